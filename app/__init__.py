@@ -1,0 +1,1 @@
+"""The application: commands, the runtime (threads, the worker process), views."""

@@ -1,0 +1,33 @@
+"""Frozen pydantic models of every setting, and the TOML presets.
+
+Owns defaults, units and rules; knows nothing of streams, tensors or windows.
+"""
+
+from configs.loading import ConfigError, list_presets, load_config, load_preset
+from configs.models import (
+    DecoderConfig,
+    EpochsConfig,
+    FilterConfig,
+    MarkersConfig,
+    RecordingConfig,
+    SessionConfig,
+    SimulationConfig,
+    SourceConfig,
+    StimuliConfig,
+)
+
+__all__ = [
+    "ConfigError",
+    "DecoderConfig",
+    "EpochsConfig",
+    "FilterConfig",
+    "MarkersConfig",
+    "RecordingConfig",
+    "SessionConfig",
+    "SimulationConfig",
+    "SourceConfig",
+    "StimuliConfig",
+    "list_presets",
+    "load_config",
+    "load_preset",
+]

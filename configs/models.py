@@ -1,0 +1,211 @@
+"""The settings of a session, as frozen models.
+
+Owns names, defaults, units (in each field's docstring) and the rules between fields. A default
+stands here and nowhere else; a preset is a TOML file that changes some.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class _Frozen(BaseModel):
+    """Immutable, and strict about names: a misspelt key is an error, not a silent default."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class SourceConfig(_Frozen):
+    """Which EEG stream to read, and what it does not say of itself."""
+
+    name: str | None = None
+    """LSL stream name; None: any."""
+    type: str = "EEG"
+    """LSL stream type."""
+    source_id: str | None = None
+    """LSL source_id; None: any."""
+    ch_names: tuple[str, ...] = ()
+    """Labels of the stream's channels, for a stream that sends none (the OpenBCI GUI's); wins over
+    the stream's own labels when given."""
+    unit: Literal["", "microvolts", "millivolts", "volts", "nanovolts"] = ""
+    """Unit of the samples, for a stream that does not say; empty: the stream's own word."""
+    picks: tuple[str, ...] = ()
+    """Channels to use, by label; empty: all of type EEG."""
+    counter_channel: str | None = None
+    """Label of a channel that counts samples, by which loss is exact; None: from stamps."""
+    sfreq: float | None = Field(default=None, gt=0)
+    """Rate in Hz for a stream that declares none or a wrong one; None: the stream's own."""
+    resolve_timeout: float = Field(default=10.0, gt=0, le=600)
+    """How long to look for the stream, s."""
+    chunk_ms: float = Field(default=20.0, gt=0, le=1000)
+    """Longest wait of one pull, ms: data is handed on at least this often."""
+
+
+class MarkersConfig(_Frozen):
+    """Which marker stream to read."""
+
+    name: str | None = None
+    """LSL name of the marker stream; None with `source_id` None: the session's own stimuli, else
+    the only marker stream in reach, else none."""
+    source_id: str | None = None
+    """LSL source_id of the marker stream."""
+    stimulus_offset_ms: float = Field(default=0.0, ge=-1000, le=1000)
+    """Added to every marker's stamp, ms: the display's measured lag."""
+    event_id: tuple[str, ...] = ()
+    """Labels to decode; others end as `ignored`. Empty: all."""
+
+
+class FilterConfig(_Frozen):
+    """The causal filter in front of the epochs (Butterworth, second-order sections)."""
+
+    l_freq: float | None = Field(default=0.5, gt=0)
+    """Lower edge (-3 dB), Hz; None: none."""
+    h_freq: float | None = Field(default=40.0, gt=0)
+    """Upper edge (-3 dB), Hz; None: none."""
+    order: int = Field(default=2, ge=1, le=8)
+    """Order of each edge."""
+    notch_freqs: tuple[float, ...] = (50.0,)
+    """Line frequencies to remove, Hz; use 60 in the Americas."""
+    notch_q: float = Field(default=30.0, gt=0, le=200)
+    """Quality factor of the notch: centre over -3 dB width."""
+
+    @model_validator(mode="after")
+    def _edges_in_order(self) -> FilterConfig:
+        if self.l_freq is not None and self.h_freq is not None and self.l_freq >= self.h_freq:
+            raise ValueError(f"l_freq ({self.l_freq} Hz) must lie below h_freq ({self.h_freq} Hz)")
+        return self
+
+
+class EpochsConfig(_Frozen):
+    """How the stream is cut."""
+
+    mode: Literal["event", "free"] = "event"
+    """`event`: an epoch a marker; `free`: sliding windows without markers."""
+    tmin: float = Field(default=-0.2, ge=-10, le=0)
+    """Start from onset, s."""
+    tmax: float = Field(default=0.8, gt=0, le=10)
+    """End from onset, s."""
+    baseline: tuple[float, float] | None = (-0.2, 0.0)
+    """Interval whose mean is subtracted, s; None: none."""
+    reject_uv: dict[str, float] = Field(default_factory=lambda: {"eeg": 250.0})
+    """Largest peak-to-peak by channel type, microvolts; an empty table rejects nothing."""
+    flat_uv: dict[str, float] = Field(default_factory=dict)
+    """Smallest peak-to-peak by channel type, microvolts."""
+    step: float = Field(default=0.5, gt=0)
+    """Free-running mode: time between windows, s."""
+    max_future: float = Field(default=10.0, gt=0)
+    """A marker further ahead of the data than this is refused, s."""
+    max_pending: int = Field(default=4096, ge=1)
+    """Markers that may wait for their data; more are refused as `overload`."""
+
+    @model_validator(mode="after")
+    def _baseline_inside(self) -> EpochsConfig:
+        if self.baseline is not None:
+            low, high = self.baseline
+            if not self.tmin <= low < high <= self.tmax:
+                raise ValueError(
+                    f"baseline {self.baseline} must lie inside [tmin, tmax] = "
+                    f"[{self.tmin}, {self.tmax}]"
+                )
+        return self
+
+
+class DecoderConfig(_Frozen):
+    """Which system decodes and draws."""
+
+    system: str = "embedded"
+    """Name as `phosphene systems` lists it."""
+    weights: str | None = None
+    """Folder of the weights; None: the ones that are installed."""
+    adapter: str | None = None
+    """Adapter ID of the person; None: zero-shot."""
+    num_inference_steps: int = Field(default=4, ge=1, le=1000)
+    """Steps of the sampler."""
+    guidance_scale: float = Field(default=1.0, ge=1, le=30)
+    """Classifier-free guidance; 1: none."""
+    queue_size: int = Field(default=4, ge=1, le=256)
+    """Event epochs that may wait for the decoder; one more ends as `overload`."""
+    threads: int = Field(default=1, ge=1, le=256)
+    """CPU threads of the decoder: pictures are bit-identical for the same count only."""
+    control: bool = False
+    """Draw a noise control beside each picture: the same decoder on phase-scrambled EEG."""
+
+
+class RecordingConfig(_Frozen):
+    """The recorder."""
+
+    enabled: bool = True
+    """Write `recording.xdf`."""
+    clock_offset_interval: float = Field(default=5.0, gt=0)
+    """Time between clock probes, s."""
+    boundary_interval: float = Field(default=10.0, gt=0)
+    """Time between XDF boundary chunks, s."""
+    min_free_mb: float = Field(default=200.0, ge=0)
+    """Free disk space below which a warning is shown, MB."""
+
+
+class StimuliConfig(_Frozen):
+    """The stimuli that the app itself shows (demo, calibration)."""
+
+    enabled: bool = False
+    """Show stimuli and publish their markers."""
+    soa: float = Field(default=1.25, gt=0.05, le=60)
+    """Time from onset to onset, s."""
+    duration: float = Field(default=0.5, gt=0, le=60)
+    """How long a picture stays, s."""
+    jitter: float = Field(default=0.15, ge=0, le=10)
+    """Largest random addition to `soa`, s."""
+    kinds: tuple[Literal["upright", "inverted", "checkerboard"], ...] = ("upright",)
+    """Kinds of gallery stimuli that are shown and identified among."""
+    labels: tuple[str, ...] = ()
+    """Gallery labels to show and identify among; empty: all of `kinds`."""
+
+
+class SimulationConfig(_Frozen):
+    """The virtual headset of the demo."""
+
+    board: str = "cap32"
+    """`cyton`, `daisy`, `cap32` or `cap63`."""
+    sfreq: float | None = Field(default=None, gt=0)
+    """Rate, Hz; None: the board's own."""
+    subject_number: int = Field(default=1001, ge=0)
+    """Virtual person; 0-999 are the training pool, 1000 and above were never trained on."""
+    snr: float = Field(default=1.0, ge=0)
+    """Factor on the evoked responses; 1: realistic, 0: no information at all (the control)."""
+
+
+class SessionConfig(_Frozen):
+    """Everything that a session is set to; saved beside its output as `session.toml`."""
+
+    schema_version: Literal[1] = 1
+    """Version of this layout."""
+    preset: str = "default"
+    """Name of the preset that it came from."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Seed of stimuli and pictures."""
+    subject: str = Field(default="anonymous", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    """Subject code, no name: letters, digits, `_`, `-`."""
+    buffer: float = Field(default=60.0, ge=5, le=3600)
+    """Length of the ring, s."""
+    source: SourceConfig = SourceConfig()
+    markers: MarkersConfig = MarkersConfig()
+    filter: FilterConfig = FilterConfig()
+    epochs: EpochsConfig = EpochsConfig()
+    decoder: DecoderConfig = DecoderConfig()
+    recording: RecordingConfig = RecordingConfig()
+    stimuli: StimuliConfig = StimuliConfig()
+    simulation: SimulationConfig = SimulationConfig()
+
+    @model_validator(mode="after")
+    def _epoch_fits_buffer(self) -> SessionConfig:
+        length = self.epochs.tmax - self.epochs.tmin
+        if length > self.buffer / 2:
+            raise ValueError(
+                f"an epoch of {length:g} s needs a buffer of at least {2 * length:g} s, "
+                f"not {self.buffer:g} s"
+            )
+        return self

@@ -1,0 +1,1 @@
+"""Encoders, priors, generators, training, evaluation: the only place with torch."""

@@ -1,0 +1,377 @@
+"""The values that flow: `Packet -> Chunk -> Epoch -> Embedding -> GeneratedImage`.
+
+Owns their shapes, dtypes, units and clocks; a value that exists is valid. Knows nothing of
+where data comes from (LSL, a file) or who computes on it. Every array is read-only.
+
+One axis order `(n_channels, n_times)`, one unit (microvolts), one clock (seconds of LSL's
+`local_clock`). Only a `Packet` is still native: as the wire delivered it, for the recorder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import InfoError, ShapeError
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Uint8 = NDArray[np.uint8]
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a view of `array` that refuses writes (the caller keeps no other view)."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _freeze(owner: object, name: str, array: NDArray[Any]) -> None:
+    object.__setattr__(owner, name, read_only(array))
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What a block of EEG is: the part of `mne.Info` that the core needs.
+
+    Attributes
+    ----------
+    ch_names : tuple of str
+        Unique labels, one a channel.
+    sfreq : float
+        Sampling rate, Hz.
+    ch_types : tuple of str
+        MNE's types (`"eeg"`, `"eog"`, `"emg"`, `"misc"`), one a channel; all EEG by default.
+    """
+
+    ch_names: tuple[str, ...]
+    sfreq: float
+    ch_types: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what no filter could use."""
+        if not self.ch_types:
+            object.__setattr__(self, "ch_types", ("eeg",) * len(self.ch_names))
+        if len(set(self.ch_names)) != len(self.ch_names) or not self.ch_names:
+            raise InfoError(
+                f"Info.ch_names is {self.ch_names}, expected at least one label and none twice: "
+                "give a montage with --montage or source.ch_names."
+            )
+        if len(self.ch_types) != len(self.ch_names):
+            raise InfoError(
+                f"Info has {len(self.ch_types)} ch_types for {len(self.ch_names)} ch_names: "
+                "give one type a channel."
+            )
+        if not (np.isfinite(self.sfreq) and self.sfreq > 0):
+            raise InfoError(
+                f"Info.sfreq is {self.sfreq}, expected a positive rate in Hz: "
+                "irregular streams (rate 0) cannot be filtered."
+            )
+
+    @property
+    def n_channels(self) -> int:
+        """Count of channels."""
+        return len(self.ch_names)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """What an LSL stream says of itself, EEG or markers.
+
+    `ch_names`, `ch_units` and `ch_types` are empty where the stream does not say
+    (the OpenBCI GUI's outlet); `sfreq` 0 means irregular; `channel_format` is LSL's word
+    (`"float32"`, `"double64"`, `"int32"`, `"string"`, ...).
+    """
+
+    name: str
+    type: str
+    source_id: str
+    n_channels: int
+    sfreq: float
+    channel_format: str
+    uid: str = ""
+    hostname: str = ""
+    session_id: str = ""
+    created_at: float = 0.0
+    ch_names: tuple[str, ...] = ()
+    ch_units: tuple[str, ...] = ()
+    ch_types: tuple[str, ...] = ()
+    manufacturer: str = ""
+    desc: Mapping[str, Any] = field(default_factory=dict)
+    """The `<desc>` tree as nested dicts and lists of strings."""
+
+
+class StreamRole(StrEnum):
+    """Which part a stream plays in a session (also the key of its packets)."""
+
+    EEG = "eeg"
+    MARKERS = "markers"
+    EVENTS = "events"
+    """Our own decisions (JSON strings), recorded so that a replay repeats them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packet:
+    """One pull, as the wire delivered it: native format, native unit, raw stamps.
+
+    Attributes
+    ----------
+    role : StreamRole
+    samples : ndarray, shape (n_times, n_channels), native dtype, native unit; or tuple of str
+        LSL's own order. One string a sample for string streams.
+    timestamps : ndarray, shape (n_times,), float64
+        Raw stamps in the *sender's* clock, s.
+    received_at : float
+        `local_clock` when the pull returned, s.
+    """
+
+    role: StreamRole
+    samples: NDArray[Any] | tuple[str, ...]
+    timestamps: Float64
+    received_at: float
+
+    def __post_init__(self) -> None:
+        """Check that there is one stamp a sample."""
+        if len(self.samples) != len(self.timestamps):
+            raise ShapeError(
+                f"Packet has {len(self.samples)} samples and {len(self.timestamps)} timestamps: "
+                "give one stamp a sample."
+            )
+        if isinstance(self.samples, np.ndarray):
+            _freeze(self, "samples", self.samples)
+        _freeze(self, "timestamps", self.timestamps)
+
+
+@dataclass(frozen=True, slots=True)
+class ClockOffset:
+    """One clock probe of a stream: `local = sender + offset`.
+
+    `measured_at` is `local_clock` at the probe (s), `offset` in s.
+    """
+
+    role: StreamRole
+    measured_at: float
+    offset: float
+
+
+class StreamState(StrEnum):
+    """State of a source's stream as the session sees it."""
+
+    CONNECTING = "connecting"
+    STREAMING = "streaming"
+    STALLED = "stalled"
+    LOST = "lost"
+    RETURNED = "returned"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """A stream's state changed at `at` (`local_clock`, s); `reason` is one sentence."""
+
+    role: StreamRole
+    state: StreamState
+    at: float
+    reason: str = ""
+
+
+SourceItem = Packet | ClockOffset | StateChange
+"""What a `Source` yields, in the order of arrival; a recording keeps that order."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunk:
+    """A block of EEG without a gap inside.
+
+    Attributes
+    ----------
+    data : ndarray, shape (n_channels, n_times), float32, microvolts
+    timestamps : ndarray, shape (n_times,), float64, s, LSL clock of this machine
+    info : Info
+    segment : int
+        Number of the gap-free run that the samples belong to.
+    bad : ndarray, shape (n_times,), bool, or None
+        True where a value was not finite (data then holds the last good value).
+    """
+
+    data: Float32
+    timestamps: Float64
+    info: Info
+    segment: int = 0
+    bad: NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a wrong shape or dtype."""
+        expected = (self.info.n_channels, len(self.timestamps))
+        if self.data.shape != expected:
+            raise ShapeError(
+                f"Chunk.data has shape {self.data.shape}, expected {expected}: "
+                "(n_channels, n_times). LSL pulls (n_times, n_channels); transpose it."
+            )
+        if self.data.dtype != np.float32:
+            raise ShapeError(
+                f"Chunk.data is {self.data.dtype}, expected float32 microvolts: convert it first."
+            )
+        _freeze(self, "data", self.data)
+        _freeze(self, "timestamps", self.timestamps)
+        if self.bad is not None:
+            _freeze(self, "bad", self.bad)
+
+    @property
+    def n_times(self) -> int:
+        """Count of samples."""
+        return int(self.data.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """One stimulus marker.
+
+    `index` counts markers in order of arrival from 0; `t_onset` is the event on this machine's
+    LSL clock (s), stimulus offset included; `label` is the event's name as text.
+    """
+
+    index: int
+    t_onset: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Epoch:
+    """EEG around one event.
+
+    Attributes
+    ----------
+    data : ndarray, shape (n_channels, n_times), float32, microvolts
+    tmin, tmax : float
+        First and last sample's time from onset, s (both included).
+    t_onset : float
+        LSL clock of this machine, s.
+    event : str
+        The marker's label; `""` for a free-running window.
+    info : Info
+    index : int
+        The marker's index: a lost epoch is a gap in `index`.
+    onset_error : float
+        Time of the sample taken as onset minus `t_onset`, s (at most half a sample).
+    quality : mapping
+        Peak-to-peak in microvolts and the like, by name.
+    """
+
+    data: Float32
+    tmin: float
+    tmax: float
+    t_onset: float
+    event: str
+    info: Info
+    index: int
+    onset_error: float = 0.0
+    quality: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a wrong shape or dtype."""
+        if self.data.ndim != 2 or self.data.shape[0] != self.info.n_channels:
+            raise ShapeError(
+                f"Epoch.data has shape {self.data.shape}, expected ({self.info.n_channels}, "
+                "n_times): give one row a channel."
+            )
+        if self.data.dtype != np.float32:
+            raise ShapeError(f"Epoch.data is {self.data.dtype}, expected float32 microvolts.")
+        _freeze(self, "data", self.data)
+
+    @property
+    def times(self) -> Float64:
+        """Times of the samples from onset, shape (n_times,), s."""
+        n_times = self.data.shape[1]
+        return self.tmin + np.arange(n_times, dtype=np.float64) / self.info.sfreq
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """What an encoder made of one epoch.
+
+    `vector` is (n_features,) or (n_tokens, n_features), float32; its norm is the encoder's
+    confidence where the system says so.
+    """
+
+    vector: Float32
+    index: int
+    t_onset: float
+
+    def __post_init__(self) -> None:
+        """Refuse a wrong shape, dtype or a value that is not finite."""
+        if self.vector.ndim not in (1, 2) or self.vector.dtype != np.float32:
+            raise ShapeError(
+                f"Embedding.vector is {self.vector.dtype} of shape {self.vector.shape}, "
+                "expected float32 (n_features,) or (n_tokens, n_features)."
+            )
+        if not np.isfinite(self.vector).all():
+            raise ShapeError(
+                "Embedding.vector holds NaN or infinity, expected finite numbers: "
+                "check the adapter and the epoch."
+            )
+        _freeze(self, "vector", self.vector)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GeneratedImage:
+    """One picture: `pixels` (height, width, 3) uint8 sRGB, made from `seed` and an embedding."""
+
+    pixels: Uint8
+    seed: int
+    index: int
+    t_onset: float
+
+    def __post_init__(self) -> None:
+        """Refuse a wrong shape or dtype."""
+        if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or self.pixels.dtype != np.uint8:
+            raise ShapeError(
+                f"GeneratedImage.pixels is {self.pixels.dtype} of shape {self.pixels.shape}, "
+                "expected uint8 (height, width, 3)."
+            )
+        _freeze(self, "pixels", self.pixels)
+
+
+class Outcome(StrEnum):
+    """How a marker ended; each marker ends in exactly one."""
+
+    DECODED = "decoded"
+    GAP = "gap"
+    """Samples were lost inside the epoch."""
+    ARTIFACT = "artifact"
+    """Amplitude beyond `reject`, or below `flat`, or values that were not finite."""
+    SETTLING = "settling"
+    """The filter had not settled after a start or a gap."""
+    LATE = "late"
+    """The marker came after its samples had left the buffer."""
+    NO_DATA = "no_data"
+    """The samples never came before the session ended."""
+    FUTURE = "future"
+    """The marker lies further ahead of the data than can be waited for."""
+    INVALID = "invalid"
+    """The marker cannot be read (empty, too long, NaN)."""
+    IGNORED = "ignored"
+    """Its label is not among `event_id`."""
+    OVERLOAD = "overload"
+    """The decoder was still busy and the queue was full."""
+    FAILED = "failed"
+    """The decoder failed on this epoch."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdict:
+    """A marker's end as the epoch engine sees it.
+
+    `outcome` is `DECODED` when an epoch was cut (decoding comes after), else the refusal;
+    `epoch` is there when one was cut; `reason` is one sentence.
+    """
+
+    marker: Marker
+    outcome: Outcome
+    epoch: Epoch | None = None
+    reason: str = ""

@@ -1,0 +1,77 @@
+"""Fixtures of every test: an LSL of one's own, no leaks, no screen."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# liblsl reads its settings once, at its first call in a process; so they are written before any
+# test can import pylsl. Machine scope and an own session id keep parallel runs apart.
+_LSL_FOLDER = Path(tempfile.mkdtemp(prefix="phosphene-lsl-"))
+_LSL_CONFIG = _LSL_FOLDER / "lsl_api.cfg"
+_LSL_CONFIG.write_text(
+    "[multicast]\nResolveScope = machine\n"
+    f"[lab]\nSessionID = phosphene-{uuid.uuid4().hex[:12]}\n"
+    "[log]\nlevel = -2\n",
+    encoding="utf-8",
+)
+os.environ["LSLAPICFG"] = str(_LSL_CONFIG)
+
+SHARED = Path(
+    os.environ.get("PHOSPHENE_SHARED", Path(__file__).resolve().parents[2] / "shared")
+).resolve()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real recordings; the test is skipped where it is absent."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent: the real recordings are not part of the project")
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_user_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep caches, settings and adapters of the tests away from the user's."""
+    home = tmp_path_factory.mktemp("home")
+    names = {
+        "XDG_CACHE_HOME": "cache",
+        "XDG_CONFIG_HOME": "config",
+        "XDG_DATA_HOME": "data",
+        "XDG_STATE_HOME": "state",
+    }
+    before = {name: os.environ.get(name) for name in names}
+    for name, folder in names.items():
+        os.environ[name] = str(home / folder)
+    yield
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind() -> Iterator[None]:
+    """Fail a test that leaves a thread or a child process running."""
+    threads = set(threading.enumerate())
+    children = set(multiprocessing.active_children())
+    yield
+    for child in set(multiprocessing.active_children()) - children:
+        child.join(timeout=5)
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(timeout=5)
+    left = [t.name for t in set(threading.enumerate()) - threads if t.is_alive()]
+    left += [c.name for c in set(multiprocessing.active_children()) - children]
+    assert not left, f"left running: {left}"
