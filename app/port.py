@@ -1,0 +1,201 @@
+"""What a window, or a headless run, sees of a session: frozen snapshots and a few requests.
+
+Owns the value types between the runtime (threads, processes) and whoever watches it. Knows
+nothing of Qt, LSL or torch. Watchers poll; nothing here calls back from another thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from configs import SessionConfig
+from pipeline.values import Float32, Float64, Info, Outcome, StreamInfo, StreamState, Uint8
+
+
+class Phase(StrEnum):
+    """Where a session stands; the runtime's transition table says which may follow."""
+
+    IDLE = "idle"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class StageTimes:
+    """Milliseconds of one picture, stage by stage; they add up to `total_after_epoch`.
+
+    `arrival`: end of the epoch to the pull that brought its last sample; `filter`; `epoch`: cut
+    and hand-over; `queue`: wait for the decoder; `encode`; `sample`: draw, until it is back here.
+    """
+
+    arrival: float
+    filter: float
+    epoch: float
+    queue: float
+    encode: float
+    sample: float
+    total_after_epoch: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """One marker's end, as shown and as written to `events.jsonl`.
+
+    `top` ranks labels with probabilities that sum to at most 1; `chance` is that of one label;
+    `rank` counts from 1 and is None where the true label is unknown; `confidence` in 0..1 is the
+    norm of the embedding as the system defines it; `pixels` is the decoded picture.
+    """
+
+    index: int
+    t_onset: float
+    label: str
+    outcome: Outcome
+    reason: str = ""
+    top: tuple[tuple[str, float], ...] = ()
+    chance: float | None = None
+    rank: int | None = None
+    confidence: float | None = None
+    pixels: Uint8 | None = None
+    image_path: str | None = None
+    image_sha256: str | None = None
+    embedding_sha256: str | None = None
+    stages: StageTimes | None = None
+    quality: Mapping[str, float] = field(default_factory=dict)
+    epoch_data: Float32 | None = None
+    """The epoch behind the picture, (n_channels, n_times) microvolts; kept for recent ones."""
+    control_pixels: Uint8 | None = None
+    """The noise control's picture, when it was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Identification so far: `n_correct` of `n` at `chance`; 95 % Wilson interval; binomial p."""
+
+    n: int
+    n_correct: int
+    n_top5: int
+    chance: float
+    low: float
+    high: float
+    p_value: float
+    mean_rank: float
+    n_candidates: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole visible state of a session at one moment."""
+
+    phase: Phase = Phase.IDLE
+    message: str = ""
+    """One sentence: what is going on, or what went wrong and what to do."""
+    eeg: StreamInfo | None = None
+    markers: StreamInfo | None = None
+    info: Info | None = None
+    """Channels as the pipeline uses them; None before the source is open."""
+    stream_state: StreamState = StreamState.CONNECTING
+    newest_age: float | None = None
+    """Age of the newest sample, s; None before the first."""
+    duration: float = 0.0
+    """Time since the first sample, s."""
+    n_received: int = 0
+    n_lost: int = 0
+    n_gaps: int = 0
+    n_reconnects: int = 0
+    effective_sfreq: float | None = None
+    clock_offset: float | None = None
+    n_markers: int = 0
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    n_pending: int = 0
+    """Markers without an outcome yet."""
+    accuracy: Accuracy | None = None
+    stages: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """p50 and p95 by stage, ms, over the last 200 pictures."""
+    decoder: str = ""
+    """The decoder's state in a few words: `loading`, `ready (cpu, 1 thread)`, `restarting`."""
+    recording: Path | None = None
+    """The XDF being written; None when not recording."""
+    recording_bytes: int = 0
+    disk_free: int | None = None
+    warnings: tuple[str, ...] = ()
+    filter_delay: float = 0.0
+    """Group delay of the causal filter at 10 Hz, s."""
+    stimulus: str | None = None
+    """Label of the stimulus on screen now (the app's own stimuli)."""
+    out: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TraceBlock:
+    """Raw traces for drawing.
+
+    `data` (n_channels, n_times) float32 microvolts, unfiltered; `timestamps` (n_times,) s;
+    `start` is the absolute number of the first sample; `breaks` are absolute numbers of samples
+    that follow a gap.
+    """
+
+    data: Float32
+    timestamps: Float64
+    start: int
+    breaks: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TraceMarker:
+    """A marker to draw on the traces: absolute sample number (None until known) and time, s."""
+
+    index: int
+    t_onset: float
+    label: str
+
+
+class SessionPort(Protocol):
+    """A session as a watcher sees it. Every method is safe from any thread and returns at once,
+    except `start` (which returns when the threads run; watch `snapshot().phase`) and `stop`."""
+
+    @property
+    def config(self) -> SessionConfig:
+        """The resolved settings."""
+        ...
+
+    def start(self) -> None:
+        """Open the source in the background; phase becomes STARTING, then RUNNING or FAILED."""
+        ...
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """End the session, finish the files; phase becomes STOPPED (or stays FAILED)."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """Everything visible, frozen."""
+        ...
+
+    def traces(self, since: int, limit: int) -> TraceBlock | None:
+        """Raw samples from number `since` on, at most the newest `limit`; None when none are new.
+
+        When `since` has left the buffer the block starts later: compare `start`.
+        """
+        ...
+
+    def trace_markers(self, since: int) -> Sequence[TraceMarker]:
+        """Markers with index >= `since`, as they arrived."""
+        ...
+
+    def results(self, since: int) -> Sequence[Result]:
+        """Results in order of completion from the `since`-th on (a running count, not `index`)."""
+        ...
+
+    def set_recording(self, on: bool) -> None:
+        """Start or stop the recorder."""
+        ...
+
+    def add_marker(self, label: str) -> None:
+        """Stamp a manual marker now."""
+        ...
