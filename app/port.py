@@ -157,8 +157,11 @@ class TraceMarker:
 
 
 class SessionPort(Protocol):
-    """A session as a watcher sees it. Every method is safe from any thread and returns at once,
-    except `start` (which returns when the threads run; watch `snapshot().phase`) and `stop`."""
+    """A session as a watcher sees it.
+
+    Every method is safe from any thread and returns at once, except `start` (which returns when
+    the threads run; watch `snapshot().phase`) and `stop`.
+    """
 
     @property
     def config(self) -> SessionConfig:
