@@ -1,0 +1,1 @@
+"""Lab Streaming Layer: finding streams, reading one session's, publishing ours."""
