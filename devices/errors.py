@@ -9,7 +9,9 @@ Owns every exception that `devices` raises; knows nothing of who catches them.
         │   ├── AmbiguousStreamError  more than one stream fits
         │   └── StreamChangedError    a stream came back as something else
         ├── OutletError               what is to be sent does not fit the outlet
-        └── BoardError                a board that cannot be bridged
+        ├── BoardError                a board that cannot be bridged
+        ├── FileError                 a recording cannot be read: unknown, empty, truncated
+        └── RecordingError            a recording cannot be written
 
 A message names what was given, what was expected and what to do, in one line.
 """
@@ -43,3 +45,11 @@ class OutletError(DeviceError):
 
 class BoardError(DeviceError):
     """A board is unknown, lacks a parameter, or cannot be reached."""
+
+
+class FileError(DeviceError):
+    """A recording cannot be read: unknown, empty, truncated or damaged."""
+
+
+class RecordingError(DeviceError):
+    """A recording cannot be written."""
