@@ -6,7 +6,7 @@ stands here and nowhere else; a preset is a TOML file that changes some.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -17,6 +17,33 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_none(cls, table: Any) -> Any:
+        """TOML has no null: the word `none` turns off a setting whose default is on."""
+        if not isinstance(table, dict):
+            return table
+        fields = cls.model_fields
+        return {
+            key: None
+            if value == "none" and key in fields and fields[key].default is not None
+            else value
+            for key, value in table.items()
+        }
+
+    def to_table(self) -> dict[str, Any]:
+        """Settings as TOML can hold them; `load_config` gives the same settings back."""
+        table: dict[str, Any] = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if isinstance(value, _Frozen):
+                table[name] = value.to_table()
+            elif value is not None:
+                table[name] = list(value) if isinstance(value, tuple) else value
+            elif field.default is not None:
+                table[name] = "none"
+        return table
 
 
 class SourceConfig(_Frozen):

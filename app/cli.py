@@ -1,0 +1,85 @@
+"""The command `phosphene`: one file a command under `app/commands`.
+
+Owns the parser and the exit codes: 0 done, 1 failed with a one-line reason, 2 wrong usage. Heavy
+imports happen inside the command that needs them, so that `--help` is instant and the window
+never imports torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from types import FrameType
+
+COMMANDS = (
+    "demo",
+    "gui",
+    "run",
+    "streams",
+    "devices",
+    "device",
+    "simulate",
+    "replay",
+    "record",
+    "systems",
+    "bench",
+    "doctor",
+)
+"""Commands in the order of `--help`; each is a module of `app.commands`."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of every command."""
+    parser = argparse.ArgumentParser(
+        prog="phosphene",
+        description="Live EEG becomes pictures. Start with: phosphene demo",
+    )
+    parser.add_argument("--version", action="version", version=f"phosphene {version('phosphene')}")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="more on standard error")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        importlib.import_module(f"app.commands.{name}").add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; return the exit code."""
+    args = build_parser().parse_args(argv)
+    logging.basicConfig(
+        level=(logging.WARNING, logging.INFO, logging.DEBUG)[min(args.verbose, 2)],
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    signal.signal(signal.SIGTERM, _interrupt)
+    from configs import ConfigError
+    from pipeline.errors import PhospheneError
+
+    command = importlib.import_module(f"app.commands.{args.command}")
+    try:
+        return int(command.run(args))
+    except (PhospheneError, ConfigError) as error:
+        _LOG.debug("the command failed", exc_info=True)
+        sys.stderr.write(f"phosphene {args.command}: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write(f"phosphene {args.command}: interrupted\n")
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+
+
+_LOG = logging.getLogger(__name__)
+
+
+def _interrupt(_signum: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""`phosphene demo`: the main job with nothing plugged in."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from app.commands.common import apply_overrides, has_display, watch
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "demo", help="a virtual headset, decoded live into pictures", description=__doc__
+    )
+    parser.add_argument("--headless", action="store_true", help="without a window")
+    parser.add_argument(
+        "--duration",
+        type=float,
+        default=None,
+        metavar="S",
+        help="how long stimuli are shown, s (headless: 60)",
+    )
+    parser.add_argument(
+        "--subject",
+        type=int,
+        default=None,
+        metavar="N",
+        help="virtual person; 1000 and above were never trained on (1001)",
+    )
+    parser.add_argument("--board", default=None, help="cyton, daisy, cap32 or cap63 (cap32)")
+    parser.add_argument(
+        "--snr",
+        type=float,
+        default=None,
+        metavar="X",
+        help="factor on the evoked responses; 0: the control without information",
+    )
+    parser.add_argument("--seed", type=int, default=None, metavar="N")
+    parser.add_argument("--preset", default="demo")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="session folder, new or empty (sessions/DATE-TIME)",
+    )
+    parser.add_argument("--json", action="store_true", help="print summary.json at the end")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demo in a window, or headless when asked or when there is no display."""
+    from configs import load_preset
+
+    config = apply_overrides(
+        load_preset(args.preset),
+        {
+            "seed": args.seed,
+            "simulation.subject_number": args.subject,
+            "simulation.board": args.board,
+            "simulation.snr": args.snr,
+        },
+    )
+    if not args.headless and has_display():
+        from app.commands.gui import run_window
+        from app.runtime.factory import RuntimeFactory
+
+        factory = RuntimeFactory(out=args.out)
+        return run_window(factory, config, autostart_demo=True, duration=args.duration)
+    from app.runtime.launch import demo_session
+
+    duration = 60.0 if args.duration is None else args.duration
+    session = demo_session(config, out=args.out, duration=duration)
+    note = "" if args.headless else "There is no display: running headless."
+    return watch(session, note=note, as_json=args.json, expected=duration)

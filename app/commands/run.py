@@ -1,0 +1,97 @@
+"""`phosphene run`: a live or replayed session."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from app.commands.common import apply_overrides, has_display, load, watch
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "run", help="decode a live stream or a recording", description=__doc__
+    )
+    parser.add_argument("--headless", action="store_true", help="without a window")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--preset", default=None, metavar="NAME")
+    which.add_argument(
+        "--config",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="TOML settings, such as an earlier run's session.toml",
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--source-id", default=None, metavar="ID")
+    source.add_argument("--name", default=None, help="LSL stream name")
+    source.add_argument(
+        "--replay", type=Path, default=None, metavar="FILE", help="a recording instead of a stream"
+    )
+    parser.add_argument(
+        "--speed",
+        type=float,
+        default=None,
+        metavar="X",
+        help="pace of a replay; as fast as possible when not given",
+    )
+    parser.add_argument("--markers", default=None, metavar="ID", help="source_id of the markers")
+    parser.add_argument(
+        "--montage",
+        default=None,
+        metavar="LABELS",
+        help="comma-separated labels for a stream that sends none",
+    )
+    parser.add_argument(
+        "--unit",
+        default=None,
+        choices=("microvolts", "millivolts", "volts", "nanovolts"),
+        help="unit of the samples for a stream that does not say",
+    )
+    parser.add_argument("--subject", default=None, metavar="S", help="subject code")
+    parser.add_argument("--adapter", default=None, metavar="ID")
+    parser.add_argument("--seed", type=int, default=None, metavar="N")
+    parser.add_argument("--duration", type=float, default=None, metavar="S")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="session folder, new or empty (sessions/DATE-TIME)",
+    )
+    parser.add_argument("--json", action="store_true", help="print summary.json at the end")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the session."""
+    from app.runtime.launch import live_session, replay_session
+
+    config = apply_overrides(
+        load(args.preset, args.config),
+        {
+            "seed": args.seed,
+            "subject": args.subject,
+            "source.source_id": args.source_id,
+            "source.name": args.name,
+            "source.ch_names": None
+            if args.montage is None
+            else [label.strip() for label in args.montage.split(",")],
+            "source.unit": args.unit,
+            "markers.source_id": args.markers,
+            "decoder.adapter": args.adapter,
+        },
+    )
+    if not args.headless and args.replay is None and has_display():
+        from app.commands.gui import run_window
+        from app.runtime.factory import RuntimeFactory
+
+        factory = RuntimeFactory(out=args.out)
+        return run_window(factory, config, autostart_demo=False, duration=args.duration)
+    if args.replay is None:
+        session = live_session(config, out=args.out, duration=args.duration)
+    else:
+        session = replay_session(
+            config, args.replay, out=args.out, speed=args.speed, duration=args.duration
+        )
+    return watch(session, as_json=args.json, expected=args.duration)

@@ -1,0 +1,251 @@
+"""The decoder's side in the main process: a bounded queue, one thread, one spawned process.
+
+Owns starting, feeding, watching and restarting the process of `app.runtime.worker`. Knows
+nothing of what a picture means. An epoch that is not taken is told at once (`submit` returns
+False); one that fails comes back with its reason; nothing is lost in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import queue
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Literal
+
+from app.runtime.worker import Answer, Job, Ready, Refused, main
+from configs import DecoderConfig
+
+_LOG = logging.getLogger(__name__)
+
+START_TIMEOUT = 120.0
+"""Longest time to load the models, s."""
+JOB_TIMEOUT = 30.0
+"""A job that takes longer is a hang: the process is ended and started anew, s."""
+MAX_RESTARTS = 5
+"""Restarts in a row without one answered job before the decoder gives up."""
+
+
+class Decoder:
+    """Runs jobs in a spawned process, one at a time, in order.
+
+    Parameters
+    ----------
+    config : DecoderConfig
+    on_answer : callable
+        Called in the decoder's thread with `(job, answer, returned)`, `returned` in seconds of
+        `time.monotonic`.
+    target : callable
+        What the process runs; `worker.main` but for tests.
+    """
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        *,
+        on_answer: Callable[[Job, Answer, float], None],
+        target: Callable[[Connection, DecoderConfig], None] = main,
+        job_timeout: float = JOB_TIMEOUT,
+    ) -> None:
+        self._config = config
+        self._on_answer = on_answer
+        self._target = target
+        self._job_timeout = job_timeout
+        self._jobs: queue.Queue[Job | None] = queue.Queue(maxsize=config.queue_size)
+        self._settled = threading.Event()
+        self._closing = threading.Event()
+        self._idle = threading.Condition()
+        self._n_open = 0
+        self._ready: Ready | None = None
+        self._refusal = ""
+        self._state = "loading"
+        self.n_restarts = 0
+        self._thread = threading.Thread(target=self._run, name="decoder", daemon=True)
+
+    @property
+    def state(self) -> str:
+        """What it is doing, in a few words."""
+        return self._state
+
+    @property
+    def ready(self) -> Ready | None:
+        """What the process said of itself; None until it is loaded."""
+        return self._ready
+
+    @property
+    def refusal(self) -> str:
+        """Why it cannot decode at all; empty when it can."""
+        return self._refusal
+
+    def start(self) -> None:
+        """Start thread and process; `wait_ready` tells when they can work."""
+        self._thread.start()
+
+    def wait_ready(self, timeout: float) -> bool:
+        """Wait until the models are loaded; False on refusal or when time is up."""
+        self._settled.wait(timeout)
+        return self._ready is not None and not self._refusal
+
+    def submit(self, job: Job, *, policy: Literal["refuse", "wait"] = "refuse") -> bool:
+        """Queue a job; False when the queue is full (`refuse`) or the decoder has ended."""
+        if self._closing.is_set() or self._refusal:
+            return False
+        with self._idle:
+            self._n_open += 1
+        while True:
+            try:
+                self._jobs.put(
+                    job, timeout=0.2 if policy == "wait" else None, block=policy == "wait"
+                )
+            except queue.Full:
+                if policy == "wait" and not self._closing.is_set() and not self._refusal:
+                    continue
+                self._finish_one()
+                return False
+            return True
+
+    def take_oldest(self) -> Job | None:
+        """Take back the job that has waited longest (newest-wins for continuous windows)."""
+        try:
+            job = self._jobs.get_nowait()
+        except queue.Empty:
+            return None
+        if job is not None:
+            self._finish_one()
+        return job
+
+    def drain(self, timeout: float) -> bool:
+        """Wait until every queued job is answered; False when time is up."""
+        with self._idle:
+            return self._idle.wait_for(lambda: self._n_open == 0, timeout)
+
+    def close(self, timeout: float = 5.0) -> None:
+        """End thread and process; jobs still queued come back as failed."""
+        self._closing.set()
+        if self._thread.is_alive():
+            with contextlib.suppress(queue.Full):
+                self._jobs.put_nowait(None)
+            self._thread.join(timeout)
+
+    def _finish_one(self) -> None:
+        with self._idle:
+            self._n_open -= 1
+            self._idle.notify_all()
+
+    def _answer(self, job: Job, answer: Answer) -> None:
+        try:
+            self._on_answer(job, answer, time.monotonic())
+        finally:
+            self._finish_one()
+
+    def _run(self) -> None:
+        process, connection = self._spawn()
+        failures = 0
+        while not self._closing.is_set():
+            if process is None or connection is None:
+                self._state = f"failed: {self._refusal}"
+                break
+            try:
+                job = self._jobs.get(timeout=0.2)
+            except queue.Empty:
+                if not process.is_alive():
+                    process, connection = self._respawn(process, connection)
+                continue
+            if job is None:
+                break
+            answer = self._ask(process, connection, job)
+            if answer is None:
+                failures += 1
+                self._answer(job, Answer(job.index, error="the decoder process died or hung"))
+                if failures > MAX_RESTARTS:
+                    self._refusal = f"the decoder process failed {failures} times in a row"
+                    _end(process, connection)
+                    process = None
+                else:
+                    process, connection = self._respawn(process, connection)
+                continue
+            failures = 0
+            self._answer(job, answer)
+        self._fail_queued()
+        if process is not None and connection is not None:
+            with contextlib.suppress(OSError):
+                connection.send(None)
+            _end(process, connection, grace=2.0)
+
+    def _fail_queued(self) -> None:
+        while True:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return
+            if job is not None:
+                self._answer(job, Answer(job.index, error=self._refusal or "the session ended"))
+
+    def _ask(self, process: SpawnProcess, connection: Connection, job: Job) -> Answer | None:
+        try:
+            connection.send(job)
+            if connection in wait([connection, process.sentinel], self._job_timeout):
+                answer = connection.recv()
+                return answer if isinstance(answer, Answer) else None
+        except (OSError, EOFError):
+            _LOG.warning("the decoder's pipe broke", exc_info=True)
+        return None
+
+    def _spawn(self) -> tuple[SpawnProcess | None, Connection | None]:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(
+            target=self._target, args=(theirs, self._config), name="phosphene-decoder", daemon=True
+        )
+        process.start()
+        theirs.close()
+        word = self._first_word(process, ours)
+        if isinstance(word, Ready):
+            self._ready = word
+            plural = "s" if self._config.threads != 1 else ""
+            self._state = f"ready ({word.device}, {self._config.threads} thread{plural})"
+        else:
+            self._refusal = (
+                word.reason
+                if isinstance(word, Refused)
+                else "the decoder process ended while loading; see the log, and `phosphene doctor`"
+            )
+            _end(process, ours)
+        self._settled.set()
+        return (None, None) if self._refusal else (process, ours)
+
+    def _first_word(self, process: SpawnProcess, connection: Connection) -> object:
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline and not self._closing.is_set():
+            if wait([connection, process.sentinel], 0.2):
+                try:
+                    return connection.recv() if connection.poll(0) else None
+                except (OSError, EOFError):
+                    return None
+        return None
+
+    def _respawn(
+        self, process: SpawnProcess, connection: Connection
+    ) -> tuple[SpawnProcess | None, Connection | None]:
+        _LOG.warning("restarting the decoder process (exit code %s)", process.exitcode)
+        self._state = "restarting"
+        self.n_restarts += 1
+        _end(process, connection)
+        return self._spawn()
+
+
+def _end(process: SpawnProcess, connection: Connection, *, grace: float = 0.0) -> None:
+    process.join(grace)
+    if process.is_alive():
+        process.terminate()
+        process.join(2.0)
+    if process.is_alive():
+        process.kill()
+        process.join(2.0)
+    connection.close()
+    process.close()

@@ -1,0 +1,195 @@
+"""The session folder: its lock, `session.toml`, `events.jsonl`, pictures, `summary.json`.
+
+Owns the layout of the contract (cli.md) and the promise that nothing is overwritten. Knows
+nothing of threads; one thread writes results, one closes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from app.errors import FolderError
+from app.port import Result
+from configs import SessionConfig
+from pipeline.values import StreamInfo, StreamRole, Uint8
+
+LOCK = ".phosphene.lock"
+
+
+def encode_png(pixels: Uint8, provenance: Mapping[str, str]) -> bytes:
+    """Encode (height, width, 3) uint8 as PNG with `provenance` as text chunks.
+
+    No date goes in: the same picture of the same epoch gives the same bytes in a replay.
+    """
+    text = PngInfo()
+    for key, value in provenance.items():
+        text.add_itxt(key, value)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels, mode=None).save(buffer, format="PNG", pnginfo=text, compress_level=3)
+    return buffer.getvalue()
+
+
+def result_to_json(result: Result) -> dict[str, Any]:
+    """One line of `events.jsonl` as a dict, in the contract's names."""
+    stages = result.stages
+    return {
+        "index": result.index,
+        "t_onset": result.t_onset,
+        "label": result.label,
+        "outcome": str(result.outcome),
+        "reason": result.reason,
+        "top": [[label, round(score, 6)] for label, score in result.top],
+        "chance": result.chance,
+        "rank": result.rank,
+        "confidence": None if result.confidence is None else round(result.confidence, 6),
+        "image": result.image_path,
+        "image_sha256": result.image_sha256,
+        "embedding_sha256": result.embedding_sha256,
+        "stages_ms": None
+        if stages is None
+        else {name: round(getattr(stages, name), 3) for name in stages.__slots__},
+        "quality": {name: round(float(value), 4) for name, value in result.quality.items()},
+    }
+
+
+class SessionFolder:
+    """One session's output; exactly one process writes to it.
+
+    Parameters
+    ----------
+    path : Path
+        A folder that does not exist yet or is empty.
+
+    Raises
+    ------
+    FolderError
+        Another process writes there, it holds something already, or it cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._claim()
+        self._events: list[dict[str, Any]] = []
+        self._stream = (path / "events.jsonl").open("x", encoding="utf-8")
+        (path / "images").mkdir()
+
+    def _claim(self) -> None:
+        lock = self.path / LOCK
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FolderError(
+                f"{self.path}: cannot be made ({error.strerror}), expected a folder to write to: "
+                "choose another --out."
+            ) from None
+        try:
+            handle = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        except FileExistsError:
+            owner = lock.read_text(encoding="utf-8").strip() or "unknown"
+            raise FolderError(
+                f"{self.path}: in use by (or left behind by) process {owner}, expected a folder of "
+                "this session's own: choose another --out; nothing was overwritten."
+            ) from None
+        except OSError as error:
+            raise FolderError(
+                f"{self.path}: cannot be written ({error.strerror}): choose another --out."
+            ) from None
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(str(os.getpid()))
+        others = [entry.name for entry in self.path.iterdir() if entry.name != LOCK]
+        if others:
+            lock.unlink()
+            raise FolderError(
+                f"{self.path}: already holds {others[0]!r}, expected a new or empty folder: "
+                "choose another --out; nothing was overwritten."
+            )
+
+    @property
+    def recording(self) -> Path:
+        """Where the XDF goes."""
+        return self.path / "recording.xdf"
+
+    def write_session(
+        self,
+        config: SessionConfig,
+        *,
+        run: Mapping[str, Any],
+        streams: Mapping[StreamRole, StreamInfo],
+    ) -> None:
+        """Write `session.toml`: settings first, then what was found and run."""
+        table = config.to_table()
+        table["run"] = _without_none(dict(run))
+        table["streams"] = {str(role): _stream_table(info) for role, info in streams.items()}
+        _write_atomically(self.path / "session.toml", tomli_w.dumps(table).encode())
+
+    def write_image(self, index: int, png: bytes) -> tuple[str, str]:
+        """Write `images/NNNNNN.png`; return its path in the folder and its SHA-256."""
+        name = f"images/{index:06d}.png"
+        with (self.path / name).open("xb") as stream:
+            stream.write(png)
+        return name, hashlib.sha256(png).hexdigest()
+
+    def add_event(self, result: Result) -> None:
+        """Append one line at once (order of completion), so that a crash loses none."""
+        line = result_to_json(result)
+        self._events.append(line)
+        self._stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._stream.flush()
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Rewrite `events.jsonl` in order of onset, write `summary.json`."""
+        self._stream.close()
+        lines = sorted(self._events, key=lambda line: (line["t_onset"], line["index"]))
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        _write_atomically(self.path / "events.jsonl", text.encode())
+        _write_atomically(
+            self.path / "summary.json",
+            (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode(),
+        )
+
+    def close(self) -> None:
+        """Release the lock; safe to call twice."""
+        self._stream.close()
+        (self.path / LOCK).unlink(missing_ok=True)
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(data)
+    partial.replace(path)
+
+
+def _without_none(value: Any) -> Any:
+    """TOML has no null: drop such keys, whose default is None."""
+    if isinstance(value, Mapping):
+        return {str(k): _without_none(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list | tuple):
+        return [_without_none(v) for v in value if v is not None]
+    return value
+
+
+def _stream_table(info: StreamInfo) -> dict[str, Any]:
+    return {
+        "name": info.name,
+        "type": info.type,
+        "source_id": info.source_id,
+        "uid": info.uid,
+        "hostname": info.hostname,
+        "n_channels": info.n_channels,
+        "sfreq": info.sfreq,
+        "channel_format": info.channel_format,
+        "ch_names": list(info.ch_names),
+        "ch_units": list(info.ch_units),
+        "ch_types": list(info.ch_types),
+        "manufacturer": info.manufacturer,
+    }

@@ -1,0 +1,226 @@
+"""Ways to start a session: the demo, a live stream, a recording.
+
+Owns the wiring of sources, stimuli and the virtual headset's process; knows nothing of Qt and of
+how a command prints. Everything that can be refused at once is refused here, in one line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from devices.lsl.inlet import LslSource
+from devices.lsl.outlet import MarkerOutlet
+from devices.replay import RecordedSource
+from pylsl import local_clock
+
+from app.errors import AppError
+from app.runtime.session import Session
+from app.runtime.stimuli import Presenter, plan
+from configs import SessionConfig
+from devices.lsl.discovery import resolve
+from pipeline.gallery import load_gallery
+from pipeline.values import StreamInfo
+
+_LOG = logging.getLogger(__name__)
+
+HEADSET_TIMEOUT = 30.0
+"""Longest start of the virtual headset, s."""
+
+
+def default_out() -> Path:
+    """Name a new session folder below `sessions/`."""
+    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    out, number = Path("sessions") / stamp, 1
+    while out.exists():
+        number += 1
+        out = Path("sessions") / f"{stamp}-{number}"
+    return out
+
+
+class VirtualHeadset:
+    """The virtual headset's process; speaks LSL only."""
+
+    def __init__(self, config: SessionConfig, *, source_id: str, markers_source_id: str) -> None:
+        simulation = config.simulation
+        command = [
+            *(sys.executable, "-m", "devices.virtual"),
+            *("--board", simulation.board),
+            *("--subject", str(simulation.subject_number)),
+            *("--snr", str(simulation.snr)),
+            *("--seed", str(config.seed)),
+            *("--source-id", source_id),
+            *("--markers-source-id", markers_source_id),
+        ]
+        if simulation.sfreq is not None:
+            command += ["--sfreq", str(simulation.sfreq)]
+        # An own process group: Ctrl-C reaches this process only, which then ends the headset.
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        self._ready = threading.Event()
+        self._reader = threading.Thread(target=self._read, name="headset-output", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        if self._process.stdout is None:
+            return
+        for line in self._process.stdout:
+            with contextlib.suppress(ValueError):
+                _LOG.info("virtual headset: %s", json.loads(line))
+                self._ready.set()
+        self._ready.set()
+
+    def wait_ready(self) -> None:
+        """Wait until it streams; raise `AppError` when it does not."""
+        self._ready.wait(HEADSET_TIMEOUT)
+        if self._process.poll() is not None or not self._ready.is_set():
+            self.close()
+            raise AppError(
+                "The virtual headset did not start (its own message stands above): "
+                "try `phosphene simulate` and `phosphene doctor`."
+            )
+
+    def close(self) -> None:
+        """End the process; safe to call twice."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(3.0)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait(3.0)
+        self._reader.join(2.0)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+def demo_session(
+    config: SessionConfig, *, out: Path | None = None, duration: float | None = None
+) -> Session:
+    """Start a virtual headset and make the session that decodes it (not yet started)."""
+    token = uuid.uuid4().hex[:8]
+    markers_id = f"phosphene-stimuli-{token}"
+    headset_id = f"phosphene-virtual-{token}"
+    config = config.model_copy(
+        update={
+            "source": config.source.model_copy(update={"source_id": headset_id}),
+            "markers": config.markers.model_copy(update={"source_id": markers_id, "name": None}),
+            "stimuli": config.stimuli.model_copy(update={"enabled": True}),
+        }
+    )
+    outlet = MarkerOutlet(name="phosphene-stimuli", source_id=markers_id)
+    headset = VirtualHeadset(config, source_id=headset_id, markers_source_id=markers_id)
+
+    def close() -> None:
+        headset.close()
+        outlet.close()
+
+    try:
+        headset.wait_ready()
+        return _live(config, out=out, outlet=outlet, duration=duration, on_end=close)
+    except BaseException:
+        close()
+        raise
+
+
+def live_session(
+    config: SessionConfig, *, out: Path | None = None, duration: float | None = None
+) -> Session:
+    """Make a session on a stream in reach; with own stimuli when the settings say so."""
+    if not config.stimuli.enabled:
+        return Session(
+            config,
+            out=out or default_out(),
+            open_source=lambda: LslSource(config.source, config.markers),
+            clock=local_clock,
+            duration=duration,
+        )
+    markers_id = config.markers.source_id or f"phosphene-stimuli-{uuid.uuid4().hex[:8]}"
+    config = config.model_copy(
+        update={"markers": config.markers.model_copy(update={"source_id": markers_id})}
+    )
+    outlet = MarkerOutlet(name="phosphene-stimuli", source_id=markers_id)
+    try:
+        return _live(config, out=out, outlet=outlet, duration=duration, on_end=outlet.close)
+    except BaseException:
+        outlet.close()
+        raise
+
+
+def _live(
+    config: SessionConfig,
+    *,
+    out: Path | None,
+    outlet: MarkerOutlet,
+    duration: float | None,
+    on_end: object,
+) -> Session:
+    if not callable(on_end):
+        raise TypeError("on_end must be callable")
+    labels = _labels(config)
+
+    def make_presenter() -> Presenter:
+        return Presenter(
+            plan(config.stimuli, labels, seed=config.seed),
+            push=outlet.push,
+            clock=local_clock,
+            duration=duration,
+        )
+
+    return Session(
+        config,
+        out=out or default_out(),
+        open_source=lambda: LslSource(config.source, config.markers),
+        clock=local_clock,
+        make_presenter=make_presenter,
+        on_end=on_end,
+    )
+
+
+def replay_session(
+    config: SessionConfig,
+    recording: Path,
+    *,
+    out: Path | None = None,
+    speed: float | None = None,
+    duration: float | None = None,
+) -> Session:
+    """Make a session that decodes a recording as it was recorded; `speed` None: at full speed."""
+    source = RecordedSource(recording, speed=speed)
+    return Session(
+        config,
+        out=out or default_out(),
+        open_source=lambda: source,
+        clock=time.monotonic if speed is None else local_clock,
+        duration=duration,
+        replay_of=recording,
+        decisions=source.recorded_decisions(),
+        on_end=source.close,
+    )
+
+
+def discover(timeout: float = 1.0) -> Sequence[StreamInfo]:
+    """EEG streams in reach, for a chooser."""
+    return [info for info in resolve(timeout) if info.channel_format != "string"]
+
+
+def _labels(config: SessionConfig) -> list[str]:
+    gallery = load_gallery()
+    known = list(gallery.subset(kinds=config.stimuli.kinds).labels)
+    unknown = sorted(set(config.stimuli.labels) - set(known))
+    if unknown:
+        raise AppError(
+            f"stimuli.labels names {unknown[0]!r}, expected labels of the gallery's "
+            f"{', '.join(config.stimuli.kinds)} stimuli: see pipeline/gallery/gallery.json."
+        )
+    return list(config.stimuli.labels) or known

@@ -1,0 +1,98 @@
+"""The session's books: every marker, its one outcome, ranks and latencies.
+
+Owns the counts that must add up; written by the acquisition and the decoder thread, read by any.
+Knows nothing of streams, files or processes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from app.port import Accuracy, Result, TraceMarker
+from app.runtime.statistics import Latencies, accuracy
+from pipeline.values import Marker
+
+N_KEPT_EPOCHS = 64
+"""Recent results that keep their epoch and picture in memory for the window."""
+
+
+class Ledger:
+    """Markers in, results in, consistent views out."""
+
+    def __init__(self, n_candidates: int) -> None:
+        self._n_candidates = n_candidates
+        self._lock = threading.Lock()
+        self._markers: list[TraceMarker] = []
+        self._results: list[Result] = []
+        self._heavy: deque[int] = deque()
+        self._outcomes: Counter[str] = Counter()
+        self._ranks: list[int] = []
+        self.latencies = Latencies()
+
+    def add_marker(self, marker: Marker) -> None:
+        """Note a marker that arrived."""
+        with self._lock:
+            self._markers.append(TraceMarker(marker.index, marker.t_onset, marker.label))
+
+    def conclude(self, result: Result) -> None:
+        """Note a marker's end; old results let go of their picture and epoch."""
+        with self._lock:
+            self._outcomes[str(result.outcome)] += 1
+            self._results.append(result)
+            self._heavy.append(len(self._results) - 1)
+            if len(self._heavy) > N_KEPT_EPOCHS:
+                old = self._heavy.popleft()
+                self._results[old] = replace(
+                    self._results[old], pixels=None, epoch_data=None, control_pixels=None
+                )
+            if result.rank is not None:
+                self._ranks.append(result.rank)
+            if result.stages is not None:
+                self.latencies.add(result.stages)
+
+    @property
+    def n_markers(self) -> int:
+        """Markers that arrived."""
+        with self._lock:
+            return len(self._markers)
+
+    @property
+    def n_concluded(self) -> int:
+        """Markers that have ended."""
+        with self._lock:
+            return sum(self._outcomes.values())
+
+    @property
+    def last_onset(self) -> float | None:
+        """Onset of the newest marker, s; None before the first."""
+        with self._lock:
+            return self._markers[-1].t_onset if self._markers else None
+
+    def outcomes(self) -> Mapping[str, int]:
+        """Counts by outcome, in the outcomes' order of name."""
+        with self._lock:
+            return dict(sorted(self._outcomes.items()))
+
+    def accuracy(self) -> Accuracy | None:
+        """Identification so far."""
+        with self._lock:
+            ranks = list(self._ranks)
+        return accuracy(ranks, self._n_candidates)
+
+    def recent_stages(self) -> Mapping[str, tuple[float, float]]:
+        """p50 and p95 by stage over the last pictures, ms."""
+        with self._lock:
+            return self.latencies.recent()
+
+    def markers_since(self, index: int) -> Sequence[TraceMarker]:
+        """Markers from `index` on, as they arrived."""
+        with self._lock:
+            return tuple(self._markers[index:])
+
+    def results_since(self, count: int) -> Sequence[Result]:
+        """Results in order of completion from the `count`-th on."""
+        with self._lock:
+            return tuple(self._results[count:])

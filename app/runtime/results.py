@@ -1,0 +1,139 @@
+"""From a decoder's answer to a `Result`: rank, hashes, picture file, stages.
+
+Owns how a result is made up; knows nothing of threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import numpy as np
+
+from app.port import Result, StageTimes
+from app.runtime.folder import SessionFolder, encode_png
+from app.runtime.worker import Answer, Ready
+from configs import SessionConfig
+from pipeline.gallery import Gallery
+from pipeline.values import Epoch, Float32, Marker, Outcome, Packet, StreamRole, Uint8
+
+N_TOP = 10
+"""Ranked labels kept by result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """An epoch on its way: `arrival` on LSL's clock, the rest on `time.monotonic`, s."""
+
+    epoch: Epoch
+    arrival: float
+    pulled: float
+    filtered: float
+    submitted: float
+
+
+def seed_of(seed: int, epoch: Epoch) -> int:
+    """Seed of an epoch's picture: made of the session's seed and the epoch's own samples only."""
+    digest = hashlib.sha256(seed.to_bytes(8, "little") + epoch.data.tobytes()).digest()
+    return int.from_bytes(digest[:7], "little")
+
+
+def refusal(marker: Marker, outcome: Outcome, reason: str, epoch: Epoch | None = None) -> Result:
+    """Make the result of a marker that was not decoded."""
+    return Result(
+        index=marker.index,
+        t_onset=marker.t_onset,
+        label=marker.label,
+        outcome=outcome,
+        reason=reason,
+        quality={} if epoch is None else epoch.quality,
+        epoch_data=None if epoch is None else epoch.data,
+    )
+
+
+def decoded(
+    vector: Float32,
+    pixels: Uint8,
+    cut: Cut,
+    *,
+    config: SessionConfig,
+    candidates: Gallery,
+    folder: SessionFolder,
+    ready: Ready | None,
+) -> Result:
+    """Rank the candidates, write the picture, hash both."""
+    epoch = cut.epoch
+    ranked = candidates.rank(vector) if vector.ndim == 1 else ()
+    position = {label: i + 1 for i, (label, _) in enumerate(ranked)}
+    digest = hashlib.sha256(np.ascontiguousarray(vector, dtype="<f4").tobytes()).hexdigest()
+    provenance = {
+        "phosphene:index": str(epoch.index),
+        "phosphene:t_onset": repr(epoch.t_onset),
+        "phosphene:label": epoch.event,
+        "phosphene:seed": str(seed_of(config.seed, epoch)),
+        "phosphene:embedding_sha256": digest,
+        "phosphene:encoder_sha256": ready.spec.sha256 if ready else "",
+        "phosphene:sampler_sha256": ready.sampler_sha256 if ready else "",
+        "phosphene:system": config.decoder.system,
+        "phosphene:steps": str(config.decoder.num_inference_steps),
+        "phosphene:adapter": config.decoder.adapter or "",
+        "phosphene:version": version("phosphene"),
+    }
+    path, image_sha256 = folder.write_image(epoch.index, encode_png(pixels, provenance))
+    return Result(
+        index=epoch.index,
+        t_onset=epoch.t_onset,
+        label=epoch.event,
+        outcome=Outcome.DECODED,
+        top=tuple(ranked[:N_TOP]),
+        chance=1.0 / len(candidates),
+        rank=position.get(epoch.event),
+        confidence=float(min(1.0, np.linalg.norm(vector))),
+        pixels=pixels,
+        image_path=path,
+        image_sha256=image_sha256,
+        embedding_sha256=digest,
+        quality=epoch.quality,
+        epoch_data=epoch.data,
+    )
+
+
+def stages_of(
+    cut: Cut, answer: Answer, *, now: float, returned: float, is_live: bool
+) -> StageTimes:
+    """Milliseconds by stage.
+
+    The parts are differences of `time.monotonic` in two processes; the total is taken apart from
+    them, on LSL's clock, so that the sum is a check and not a tautology. `now` is LSL's clock,
+    `returned` is monotonic, when the picture was back.
+    """
+    end = cut.epoch.t_onset + cut.epoch.tmax
+    # The recording's clock is not the present: a replay has no arrival.
+    arrival = cut.arrival - end if is_live else 0.0
+    total = now - end if is_live else returned - cut.pulled
+    return StageTimes(
+        arrival=1000 * arrival,
+        filter=1000 * (cut.filtered - cut.pulled),
+        epoch=1000 * (cut.submitted - cut.filtered),
+        queue=1000 * (answer.started - cut.submitted),
+        encode=1000 * (answer.encoded - answer.started),
+        sample=1000 * (answer.sampled - answer.encoded),
+        total_after_epoch=1000 * total,
+    )
+
+
+def event_packet(result: Result, now: float) -> Packet:
+    """The result as our own event stream carries it (and as a replay reads it back)."""
+    text = json.dumps(
+        {
+            "index": result.index,
+            "t_onset": result.t_onset,
+            "label": result.label,
+            "outcome": str(result.outcome),
+            "image_sha256": result.image_sha256,
+            "embedding_sha256": result.embedding_sha256,
+        }
+    )
+    return Packet(StreamRole.EVENTS, (text,), np.array([now]), received_at=now)

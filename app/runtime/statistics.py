@@ -1,0 +1,109 @@
+"""Latency and ranks of a session so far.
+
+Owns percentiles of stages and the list of ranks; knows nothing of where they come from.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pipeline.statistics import accuracy as accuracy_of_ranks
+
+from app.port import Accuracy, StageTimes
+
+STAGES = tuple(StageTimes.__slots__)
+PARTS = tuple(name for name in STAGES if name != "total_after_epoch")
+
+
+class Latencies:
+    """Stage times of the pictures so far: all of them for the summary, the last 200 for display."""
+
+    def __init__(self, n_recent: int = 200) -> None:
+        self._all: list[tuple[float, ...]] = []
+        self._recent: deque[tuple[float, ...]] = deque(maxlen=n_recent)
+
+    def add(self, stages: StageTimes) -> None:
+        """Note one picture's stages."""
+        row = tuple(float(getattr(stages, name)) for name in STAGES)
+        self._all.append(row)
+        self._recent.append(row)
+
+    def recent(self) -> dict[str, tuple[float, float]]:
+        """p50 and p95 by stage over the last pictures, ms."""
+        rows = list(self._recent)
+        if not rows:
+            return {}
+        values = np.percentile(np.array(rows), [50, 95], axis=0)
+        return {name: (float(values[0, i]), float(values[1, i])) for i, name in enumerate(STAGES)}
+
+    def summary(self) -> dict[str, Any]:
+        """p50, p95, p99 by stage; whether the stages add up; in the summary's layout."""
+        if not self._all:
+            return {}
+        rows = np.array(self._all)
+        table: dict[str, Any] = {}
+        for i, name in enumerate(STAGES):
+            p50, p95, p99 = (round(float(v), 3) for v in np.percentile(rows[:, i], [50, 95, 99]))
+            table[name] = {"p50": p50, "p95": p95, "p99": p99, "n": len(rows)}
+        return table
+
+    def check(self) -> dict[str, float]:
+        """Compare the sum of the stages with the measured total, picture by picture."""
+        if not self._all:
+            return {}
+        rows = np.array(self._all)
+        total = rows[:, STAGES.index("total_after_epoch")]
+        parts = rows[:, [STAGES.index(name) for name in PARTS]].sum(axis=1)
+        error = np.abs(parts - total) / np.maximum(np.abs(total), 1e-9)
+        return {
+            "sum_of_stages_p50": round(float(np.median(parts)), 3),
+            "total_p50": round(float(np.median(total)), 3),
+            "relative_error": round(float(error.max()), 6),
+        }
+
+    def compute_p50(self) -> float | None:
+        """Median of encode + sample, ms."""
+        if not self._all:
+            return None
+        rows = np.array(self._all)
+        both = rows[:, STAGES.index("encode")] + rows[:, STAGES.index("sample")]
+        return float(np.median(both))
+
+
+def accuracy(ranks: Sequence[int], n_candidates: int) -> Accuracy | None:
+    """Identification so far; None before the first rank."""
+    if not ranks or n_candidates < 2:
+        return None
+    result = accuracy_of_ranks(ranks, n_candidates)
+    return Accuracy(
+        n=result.n,
+        n_correct=result.n_correct,
+        n_top5=result.n_top5,
+        chance=result.chance,
+        low=result.low,
+        high=result.high,
+        p_value=result.p_value,
+        mean_rank=result.mean_rank,
+        n_candidates=n_candidates,
+    )
+
+
+def accuracy_table(value: Accuracy | None) -> Mapping[str, Any] | None:
+    """`Accuracy` in the summary's layout."""
+    if value is None:
+        return None
+    return {
+        "n": value.n,
+        "n_correct": value.n_correct,
+        "n_top5": value.n_top5,
+        "n_candidates": value.n_candidates,
+        "chance": value.chance,
+        "accuracy": value.n_correct / value.n,
+        "low": value.low,
+        "high": value.high,
+        "p_value": value.p_value,
+        "mean_rank": value.mean_rank,
+    }

@@ -1,0 +1,106 @@
+"""The closing figures of a session, and the sentences a reader needs before believing them.
+
+Owns the layout of `summary.json`; pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.port import Accuracy
+from app.runtime.ledger import Ledger
+from app.runtime.statistics import accuracy_table
+from configs import SessionConfig
+
+RATE_TOLERANCE = 0.005
+"""Relative error of the declared rate above which it is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFigures:
+    """What became of the samples."""
+
+    n_received: int = 0
+    n_lost: int = 0
+    n_gaps: int = 0
+    n_reconnects: int = 0
+    sfreq: float | None = None
+    effective_sfreq: float | None = None
+    packet_ms: float = 0.0
+
+
+def warnings_of(streams: StreamFigures, found: Accuracy | None, config: SessionConfig) -> list[str]:
+    """Sentences on rate, loss and chance."""
+    words = []
+    if streams.effective_sfreq and streams.sfreq:
+        off = abs(streams.effective_sfreq / streams.sfreq - 1)
+        if off > RATE_TOLERANCE:
+            words.append(
+                f"The stream ran at {streams.effective_sfreq:.2f} Hz, not at the "
+                f"{streams.sfreq:g} Hz it declares."
+            )
+    if streams.n_lost or streams.n_gaps:
+        words.append(f"{streams.n_lost} samples were lost in {streams.n_gaps} gaps.")
+    if found is not None and found.p_value > 0.05:
+        words.append(
+            f"Identification ({found.n_correct} of {found.n}, chance {found.chance:.2%}) is not "
+            "distinguishable from chance."
+        )
+    if config.stimuli.enabled and config.simulation.snr == 0:
+        words.append("The virtual person was set to SNR 0: a control without any information.")
+    return words
+
+
+def summary_of(
+    ledger: Ledger,
+    streams: StreamFigures,
+    *,
+    config: SessionConfig,
+    duration: float,
+    failure: str,
+    decoder: Mapping[str, Any],
+    recording: Mapping[str, Any] | None,
+    replay_of: str | None,
+    warnings: list[str],
+) -> dict[str, Any]:
+    """`summary.json` as a dict; the outcomes add up to the markers."""
+    latencies = ledger.latencies
+    latency, compute = latencies.summary(), latencies.compute_p50()
+    found = ledger.accuracy()
+    overhead = None
+    if compute is not None:
+        overhead = {
+            "chunk_ms": round(streams.packet_ms, 3),
+            "compute_p50": round(compute, 3),
+            "p50": latency["total_after_epoch"]["p50"],
+            "limit_p50": round(streams.packet_ms + compute + 15.0, 3),
+        }
+    return {
+        "schema_version": 1,
+        "phase": "failed" if failure else "stopped",
+        "message": failure,
+        "subject": config.subject,
+        "preset": config.preset,
+        "duration_s": round(duration, 3),
+        "markers": ledger.n_markers,
+        "outcomes": ledger.outcomes(),
+        "samples": {
+            "received": streams.n_received,
+            "lost": streams.n_lost,
+            "recorded": recording["samples"] if recording else 0,
+        },
+        "gaps": streams.n_gaps,
+        "reconnects": streams.n_reconnects,
+        "effective_sfreq": streams.effective_sfreq,
+        "latency_ms": latency,
+        "latency_check": latencies.check(),
+        "latency_clock": "live" if replay_of is None else "replay",
+        "overhead_ms": overhead,
+        "accuracy": accuracy_table(found),
+        "decoder": dict(decoder),
+        "recording": recording,
+        "replay_of": replay_of,
+        "warnings": warnings_of(streams, found, config) + warnings,
+    }

@@ -1,0 +1,94 @@
+"""One decoding system, ready to run: an encoder and a sampler behind the ports.
+
+Owns the choice by name and the settings of torch that make a picture repeatable. Knows nothing
+of streams, processes or windows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from configs import DecoderConfig
+from pipeline.errors import PhospheneError
+from pipeline.ports import Encoder, ImageSampler
+from pipeline.values import Epoch, Info
+
+
+class UnknownSystemError(PhospheneError):
+    """A system is unknown, or its weights are missing or damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """An encoder and a sampler that belong together."""
+
+    name: str
+    encoder: Encoder
+    sampler: ImageSampler
+    device: str
+    versions: Mapping[str, str]
+
+    def warm_up(self) -> None:
+        """Decode one epoch of noise, so that the first real one meets warm code."""
+        spec = self.encoder.spec
+        ch_names = spec.ch_names or ("O1", "Oz", "O2", "P7", "P8")
+        n_times = round((spec.tmax - spec.tmin) * spec.sfreq) + 1
+        noise = np.random.default_rng(0).normal(0, 10, (len(ch_names), n_times))
+        epoch = Epoch(
+            data=noise.astype(np.float32),
+            tmin=spec.tmin,
+            tmax=spec.tmax,
+            t_onset=0.0,
+            event="",
+            info=Info(ch_names, spec.sfreq),
+            index=0,
+        )
+        for _ in range(2):
+            self.sampler.sample(self.encoder.encode(epoch), seed=0)
+
+
+def load_system(config: DecoderConfig) -> System:
+    """Load the system that `config` names, from its installed weights or `config.weights`.
+
+    Raises
+    ------
+    PhospheneError
+        The name is unknown, or a weight file is missing or damaged; the sentence says which.
+    """
+    _make_repeatable(config.threads)
+    if config.system != "embedded":
+        raise UnknownSystemError(
+            f"system {config.system!r} cannot run live, expected 'embedded': "
+            "see `phosphene systems` for what each one needs."
+        )
+    from models.embedded.encoder import load_encoder
+    from models.embedded.sampler import load_sampler
+
+    folder = None if config.weights is None else Path(config.weights)
+    import diffusers
+
+    return System(
+        name="embedded",
+        encoder=load_encoder(None if folder is None else folder / "encoder"),
+        sampler=load_sampler(
+            folder,
+            num_inference_steps=config.num_inference_steps,
+            guidance_scale=config.guidance_scale,
+        ),
+        device="cpu",
+        versions={"torch": torch.__version__, "diffusers": diffusers.__version__},
+    )
+
+
+def _make_repeatable(threads: int) -> None:
+    # The order of a sum depends on how many threads share it: one count, one picture.
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_grad_enabled(False)
