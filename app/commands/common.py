@@ -23,7 +23,7 @@ def load(preset: str | None, config: Path | None) -> SessionConfig:
 
 
 def apply_overrides(config: SessionConfig, overrides: Mapping[str, Any]) -> SessionConfig:
-    """Set dotted keys that are not None; raise `ConfigError` naming the first that breaks a rule."""
+    """Set dotted keys that are not None; raise `ConfigError` naming the first that cannot be."""
     table = config.to_table()
     for dotted, value in overrides.items():
         if value is None:

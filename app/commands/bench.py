@@ -1,0 +1,75 @@
+"""`phosphene bench`: benchmarks, each beside its peer in the same run.
+
+Owns the list of benchmarks and the printing; each lives in `app.benchmarks` and returns a dict
+whose `rows` are `{"what", "ours", "peer", "ratio", "goal", "met"}` in words and numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import sys
+from typing import Any
+
+BENCHMARKS = {
+    "live": ("app.benchmarks.live", "run_live_bench"),
+    "xdf": ("app.benchmarks.xdf", "run_xdf_bench"),
+    "gui": ("app.benchmarks.gui", "run_gui_bench"),
+}
+"""Name to module and function."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser("bench", help="benchmarks with their peers", description=__doc__)
+    parser.add_argument(
+        "what", nargs="*", metavar="WHAT", help=f"{', '.join(BENCHMARKS)}; all when none is given"
+    )
+    parser.add_argument("--json", action="store_true")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the named benchmarks, print their figures with the machine's load."""
+    from app.errors import AppError
+
+    unknown = [name for name in args.what if name not in BENCHMARKS]
+    if unknown:
+        raise AppError(
+            f"benchmark {unknown[0]!r} is unknown, expected one of {', '.join(BENCHMARKS)}."
+        )
+    report: dict[str, Any] = {"machine": _machine(), "benchmarks": {}}
+    for name in args.what or BENCHMARKS:
+        module, function = BENCHMARKS[name]
+        result = getattr(importlib.import_module(module), function)()
+        report["benchmarks"][name] = result
+        if not args.json:
+            sys.stdout.write(_text(name, result))
+            sys.stdout.flush()
+    if args.json:
+        sys.stdout.write(json.dumps(report, indent=2) + "\n")
+    else:
+        sys.stdout.write(f"machine: {json.dumps(report['machine'])}\n")
+    return 0
+
+
+def _machine() -> dict[str, Any]:
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "cpus": os.cpu_count(),
+        "load": load,
+    }
+
+
+def _text(name: str, result: dict[str, Any]) -> str:
+    lines = [f"{name}"]
+    for key, value in result.items():
+        if key != "rows":
+            lines.append(f"  {key}: {value}")
+    for row in result.get("rows", []):
+        lines.append("  " + "  ".join(f"{key}={value}" for key, value in row.items()))
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,124 @@
+"""The decoder's queue and its process: order, crashes, refusals, a clean end."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from multiprocessing.connection import Connection
+
+import numpy as np
+import pytest
+
+from app.runtime.decoder import Decoder
+from app.runtime.worker import Answer, Job, Ready, Refused
+from configs import DecoderConfig
+from pipeline.ports import EncoderSpec
+
+SPEC = EncoderSpec("toy", 100.0, 0.0, 0.5, None, None, 4)
+
+
+def toy_decoder(connection: Connection, config: DecoderConfig) -> None:
+    """Answer each job with its own data's sum; die on label `die`, hang on `hang`."""
+    connection.send(Ready(SPEC, "0" * 64, "cpu", {}))
+    while (job := connection.recv()) is not None:
+        if job.event == "die":
+            os._exit(3)
+        if job.event == "hang":
+            time.sleep(60)
+        vector = np.full(4, job.data.sum(), np.float32)
+        now = time.monotonic()
+        connection.send(
+            Answer(job.index, vector, np.zeros((2, 2, 3), np.uint8), now, now, time.monotonic())
+        )
+
+
+def refusing(connection: Connection, config: DecoderConfig) -> None:
+    connection.send(Refused("weights are missing: fetch them"))
+
+
+def job(index: int, event: str = "") -> Job:
+    data = np.full((2, 3), index, np.float32)
+    return Job(index, 0.0, data, ("A", "B"), ("eeg", "eeg"), 100.0, 0.0, 0.02, event, 1)
+
+
+class Collected:
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+        self.arrived = threading.Condition()
+
+    def __call__(self, job: Job, answer: Answer, returned: float) -> None:
+        with self.arrived:
+            self.answers.append(answer)
+            self.arrived.notify_all()
+
+
+@pytest.fixture
+def collected() -> Collected:
+    return Collected()
+
+
+def test_jobs_are_answered_in_order_and_drained(collected: Collected) -> None:
+    decoder = Decoder(DecoderConfig(queue_size=8), on_answer=collected, target=toy_decoder)
+    decoder.start()
+    try:
+        assert decoder.wait_ready(30)
+        for index in range(6):
+            assert decoder.submit(job(index), policy="wait")
+        assert decoder.drain(10)
+    finally:
+        decoder.close()
+    assert [a.index for a in collected.answers] == list(range(6))
+    assert [float(a.vector[0]) for a in collected.answers] == [6.0 * i for i in range(6)]
+
+
+def test_a_crash_costs_one_picture_and_the_next_is_decoded(collected: Collected) -> None:
+    decoder = Decoder(DecoderConfig(queue_size=8), on_answer=collected, target=toy_decoder)
+    decoder.start()
+    try:
+        assert decoder.wait_ready(30)
+        for index, event in enumerate(["", "die", ""]):
+            decoder.submit(job(index, event), policy="wait")
+        assert decoder.drain(30)
+    finally:
+        decoder.close()
+    assert [bool(a.error) for a in collected.answers] == [False, True, False]
+    assert decoder.n_restarts == 1
+
+
+def test_a_hang_is_ended(collected: Collected) -> None:
+    decoder = Decoder(
+        DecoderConfig(queue_size=8), on_answer=collected, target=toy_decoder, job_timeout=0.5
+    )
+    decoder.start()
+    try:
+        assert decoder.wait_ready(30)
+        decoder.submit(job(0, "hang"))
+        decoder.submit(job(1))
+        assert decoder.drain(30)
+    finally:
+        decoder.close()
+    assert [bool(a.error) for a in collected.answers] == [True, False]
+
+
+def test_a_full_queue_refuses_and_the_oldest_can_be_taken_back(collected: Collected) -> None:
+    decoder = Decoder(DecoderConfig(queue_size=2), on_answer=collected, target=toy_decoder)
+    # Not started: nothing leaves the queue.
+    assert decoder.submit(job(0))
+    assert decoder.submit(job(1))
+    assert not decoder.submit(job(2))
+    oldest = decoder.take_oldest()
+    assert oldest is not None
+    assert oldest.index == 0
+    assert decoder.submit(job(2))
+
+
+def test_missing_weights_are_a_sentence(collected: Collected) -> None:
+    decoder = Decoder(DecoderConfig(), on_answer=collected, target=refusing)
+    decoder.start()
+    try:
+        assert not decoder.wait_ready(30)
+        assert decoder.refusal == "weights are missing: fetch them"
+        assert not decoder.submit(job(0))
+    finally:
+        decoder.close()

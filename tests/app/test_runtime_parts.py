@@ -1,0 +1,136 @@
+"""Phases, the folder's promises, the plan of stimuli, latencies."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from app.errors import FolderError
+from app.port import Phase, Result, StageTimes
+from app.runtime.folder import SessionFolder, encode_png
+from app.runtime.phases import TRANSITIONS, PhaseMachine
+from app.runtime.statistics import PARTS, Latencies
+from app.runtime.stimuli import Presenter, plan
+from configs import SessionConfig, StimuliConfig, load_config
+from pipeline.errors import TransitionError
+from pipeline.values import Outcome
+
+
+@given(st.lists(st.sampled_from(Phase), max_size=8))
+def test_only_the_table_s_transitions_happen(wanted: list[Phase]) -> None:
+    machine, now = PhaseMachine(), Phase.IDLE
+    for to in wanted:
+        if to in TRANSITIONS[now]:
+            machine.move(to, "ok")
+            now = to
+        else:
+            with pytest.raises(TransitionError, match=f"is {now} cannot become {to}"):
+                machine.move(to, "no")
+        assert machine.read()[0] is now
+
+
+def result(index: int, t_onset: float) -> Result:
+    return Result(index=index, t_onset=t_onset, label="tiger", outcome=Outcome.DECODED)
+
+
+def test_a_second_session_is_refused_and_nothing_is_touched(tmp_path: Path) -> None:
+    out = tmp_path / "one"
+    first = SessionFolder(out)
+    first.add_event(result(0, 1.0))
+    before = {p.name: p.read_bytes() for p in out.iterdir() if p.is_file()}
+    with pytest.raises(FolderError, match=r"in use by.*choose another --out"):
+        SessionFolder(out)
+    assert {p.name: p.read_bytes() for p in out.iterdir() if p.is_file()} == before
+    first.finish({})
+    first.close()
+    with pytest.raises(FolderError, match="already holds"):
+        SessionFolder(out)
+
+
+def test_events_end_in_order_of_onset(tmp_path: Path) -> None:
+    folder = SessionFolder(tmp_path / "s")
+    for index, onset in enumerate([3.0, 1.0, 2.0]):
+        folder.add_event(result(index, onset))
+    folder.finish({"markers": 3})
+    folder.close()
+    lines = (tmp_path / "s" / "events.jsonl").read_text().splitlines()
+    assert [json.loads(line)["index"] for line in lines] == [1, 2, 0]
+
+
+def test_a_picture_s_hash_is_of_its_file_and_repeats(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    folder = SessionFolder(tmp_path / "s")
+    png = encode_png(pixels, {"phosphene:label": "Käse"})
+    name, digest = folder.write_image(7, png)
+    folder.close()
+    assert name == "images/000007.png"
+    assert hashlib.sha256((tmp_path / "s" / name).read_bytes()).hexdigest() == digest
+    assert encode_png(pixels, {"phosphene:label": "Käse"}) == png
+    with Image.open(tmp_path / "s" / name) as image:
+        assert image.info["phosphene:label"] == "Käse"
+        np.testing.assert_array_equal(np.asarray(image), pixels)
+
+
+def test_session_toml_gives_the_settings_back(tmp_path: Path) -> None:
+    config = SessionConfig.model_validate(
+        {
+            "seed": 3,
+            "filter": {"l_freq": None, "notch_freqs": []},
+            "epochs": {"baseline": None, "reject_uv": {}},
+            "source": {"name": "none"},
+        }
+    )
+    folder = SessionFolder(tmp_path / "s")
+    folder.write_session(config, run={"version": "1", "nothing": None}, streams={})
+    folder.close()
+    assert load_config(tmp_path / "s" / "session.toml") == config
+
+
+@given(st.integers(2, 9), st.integers(0, 2**31))
+def test_stimuli_are_balanced_seeded_and_never_repeat_at_once(n: int, seed: int) -> None:
+    labels = [f"c{i}" for i in range(n)]
+    config = StimuliConfig(soa=1.0, jitter=0.2, duration=0.5)
+    shown = list(itertools.islice(plan(config, labels, seed=seed), 4 * n))
+    assert shown == list(itertools.islice(plan(config, labels, seed=seed), 4 * n))
+    names = [s.label for s in shown]
+    assert all(names.count(label) == 4 for label in labels)
+    assert all(a != b for a, b in itertools.pairwise(names))
+    gaps = np.diff([s.at for s in shown])
+    assert gaps.min() >= 1.0
+    assert gaps.max() <= 1.2
+
+
+def test_the_presenter_stamps_the_planned_onset() -> None:
+    pushed: list[tuple[str, float]] = []
+    now = itertools.count(100.0, 0.25)
+    clock = lambda: float(next(now))
+    config = StimuliConfig(soa=0.1, jitter=0.0, duration=0.05)
+    presenter = Presenter(
+        plan(config, ["a", "b"], seed=0),
+        push=lambda label, at: pushed.append((label, at)),
+        clock=clock,
+        duration=0.35,
+    )
+    presenter.start()
+    presenter._thread.join(5)
+    assert presenter.finished
+    stamps = np.array([at for _, at in pushed])
+    np.testing.assert_allclose(stamps, 100.5 + 0.1 * np.arange(4))
+    assert presenter.n_shown == 4
+
+
+def test_stages_that_do_not_add_up_show() -> None:
+    latencies = Latencies()
+    parts = dict.fromkeys(PARTS, 10.0)
+    latencies.add(StageTimes(**parts, total_after_epoch=60.0))
+    assert latencies.check()["relative_error"] == pytest.approx(0.0, abs=1e-9)
+    latencies.add(StageTimes(**parts, total_after_epoch=80.0))
+    assert latencies.check()["relative_error"] == pytest.approx(0.25)
