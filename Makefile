@@ -1,0 +1,66 @@
+# Two commands for everybody: `make demo` and `make test`. Each makes .venv by itself from
+# Python >= 3.11, pip and make; the second call finds it ready. The rest is for developers.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN_STAMP := $(VENV)/.installed-run
+DEV_STAMP := $(VENV)/.installed-dev
+
+# The first Python on the PATH that is new enough; `make PYTHON=/path/to/python demo` overrides.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+
+# `make demo ARGS="--duration 30"`, `make test ARGS="tests/pipeline -k filter"`.
+ARGS ?=
+# The suite waits on clocks and streams more than it computes: workers overlap the waiting.
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo gui test check lint format install install-dev clean
+
+help:
+	@echo "make demo      install into $(VENV) and run the demo (ARGS=\"--duration 30\")"
+	@echo "make test      install with the test tools and run the tests (ARGS=\"tests/app\")"
+	@echo "make gui       install and open the window"
+	@echo "make check     what CI runs: lint, types, layers, tests"
+	@echo "make lint      ruff, mypy --strict and import-linter, without the tests"
+	@echo "make format    let ruff rewrite what it can"
+	@echo "make clean     remove $(VENV) and the caches"
+
+demo: $(RUN_STAMP)
+	$(BIN)/phosphene demo $(ARGS)
+
+gui: $(RUN_STAMP)
+	$(BIN)/phosphene gui $(ARGS)
+
+test: $(DEV_STAMP)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+check: lint test
+
+lint: $(DEV_STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV_STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+install: $(RUN_STAMP)
+install-dev: $(DEV_STAMP)
+
+# The stamp is younger than pyproject.toml only after a whole install: an interrupted one, or
+# changed requirements, install again.
+$(RUN_STAMP): pyproject.toml scripts/install.py
+	@$(PYTHON) -c "" 2>/dev/null || { echo "No Python >= 3.11 found: install one, or give it with make PYTHON=/path/to/python." >&2; exit 1; }
+	$(PYTHON) scripts/install.py --venv $(VENV) --stamp $@
+
+$(DEV_STAMP): pyproject.toml scripts/install.py
+	@$(PYTHON) -c "" 2>/dev/null || { echo "No Python >= 3.11 found: install one, or give it with make PYTHON=/path/to/python." >&2; exit 1; }
+	$(PYTHON) scripts/install.py --venv $(VENV) --extras test,check --stamp $@
+	@touch $(RUN_STAMP)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build

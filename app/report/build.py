@@ -1,0 +1,69 @@
+"""From a session folder to `report.html`.
+
+Owns the page: template, order of the parts, writing in one step. Knows nothing of what a part
+says.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from app.report import sections
+from app.report.markup import Markup, escape, join
+from app.report.pictures import Stimuli, gallery_stimuli
+from app.report.record import ReportError, SessionRecord, read_record
+
+
+def build_report(folder: Path, *, stimuli: Stimuli | None = None) -> Path:
+    """Write `report.html` into a finished session folder.
+
+    Parameters
+    ----------
+    folder : Path
+        A session folder with at least `summary.json`.
+    stimuli : callable, optional
+        Label to picture, (height, width, 3) uint8; the bundled gallery by default.
+
+    Returns
+    -------
+    Path
+        The report: one file that loads nothing from anywhere.
+
+    Raises
+    ------
+    ReportError
+        The folder holds no session, or the report cannot be written.
+    """
+    record = read_record(folder)
+    page = render(record, stimuli or gallery_stimuli())
+    path = folder / "report.html"
+    partial = folder / "report.html.partial"
+    try:
+        partial.write_text(page, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise ReportError(
+            f"{path}: cannot be written ({error.strerror}): make room or allow writing there."
+        ) from None
+    return path
+
+
+def render(record: SessionRecord, stimuli: Stimuli) -> str:
+    """Return the whole page."""
+    parts: list[Markup | None] = [
+        sections.header(record),
+        sections.key_figures(record),
+        sections.findings(record),
+        sections.pictures(record, stimuli),
+        sections.charts(record),
+        sections.refusals(record),
+        sections.settings(record),
+        sections.footer(),
+    ]
+    template = resources.files("app.report").joinpath("template.html").read_text(encoding="utf-8")
+    return Template(template).substitute(
+        title=escape(f"Phosphene session {record.folder.resolve().name}"),
+        body=join(parts),
+    )

@@ -1,0 +1,217 @@
+"""What a reader must know, in plain sentences.
+
+Owns the judgement of a session: is the decoding distinguishable from chance, do the counts add
+up, was data lost. Knows nothing of HTML; a sentence says what was measured, never more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.report.record import SessionRecord, as_number, as_text, dig
+
+SIGNIFICANT = 0.05
+STRONG = 1e-3
+FEW_TRIALS = 20
+
+
+class Tone(StrEnum):
+    """How a finding is shown."""
+
+    GOOD = "good"
+    NOTE = "note"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One sentence, with what it means for the reader."""
+
+    tone: Tone
+    text: str
+
+
+def find(record: SessionRecord) -> tuple[Finding, ...]:
+    """Judge a session; the most important sentence comes first."""
+    return (
+        *_accuracy(record),
+        *_origin(record),
+        *_counts(record),
+        *_data_loss(record),
+        *_latency(record),
+        *_own_warnings(record),
+    )
+
+
+def percent(value: float) -> str:
+    """Format a fraction: two significant places where it is small."""
+    return f"{100 * value:.1f} %" if value < 0.1 else f"{100 * value:.0f} %"
+
+
+def plural(count: float, one: str, many: str | None = None) -> str:
+    """Format a count with its noun."""
+    word = one if count == 1 else (many or one + "s")
+    return f"{count:,.0f} {word}".replace(",", "\u202f")
+
+
+def n_gaps(record: SessionRecord) -> int:
+    """Count the gaps; the summary holds their count or their list."""
+    gaps = record.summary.get("gaps")
+    return len(gaps) if isinstance(gaps, list) else int(as_number(gaps) or 0)
+
+
+def is_simulated(record: SessionRecord) -> bool:
+    """Whether the EEG came from the virtual headset."""
+    maker = as_text(dig(record.settings, "streams", "eeg", "manufacturer")).lower()
+    return record.settings.get("preset") == "demo" or "virtual" in maker
+
+
+def _accuracy(record: SessionRecord) -> Iterator[Finding]:
+    n, n_correct = record.number("accuracy", "n"), record.number("accuracy", "n_correct")
+    chance, p_value = record.number("accuracy", "chance"), record.number("accuracy", "p_value")
+    if n is None or n_correct is None or chance is None or p_value is None or n < 1:
+        yield Finding(
+            Tone.NOTE,
+            "Identification was not scored: no marker came with a label that the decoder knows. "
+            "The pictures cannot be told right or wrong.",
+        )
+        return
+    low, high = record.number("accuracy", "low"), record.number("accuracy", "high")
+    interval = "" if low is None or high is None else f", 95 % interval {_range(low, high)}"
+    figures = (
+        f"{n_correct:.0f} of {plural(n, 'picture')} identified ({percent(n_correct / n)}"
+        f"{interval}); guessing gives {percent(chance)}"
+    )
+    if p_value >= SIGNIFICANT or n_correct / n <= chance:
+        yield Finding(
+            Tone.WARNING,
+            f"Not distinguishable from chance: {figures}. Do not read meaning into the pictures.",
+        )
+    elif p_value >= STRONG:
+        yield Finding(
+            Tone.NOTE, f"Weak evidence of decoding: {figures}; p = {p_value:.3f} (binomial)."
+        )
+    else:
+        yield Finding(
+            Tone.GOOD, f"Above chance: {figures}; p {_p_text(p_value)} (binomial test, top-1)."
+        )
+    if n < FEW_TRIALS:
+        yield Finding(
+            Tone.NOTE,
+            f"Only {plural(n, 'picture')} could be scored, so the interval is wide: "
+            "a longer session says more.",
+        )
+
+
+def _range(low: float, high: float) -> str:
+    return f"{100 * low:.1f}-{100 * high:.1f} %"
+
+
+def _p_text(p_value: float) -> str:
+    return "< 1e-12" if p_value < 1e-12 else f"= {p_value:.1g}"
+
+
+def _origin(record: SessionRecord) -> Iterator[Finding]:
+    if is_simulated(record):
+        snr = as_number(dig(record.settings, "simulation", "snr"))
+        size = {None: "", 1.0: "", 0.0: " without any response to the stimuli (the control)"}.get(
+            snr, f" with responses at {snr} times their realistic size"
+        )
+        yield Finding(
+            Tone.NOTE, f"The EEG is simulated: it comes from a virtual headset{size}, not a person."
+        )
+    if as_text(record.summary.get("replay_of")):
+        yield Finding(Tone.NOTE, "This session replays a recording.")
+    if as_text(record.summary.get("phase")) == "failed":
+        yield Finding(
+            Tone.WARNING, "The session ended with a failure; what came before it is shown."
+        )
+
+
+def _counts(record: SessionRecord) -> Iterator[Finding]:
+    counts = [as_number(value) for value in record.table("outcomes").values()]
+    total = sum(value for value in counts if value is not None)
+    markers = record.number("markers")
+    if markers is not None and markers != total:
+        yield Finding(
+            Tone.WARNING,
+            f"The outcomes do not add up: {plural(markers, 'marker')}, but "
+            f"{plural(total, 'outcome')}. This is a fault of the app; please report it.",
+        )
+    if record.n_unreadable:
+        yield Finding(
+            Tone.WARNING,
+            f"{plural(record.n_unreadable, 'line')} of events.jsonl could not be read: "
+            "the file was cut short or changed.",
+        )
+    refused = total - (as_number(record.table("outcomes").get("decoded")) or 0)
+    if markers and refused > 0:
+        yield Finding(
+            Tone.WARNING if refused > 0.2 * markers else Tone.NOTE,
+            f"{plural(refused, 'marker')} of {markers:.0f} gave no picture "
+            f"({percent(refused / markers)}); the reasons are below.",
+        )
+
+
+def _data_loss(record: SessionRecord) -> Iterator[Finding]:
+    lost = record.number("samples", "lost") or 0
+    received = record.number("samples", "received") or 0
+    gaps = n_gaps(record)
+    if lost or gaps:
+        share = f" ({percent(lost / (lost + received))})" if lost else ""
+        yield Finding(
+            Tone.WARNING,
+            f"Data was lost: {plural(lost, 'sample')}{share} in {plural(gaps, 'gap')}. "
+            "Epochs with a gap inside were refused, never patched.",
+        )
+    reconnects = record.number("reconnects") or 0
+    if reconnects:
+        yield Finding(
+            Tone.WARNING, f"The stream was lost and found again {plural(reconnects, 'time')}."
+        )
+    dropped = record.number("recording", "dropped") or 0
+    if dropped:
+        yield Finding(
+            Tone.WARNING,
+            f"The recording is incomplete: {plural(dropped, 'packet')} could not be written, "
+            "so a replay will differ.",
+        )
+    nominal = as_number(dig(record.settings, "streams", "eeg", "sfreq"))
+    effective = record.number("effective_sfreq")
+    if nominal and effective and abs(effective / nominal - 1) > 0.01:
+        yield Finding(
+            Tone.WARNING,
+            f"The headset sent {effective:.2f} samples a second but declares {nominal:g}: "
+            "its clock is off, or samples are lost on the way.",
+        )
+
+
+def _latency(record: SessionRecord) -> Iterator[Finding]:
+    error = record.number("latency_check", "relative_error")
+    if error is not None and error > 0.05:
+        yield Finding(
+            Tone.WARNING,
+            f"The stages do not add up to the measured latency (off by {percent(error)}).",
+        )
+    p50, limit = record.number("overhead_ms", "p50"), record.number("overhead_ms", "limit_p50")
+    if p50 is not None and limit is not None and p50 > limit:
+        yield Finding(
+            Tone.WARNING,
+            f"Slower than it should be: {p50:.0f} ms median from the epoch's end to its picture, "
+            f"limit {limit:.0f} ms (one chunk + compute + 15 ms). The machine may be busy.",
+        )
+    if as_text(record.summary.get("latency_clock")) == "replay":
+        yield Finding(
+            Tone.NOTE,
+            "Latencies are those of a replay as fast as it goes; they say nothing about live use.",
+        )
+
+
+def _own_warnings(record: SessionRecord) -> Iterator[Finding]:
+    warnings = record.summary.get("warnings")
+    for warning in warnings if isinstance(warnings, list) else ():
+        text = as_text(warning)
+        if text:
+            yield Finding(Tone.WARNING, text)

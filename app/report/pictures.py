@@ -1,0 +1,68 @@
+"""Pictures for a report: read, shrunk to what a page needs, inlined.
+
+Owns decoding of PNG bytes of unknown origin and their encoding as data URIs. The files in
+`images/` stay the originals.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from app.report.record import Event, SessionRecord, picture_is_genuine, read_picture
+from pipeline.values import Uint8
+
+MAX_SIDE = 160
+MAX_PIXELS = 4096 * 4096
+"""A picture larger than this is not one of ours."""
+
+Stimuli = Callable[[str], Uint8 | None]
+"""Looks up the picture of a label: (height, width, 3) uint8, None where there is none."""
+
+
+def data_uri(pixels: Uint8) -> str:
+    """Encode pixels, (height, width, 3) uint8, as an inline WebP of at most `MAX_SIDE`."""
+    return _encode(Image.fromarray(np.ascontiguousarray(pixels)))
+
+
+def decoded_uri(record: SessionRecord, event: Event) -> tuple[str | None, bool]:
+    """Return an event's picture as a data URI, and whether its hash is the one written down."""
+    data = read_picture(record, event)
+    if data is None:
+        return None, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    return None, False
+                return _encode(image.convert("RGB")), picture_is_genuine(event, data)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None, False
+
+
+def gallery_stimuli() -> Stimuli:
+    """Look labels up in the gallery that ships with the app."""
+    from pipeline.gallery import load_gallery
+
+    gallery = load_gallery()
+
+    def look_up(label: str) -> Uint8 | None:
+        try:
+            return gallery.image(label)
+        except (KeyError, LookupError):
+            return None
+
+    return look_up
+
+
+def _encode(image: Image.Image) -> str:
+    image.thumbnail((MAX_SIDE, MAX_SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, format="WEBP", quality=86, method=4)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,0 +1,121 @@
+"""Make a virtual environment and install Phosphene into it, editable.
+
+Owns one question that pip cannot answer: which build of torch. On Linux the plain wheel brings
+gigabytes of CUDA libraries; a machine without an NVIDIA GPU gets the CPU build instead. Uses
+the standard library only, because it runs before anything is installed; the user's own pip
+configuration (mirrors, local wheels) is honoured and asked first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+MINIMUM = (3, 11)
+TORCH = "torch>=2.13,<2.14"
+# A local version is an exact pin to the CPU build: PyPI has none, so pip can take it only from
+# an index or a folder that really holds CPU wheels.
+TORCH_CPU = "torch==2.13.0+cpu"
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+
+
+def say(text: str) -> None:
+    """Write one line of progress."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def has_nvidia_gpu() -> bool:
+    """Whether the driver's own tool lists a GPU."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return False
+    try:
+        done = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0 and "GPU" in done.stdout
+
+
+def torch_attempts(*, linux: bool, gpu: bool) -> list[tuple[str, ...]]:
+    """List pip's arguments for torch, in the order to try them."""
+    plain = (TORCH,)
+    if not linux or gpu:
+        return [plain]  # PyPI's macOS and Windows wheels carry no CUDA
+    return [(TORCH_CPU,), (TORCH_CPU, "--extra-index-url", CPU_INDEX), plain]
+
+
+def make_environment(folder: Path) -> Path:
+    """Create the environment unless a working one is there; return its Python."""
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    works = python.exists() and (
+        subprocess.run(
+            [python, "-c", "import pip"], capture_output=True, timeout=60, check=False
+        ).returncode
+        == 0
+    )
+    if not works:
+        say(f"making {folder}")
+        try:
+            venv.create(folder, clear=folder.exists(), with_pip=True)
+        except subprocess.CalledProcessError:
+            raise SystemExit(
+                "This Python cannot make virtual environments (no ensurepip): install its venv "
+                "package (Debian, Ubuntu: apt install python3-venv) and try again."
+            ) from None
+    return python
+
+
+def pip(python: Path, *arguments: str, quiet: bool = False) -> int:
+    """Run pip in the environment; return its exit status."""
+    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=quiet, check=False).returncode
+
+
+def install_torch(python: Path) -> None:
+    """Install torch, unless one that serves is there."""
+    probe = "import torch, sys; sys.exit(not torch.__version__.startswith('2.13.'))"
+    done = subprocess.run([python, "-c", probe], capture_output=True, timeout=300, check=False)
+    if done.returncode == 0:
+        return
+    attempts = torch_attempts(linux=sys.platform.startswith("linux"), gpu=has_nvidia_gpu())
+    for number, attempt in enumerate(attempts, start=1):
+        last = number == len(attempts)
+        say(f"installing {' '.join(attempt)}" + ("" if last else " ..."))
+        if pip(python, "--quiet", *attempt, quiet=not last) == 0:
+            return
+    raise SystemExit(f"torch could not be installed ({TORCH}): see pip's message above.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Install; return 0, or 1 after pip said why not."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="folder to install into")
+    parser.add_argument("--extras", default="", help="extras of pyproject.toml, comma-separated")
+    parser.add_argument("--stamp", type=Path, help="file to touch when everything is installed")
+    options = parser.parse_args(argv)
+    if sys.version_info < MINIMUM:
+        raise SystemExit(
+            f"Python {sys.version.split()[0]} is too old: Phosphene needs 3.11 or newer."
+        )
+    python = make_environment(options.venv)
+    install_torch(python)
+    target = f".[{options.extras}]" if options.extras else "."
+    say(f"installing phosphene ({target}) and what it needs")
+    if pip(python, "--quiet", "--editable", target) != 0:
+        raise SystemExit("phosphene could not be installed: see pip's message above.")
+    if options.stamp is not None:
+        options.stamp.touch()
+    say(f"ready: {options.venv}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,316 @@
+"""The report: one file, true sentences, nothing injected, nothing loaded."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.report import ReportError, build_report
+from app.report.findings import Tone, find
+from app.report.markup import Markup, clean, element
+from app.report.plots import wilson
+from app.report.record import read_record
+from app.report.svg import Scale, ticks
+from tests.app.session_folders import make_session, make_summary, stimulus, write_events
+
+ATTACK = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;"
+
+
+class Page(HTMLParser):
+    """Elements, attributes and visible text of a page, by the standard library's parser."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in {"meta", "img", "br"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, "elements are not nested"
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def build(folder: Path) -> Page:
+    path = build_report(folder, stimuli=stimulus)
+    assert path == folder / "report.html"
+    page = Page(path.read_text(encoding="utf-8"))
+    assert not page.open
+    return page
+
+
+def sentences(folder: Path) -> dict[str, Tone]:
+    return {finding.text: finding.tone for finding in find(read_record(folder))}
+
+
+def test_the_report_is_one_file_that_loads_nothing(tmp_path: Path) -> None:
+    page = build(make_session(tmp_path / "s"))
+    for tag, attributes in page.tags:
+        assert tag not in {"script", "link", "iframe", "object", "embed", "base", "form", "a"}
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            if name in {"src", "href", "data"}:
+                assert value is not None
+                assert value.startswith("data:image/webp;base64,")
+    text = (tmp_path / "s" / "report.html").read_text(encoding="utf-8")
+    assert "url(" not in text
+    assert set(re.findall(r"https?://[^\"' <]+", text)) == {"http://www.w3.org/2000/svg"}
+
+
+def test_every_decoded_picture_stands_beside_its_stimulus(tmp_path: Path) -> None:
+    folder = make_session(tmp_path / "s")
+    record = read_record(folder)
+    images = [a for tag, a in build(folder).tags if tag == "img"]
+    shown = [a["alt"] for a in images if a["class"] == "decoded"]
+    assert shown == [f"decoded picture {event.index}" for event in record.decoded]
+    stimuli = [a["alt"] for a in images if a["class"] == "stimulus"]
+    assert stimuli == [f"stimulus: {event.label}" for event in record.decoded]
+
+
+def test_a_session_above_chance_says_so(tmp_path: Path) -> None:
+    texts = sentences(make_session(tmp_path / "s"))
+    first = next(iter(texts))
+    assert first.startswith("Above chance: 18 of 46 pictures identified (39 %")
+    assert texts[first] is Tone.GOOD
+
+
+def test_a_session_at_chance_says_so_first_and_plainly(tmp_path: Path) -> None:
+    folder = make_session(tmp_path / "s", skill=0.0, seed=5)
+    first, tone = next(iter(sentences(folder).items()))
+    assert first.startswith("Not distinguishable from chance: 0 of 42")
+    assert tone is Tone.WARNING
+    assert "Not distinguishable from chance" in build(folder).text
+
+
+def test_below_chance_is_never_called_decoding(tmp_path: Path) -> None:
+    folder = make_session(tmp_path / "s")
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["accuracy"] |= {"n": 100, "n_correct": 0, "p_value": 0.0001}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    assert next(iter(sentences(folder))).startswith("Not distinguishable from chance")
+
+
+def test_an_unscored_session_is_not_judged(tmp_path: Path) -> None:
+    folder = make_session(tmp_path / "s", accuracy=None)
+    assert next(iter(sentences(folder))).startswith("Identification was not scored")
+    page = build(folder)
+    assert "not scored" in page.text
+    assert "chance 0" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"markers": 50}, "The outcomes do not add up: 50 markers, but 8 outcomes"),
+        ({"reconnects": 2}, "The stream was lost and found again 2 times."),
+        ({"recording": {"dropped": 7}}, "The recording is incomplete: 7 packets"),
+        ({"effective_sfreq": 240.0}, "The headset sent 240.00 samples a second but declares 250"),
+        ({"latency_check": {"relative_error": 0.2}}, "The stages do not add up"),
+        ({"overhead_ms": {"p50": 120.0, "limit_p50": 90.0}}, "Slower than it should be: 120 ms"),
+        ({"latency_clock": "replay"}, "Latencies are those of a replay"),
+        ({"replay_of": "other/recording.xdf"}, "This session replays a recording."),
+        ({"phase": "failed"}, "The session ended with a failure"),
+        ({"samples": {"lost": 0}, "gaps": 3}, "Data was lost: 0 samples in 3 gaps."),
+        ({"warnings": ["The disk is nearly full."]}, "The disk is nearly full."),
+    ],
+)
+def test_what_went_wrong_is_said_only_when_it_did(
+    tmp_path: Path, change: dict[str, Any], sentence: str
+) -> None:
+    plain = sentences(make_session(tmp_path / "plain", n_markers=8))
+    assert not any(text.startswith(sentence) for text in plain)
+    changed = sentences(make_session(tmp_path / "changed", n_markers=8, **change))
+    assert any(text.startswith(sentence) for text in changed)
+
+
+def test_text_from_files_is_shown_and_never_run(tmp_path: Path) -> None:
+    folder = make_session(tmp_path / "s", n_markers=6, warnings=[ATTACK], phase=ATTACK)
+    lines = (folder / "events.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in lines]
+    for event in events:
+        event["label"] = event["reason"] = ATTACK
+        event["top"] = [[ATTACK, 0.5]]
+    events.append({"index": 99, "t_onset": 1.0, "label": ATTACK, "outcome": ATTACK})
+    write_events(folder, events)
+    summary = make_summary(events) | {"warnings": [ATTACK], "decoder": {ATTACK: ATTACK}}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    (folder / "session.toml").write_text(f"subject = {json.dumps(ATTACK)}\n")
+    page = build(folder)
+    assert ATTACK in page.text
+    assert not {"script"} & {tag for tag, _ in page.tags}
+    assert not any("onerror" in attributes for _, attributes in page.tags)
+
+
+@pytest.mark.parametrize(
+    "image", ["../outside.png", "/etc/hostname", "images/../../outside.png", "images/a/b.png", ""]
+)
+def test_a_picture_outside_the_folder_is_not_read(tmp_path: Path, image: str) -> None:
+    folder = make_session(tmp_path / "s", n_markers=3)
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    (tmp_path / "outside.png").write_bytes((folder / events[0]["image"]).read_bytes())
+    for event in events:
+        event["image"] = image
+    write_events(folder, events)
+    assert not [a for tag, a in build(folder).tags if tag == "img" and a["class"] == "decoded"]
+
+
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+    folder = make_session(tmp_path / "s", n_markers=1)
+    (picture,) = (folder / "images").iterdir()
+    picture.rename(tmp_path / "outside.png")
+    picture.symlink_to(tmp_path / "outside.png")
+    assert not [a for tag, a in build(folder).tags if tag == "img" and a["class"] == "decoded"]
+
+
+def test_an_exchanged_picture_is_pointed_out(tmp_path: Path) -> None:
+    folder = make_session(tmp_path / "s", n_markers=4)
+    assert "not the picture that was decoded" not in build(folder).text
+    first, second, *_ = sorted((folder / "images").iterdir())
+    first.write_bytes(second.read_bytes())
+    assert build(folder).text.count("not the picture that was decoded") == 1
+
+
+def test_a_file_that_is_no_picture_leaves_a_blank(tmp_path: Path) -> None:
+    folder = make_session(tmp_path / "s", n_markers=2)
+    for picture in (folder / "images").iterdir():
+        picture.write_bytes(b"\x89PNG\r\n\x1a\n" + b"junk")
+    assert "no picture" in build(folder).text
+
+
+def test_a_truncated_event_log_is_reported_not_hidden(tmp_path: Path) -> None:
+    folder = make_session(tmp_path / "s")
+    log = folder / "events.jsonl"
+    log.write_text(log.read_text()[:-30] + "\n[1, 2]\n{}\n")
+    assert any("3 lines of events.jsonl could not be read" in s for s in sentences(folder))
+    build(folder)
+
+
+def test_a_session_without_anything_still_has_a_report(tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text("{}")
+    assert "Nothing to show" in build(tmp_path).text
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", "\udcff"])
+def test_a_folder_that_is_no_session_is_refused_in_one_line(
+    tmp_path: Path, content: str | None
+) -> None:
+    if content is not None:
+        (tmp_path / "summary.json").write_text(content, errors="surrogateescape")
+    with pytest.raises(ReportError, match=r"summary\.json: .*") as caught:
+        build_report(tmp_path, stimuli=stimulus)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_timeline_lanes_and_gap_band_are_drawn(tmp_path: Path) -> None:
+    page = build(make_session(tmp_path / "s"))
+    kinds = [a.get("class") for tag, a in page.tags if tag in {"rect", "circle"}]
+    assert kinds.count("gap") == 1
+    assert kinds.count("point good") >= 18
+    assert "rank of the true label" in page.text
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=6,
+)
+EVENT_KEYS = ["label", "top", "chance", "rank", "confidence", "image", "image_sha256", "reason"]
+
+
+def leaves(table: dict[str, Any], *path: str) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for key, value in table.items():
+        found.append((*path, key))
+        if isinstance(value, dict):
+            found += leaves(value, *path, key)
+    return found
+
+
+@pytest.fixture(scope="module")
+def small_session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_session(tmp_path_factory.mktemp("report") / "s", n_markers=3)
+
+
+@pytest.fixture(scope="module")
+def whole_summary(small_session: Path) -> str:
+    return (small_session / "summary.json").read_text(encoding="utf-8")
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    data=st.data(),
+    value=json_values,
+    event=st.dictionaries(st.sampled_from(EVENT_KEYS), json_values),
+)
+def test_no_json_whatever_breaks_the_report(
+    small_session: Path,
+    whole_summary: str,
+    data: st.DataObject,
+    value: Any,
+    event: dict[str, Any],
+) -> None:
+    summary = json.loads(whole_summary)
+    *path, last = data.draw(st.sampled_from(leaves(summary)))
+    table = summary
+    for key in path:
+        table = table[key]
+    table[last] = value
+    (small_session / "summary.json").write_text(json.dumps(summary))
+    line = {"index": 0, "t_onset": 1.0, "outcome": "decoded", "rank": 1} | event
+    write_events(small_session, [line, line | {"index": 1, "t_onset": 2.0}])
+    build(small_session)
+
+
+@given(st.text(), st.text())
+def test_text_survives_escaping_and_cannot_become_markup(content: str, value: str) -> None:
+    page = Page(element("p", content, title=clean(value)))
+    assert [tag for tag, _ in page.tags] == ["p"]
+    assert page.tags[0][1]["title"] == clean(value)
+    assert "".join(page.words) == clean(content, limit=20_000)
+
+
+def test_only_markup_is_taken_as_markup() -> None:
+    assert element("p", Markup("<b></b>"), "<i>", None, [1, "&"]) == "<p><b></b>&lt;i&gt;1&amp;</p>"
+
+
+@given(st.floats(min_value=1e-6, max_value=1e9))
+def test_ticks_reach_the_top_in_few_round_steps(high: float) -> None:
+    marks = ticks(high)
+    assert marks[0] == 0
+    assert marks[-1] >= high * (1 - 1e-9)
+    assert marks[-2] < high * (1 + 1e-9)
+    assert 2 <= len(marks) <= 7
+
+
+def test_scale_keeps_values_inside_the_drawing() -> None:
+    scale = Scale(0, 10, 100, 200)
+    assert [scale(v) for v in (-5, 0, 5, 10, 99)] == [100, 100, 150, 200, 200]
+
+
+def test_wilson_interval_matches_scipy() -> None:
+    from scipy.stats import binomtest
+
+    for k, n in ((0, 40), (3, 48), (40, 40), (1, 1)):
+        reference = binomtest(k, n).proportion_ci(method="wilson")
+        assert wilson(k, n) == pytest.approx((reference.low, reference.high), abs=1e-7)
