@@ -79,6 +79,11 @@ class Scout:
             self._told = self._note
             return self._note
 
+    @property
+    def alive(self) -> bool:
+        """Whether its thread still runs."""
+        return self._thread.is_alive()
+
     def cancel(self) -> None:
         """Ask the thread to end, without waiting; a stream that was found is closed."""
         self._stop.set()

@@ -1,0 +1,84 @@
+"""What changed between a stream that was lost and the one that came back.
+
+Owns the rule: the same labels in another order are put back into the old order; anything else is
+a reason to stop and ask. Pure.
+"""
+
+from __future__ import annotations
+
+from devices.errors import StreamChangedError
+from devices.lsl.discovery import Match
+from pipeline.values import StreamInfo
+
+
+def channel_order(before: StreamInfo, after: StreamInfo) -> tuple[int, ...] | None:
+    """Say how to put the returned stream's channels into their old order.
+
+    Returns
+    -------
+    order : tuple of int or None
+        `old_samples = new_samples[:, order]`; None when the order is the old one.
+
+    Raises
+    ------
+    StreamChangedError
+        Anything but the order differs; the message lists what.
+    """
+    changes = [
+        f"{what} was {old} and is {new}"
+        for what, old, new in (
+            ("channel count", before.n_channels, after.n_channels),
+            ("rate", f"{before.sfreq:g} Hz", f"{after.sfreq:g} Hz"),
+            ("format", before.channel_format, after.channel_format),
+        )
+        if old != new
+    ]
+    order: tuple[int, ...] | None = None
+    if before.ch_names != after.ch_names:
+        if sorted(before.ch_names) == sorted(after.ch_names) and _unique(before.ch_names):
+            order = tuple(after.ch_names.index(label) for label in before.ch_names)
+        else:
+            changes.append(
+                f"labels were {_listed(before.ch_names)} and are {_listed(after.ch_names)}"
+            )
+    for what, old, new in (
+        ("units", before.ch_units, after.ch_units),
+        ("types", before.ch_types, after.ch_types),
+    ):
+        placed = tuple(new[k] for k in order) if order and len(new) == len(order) else new
+        if old != placed:
+            changes.append(f"{what} were {_listed(old)} and are {_listed(placed)}")
+    if changes:
+        raise StreamChangedError(
+            f"Stream {before.name!r} came back changed: {'; '.join(changes)}. Expected the same "
+            "stream: restore its settings, or start a new session with the new ones."
+        )
+    return order
+
+
+def same_source(before: StreamInfo) -> Match:
+    """Match the outlets that a lost stream may come back as, from their short infos.
+
+    By type and `source_id`; a stream without one is known by type, name and host.
+    """
+
+    def match(candidate: StreamInfo) -> bool:
+        if candidate.type != before.type:
+            return False
+        if before.source_id:
+            return candidate.source_id == before.source_id and candidate.name == before.name
+        return candidate.name == before.name and candidate.hostname == before.hostname
+
+    return match
+
+
+def _unique(labels: tuple[str, ...]) -> bool:
+    return len(set(labels)) == len(labels)
+
+
+def _listed(words: tuple[str, ...]) -> str:
+    if not words:
+        return "not given"
+    if len(set(words)) == 1:
+        return f"{words[0]} ({len(words)}x)" if len(words) > 1 else words[0]
+    return ", ".join(words[:8]) + (f" and {len(words) - 8} more" if len(words) > 8 else "")
