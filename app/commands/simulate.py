@@ -1,0 +1,40 @@
+"""`phosphene simulate`: publishes a virtual headset that obeys the stimulus marker stream."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from devices.virtual.options import add_options, settings_from
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "simulate",
+        help="publish a virtual headset over LSL",
+        description=__doc__,
+    )
+    add_options(parser)
+    parser.add_argument("--json", action="store_true", help="describe the stream as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Stream until Ctrl-C or the end of `--duration`."""
+    settings = settings_from(args)
+    from devices.virtual.service import description, serve
+
+    def announce() -> None:
+        about = description(settings)
+        if args.json:
+            sys.stdout.write(json.dumps(about) + "\n")
+        else:
+            sys.stdout.write(
+                f"{about['name']}: {len(about['ch_names'])} channels at {about['sfreq']:g} Hz, "
+                f"source_id {about['source_id']}; Ctrl-C ends it.\n"
+            )
+        sys.stdout.flush()
+
+    serve(settings, on_ready=announce)
+    return 0

@@ -1,0 +1,41 @@
+"""`python -m devices.virtual`: a virtual headset for whoever spawns it.
+
+Owns nothing but the process's edge: options in, one JSON line out once the stream can be found
+(`{"ready": true, "source_id": ...}`), exit code 1 and one line on standard error when it cannot
+start. It ends with the process that started it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+
+from devices.virtual.options import add_options, settings_from
+from pipeline.errors import PhospheneError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a virtual headset until stopped; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m devices.virtual", description=__doc__)
+    add_options(parser)
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="virtual headset: %(message)s")
+    try:
+        settings = settings_from(args)
+        from devices.virtual.service import description, serve
+
+        def announce() -> None:
+            sys.stdout.write(json.dumps(description(settings)) + "\n")
+            sys.stdout.flush()
+
+        serve(settings, on_ready=announce, follow_parent=True)
+    except PhospheneError as error:
+        sys.stderr.write(f"phosphene: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,231 @@
+"""The virtual headset: a process that speaks LSL only, like a real amplifier's bridge.
+
+Owns the EEG outlet, its absolute schedule and the ear for stimulus markers. Knows nothing of who
+reads it; the physics is `pipeline.virtual_brain`'s, the forward model `devices.virtual.forward`'s.
+
+Samples leave when their time has come, never before: stamp k is `t_start + k / sfreq` by the LSL
+clock, so the stream neither drifts nor carries stamps of the future.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pylsl
+
+from devices.virtual.boards import Board
+from devices.virtual.forward import montage_leadfield
+from pipeline.values import Float32
+from pipeline.virtual_brain import VirtualBrain, draw_subject, reference_labels
+
+logger = logging.getLogger(__name__)
+
+CHUNK_SECONDS = 0.02
+COUNTER = "COUNTER"
+COUNTER_WRAP = 2**24
+"""float32 counts exactly up to here; then the counter starts again from 0."""
+_LOOK_SECONDS = 1.0
+_PULL_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class HeadsetSettings:
+    """What a virtual headset is: who wears it, which board, how strong the responses are.
+
+    `snr`, `seed` as in `VirtualBrain`; `sfreq` Hz, None for the board's own; `counter` adds a
+    channel that counts samples; `duration` s, None until stopped.
+    """
+
+    board: Board
+    subject_number: int = 1001
+    sfreq: float | None = None
+    snr: float = 1.0
+    seed: int = 0
+    name: str | None = None
+    source_id: str | None = None
+    counter: bool = False
+    markers_source_id: str = "phosphene-stimuli"
+    duration: float | None = None
+
+    @property
+    def rate(self) -> float:
+        """Sampling rate, Hz."""
+        return self.board.sfreq if self.sfreq is None else self.sfreq
+
+    @property
+    def stream_source_id(self) -> str:
+        """The stable LSL source_id."""
+        return self.source_id or f"phosphene-virtual-{self.board.name}-{self.subject_number}"
+
+    @property
+    def stream_name(self) -> str:
+        """The LSL name."""
+        return self.name or f"Phosphene virtual {self.board.name}"
+
+
+def outlet_info(settings: HeadsetSettings) -> pylsl.StreamInfo:
+    """Describe the stream: labels, units, types, reference, and that it is a simulation."""
+    names = settings.board.ch_names + ((COUNTER,) if settings.counter else ())
+    info = pylsl.StreamInfo(
+        settings.stream_name,
+        "EEG",
+        len(names),
+        settings.rate,
+        pylsl.cf_float32,
+        settings.stream_source_id,
+    )
+    channels = info.desc().append_child("channels")
+    for name in names:
+        channel = channels.append_child("channel")
+        channel.append_child_value("label", name)
+        channel.append_child_value("unit", "none" if name == COUNTER else "microvolts")
+        channel.append_child_value("type", "misc" if name == COUNTER else "eeg")
+    reference = settings.board.reference
+    label = reference if isinstance(reference, str) else "+".join(reference)
+    info.desc().append_child("reference").append_child_value("label", label)
+    acquisition = info.desc().append_child("acquisition")
+    acquisition.append_child_value("manufacturer", settings.board.manufacturer)
+    acquisition.append_child_value("model", settings.board.name)
+    simulation = info.desc().append_child("simulation")
+    simulation.append_child_value("subject", str(settings.subject_number))
+    simulation.append_child_value("snr", f"{settings.snr:g}")
+    simulation.append_child_value("seed", str(settings.seed))
+    return info
+
+
+def make_brain(settings: HeadsetSettings) -> VirtualBrain:
+    """Make the wearer's brain with a leadfield computed by MNE."""
+    board = settings.board
+    everything = board.ch_names + reference_labels(board.ch_names, board.reference)
+    return VirtualBrain(
+        ch_names=board.ch_names,
+        sfreq=settings.rate,
+        subject=draw_subject(settings.subject_number),
+        leadfield=montage_leadfield(everything),
+        snr=settings.snr,
+        seed=settings.seed,
+        reference=board.reference,
+    )
+
+
+class MarkerListener:
+    """Listens for stimulus markers in a thread of its own, across losses of the stream.
+
+    `take` gives what came since the last call as (label, onset on this machine's LSL clock, s).
+    """
+
+    def __init__(self, source_id: str) -> None:
+        self._source_id = source_id
+        self._heard: deque[tuple[str, float]] = deque(maxlen=10_000)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="headset-markers", daemon=True)
+        self._thread.start()
+
+    def take(self) -> list[tuple[str, float]]:
+        """Return what was heard since the last call."""
+        return [self._heard.popleft() for _ in range(len(self._heard))]
+
+    def close(self) -> None:
+        """Stop listening; returns within about `_LOOK_SECONDS`."""
+        self._stop.set()
+        self._thread.join(timeout=2 * _LOOK_SECONDS)
+
+    def _listen(self) -> None:
+        while not self._stop.is_set():
+            found = pylsl.resolve_byprop("source_id", self._source_id, 1, _LOOK_SECONDS / 2)
+            if found and not self._stop.is_set():
+                self._follow(found[0])
+
+    def _follow(self, info: pylsl.StreamInfo) -> None:
+        """Read one stream until it is lost or we are closed."""
+        inlet = pylsl.StreamInlet(info, recover=False)
+        try:
+            inlet.open_stream(timeout=_LOOK_SECONDS)
+            same_clock = info.hostname() == socket.gethostname()
+            offset = 0.0 if same_clock else inlet.time_correction(timeout=_LOOK_SECONDS)
+            logger.info("following the markers of %s", info.name())
+            while not self._stop.is_set():
+                sample, stamp = inlet.pull_sample(timeout=_PULL_SECONDS)
+                if sample is not None and stamp is not None:
+                    self._heard.append((str(sample[0]), stamp + offset))
+        except (pylsl.util.LostError, pylsl.util.TimeoutError) as error:
+            logger.info("the markers of %s ended (%s); looking again", info.name(), error)
+        finally:
+            inlet.close_stream()
+
+
+class VirtualHeadset:
+    """One running virtual headset.
+
+    Parameters
+    ----------
+    settings : HeadsetSettings
+    embeddings : mapping of str to ndarray, shape (N_FEATURES,)
+        The pictures' embeddings by label; a label that is missing evokes only the common response.
+    """
+
+    def __init__(self, settings: HeadsetSettings, embeddings: Mapping[str, Float32]) -> None:
+        self._settings = settings
+        self._embeddings = embeddings
+        self._brain = make_brain(settings)
+        self._n_chunk = max(1, int(np.ceil(CHUNK_SECONDS * settings.rate)))
+        self.n_answered = 0
+        """Markers answered so far."""
+        self.n_late = 0
+        """Markers heard so late that the start of their response was missed."""
+
+    def run(self, stop: threading.Event, *, on_ready: Callable[[], None] | None = None) -> None:
+        """Stream until `stop` is set or the duration is over; blocks.
+
+        `on_ready` is called once the stream can be resolved.
+        """
+        outlet = pylsl.StreamOutlet(outlet_info(self._settings), self._n_chunk)
+        listener = MarkerListener(self._settings.markers_source_id)
+        try:
+            t_start = pylsl.local_clock()
+            if on_ready is not None:
+                on_ready()
+            self._stream(outlet, listener, t_start, stop)
+        finally:
+            listener.close()
+            del outlet
+
+    def _stream(
+        self,
+        outlet: pylsl.StreamOutlet,
+        listener: MarkerListener,
+        t_start: float,
+        stop: threading.Event,
+    ) -> None:
+        rate, duration = self._settings.rate, self._settings.duration
+        while not stop.is_set():
+            last = self._brain.position + self._n_chunk - 1
+            t_last = t_start + last / rate
+            stop.wait(max(0.0, t_last - pylsl.local_clock()))
+            if stop.is_set() or (duration is not None and last / rate > duration):
+                return
+            self._answer(listener.take(), t_start)
+            outlet.push_chunk(self.next_chunk(), t_last)
+
+    def _answer(self, markers: list[tuple[str, float]], t_start: float) -> None:
+        for label, onset in markers:
+            in_time = self._brain.stimulate(onset - t_start, self._embeddings.get(label))
+            self.n_answered += 1
+            if not in_time:
+                self.n_late += 1
+                logger.warning("marker %r came too late: its response starts cut", label)
+
+    def next_chunk(self) -> Float32:
+        """Make the next chunk as LSL wants it: shape (n_times, n_channels), float32."""
+        first = self._brain.position
+        data = self._brain.read(self._n_chunk)
+        if self._settings.counter:
+            count = (first + np.arange(self._n_chunk)) % COUNTER_WRAP
+            data = np.vstack([data, count.astype(np.float32)])
+        return np.ascontiguousarray(data.T)
