@@ -1,0 +1,167 @@
+"""What every reader of recorded EEG gives: streams, and their samples as blocks in time order.
+
+Owns the block, the protocol, and the cutting of long reads into blocks with the events between
+them. Knows nothing of file formats, LSL or sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.values import Float32, Float64, StreamInfo
+
+BLOCK: Final = 0.04
+"""Length of a block, s: what headsets send at a time."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """Some samples of one stream.
+
+    Attributes
+    ----------
+    stream : int
+        Number of the stream in `Recording.streams`.
+    samples : ndarray, shape (n_times, n_channels); or tuple of str, one a sample
+    times : ndarray, shape (n_times,), float64
+        s from the recording's start, one clock for all streams.
+    """
+
+    stream: int
+    samples: NDArray[Any] | tuple[str, ...]
+    times: Float64
+
+
+@dataclass(frozen=True, slots=True)
+class FileEvent:
+    """An event of a file: `onset` and `duration` in s from the start, `label` its name."""
+
+    onset: float
+    label: str
+    duration: float = 0.0
+
+
+@runtime_checkable
+class Recording(Protocol):
+    """A recording that is read piece by piece."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        ...
+
+    @property
+    def streams(self) -> Sequence[StreamInfo]:
+        """The streams, EEG first."""
+        ...
+
+    @property
+    def duration(self) -> float | None:
+        """Length in s; None where only reading it to the end would tell."""
+        ...
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What the user should know, one sentence each; may grow while blocks are read."""
+        ...
+
+    def blocks(self, *, start: float = 0.0) -> Iterator[Block]:
+        """Blocks in order of their end, from `start` (s) on."""
+        ...
+
+    def close(self) -> None:
+        """Release the file; safe to call twice."""
+        ...
+
+
+def eeg_info(
+    path: Path,
+    *,
+    ch_names: Sequence[str],
+    sfreq: float,
+    ch_types: Sequence[str] = (),
+    ch_units: Sequence[str] = (),
+    positions: Mapping[str, tuple[float, float, float]] | None = None,
+    manufacturer: str = "",
+) -> StreamInfo:
+    """Describe a file's EEG as a headset would describe its stream.
+
+    Types are LSL's words (`EEG`, `EOG`, ...); `positions` are in m, head coordinates, and go to
+    `desc/channels/channel/location` in mm, as LSL's convention has it.
+    """
+    types = tuple(ch_types) or ("EEG",) * len(ch_names)
+    units = tuple(ch_units) or ("microvolts",) * len(ch_names)
+    channels: list[dict[str, Any]] = []
+    for name, unit, kind in zip(ch_names, units, types, strict=True):
+        channel: dict[str, Any] = {"label": name, "unit": unit, "type": kind}
+        if positions and name in positions:
+            axes = zip("XYZ", positions[name], strict=True)
+            channel["location"] = {axis: f"{1000 * value:.3f}" for axis, value in axes}
+        channels.append(channel)
+    desc: dict[str, Any] = {"channels": {"channel": channels}}
+    if manufacturer:
+        desc["manufacturer"] = manufacturer
+    return StreamInfo(
+        name=path.stem,
+        type="EEG",
+        source_id=f"phosphene-replay-{path.stem}",
+        n_channels=len(ch_names),
+        sfreq=float(sfreq),
+        channel_format="float32",
+        ch_names=tuple(ch_names),
+        ch_units=units,
+        ch_types=types,
+        manufacturer=manufacturer,
+        desc=desc,
+    )
+
+
+def marker_info(path: Path) -> StreamInfo:
+    """Describe a file's events as a string marker stream."""
+    return StreamInfo(
+        name=f"{path.stem}-markers",
+        type="Markers",
+        source_id=f"phosphene-replay-{path.stem}-markers",
+        n_channels=1,
+        sfreq=0.0,
+        channel_format="string",
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """A longer read of EEG: (n_times, n_channels) float32, its times, and the events in it."""
+
+    data: Float32
+    times: Float64
+    events: Sequence[FileEvent] = ()
+
+
+def cut(pieces: Iterable[Piece], sfreq: float) -> Iterator[Block]:
+    """Cut long reads into blocks of `BLOCK` seconds, each event before the block that holds it.
+
+    That is the order of a live session: a marker is sent at its onset, the samples around it come
+    with the end of their block.
+    """
+    step = max(1, round(BLOCK * sfreq))
+    waiting: list[FileEvent] = []
+    for piece in pieces:
+        waiting = sorted([*waiting, *piece.events], key=lambda event: event.onset)
+        for first in range(0, len(piece.times), step):
+            times = piece.times[first : first + step]
+            end = float(times[-1]) + 1.0 / sfreq
+            n_due = sum(1 for event in waiting if event.onset < end)
+            yield from (_event_block(event) for event in waiting[:n_due])
+            waiting = waiting[n_due:]
+            yield Block(0, piece.data[first : first + step], times)
+    yield from (_event_block(event) for event in waiting)
+
+
+def _event_block(event: FileEvent) -> Block:
+    return Block(1, (event.label,), np.array([event.onset]))

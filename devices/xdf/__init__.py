@@ -1,0 +1,14 @@
+"""XDF 1.0, written and read here: a session's raw streams in one crash-safe file."""
+
+from devices.xdf.reader import Damage, XdfFile, XdfOffset, XdfSamples, XdfSeries, XdfStream
+from devices.xdf.writer import XdfWriter
+
+__all__ = [
+    "Damage",
+    "XdfFile",
+    "XdfOffset",
+    "XdfSamples",
+    "XdfSeries",
+    "XdfStream",
+    "XdfWriter",
+]
