@@ -1,0 +1,412 @@
+"""Our own time base: raw stamps in, gap-free runs of samples with smooth local times out.
+
+Owns the fit of sample number to time, and the decisions that follow from it: what is a gap, a
+duplicate, a stray stamp, a jump of the clock; and the counts of each. Knows nothing of units,
+filters or epochs. liblsl's own dejitter was rejected: it counts samples only, so one loss shifts
+all later stamps by the loss.
+
+The fit is a least-squares line with exponential forgetting, as the recursion over samples of
+`_Line`. Every decision looks at single samples in their order, never at chunks, so any cut of
+the stream gives the same bits. A sample whose stamp fits no line is held back, for `HOLD` s of
+samples at most, until its followers say whether it was a stray stamp, a duplicate or a gap.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.clock import OffsetTracker
+from pipeline.counter import SampleCounter
+from pipeline.line import Line
+from pipeline.repeats import RepeatFinder
+from pipeline.values import Float32, Float64
+
+HOLD = 0.1
+"""Longest time of samples that are held back to judge a strange stamp, s."""
+COUNTER_TRUST = 0.25
+"""A counter is believed while it and the stamps differ by no more than this, s."""
+RESOLVE = 0.5
+"""Under jitter a loss is counted once the new run's line has this much behind it, s."""
+MAX_BREAKS = 4096
+
+Bool = NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class Break:
+    """A border between two runs: `sample` is the first of the new one.
+
+    `n_lost` may still change during the first half second of the new run, when jitter hides
+    the size of the gap.
+    """
+
+    sample: int
+    timestamp: float
+    reason: str
+    n_lost: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretch:
+    """Samples of one run, with local times.
+
+    Attributes
+    ----------
+    data : ndarray, shape (n_channels, n_times), float32, microvolts
+    timestamps : ndarray, shape (n_times,), float64, s, strictly increasing within a run
+    bad : ndarray, shape (n_times,), bool
+    segment : int
+    is_first : bool
+        Whether the run starts here.
+    """
+
+    data: Float32
+    timestamps: Float64
+    bad: Bool
+    segment: int
+    is_first: bool
+
+
+@dataclass(slots=True)
+class _Block:
+    """Samples that wait for their times: data, raw stamps, flags, counts."""
+
+    data: Float32
+    stamps: Float64
+    bad: Bool
+    counts: Float64 | None
+
+    def part(self, low: int, high: int | None = None) -> _Block:
+        counts = None if self.counts is None else self.counts[low:high]
+        return _Block(self.data[:, low:high], self.stamps[low:high], self.bad[low:high], counts)
+
+    def joined(self, after: _Block) -> _Block:
+        both = None
+        if self.counts is not None and after.counts is not None:
+            both = np.concatenate((self.counts, after.counts))
+        return _Block(
+            np.concatenate((self.data, after.data), axis=1),
+            np.concatenate((self.stamps, after.stamps)),
+            np.concatenate((self.bad, after.bad)),
+            both,
+        )
+
+    def without(self, repeated: Bool) -> _Block:
+        keep = ~repeated
+        counts = None if self.counts is None else self.counts[keep]
+        return _Block(self.data[:, keep], self.stamps[keep], self.bad[keep], counts)
+
+
+@dataclass(slots=True)
+class _Piece:
+    """Neighbouring samples of a block with their fitted times in the sender's clock."""
+
+    low: int
+    times: list[float]
+    reason: str | None
+
+
+class TimeBase:
+    """Turns raw stamps into runs of samples on our own clock.
+
+    Parameters
+    ----------
+    sfreq : float
+        Nominal rate, Hz.
+    n_channels : int
+    has_counter : bool
+        Whether `feed` gets the values of a counting channel.
+
+    Attributes
+    ----------
+    clock : OffsetTracker
+    breaks : deque of Break
+    n_lost, n_gaps, n_duplicates, n_strays : int
+        `n_gaps` counts borders between runs; a stray is a stamp that was replaced by the line.
+    """
+
+    def __init__(self, sfreq: float, n_channels: int, *, has_counter: bool = False) -> None:
+        self.clock = OffsetTracker()
+        self.breaks: deque[Break] = deque(maxlen=MAX_BREAKS)
+        self.n_lost = self.n_gaps = self.n_duplicates = self.n_strays = 0
+        self.n_emitted = 0
+        self.segment = -1
+        self._sfreq = sfreq
+        self._line = Line(sfreq)
+        self._counter = SampleCounter() if has_counter else None
+        self._repeats = RepeatFinder(n_channels, sfreq)
+        self._n_hold = max(3, round(HOLD * sfreq))
+        self._held: _Block | None = None
+        self._break_reason: str | None = "start"
+        self._line_must_restart = True
+        self._has_returned = False
+        self._n_lost_here = 0
+        # An unresolved loss: where the old line expected the new run's first sample.
+        self._open: tuple[Break, float, float] | None = None
+
+    @property
+    def effective_sfreq(self) -> float:
+        """Rate of the sender by our clock, Hz; the nominal one in the first 5 s of a run."""
+        return 1.0 / self._line.period if self._line.age > 5 * self._sfreq else self._sfreq
+
+    @property
+    def jitter(self) -> float:
+        """Root mean square of the stamps around the line, s."""
+        return self._line.jitter
+
+    def add_probe(self, measured_at: float, offset: float) -> None:
+        """Take a clock probe; a jump of the offset starts a new run at the next sample."""
+        before = self.clock.offset
+        if self.clock.add(measured_at, offset) and self.segment >= 0:
+            moved = self.clock.offset - before
+            self._break_reason = f"clock offset moved by {moved:+.3f} s"
+
+    def restart(self, reason: str) -> list[Stretch]:
+        """Start a new run at the next sample (the stream came back); yields what was held."""
+        stretches = self.finish()
+        if self.segment >= 0:
+            self._break_reason, self._line_must_restart = reason, True
+            self._has_returned = True
+        return stretches
+
+    def feed(
+        self, data: Float32, stamps: Float64, bad: Bool, counts: Float64 | None = None
+    ) -> list[Stretch]:
+        """Take the next samples.
+
+        Parameters
+        ----------
+        data : ndarray, shape (n_channels, n_times), float32, microvolts
+        stamps : ndarray, shape (n_times,), float64, s, sender's clock
+        bad : ndarray, shape (n_times,), bool
+        counts : ndarray, shape (n_times,), float64, or None
+            Values of the counting channel.
+        """
+        block = _Block(data, stamps, bad, counts)
+        if self._counter is None:
+            repeated = self._repeats.find(data, stamps)
+            if repeated is not None:
+                self.n_duplicates += int(repeated.sum())
+                block = block.without(repeated)
+        if self._held is not None:
+            block, self._held = self._held.joined(block), None
+        return self._run(block, is_last=False)
+
+    def finish(self) -> list[Stretch]:
+        """Let go of what is held: nothing more will come (for now)."""
+        stretches: list[Stretch] = []
+        if self._held is not None:
+            block, self._held = self._held, None
+            stretches = self._run(block, is_last=True)
+        self._resolve()
+        return stretches
+
+    # -- one block ------------------------------------------------------------------------------
+
+    def _run(self, block: _Block, *, is_last: bool) -> list[Stretch]:
+        stamps: list[float] = block.stamps.tolist()
+        counts = None if block.counts is None else block.counts.tolist()
+        n_times = len(stamps)
+        stretches: list[Stretch] = []
+        piece = _Piece(0, [], None)
+        at = 0
+        while at < n_times:
+            starts = self._line_must_restart or self._break_reason is not None
+            if starts or piece.low + len(piece.times) != at:
+                self._put(stretches, block, piece)
+                piece = _Piece(at, [], None)
+            if starts:
+                at = self._start(piece, stamps, counts, at)
+                continue
+            after = self._step(piece, stamps, counts, at, is_last=is_last)
+            if after is None:
+                self._held = block.part(piece.low + len(piece.times))
+                break
+            at = after
+        self._put(stretches, block, piece)
+        return stretches
+
+    def _start(
+        self, piece: _Piece, stamps: list[float], counts: list[float] | None, at: int
+    ) -> int:
+        """Begin a run at sample `at`."""
+        stamp = stamps[at]
+        line = self._line
+        is_very_first = self.segment < 0
+        if not np.isfinite(stamp):
+            if is_very_first:  # no time can be told yet: such a sample cannot be placed
+                self.n_strays += 1
+                return at + 1
+            stamp = line.expected(1)
+        piece.reason = self._break_reason or "gap"
+        if self._line_must_restart:
+            self._resolve()
+            expected, period = line.expected(1), line.period
+            time = line.restart(stamp)
+            border = self._border(piece.reason, time)
+            # A counter may start anew with the device: then the stamps say what was lost.
+            if not is_very_first and (self._counter is None or self._has_returned):
+                self._open = (border, expected, period)
+        else:
+            time = line.follow(stamp)
+            self._border(piece.reason, time)
+        if self._counter is not None and counts is not None:
+            self._counter.accept(counts[at])
+        piece.times.append(time)
+        self._line_must_restart, self._break_reason, self._has_returned = False, None, False
+        return at + 1
+
+    def _border(self, reason: str, time: float) -> Break:
+        self.segment += 1
+        border = Break(self.n_emitted, time, reason, self._n_lost_here)
+        self._n_lost_here = 0
+        if self.segment > 0:
+            self.n_gaps += 1
+            self.breaks.append(border)
+        return border
+
+    def _step(
+        self,
+        piece: _Piece,
+        stamps: list[float],
+        counts: list[float] | None,
+        at: int,
+        *,
+        is_last: bool,
+    ) -> int | None:
+        """Go on in the run from `at`; the next position, or None when the rest must be held."""
+        stop = len(stamps)
+        if self._counter is not None and counts is not None:
+            if not self._counter.is_next(counts[at]):
+                return self._jumped_count(stamps, counts, at)
+            stop = self._counter.run_end(counts, at)
+        if self._open is not None:
+            n_left = round(RESOLVE * self._sfreq) - self._line.age
+            if n_left <= 0:
+                self._resolve()
+            else:
+                stop = min(stop, at + n_left)
+        after, verdict = self._line.follow_all(stamps, at, stop, piece.times)
+        if self._counter is not None and counts is not None and after > at:
+            self._counter.accept(counts[after - 1])
+        if verdict == "ok":
+            return after
+        if verdict == "shifted":  # the last sample that was followed shows a lasting shift
+            self._break_reason, self._line_must_restart = "samples lost under jitter", True
+            return after
+        return self._judge(piece, stamps, counts, after, is_last=is_last)
+
+    def _judge(
+        self,
+        piece: _Piece,
+        stamps: list[float],
+        counts: list[float] | None,
+        at: int,
+        *,
+        is_last: bool,
+    ) -> int | None:
+        """Sample `at` has a strange stamp: look at its followers in order."""
+        line = self._line
+        n_seen = 0
+        for n_seen in range(1, min(self._n_hold, len(stamps) - at)):
+            stamp = stamps[at + n_seen]
+            if line.fits(stamp, n_seen + 1):  # back on the line: the stamps between were strays
+                self.n_strays += n_seen
+                piece.times.extend(line.coast() for _ in range(n_seen))
+                if self._counter is not None and counts is not None:
+                    self._counter.accept(counts[at + n_seen - 1])
+                return at + n_seen
+            if self._counter is None and stamps[at] < line.expected(1) and line.fits(stamp, 1):
+                self.n_duplicates += n_seen  # as if they had not come: sent twice, or too late
+                return at + n_seen
+        if n_seen + 1 < self._n_hold and not is_last:
+            return None
+        if (
+            self._counter is not None
+            and counts is not None
+            and self._has_lapped(stamps, counts, at)
+        ):
+            return at
+        jump = stamps[at] - line.expected(1)
+        word = "stamps jumped back" if jump < 0 else "gap"
+        self._break_reason, self._line_must_restart = f"{word} ({jump:+.3f} s)", True
+        return at
+
+    def _has_lapped(self, stamps: list[float], counts: list[float], at: int) -> bool:
+        """Whether whole laps of a short counter were lost: it counts on, the stamps do not."""
+        counter, line = self._counter, self._line
+        if counter is None or not np.isfinite(stamps[at]):
+            return False
+        by_stamps = (stamps[at] - line.last) / line.period
+        advance = counter.advance(counts[at], by_stamps)
+        off = abs(by_stamps - advance) * line.period
+        if advance <= 1 or off > max(2 * line.period, 3 * line.jitter):
+            return False  # a jump of the clock
+        self._lose(advance, counts[at])
+        return True
+
+    def _lose(self, advance: int, count: float) -> None:
+        """The counter tells of a loss: the line goes on, the run does not."""
+        if self._counter is not None:
+            self._counter.expect(count)
+        self._line.advance(advance - 1)
+        self._n_lost_here = advance - 1
+        self.n_lost += advance - 1
+        self._break_reason = f"{advance - 1} samples lost (counter)"
+
+    def _jumped_count(self, stamps: list[float], counts: list[float], at: int) -> int:
+        """The counter did not count on by one at `at`."""
+        counter, line = self._counter, self._line
+        if counter is None:
+            return at
+        stamp = stamps[at]
+        by_stamps = (stamp - line.last) / line.period if np.isfinite(stamp) else 1.0
+        advance = counter.advance(counts[at], by_stamps)
+        off = abs(by_stamps - advance) * line.period
+        if off > max(COUNTER_TRUST, line.tolerance):  # the counter started anew
+            self._break_reason, self._line_must_restart = "sample counter restarted", True
+            self._n_lost_here = max(0, round(by_stamps) - 1)
+            self.n_lost += self._n_lost_here
+            return at
+        if advance <= 0:
+            self.n_duplicates += 1
+            return at + 1
+        if advance == 1:  # the counter wrapped
+            counter.expect(counts[at])
+        else:
+            self._lose(advance, counts[at])
+        return at
+
+    # -- loss and output ------------------------------------------------------------------------
+
+    def _resolve(self) -> None:
+        """Count the loss at the newest border, now that the line behind it is known."""
+        if self._open is None:
+            return
+        border, expected, period = self._open
+        self._open = None
+        n_since = self._line.n_followed
+        shift = self._line.last - (expected + n_since * period)
+        border.n_lost = max(0, round(shift / period))
+        self.n_lost += border.n_lost
+
+    def _put(self, stretches: list[Stretch], block: _Block, piece: _Piece) -> None:
+        """Make a stretch of a piece, if there is anything in it."""
+        if not piece.times:
+            return
+        times = np.array(piece.times)
+        if piece.reason is not None:
+            self.clock.settle()
+        local = times + self.clock.at(times)
+        self.clock.fold(piece.times[-1])
+        part = block.part(piece.low, piece.low + len(times))
+        if piece.reason is not None and self.breaks and self.breaks[-1].sample == self.n_emitted:
+            self.breaks[-1].timestamp = float(local[0])
+        self.n_emitted += len(times)
+        stretches.append(
+            Stretch(part.data, local, part.bad, self.segment, piece.reason is not None)
+        )
