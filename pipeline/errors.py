@@ -7,7 +7,8 @@ Owns every exception that `pipeline` raises; knows nothing of who catches them.
         ├── ShapeError            an array whose shape is not the one promised
         ├── InfoError             labels, units, rates or types that cannot be used
         ├── ConfigurationError    settings that contradict each other or the stream
-        └── TransitionError       a session asked to do what its phase forbids
+        ├── TransitionError       a session asked to do what its phase forbids
+        └── GalleryError          a stimulus, a ranking or a table that cannot be used
 
 A message names what was given, what was expected and what to do, in one line.
 """
@@ -35,3 +36,7 @@ class ConfigurationError(PipelineError):
 
 class TransitionError(PipelineError):
     """A session was asked for something that its phase does not allow."""
+
+
+class GalleryError(PipelineError):
+    """A stimulus is not in the gallery, or its table does not fit."""

@@ -1,0 +1,1 @@
+"""How the embedded weights were made: one module a step, each runnable with `python -m`."""
