@@ -1,0 +1,178 @@
+"""Every decoding system as data: what goes in, what comes out, which weights it needs.
+
+Owns the facts that `phosphene systems` shows; a system that cannot run is listed as such. Knows
+nothing of torch: the table must be readable at once, and where torch is broken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.weights import WeightStatus, check_weights
+
+EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded" / "weights"
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """One set of weights: what it is for, its files (where they have a name), their origin."""
+
+    purpose: str
+    files: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class SystemFacts:
+    """One decoding system.
+
+    Attributes
+    ----------
+    name : str
+        As `decoder.system` takes it.
+    title : str
+        What people call it.
+    modality : str
+        EEG or fMRI.
+    input_shape : str
+        Shape of one input, with its axes.
+    target_space : str
+        What the encoder's output means.
+    generator : str
+        What draws the picture.
+    weights : tuple of Weights
+        Everything that must be there before it can decode.
+    is_implemented : bool
+        Whether this version can run it.
+    reference : str
+        The paper; empty for our own.
+    notes : str
+        What a reader of its figures must know.
+    folder : Path or None
+        Where its weights lie; None while there is nothing to load them.
+    """
+
+    name: str
+    title: str
+    modality: str
+    input_shape: str
+    target_space: str
+    generator: str
+    weights: tuple[Weights, ...]
+    is_implemented: bool
+    reference: str = ""
+    notes: str = ""
+    folder: Path | None = None
+
+    def status(self) -> WeightStatus | None:
+        """Look for the weights; None for a system that is not implemented."""
+        return None if self.folder is None else check_weights(self.folder)
+
+
+_ADAPTER = Weights(
+    "image conditioning of SDXL",
+    ("ip-adapter_sdxl_vit-h.safetensors",),
+    "Hugging Face h94/IP-Adapter",
+)
+
+SYSTEMS: tuple[SystemFacts, ...] = (
+    SystemFacts(
+        name="embedded",
+        title="Phosphene's own small model",
+        modality="EEG",
+        input_shape="(n_channels, n_times), any labelled montage",
+        target_space="embedding of the bundled gallery's concepts",
+        generator="small autoencoder + conditional UNet (diffusers classes), 1-4 steps",
+        weights=(Weights("encoder and generator", ("*.safetensors",), "ships with Phosphene"),),
+        is_implemented=True,
+        notes="Trained on virtual subjects; a person needs calibration.",
+        folder=EMBEDDED_WEIGHTS,
+    ),
+    SystemFacts(
+        name="dreamdiffusion",
+        title="DreamDiffusion",
+        modality="EEG",
+        input_shape="(128 channels, 512 times)",
+        target_space="77 x 768 context of Stable Diffusion, aligned with CLIP ViT-L/14 (768)",
+        generator="Stable Diffusion 1.5, PLMS 250 steps, 512 px",
+        weights=(
+            Weights("EEG encoder", ("checkpoint-eeg-500.pth",), "not published: to be trained"),
+            Weights("fine-tuned generator", ("generation/checkpoint.pth",), "its authors"),
+            Weights("diffusion model", ("v1-5-pruned.ckpt",), "Stable Diffusion 1.5"),
+        ),
+        is_implemented=False,
+        reference="Bai et al., arXiv 2306.16934",
+        notes="Its data set was recorded in blocks of one class: published figures measure block "
+        "identity at least in part.",
+    ),
+    SystemFacts(
+        name="atm-multimodal",
+        title="ATM-S with five modality priors",
+        modality="EEG",
+        input_shape="(63 channels, 250 times)",
+        target_space="OpenCLIP ViT-H-14 (1024): image, text, three superpixel scales",
+        generator="SDXL with IP-Adapter, 30 steps, 768 px",
+        weights=(
+            Weights("encoder and five priors", (), "to be trained on THINGS-EEG2"),
+            Weights("diffusion model", ("sd_xl_base_1.0.safetensors",), "SDXL base 1.0"),
+            _ADAPTER,
+        ),
+        is_implemented=False,
+        reference="Li et al., arXiv 2403.07721 (its base)",
+        notes="The original's prompt holds the true class name: its figures are likely inflated.",
+    ),
+    SystemFacts(
+        name="mind-vis",
+        title="MinD-Vis",
+        modality="fMRI",
+        input_shape="(1, n_voxels) padded to a multiple of 16",
+        target_space="77 x 512 context of a latent diffusion model",
+        generator="class-conditional ImageNet latent diffusion, PLMS 250 steps, 256 px",
+        weights=(
+            Weights("fMRI encoder", ("fmri_encoder.pth",), "its authors (two subjects)"),
+            Weights("fine-tuned generator", ("finetuned.pth",), "its authors (two subjects)"),
+            Weights("diffusion model", ("label2img/model.ckpt",), "its authors"),
+        ),
+        is_implemented=False,
+        reference="Chen et al., arXiv 2211.06956",
+        notes="fMRI is not live; its encoder is tuned on the test set's signals.",
+    ),
+    SystemFacts(
+        name="contrast-attend-diffuse",
+        title="Contrast, Attend and Diffuse",
+        modality="fMRI",
+        input_shape="(1, n_voxels) padded to a multiple of 16",
+        target_space="77 x 512 context of a latent diffusion model",
+        generator="class-conditional ImageNet latent diffusion, PLMS 250 steps, 256 px",
+        weights=(
+            Weights("fMRI encoder", (), "not published whole: to be trained"),
+            Weights("image encoder of training", (), "Hugging Face facebook/vit-mae-base"),
+            Weights("diffusion model", ("label2img/model.ckpt",), "as for mind-vis"),
+        ),
+        is_implemented=False,
+        reference="Sun et al., arXiv 2305.17214",
+        notes="fMRI is not live; a published checkpoint is missing.",
+    ),
+    SystemFacts(
+        name="mindeye",
+        title="MindEye",
+        modality="fMRI",
+        input_shape="(n_voxels,), 12 682 to 17 907 by subject",
+        target_space="257 x 768 tokens of CLIP ViT-L/14",
+        generator="Versatile Diffusion, UniPC 20 steps, 512 px, best of 16",
+        weights=(
+            Weights("backbone, projector and prior", (), "its authors, one subject"),
+            Weights("low-level decoder", ("epoch120.pth",), "its authors"),
+            Weights("diffusion model", (), "Hugging Face shi-labs, Versatile Diffusion"),
+        ),
+        is_implemented=False,
+        reference="Scotti et al., arXiv 2305.18274",
+        notes="fMRI is not live; the data set needs a signed agreement.",
+    ),
+)
+
+
+def find_system(name: str) -> SystemFacts | None:
+    """Return the system of that name, None where there is none."""
+    return next((facts for facts in SYSTEMS if facts.name == name), None)
