@@ -1,0 +1,247 @@
+"""From the wire to microvolts: channel picks, labels, units, values that are not finite.
+
+Owns what is read out of an EEG `Packet`, and whether the stream says enough of itself to be used.
+Knows nothing of time: stamps pass through.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs.models import SourceConfig
+from pipeline.errors import InfoError, ShapeError
+from pipeline.labels import canonical_label, unit_scale
+from pipeline.values import Float32, Float64, Info, Packet, StreamInfo
+
+LARGEST_UV = 1e7
+"""Ten volts: no electrode gives that, and a filter would need long to forget it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawBlock:
+    """One packet's EEG in microvolts, still on the sender's clock.
+
+    Attributes
+    ----------
+    data : ndarray, shape (n_channels, n_times), float32, microvolts, finite
+    stamps : ndarray, shape (n_times,), float64, s
+    bad : ndarray, shape (n_times,), bool
+        True where some channel's value was unusable and its last good one stands instead.
+    counts : ndarray, shape (n_times,), float64, or None
+    """
+
+    data: Float32
+    stamps: Float64
+    bad: NDArray[np.bool_]
+    counts: Float64 | None
+
+
+class Ingest:
+    """Reads packets of one EEG stream.
+
+    Attributes
+    ----------
+    info : Info
+        Of the picked channels, labels spelt as in the 10-05 system.
+    display_names : tuple of str
+        The same channels as the stream (or the user) spells them.
+
+    Raises
+    ------
+    InfoError
+        Labels, units or rate are missing, contradict each other or do not hold the picks.
+    """
+
+    def __init__(self, source: SourceConfig, stream: StreamInfo) -> None:
+        names = _names(source, stream)
+        types = _types(stream)
+        counter = _counter(source, names)
+        picks = _picks(source, stream, names, types, counter)
+        self._n_stream = stream.n_channels
+        self._stream_name = stream.name
+        self._picks = _as_slice(picks)
+        self._counter = counter
+        self._scale = _scales(source, stream, names, picks)
+        self._last = np.zeros(len(picks), dtype=np.float32)
+        self.display_names = tuple(names[pick] for pick in picks)
+        self.info = Info(
+            ch_names=_unique(tuple(canonical_label(names[pick]) for pick in picks), stream),
+            sfreq=_rate(source, stream),
+            ch_types=tuple(types[pick] or "eeg" for pick in picks),
+        )
+
+    @property
+    def has_counter(self) -> bool:
+        """Whether a channel counts the samples."""
+        return self._counter is not None
+
+    def read(self, packet: Packet) -> RawBlock:
+        """Convert one packet.
+
+        Raises
+        ------
+        ShapeError
+            The packet has other channels than the stream declared, or holds text.
+        """
+        samples = packet.samples
+        if not isinstance(samples, np.ndarray) or samples.ndim != 2:
+            raise ShapeError(
+                f"A packet of {self._stream_name!r} holds no numbers of shape (n_times, "
+                "n_channels), expected EEG: choose another stream with --source-id or --name."
+            )
+        if samples.shape[1] != self._n_stream:
+            raise ShapeError(
+                f"A packet of {self._stream_name!r} has {samples.shape[1]} channels, expected "
+                f"{self._n_stream} as the stream declared: connect to it anew."
+            )
+        counts = None if self._counter is None else samples[:, self._counter].astype(np.float64)
+        data, bad = self._convert(samples)
+        return RawBlock(data, packet.timestamps, bad, counts)
+
+    def _convert(self, samples: NDArray[np.generic]) -> tuple[Float32, NDArray[np.bool_]]:
+        picked = samples[:, self._picks]
+        # Float32 from the wire is scaled in float32; all else (volts, counts) in float64.
+        precise = picked if picked.dtype == np.float32 else picked.astype(np.float64)
+        if self._scale is not None:
+            precise = precise.astype(np.float64) * self._scale
+        with np.errstate(over="ignore"):
+            data: Float32 = np.array(precise.T, dtype=np.float32, order="C")
+        # A comparison with NaN is False, so one test finds NaN, infinity and the absurd.
+        good = np.abs(data) <= LARGEST_UV
+        bad: NDArray[np.bool_] = np.zeros(data.shape[1], dtype=bool)
+        if not good.all():
+            bad = np.logical_not(good.all(axis=0))
+            self._hold_last(data, good)
+        if data.shape[1]:
+            self._last = data[:, -1].copy()
+        return data, bad
+
+    def _hold_last(self, data: Float32, good: NDArray[np.bool_]) -> None:
+        """Put the last good value of its channel in place of each bad one."""
+        position = np.where(good, np.arange(data.shape[1]), -1)
+        np.maximum.accumulate(position, axis=1, out=position)
+        held = np.take_along_axis(data, np.maximum(position, 0), axis=1)
+        data[:] = np.where(position >= 0, held, self._last[:, np.newaxis])
+
+
+def _names(source: SourceConfig, stream: StreamInfo) -> tuple[str, ...]:
+    names = source.ch_names or stream.ch_names
+    if not names:
+        raise InfoError(
+            f"Stream {stream.name!r} has {stream.n_channels} channels and no labels, expected a "
+            "label a channel: usable only after montage and unit are given, so give --montage "
+            "(source.ch_names) and, if it has none, --unit (source.unit)."
+        )
+    if len(names) != stream.n_channels:
+        given = "source.ch_names (--montage)" if source.ch_names else f"stream {stream.name!r}"
+        raise InfoError(
+            f"{given} has {len(names)} labels for {stream.n_channels} channels, expected one a "
+            "channel: give as many labels with --montage (source.ch_names)."
+        )
+    return tuple(names)
+
+
+def _types(stream: StreamInfo) -> tuple[str, ...]:
+    if len(stream.ch_types) != stream.n_channels:
+        return ("",) * stream.n_channels
+    return tuple(word.strip().lower() for word in stream.ch_types)
+
+
+def _find(label: str, names: tuple[str, ...]) -> int | None:
+    """Position of a label: as it is spelt, else in the 10-05 spelling."""
+    if label in names:
+        return names.index(label)
+    wanted = canonical_label(label).lower()
+    found = [i for i, name in enumerate(names) if canonical_label(name).lower() == wanted]
+    return found[0] if found else None
+
+
+def _counter(source: SourceConfig, names: tuple[str, ...]) -> int | None:
+    if source.counter_channel is None:
+        return None
+    position = _find(source.counter_channel, names)
+    if position is None:
+        raise InfoError(
+            f"source.counter_channel is {source.counter_channel!r}, expected one of "
+            f"{', '.join(names)}: correct the label or leave it out."
+        )
+    return position
+
+
+def _picks(
+    source: SourceConfig,
+    stream: StreamInfo,
+    names: tuple[str, ...],
+    types: tuple[str, ...],
+    counter: int | None,
+) -> list[int]:
+    if not source.picks:
+        # A stream that types nothing is taken whole; one that does, for its EEG.
+        wanted = "eeg" if any(types) else ""
+        picks = [i for i, word in enumerate(types) if word == wanted and i != counter]
+        if not picks:
+            raise InfoError(
+                f"Stream {stream.name!r} has channels of type {', '.join(sorted(set(types)))} and "
+                "none of type EEG: name the channels to use in source.picks."
+            )
+        return picks
+    picks = []
+    for label in source.picks:
+        position = _find(label, names)
+        if position is None:
+            raise InfoError(
+                f"source.picks has {label!r}, which stream {stream.name!r} has not (it has "
+                f"{', '.join(names)}): correct source.picks or source.ch_names."
+            )
+        picks.append(position)
+    return picks
+
+
+def _scales(
+    source: SourceConfig, stream: StreamInfo, names: tuple[str, ...], picks: list[int]
+) -> Float64 | None:
+    """Factor to microvolts, shape (n_channels,); None when all are 1."""
+    units = stream.ch_units if len(stream.ch_units) == stream.n_channels else ()
+    scales = np.ones(len(picks))
+    for i, pick in enumerate(picks):
+        unit = source.unit or (units[pick] if units else "")
+        scale = unit_scale(unit)
+        if scale is None:
+            said = f"unit {unit!r}" if unit.strip() else "no unit"
+            raise InfoError(
+                f"Stream {stream.name!r} gives {said} for channel {names[pick]!r}, expected "
+                "volts, millivolts, microvolts or nanovolts: usable only after montage and unit "
+                "are given, so give --unit (source.unit)."
+            )
+        scales[i] = scale
+    return None if (scales == 1.0).all() else scales
+
+
+def _rate(source: SourceConfig, stream: StreamInfo) -> float:
+    rate = source.sfreq or stream.sfreq
+    if not (np.isfinite(rate) and rate > 0):
+        raise InfoError(
+            f"Stream {stream.name!r} declares {rate:g} Hz (irregular), expected a positive rate: "
+            "give source.sfreq."
+        )
+    return rate
+
+
+def _unique(names: tuple[str, ...], stream: StreamInfo) -> tuple[str, ...]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InfoError(
+            f"Stream {stream.name!r} has the label {', '.join(twice)} more than once (T3 is T7, "
+            "T5 is P7), expected each once: give --montage (source.ch_names)."
+        )
+    return names
+
+
+def _as_slice(picks: list[int]) -> slice | list[int]:
+    """Neighbouring picks as a slice: a view instead of a copy."""
+    if picks == list(range(picks[0], picks[0] + len(picks))):
+        return slice(picks[0], picks[0] + len(picks))
+    return picks

@@ -1,0 +1,59 @@
+"""Names of electrodes and units, as the field writes them and as we do.
+
+Owns the spelling only. Knows nothing of streams.
+"""
+
+from __future__ import annotations
+
+import re
+
+ALIASES = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}
+"""Names of the old 10-20 system."""
+
+_SITE = re.compile(
+    r"(NZ|FPZ|OZ|IZ|CZ|PZ|FZ|[A-Z]{1,3}Z|(?:FP|AFP|AFF|AF|FFT|FFC|FTT|FCC|FT|FC|TTP|CCP|TPP|CPP"
+    r"|PPO|POO|TP|CP|PO|OI|F|T|C|P|O|I|A|M)\d{1,2}H?)"
+)
+_DECORATION = re.compile(r"^(?:EEG[ _-]+)|[ _-]+(?:REF|LE|AR|AVG)$|[ .]+$", re.IGNORECASE)
+
+_SCALES = {
+    "volts": 1e6,
+    "volt": 1e6,
+    "v": 1e6,
+    "millivolts": 1e3,
+    "millivolt": 1e3,
+    "mv": 1e3,
+    "microvolts": 1.0,
+    "microvolt": 1.0,
+    "uv": 1.0,
+    "µv": 1.0,
+    "μv": 1.0,
+    "nanovolts": 1e-3,
+    "nanovolt": 1e-3,
+    "nv": 1e-3,
+}
+
+
+def canonical_label(label: str) -> str:
+    """Spell an electrode's name as the 10-05 system does: `EEG FP1-REF` is `Fp1`, `t3` is `T7`.
+
+    A name that is no 10-05 site is only stripped of blanks.
+    """
+    plain = label.strip()
+    while (shorter := _DECORATION.sub("", plain)) != plain:
+        plain = shorter
+    upper = plain.upper()
+    if not _SITE.fullmatch(upper):
+        return label.strip()
+    name = ALIASES.get(upper, upper)
+    for shout, quiet in (("FP", "Fp"), ("Z", "z"), ("H", "h")):
+        name = name.replace(shout, quiet)
+    return name
+
+
+def unit_scale(unit: str) -> float | None:
+    """Microvolts in one `unit`; None for a word that is no voltage. `mV` is not `MV`."""
+    word = unit.strip()
+    if word.lower() in ("mv", "µv", "μv") and word[0] == "M":
+        return None
+    return _SCALES.get(word.lower())
