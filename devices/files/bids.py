@@ -1,0 +1,128 @@
+"""BIDS sidecars beside a recording: events, channels, electrode positions.
+
+Owns the reading of `*_events.tsv`, `*_channels.tsv`, `*_electrodes.tsv` (a byte-order mark at the
+start is common and harmless). A sidecar that is there wins over what the file says itself. Knows
+nothing of the recording's own format. Source: BIDS specification, EEG.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from devices.errors import FileError
+from devices.files.base import FileEvent
+
+_UNITS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecars:
+    """What stands beside a recording; empty where nothing does.
+
+    `ch_types` and `bads` are by channel name (types in BIDS's words, upper case); `positions` in
+    m.
+    """
+
+    events: tuple[FileEvent, ...] | None = None
+    ch_names: tuple[str, ...] = ()
+    ch_types: dict[str, str] | None = None
+    bads: tuple[str, ...] = ()
+    positions: dict[str, tuple[float, float, float]] | None = None
+
+
+def read_sidecars(path: Path) -> Sidecars:
+    """Sidecars of `path`, found by BIDS's names.
+
+    Raises
+    ------
+    FileError
+        A sidecar is there but cannot be read.
+    """
+    stem = path.name.rsplit(".", 1)[0]
+    if not stem.endswith("_eeg"):
+        return Sidecars()
+    base = stem.removesuffix("_eeg")
+    events = path.with_name(f"{base}_events.tsv")
+    channels = path.with_name(f"{base}_channels.tsv")
+    rows = _rows(channels) if channels.is_file() else []
+    return Sidecars(
+        events=tuple(_event(row, events, k) for k, row in enumerate(_rows(events), 2))
+        if events.is_file()
+        else None,
+        ch_names=tuple(row["name"] for row in rows if row.get("name")),
+        ch_types={row["name"]: row.get("type", "").upper() for row in rows if row.get("name")},
+        bads=tuple(row["name"] for row in rows if row.get("status", "").lower() == "bad"),
+        positions=_positions(path, base),
+    )
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return [
+                {(k or "").strip(): (v or "").strip() for k, v in row.items() if isinstance(v, str)}
+                for row in csv.DictReader(file, delimiter="\t")
+            ]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FileError(
+            f"{path} cannot be read ({error}), expected a tab-separated table in UTF-8: mend it or "
+            "move it away."
+        ) from error
+
+
+def _event(row: dict[str, str], path: Path, line: int) -> FileEvent:
+    try:
+        onset = float(row["onset"])
+    except (KeyError, ValueError):
+        raise FileError(
+            f"{path}, line {line}: onset is {row.get('onset')!r}, expected a number of seconds: "
+            "mend the table or move it away."
+        ) from None
+    label = next((row[k] for k in ("trial_type", "value") if _given(row.get(k))), "event")
+    return FileEvent(onset, label, _number(row.get("duration")))
+
+
+def _given(text: str | None) -> bool:
+    return bool(text) and text != "n/a"
+
+
+def _number(text: str | None) -> float:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return 0.0
+    return value if math.isfinite(value) else 0.0
+
+
+def _positions(path: Path, base: str) -> dict[str, tuple[float, float, float]] | None:
+    """Positions in m, from the electrodes table of the run, or else of the person."""
+    person = "_".join(p for p in base.split("_") if p.startswith(("sub-", "ses-")))
+    tables = sorted(path.parent.glob(f"{base}*_electrodes.tsv")) or sorted(
+        path.parent.glob(f"{person}*_electrodes.tsv")
+    )
+    if not tables or not person:
+        return None
+    scale = _scale(tables[0], person)
+    found = {}
+    for row in _rows(tables[0]):
+        values = [_number(row.get(axis)) if _given(row.get(axis)) else math.nan for axis in "xyz"]
+        if row.get("name") and all(map(math.isfinite, values)):
+            found[row["name"]] = (values[0] * scale, values[1] * scale, values[2] * scale)
+    return found or None
+
+
+def _scale(table: Path, person: str) -> float:
+    """Metres a unit, as the coordinate system's description says; BIDS's example unit is mm."""
+    systems = sorted(table.parent.glob(f"{person}*_coordsystem.json"))
+    for system in systems:
+        try:
+            described = json.loads(system.read_text(encoding="utf-8-sig"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(described, dict):
+            return _UNITS.get(str(described.get("EEGCoordinateUnits", "")).lower(), 1e-3)
+    return 1e-3

@@ -1,0 +1,127 @@
+"""Whether a file holds what its header promises; a truncated recording must not pass in silence.
+
+Owns the sizes of EDF/BDF, BrainVision and EEGLAB files. Reads headers only.
+"""
+
+from __future__ import annotations
+
+import configparser
+from pathlib import Path
+
+from devices.errors import FileError
+
+
+def check_complete(path: Path) -> None:
+    """Refuse a file that is shorter than its header says.
+
+    Raises
+    ------
+    FileError
+        Truncated, or a part of it is missing.
+    """
+    suffix = path.suffix.lower()
+    if suffix in (".edf", ".bdf"):
+        _check_edf(path, 3 if suffix == ".bdf" else 2)
+    elif suffix == ".vhdr":
+        _check_brainvision(path)
+    elif suffix == ".set":
+        _check_eeglab(path)
+
+
+def _check_edf(path: Path, width: int) -> None:
+    """Header: 256 bytes, then 256 a signal; data records of equal size (edfplus.info)."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            fixed = file.read(256)
+            n_header, n_records = int(fixed[184:192]), int(fixed[236:244])
+            n_signals = int(fixed[252:256])
+            if not 0 < n_signals <= 10_000:
+                raise ValueError(f"{n_signals} signals")
+            file.seek(256 + 216 * n_signals)
+            counts = file.read(8 * n_signals)
+            record = width * sum(int(counts[8 * k : 8 * k + 8]) for k in range(n_signals))
+    except ValueError as error:
+        raise FileError(
+            f"{path} has a damaged header ({error}), expected an EDF or BDF file: copy it again."
+        ) from error
+    n_whole = max(0, size - n_header) // record if record > 0 else 0
+    # -1: the recording program never closed the file; all that is there is right.
+    if n_records >= 0 and n_whole < n_records:
+        raise FileError(
+            f"{path} is truncated: it holds {n_whole} whole records of {n_records} ({size} bytes "
+            f"of {n_header + n_records * record}): copy it again from its source."
+        )
+
+
+def _check_brainvision(path: Path) -> None:
+    text = path.read_text(encoding="utf-8", errors="replace")
+    # The first line is a title, not INI; the comment section at the end is free text.
+    body = text.split("\n", 1)[-1].split("[Comment]", 1)[0]
+    parser = configparser.ConfigParser(
+        strict=False, interpolation=None, comment_prefixes=(";",), allow_no_value=True
+    )
+    try:
+        parser.read_string(body)
+        common = parser["Common Infos"]
+        n_channels = int(common["NumberOfChannels"])
+        data = path.with_name(common["DataFile"].replace("$b", path.stem))
+    except (configparser.Error, KeyError, ValueError) as error:
+        raise FileError(
+            f"{path} is no BrainVision header ({error}), expected [Common Infos] with DataFile and "
+            "NumberOfChannels: copy it again."
+        ) from error
+    if not data.is_file():
+        raise FileError(f"{data} is missing, expected beside {path.name}: copy all three files.")
+    if common.get("DataFormat", "BINARY").upper() != "BINARY":
+        return
+    width = 4 if "FLOAT" in parser.get("Binary Infos", "BinaryFormat", fallback="").upper() else 2
+    size, points = data.stat().st_size, int(common.get("DataPoints", "0") or 0)
+    expected = points * n_channels * width
+    if size == 0 or size % (n_channels * width) or size < expected:
+        what = f"{expected} bytes" if expected else f"a multiple of {n_channels * width} bytes"
+        raise FileError(
+            f"{data} is truncated: it holds {size} bytes, expected {what} ({n_channels} channels): "
+            "copy it again from its source."
+        )
+
+
+def _check_eeglab(path: Path) -> None:
+    """Compare the `.fdt` with the sizes in the `.set`; and refuse epochs."""
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    with path.open("rb") as file:
+        if file.read(8).startswith(b"\x89HDF"):
+            return  # MATLAB 7.3 (HDF5): MNE says what it needs.
+    try:
+        names = ["EEG", "data", "nbchan", "pnts", "trials"]
+        found = loadmat(path, variable_names=names, squeeze_me=True, struct_as_record=False)
+        eeg = found.get("EEG")
+        read = (lambda key: getattr(eeg, key)) if eeg is not None else found.__getitem__
+        n_channels, n_times, n_trials = (int(read(k)) for k in ("nbchan", "pnts", "trials"))
+        data = read("data")
+    except (MatReadError, KeyError, AttributeError, ValueError, TypeError, OSError) as error:
+        raise FileError(
+            f"{path} is no EEGLAB data set ({str(error)[:120]}), expected a MATLAB file with the "
+            "fields nbchan, pnts, trials and data: save it again."
+        ) from error
+    if n_trials > 1:
+        raise FileError(
+            f"{path} is cut into {n_trials} epochs, expected a continuous recording: save it "
+            "before epoching."
+        )
+    if isinstance(data, str):
+        _check_fdt(path, data, n_channels * n_times * 4)
+
+
+def _check_fdt(path: Path, name: str, expected: int) -> None:
+    candidates = (path.with_name(Path(name).name), path.with_suffix(".fdt"))
+    fdt = next((c for c in candidates if c.is_file()), None)
+    if fdt is None:
+        raise FileError(f"{candidates[0]} is missing, expected beside {path.name}: copy both.")
+    if fdt.stat().st_size < expected:
+        raise FileError(
+            f"{fdt} is truncated: it holds {fdt.stat().st_size} bytes of {expected}: copy it "
+            "again from its source."
+        )

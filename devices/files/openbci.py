@@ -1,0 +1,147 @@
+"""OpenBCI GUI text files, versions 4 to 6.
+
+Owns the header's comment lines (`%Number of channels = 8`, `%Sample Rate = 250 Hz`, `%Board`) and
+the names of the columns. Samples are microvolts already. The file does not say where the
+electrodes were: labels are its column names. Source: the OpenBCI GUI's documentation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from devices.errors import FileError
+from devices.files.base import Block, cut, eeg_info, marker_info
+from devices.files.rows import Row, RowReader, read_lines
+from pipeline.values import StreamInfo
+
+_MOST_CHANNELS: Final = 1024
+_HEADER_LINES: Final = 64
+
+
+class OpenBciRecording:
+    """An OpenBCI TXT file as a `Recording`.
+
+    Raises
+    ------
+    FileError
+        The header lacks the rate or the channels, or there is not one whole row.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        header, columns = _read_header(path)
+        self._sfreq = _sfreq(path, header)
+        exg = [k for k, name in enumerate(columns) if name.lower().startswith("exg channel")]
+        n_channels = _n_channels(header)
+        if not exg and 0 < n_channels <= _MOST_CHANNELS:
+            # Version 4 has no line of column names: the counter, then the channels.
+            exg = list(range(1, 1 + n_channels))
+        if not exg:
+            raise FileError(
+                f"{path} names no EXG channels, expected a line of columns or '%Number of channels "
+                "= N': is it an OpenBCI GUI recording?"
+            )
+        self._exg = exg
+        self._stamp = _column(columns, "Timestamp")
+        self._marker = _column(columns, "Marker Channel", "Marker")
+        self._named = bool(columns)
+        self._n_columns = len(columns) or exg[-1] + 1
+        self._reader = RowReader(path, self._parse, self._sfreq)
+        if not self._reader.peek():
+            raise FileError(f"{path} holds a header and no sample, expected rows: copy it again.")
+        names = [columns[k] if columns else f"EXG Channel {k - 1}" for k in exg]
+        board = header.get("board", "")
+        self._streams = (
+            eeg_info(
+                path,
+                ch_names=names,
+                sfreq=self._sfreq,
+                manufacturer=board.split("$")[-1] or "OpenBCI",
+            ),
+            marker_info(path),
+        )
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
+    def streams(self) -> Sequence[StreamInfo]:
+        """EEG and markers."""
+        return self._streams
+
+    @property
+    def duration(self) -> float | None:
+        """Unknown before the end is read."""
+        return None
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """Damaged rows, lost samples."""
+        return self._reader.counts.sentences(self._path)
+
+    def blocks(self, *, start: float = 0.0) -> Iterator[Block]:
+        """Blocks in order of their end, from `start` (s) on."""
+        return cut(self._reader.pieces(start), self._sfreq)
+
+    def close(self) -> None:
+        """Nothing is held open between reads."""
+
+    def _parse(self, line: str) -> Row | None:
+        if line.startswith("%") or not line.strip() or line.startswith("Sample Index"):
+            return None
+        fields = line.split(",")
+        if len(fields) < self._n_columns or (self._named and len(fields) > self._n_columns):
+            raise ValueError("another count of columns")
+        values = [float(fields[k]) for k in self._exg]
+        return Row(
+            values,
+            int(float(fields[0])),
+            _seconds(fields[self._stamp]) if self._stamp is not None else None,
+            float(fields[self._marker]) if self._marker is not None else 0.0,
+        )
+
+
+def _read_header(path: Path) -> tuple[dict[str, str], list[str]]:
+    header: dict[str, str] = {}
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        for line in islice(read_lines(file), _HEADER_LINES):
+            if line.startswith("%"):
+                key, _, value = line[1:].partition("=")
+                header[key.strip().lower()] = value.strip()
+            elif line.strip().startswith("Sample Index"):
+                return header, [name.strip() for name in line.split(",")]
+            elif line.strip():
+                break
+    return header, []
+
+
+def _sfreq(path: Path, header: dict[str, str]) -> float:
+    match = re.match(r"\s*(\d{1,6}(?:\.\d{1,9})?)", header.get("sample rate", ""))
+    sfreq = float(match[1]) if match else 0.0
+    if not 0 < sfreq <= 1e5:
+        raise FileError(
+            f"{path} says '%Sample Rate = {header.get('sample rate', '')}', expected a number of "
+            "Hz: mend the header line (Cyton 250, Daisy 125, Ganglion 200)."
+        )
+    return sfreq
+
+
+def _n_channels(header: dict[str, str]) -> int:
+    match = re.match(r"\d{1,6}", header.get("number of channels", ""))
+    return int(match[0]) if match else 0
+
+
+def _column(columns: list[str], *names: str) -> int | None:
+    return next((columns.index(name) for name in names if name in columns), None)
+
+
+def _seconds(text: str) -> float:
+    """Stamps are s (version 5 on) or ms (files converted from version 4), both since 1970."""
+    value = float(text)
+    return value / 1000 if value > 1e11 else value
