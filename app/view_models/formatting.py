@@ -1,0 +1,145 @@
+"""Numbers and facts as short texts, the same everywhere in the window.
+
+Owns wording and rounding only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.port import Accuracy, Phase, Snapshot
+from pipeline.values import Outcome, StreamInfo, StreamState
+
+DASH = "–"
+
+PHASE_WORDS = {
+    Phase.IDLE: "Ready",
+    Phase.STARTING: "Connecting",
+    Phase.RUNNING: "Running",
+    Phase.STOPPING: "Finishing",
+    Phase.STOPPED: "Stopped",
+    Phase.FAILED: "Failed",
+}
+
+OUTCOME_WORDS = {
+    Outcome.DECODED.value: "Decoded",
+    Outcome.GAP.value: "Gap in the data",
+    Outcome.ARTIFACT.value: "Artifact",
+    Outcome.SETTLING.value: "Filter settling",
+    Outcome.LATE.value: "Marker too late",
+    Outcome.NO_DATA.value: "Data never came",
+    Outcome.FUTURE.value: "Too far ahead",
+    Outcome.INVALID.value: "Unreadable marker",
+    Outcome.IGNORED.value: "Other label",
+    Outcome.OVERLOAD.value: "Decoder busy",
+    Outcome.FAILED.value: "Decoder failed",
+}
+
+STAGES = ("arrival", "filter", "epoch", "queue", "encode", "sample")
+"""Stages in the order they happen; `total_after_epoch` is their sum."""
+
+
+def duration(seconds: float) -> str:
+    """Return `m:ss`, or `h:mm:ss` from an hour on."""
+    whole = max(0, int(seconds))
+    hours, rest = divmod(whole, 3600)
+    minutes, secs = divmod(rest, 60)
+    return f"{hours}:{minutes:02d}:{secs:02d}" if hours else f"{minutes}:{secs:02d}"
+
+
+def age(seconds: float | None) -> str:
+    """Return the age of the newest sample in ms, or s above one second."""
+    if seconds is None:
+        return DASH
+    if seconds < 1.0:
+        return f"{max(0.0, seconds) * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
+
+
+def milliseconds(value: float | None) -> str:
+    """Return a latency with about two digits."""
+    if value is None:
+        return DASH
+    return f"{value:.1f}" if value < 10 else f"{value:.0f}"
+
+
+def hertz(value: float | None) -> str:
+    """Return a rate; 0 is irregular."""
+    if value is None:
+        return DASH
+    if value == 0:
+        return "irregular"
+    return f"{value:g} Hz" if value == round(value, 2) else f"{value:.2f} Hz"
+
+
+def percent(value: float | None, *, digits: int = 1) -> str:
+    """Return a share as per cent."""
+    return DASH if value is None else f"{100 * value:.{digits}f} %"
+
+
+def loss(snapshot: Snapshot) -> str:
+    """Return the share of lost samples."""
+    total = snapshot.n_received + snapshot.n_lost
+    if not total:
+        return DASH
+    share = snapshot.n_lost / total
+    if snapshot.n_lost == 0:
+        return "0 %"
+    return f"{100 * share:.2f} %" if share >= 0.0001 else f"{snapshot.n_lost} samples"
+
+
+def size(n_bytes: int | None) -> str:
+    """Return a size in kB, MB, GB or TB, powers of ten as disks are sold."""
+    if n_bytes is None:
+        return DASH
+    value = float(n_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit in ("B", "kB") else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def label(text: str) -> str:
+    """Return a gallery label or marker as a person would write it."""
+    return text.replace("_", " ").replace("-", " ").strip() or DASH
+
+
+def p_value(value: float) -> str:
+    """Return `p = 0.012` or `p < 1e-6`."""
+    if value < 1e-6:
+        return "p < 1e-6"
+    return f"p = {value:.1e}" if value < 0.001 else f"p = {value:.3f}"
+
+
+def accuracy(found: Accuracy | None) -> str:
+    """Return the accuracy so far as one line."""
+    if found is None or not found.n:
+        return "No decoded picture with a known stimulus yet"
+    return f"{found.n_correct} of {found.n} named exactly"
+
+
+def stream_line(stream: StreamInfo) -> str:
+    """Return a stream as one line of the list."""
+    host = stream.hostname or "this machine"
+    return f"{stream.name} · {stream.type} · {host} · {hertz(stream.sfreq)} · {stream.n_channels}"
+
+
+def state_words(state: StreamState) -> str:
+    """Return a stream's state in a word."""
+    return {
+        StreamState.CONNECTING: "connecting",
+        StreamState.STREAMING: "live",
+        StreamState.STALLED: "stalled",
+        StreamState.LOST: "lost",
+        StreamState.RETURNED: "back",
+        StreamState.ENDED: "ended",
+    }[state]
+
+
+def short_path(path: Path | None, *, length: int = 48) -> str:
+    """Return a path that fits; its end matters most."""
+    if path is None:
+        return DASH
+    text = str(path)
+    return text if len(text) <= length else "…" + text[-(length - 1) :]

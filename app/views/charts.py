@@ -1,0 +1,319 @@
+"""Small charts: ranked concepts, accuracy against chance, latency by stage, outcomes.
+
+Owns their painting. Each is given plain values and keeps nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent, QPen
+from PySide6.QtWidgets import QSizePolicy, QWidget
+
+from app.port import Accuracy
+from app.view_models import formatting
+from app.views.painted import Painted, draw_bar, elided
+from app.views.theme import small_font
+from pipeline.values import Outcome
+
+_LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+
+
+class TopList(Painted):
+    """Ranked labels with their probabilities, and a line at chance."""
+
+    ROW = 20
+
+    def __init__(self, *, n_rows: int = 5, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._n_rows = n_rows
+        self._top: tuple[tuple[str, float], ...] = ()
+        self._truth: str | None = None
+        self._chance: float | None = None
+        self.setMinimumHeight(n_rows * self.ROW + 16)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setAccessibleName("Ranked concepts")
+
+    def sizeHint(self) -> QSize:
+        """All rows and the line that explains them."""
+        return QSize(300, self._n_rows * self.ROW + 16)
+
+    @property
+    def rows(self) -> tuple[tuple[str, float], ...]:
+        """Labels and probabilities that are shown."""
+        return self._top[: self._n_rows]
+
+    def set_values(
+        self,
+        top: tuple[tuple[str, float], ...],
+        *,
+        truth: str | None = None,
+        chance: float | None = None,
+    ) -> None:
+        """Show `top`; the label equal to `truth` is marked."""
+        if (top, truth, chance) != (self._top, self._truth, self._chance):
+            self._top, self._truth, self._chance = top, truth, chance
+            self.setAccessibleDescription(
+                ", ".join(f"{name} {formatting.percent(p)}" for name, p in self.rows)
+            )
+            self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint rows, bars and the chance line."""
+        _ = event
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setFont(small_font(12))
+        metrics = painter.fontMetrics()
+        names = min(150.0, self.width() * 0.4)
+        bars = QRectF(names + 8, 0, max(10.0, self.width() - names - 66), 0)
+        rows = self.rows
+        highest = max([p for _, p in rows] + [2 * (self._chance or 0.0), 1e-6])
+        for at in range(self._n_rows):
+            y = at * self.ROW
+            track = QRectF(bars.left(), y + 5.5, bars.width(), self.ROW - 11)
+            draw_bar(painter, track, self.theme.color("raised"))
+            if at >= len(rows):
+                continue
+            name, probability = rows[at]
+            hit = name == self._truth
+            track.setWidth(bars.width() * probability / highest)
+            draw_bar(painter, track, self.theme.color("good" if hit else "accent"))
+            painter.setPen(self.theme.color("good" if hit else "text"))
+            text = ("✓ " if hit else "") + formatting.label(name)
+            shown = elided(metrics, text, names)
+            painter.drawText(QRectF(0, y, names, self.ROW), _LEFT, shown)
+            painter.setPen(self.theme.color("muted"))
+            box = QRectF(self.width() - 56, y, 56, self.ROW)
+            painter.drawText(box, _RIGHT, formatting.percent(probability))
+        if self._chance is not None and rows:
+            self._paint_chance(painter, bars.left() + bars.width() * self._chance / highest)
+        painter.end()
+
+    def _paint_chance(self, painter: QPainter, x: float) -> None:
+        bottom = self._n_rows * self.ROW
+        pen = QPen(self.theme.color("warn"), 1.2, Qt.PenStyle.DashLine)
+        painter.setPen(pen)
+        painter.drawLine(QPointF(x, 2), QPointF(x, bottom))
+        painter.setFont(small_font(11))
+        text = f"chance {formatting.percent(self._chance)}"
+        painter.setPen(self.theme.color("warn"))
+        width = painter.fontMetrics().horizontalAdvance(text)
+        left = min(max(0.0, x - 2), self.width() - width - 2.0)
+        painter.drawText(QRectF(left, bottom, width + 4, 16), _LEFT, text)
+
+
+class AccuracyChart(Painted):
+    """Accuracy so far with its 95 % interval, against chance."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._accuracy: Accuracy | None = None
+        self.setMinimumHeight(62)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setAccessibleName("Accuracy against chance")
+
+    @property
+    def sentence(self) -> str:
+        """What the chart says, in words."""
+        found = self._accuracy
+        if found is None or not found.n:
+            return "No picture with a known stimulus yet"
+        return (
+            f"{formatting.percent(found.n_correct / found.n)} named exactly "
+            f"({found.n_correct} of {found.n}), chance {formatting.percent(found.chance)}, "
+            f"{formatting.p_value(found.p_value)}"
+        )
+
+    def set_value(self, accuracy: Accuracy | None) -> None:
+        """Show `accuracy`."""
+        if accuracy != self._accuracy:
+            self._accuracy = accuracy
+            self.setAccessibleDescription(self.sentence)
+            self.setToolTip(self.sentence)
+            self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint the words, the interval and the chance line."""
+        _ = event
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        found = self._accuracy
+        painter.setFont(small_font(12, bold=True))
+        painter.setPen(self.theme.color("text"))
+        head = QRectF(0, 0, self.width(), 18)
+        if found is None or not found.n:
+            painter.setPen(self.theme.color("faint"))
+            painter.setFont(small_font(12))
+            painter.drawText(head, _LEFT, self.sentence)
+            painter.end()
+            return
+        title = f"{formatting.percent(found.n_correct / found.n)} named exactly"
+        painter.drawText(head, _LEFT, title)
+        painter.setFont(small_font(12))
+        painter.setPen(self.theme.color("muted"))
+        better = found.low > found.chance
+        verdict = "above chance" if better else "not above chance yet"
+        right = f"{found.n_correct} of {found.n} · {formatting.p_value(found.p_value)}"
+        painter.drawText(head, _RIGHT, right)
+        self._paint_interval(painter, found, better=better)
+        painter.setFont(small_font(11))
+        foot = QRectF(0, self.height() - 16, self.width(), 16)
+        painter.setPen(self.theme.color("good" if better else "muted"))
+        among = f"{verdict} · top 5: {formatting.percent(found.n_top5 / found.n, digits=0)}"
+        painter.drawText(foot, _LEFT, f"{among} · {found.n_candidates} concepts")
+        painter.setPen(self.theme.color("warn"))
+        painter.drawText(foot, _RIGHT, f"chance {formatting.percent(found.chance)}")
+        painter.end()
+
+    def _paint_interval(self, painter: QPainter, found: Accuracy, *, better: bool) -> None:
+        y, width = 31.0, self.width() - 2.0
+        highest = min(1.0, max(1.15 * found.high, 4 * found.chance, 0.05))
+
+        def x(value: float) -> float:
+            return 1 + width * min(1.0, value / highest)
+
+        draw_bar(painter, QRectF(1, y - 3, width, 6), self.theme.color("raised"))
+        tone = self.theme.color("good" if better else "muted")
+        faded = self.theme.color("good" if better else "muted", 90)
+        draw_bar(painter, QRectF(x(found.low), y - 3, x(found.high) - x(found.low), 6), faded)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(tone)
+        painter.drawEllipse(QPointF(x(found.n_correct / found.n), y), 5, 5)
+        painter.setPen(QPen(self.theme.color("warn"), 1.5, Qt.PenStyle.DashLine))
+        painter.drawLine(QPointF(x(found.chance), y - 9), QPointF(x(found.chance), y + 9))
+
+
+class LatencyChart(Painted):
+    """Milliseconds by stage: the median as a bar, the 95th percentile as a lighter one."""
+
+    ROWS = (*formatting.STAGES, "total_after_epoch")
+    NAMES = ("Arrival", "Filter", "Epoch", "Queue", "Encode", "Sample", "Total")
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._stages: Mapping[str, tuple[float, float]] = {}
+        self.setMinimumSize(QSize(220, 7 * 15))
+        self.setAccessibleName("Latency by stage")
+
+    def set_values(self, stages: Mapping[str, tuple[float, float]]) -> None:
+        """Show p50 and p95 by stage, ms."""
+        if dict(stages) != dict(self._stages):
+            self._stages = dict(stages)
+            self.setAccessibleDescription(
+                ", ".join(f"{name} {a:.1f} / {b:.1f} ms" for name, (a, b) in stages.items())
+            )
+            self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint one row a stage."""
+        _ = event
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        row = self.height() / len(self.ROWS)
+        bars = QRectF(56, 0, max(10.0, self.width() - 56 - 92), 0)
+        highest = max([p95 for _, p95 in self._stages.values()] + [1.0])
+        for at, (key, name) in enumerate(zip(self.ROWS, self.NAMES, strict=True)):
+            y, total = at * row, key == "total_after_epoch"
+            painter.setFont(small_font(11, bold=total))
+            painter.setPen(self.theme.color("text" if total else "muted"))
+            painter.drawText(QRectF(0, y, 56, row), _LEFT, name)
+            track = QRectF(bars.left(), y + row / 2 - 3, bars.width(), 6)
+            draw_bar(painter, track, self.theme.color("raised"))
+            values = self._stages.get(key)
+            if values is None:
+                continue
+            tone = "accent" if total else "good"
+            for value, alpha in ((values[1], 90), (values[0], 255)):
+                track.setWidth(bars.width() * min(1.0, value / highest))
+                draw_bar(painter, track, self.theme.color(tone, alpha))
+            p50, p95 = (formatting.milliseconds(value) for value in values)
+            painter.setPen(self.theme.color("text"))
+            painter.drawText(QRectF(self.width() - 88, y, 38, row), _RIGHT, p50)
+            painter.setPen(self.theme.color("faint"))
+            painter.drawText(QRectF(self.width() - 46, y, 46, row), _RIGHT, p95)
+        painter.end()
+
+
+class OutcomeChart(Painted):
+    """How the markers ended: a bar of shares and a line for each outcome."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._rows: list[tuple[str, int]] = []
+        self._n_markers = 0
+        self._n_pending = 0
+        self.setMinimumSize(QSize(170, 100))
+        self.setAccessibleName("Outcomes by reason")
+
+    @property
+    def rows(self) -> list[tuple[str, int]]:
+        """Outcome and count, decoded first, then by count."""
+        return self._rows
+
+    def set_values(self, outcomes: Mapping[str, int], *, n_markers: int, n_pending: int) -> None:
+        """Show the counts."""
+        rows = sorted(
+            ((name, count) for name, count in outcomes.items() if count),
+            key=lambda row: (row[0] != Outcome.DECODED.value, -row[1]),
+        )
+        if (rows, n_markers, n_pending) != (self._rows, self._n_markers, self._n_pending):
+            self._rows, self._n_markers, self._n_pending = rows, n_markers, n_pending
+            self.setToolTip("\n".join(f"{_words(name)}: {count}" for name, count in rows))
+            self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint the shares, then as many lines as fit."""
+        _ = event
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        track = QRectF(0, 3, self.width(), 8)
+        draw_bar(painter, track, self.theme.color("raised"), radius=4)
+        x = 0.0
+        for name, count in self._rows:
+            width = self.width() * count / max(1, self._n_markers)
+            draw_bar(painter, QRectF(x, 3, max(2.0, width - 1), 8), self._tone(name))
+            x += width
+        painter.setFont(small_font(11))
+        metrics = painter.fontMetrics()
+        lines: list[tuple[str, str, str]] = [(n, _words(n), str(c)) for n, c in self._rows]
+        if self._n_pending:
+            lines.append(("", "Waiting for data", str(self._n_pending)))
+        room = max(1, int((self.height() - 18) // 18))
+        if len(lines) > room:
+            rest = sum(int(count) for *_, count in lines[room - 1 :])
+            lines = [*lines[: room - 1], ("", f"{len(lines) - room + 1} more reasons", str(rest))]
+        for at, line in enumerate(lines):
+            self._paint_line(painter, metrics, 18 + at * 18, line)
+        if not lines:
+            painter.setPen(self.theme.color("faint"))
+            painter.drawText(QRectF(0, 18, self.width(), 18), _LEFT, "No markers yet")
+        painter.end()
+
+    def _paint_line(
+        self, painter: QPainter, metrics: QFontMetrics, y: float, line: tuple[str, str, str]
+    ) -> None:
+        name, words, count = line
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(self._tone(name))
+        painter.drawEllipse(QPointF(4, y + 9), 3.5, 3.5)
+        painter.setPen(self.theme.color("muted"))
+        room = self.width() - 16 - 40.0
+        painter.drawText(QRectF(14, y, room, 18), _LEFT, elided(metrics, words, room))
+        painter.setPen(self.theme.color("text"))
+        painter.drawText(QRectF(self.width() - 46, y, 46, 18), _RIGHT, count)
+
+    def _tone(self, name: str) -> QColor:
+        if name == Outcome.DECODED.value:
+            return self.theme.color("good")
+        if name in (Outcome.FAILED.value, Outcome.OVERLOAD.value):
+            return self.theme.color("bad")
+        if not name or name == Outcome.IGNORED.value:
+            return self.theme.color("greyed")
+        return self.theme.color("warn")
+
+
+def _words(name: str) -> str:
+    return formatting.OUTCOME_WORDS.get(name, name.replace("_", " ").capitalize())

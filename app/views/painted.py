@@ -1,0 +1,153 @@
+"""The base of the widgets that paint themselves.
+
+Owns the theme they paint with and small helpers of painting.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QFontMetrics, QImage, QPainter, QPainterPath, QPen, QPixmap
+from PySide6.QtWidgets import QComboBox, QLabel, QPushButton, QWidget
+
+from app.views.icons import icon
+from app.views.theme import DARK, Theme
+from pipeline.values import Uint8
+
+
+class Painted(QWidget):
+    """A widget that paints itself in the colours of a theme."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.theme: Theme = DARK
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take another set of colours."""
+        self.theme = theme
+        self.update()
+
+
+class Combo(QComboBox):
+    """A drop-down list with a drawn arrow, because a style sheet takes Qt's own away."""
+
+    def __init__(self, parent: QWidget | None = None, *, small: bool = False) -> None:
+        super().__init__(parent)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        if small:
+            self.setProperty("kind", "small")
+
+    def paintEvent(self, event: object) -> None:
+        """Paint the list's head, then the arrow."""
+        super().paintEvent(event)  # type: ignore[arg-type]
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        color = self.palette().color(self.foregroundRole())
+        color.setAlpha(170 if self.isEnabled() else 80)
+        painter.setPen(QPen(color, 1.5, c=Qt.PenCapStyle.RoundCap))
+        x, y = self.width() - 14.0, self.height() / 2 + 0.5
+        painter.drawPolyline(
+            [QPointF(x - 3.5, y - 2), QPointF(x, y + 1.5), QPointF(x + 3.5, y - 2)]
+        )
+        painter.end()
+
+
+class Button(QPushButton):
+    """A button with a drawn icon; a click does not take the keyboard away from the window."""
+
+    def __init__(
+        self, text: str = "", *, icon_name: str = "", kind: str = "", tip: str = ""
+    ) -> None:
+        super().__init__(text)
+        self._icon_name = icon_name
+        self._kind = kind
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        if kind:
+            self.setProperty("kind", kind)
+        if tip:
+            self.setToolTip(tip)
+            self.setAccessibleName(tip.split(" (", maxsplit=1)[0])
+
+    def set_icon_name(self, name: str, theme: Theme) -> None:
+        """Show another icon."""
+        self._icon_name = name
+        self.set_theme(theme)
+
+    def set_theme(self, theme: Theme) -> None:
+        """Draw the icon in the theme's colours."""
+        if not self._icon_name:
+            return
+        color = theme.color("text")
+        if self._icon_name == "record":
+            color = theme.color("record")
+        elif self._kind in ("primary", "large"):
+            color = theme.color("accent_text" if self.isEnabled() else "faint")
+        self.setIcon(icon(self._icon_name, color))
+
+
+def text_label(text: str = "", role: str = "") -> QLabel:
+    """Return a label styled by `role`; nothing in it is taken for mark-up."""
+    label = QLabel(text)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    if role:
+        label.setProperty("role", role)
+    return label
+
+
+def set_text(label: QLabel, text: str) -> None:
+    """Change a label's text only when it differs: most frames change nothing."""
+    if label.text() != text:
+        label.setText(text)
+
+
+def set_tone(widget: QWidget, tone: str) -> None:
+    """Change the tone (`good`, `warn`, `bad` or none) a style sheet looks at."""
+    if widget.property("tone") != tone:
+        widget.setProperty("tone", tone)
+        widget.style().unpolish(widget)
+        widget.style().polish(widget)
+
+
+def to_image(pixels: Uint8) -> QImage:
+    """Return an own copy of `pixels`, (height, width, 3) uint8, as an image."""
+    data = np.ascontiguousarray(pixels)
+    height, width = data.shape[:2]
+    return QImage(data.data, width, height, 3 * width, QImage.Format.Format_RGB888).copy()
+
+
+def rounded_pixmap(image: QImage, size: int, *, radius: float, ratio: float = 1.0) -> QPixmap:
+    """Return `image` smoothly scaled to a square of `size` px with round corners."""
+    device = max(1, round(size * ratio))
+    scaled = image.scaled(
+        device,
+        device,
+        Qt.AspectRatioMode.KeepAspectRatioByExpanding,
+        Qt.TransformationMode.SmoothTransformation,
+    )
+    pixmap = QPixmap(device, device)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    path = QPainterPath()
+    path.addRoundedRect(QRectF(0, 0, device, device), radius * ratio, radius * ratio)
+    painter.setClipPath(path)
+    painter.drawImage((device - scaled.width()) // 2, (device - scaled.height()) // 2, scaled)
+    painter.end()
+    pixmap.setDevicePixelRatio(ratio)
+    return pixmap
+
+
+def elided(metrics: QFontMetrics, text: str, width: float) -> str:
+    """Return `text`, cut at its end when it is wider than `width` px."""
+    return metrics.elidedText(text, Qt.TextElideMode.ElideRight, max(0, int(width)))
+
+
+def draw_bar(painter: QPainter, rect: QRectF, color: QColor, *, radius: float = 3.0) -> None:
+    """Fill a rounded bar; one too short for its corners becomes a thin line."""
+    if rect.width() <= 0:
+        return
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(color)
+    radius = min(radius, rect.width() / 2, rect.height() / 2)
+    painter.drawRoundedRect(rect, radius, radius)

@@ -1,0 +1,280 @@
+"""What was seen beside what was decoded, and how sure that is.
+
+Owns the pair of pictures, rank, confidence, ranked concepts and accuracy. Pictures of the
+stimuli come from a loader that is given.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QImage, QPainter, QPaintEvent, QPen, QPixmap
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
+
+from app.port import Phase, Result, Snapshot
+from app.view_models import formatting
+from app.view_models.pictures import PictureLoader
+from app.views.charts import AccuracyChart, TopList
+from app.views.painted import (
+    Painted,
+    draw_bar,
+    elided,
+    rounded_pixmap,
+    set_text,
+    set_tone,
+    text_label,
+    to_image,
+)
+from app.views.theme import Theme, small_font
+from pipeline.values import Uint8
+
+
+class PictureView(Painted):
+    """One square picture, smoothly scaled; a cross or a word when there is none."""
+
+    def __init__(
+        self,
+        *,
+        hint: str = "",
+        minimum: int = 120,
+        radius: float = 8,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._hint = hint
+        self._radius = radius
+        self._image: QImage | None = None
+        self._pixels: Uint8 | None = None
+        self._scaled: QPixmap | None = None
+        self._word = ""
+        self.setMinimumSize(minimum, minimum)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether a picture is shown."""
+        return self._image is not None
+
+    def sizeHint(self) -> QSize:
+        """A comfortable square."""
+        return QSize(200, 200)
+
+    def set_pixels(self, pixels: Uint8 | None, *, word: str = "") -> None:
+        """Show `pixels`, (height, width, 3) uint8; None: `word`, or the hint."""
+        if pixels is self._pixels and word == self._word:
+            return
+        self._pixels, self._word, self._scaled = pixels, word, None
+        self._image = None if pixels is None else to_image(pixels)
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint the picture in the largest centred square."""
+        _ = event
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        size = min(self.width(), self.height())
+        x, y = (self.width() - size) / 2, (self.height() - size) / 2
+        if self._image is not None:
+            ratio = self.devicePixelRatioF()
+            if self._scaled is None or self._scaled.width() != round(size * ratio):
+                self._scaled = rounded_pixmap(self._image, size, radius=self._radius, ratio=ratio)
+            painter.drawPixmap(QPointF(x, y), self._scaled)
+        else:
+            self._paint_empty(painter, QRectF(x, y, size, size))
+        painter.end()
+
+    def _paint_empty(self, painter: QPainter, box: QRectF) -> None:
+        draw_bar(painter, box, self.theme.color("raised"), radius=self._radius)
+        text = self._word or self._hint
+        painter.setFont(small_font(13 if self._word else 12))
+        painter.setPen(self.theme.color("text" if self._word else "faint"))
+        if text:
+            flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
+            painter.drawText(box.adjusted(8, 8, -8, -8), flags, text)
+            return
+        painter.setPen(QPen(self.theme.color("faint"), 2))
+        centre = box.center()
+        painter.drawLine(centre + QPointF(-7, 0), centre + QPointF(7, 0))
+        painter.drawLine(centre + QPointF(0, -7), centre + QPointF(0, 7))
+
+
+class ConfidenceBar(Painted):
+    """A confidence between 0 and 1."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._value: float | None = None
+        self.setFixedHeight(34)
+        self.setMinimumWidth(90)
+        self.setAccessibleName("Confidence")
+        self.setToolTip(
+            "How strongly the EEG of this epoch points anywhere at all, from 0 to 1, "
+            "as the decoder measures it"
+        )
+
+    def set_value(self, value: float | None) -> None:
+        """Show `value`."""
+        if value != self._value:
+            self._value = value
+            self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint words over a bar."""
+        _ = event
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setFont(small_font(11))
+        painter.setPen(self.theme.color("muted"))
+        head = QRectF(0, 0, self.width(), 18)
+        painter.drawText(head, Qt.AlignmentFlag.AlignLeft, "Confidence")
+        painter.setPen(self.theme.color("text"))
+        text = formatting.percent(self._value, digits=0)
+        painter.drawText(head, Qt.AlignmentFlag.AlignRight, text)
+        track = QRectF(0, 21, self.width(), 6)
+        draw_bar(painter, track, self.theme.color("raised"))
+        if self._value is not None:
+            track.setWidth(self.width() * min(1.0, max(0.0, self._value)))
+            draw_bar(painter, track, self.theme.color("accent"))
+        painter.end()
+
+
+class PicturePanel(QFrame):
+    """The picture, the ranked concepts and the accuracy."""
+
+    def __init__(self, load_picture: PictureLoader, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("card")
+        self._load = load_picture
+        self._shown: Result | None = None
+        self.about = text_label("", "caption")
+        self.seen = PictureView(hint="the stimulus appears here")
+        self.decoded = PictureView(hint="the decoded picture appears here")
+        self.now = PictureView(minimum=48, radius=6)
+        self.now.setFixedSize(48, 48)
+        self.now_label = text_label("", "small")
+        self.seen_label = text_label("Seen", "caption")
+        self.decoded_label = text_label("Decoded", "caption")
+        self.rank = text_label(formatting.DASH, "number")
+        self.rank_note = text_label("no picture yet", "small")
+        self.confidence = ConfidenceBar()
+        self.top = TopList()
+        self.accuracy = AccuracyChart()
+        self._build()
+
+    @property
+    def shown(self) -> Result | None:
+        """The result that is shown."""
+        return self._shown
+
+    def set_theme(self, theme: Theme) -> None:
+        """Nothing of its own to paint; its parts are told by the window."""
+        _ = theme
+
+    def clear(self) -> None:
+        """Show an empty panel."""
+        self._shown = None
+        self.seen.set_pixels(None)
+        self.decoded.set_pixels(None)
+        set_text(self.seen_label, "Seen")
+        set_text(self.decoded_label, "Decoded")
+        set_text(self.rank, formatting.DASH)
+        set_text(self.rank_note, "no picture yet")
+        set_text(self.about, "")
+        set_tone(self.rank, "")
+        self.confidence.set_value(None)
+        self.top.set_values(())
+        self.accuracy.set_value(None)
+
+    def show_result(self, result: Result) -> None:
+        """Show one decoded picture."""
+        if result is self._shown:
+            return
+        self._shown = result
+        picture = self._load(result.label)
+        self.seen.set_pixels(picture, word=formatting.label(result.label))
+        self.decoded.set_pixels(
+            result.pixels, word="" if result.pixels is not None else "no picture"
+        )
+        metrics = self.seen_label.fontMetrics()
+        name = formatting.label(result.label)
+        set_text(self.seen_label, elided(metrics, f"Seen: {name}", self.seen.width()))
+        guess = formatting.label(result.top[0][0]) if result.top else ""
+        words = f"Decoded: {guess}" if guess else "Decoded"
+        set_text(self.decoded_label, elided(metrics, words, self.decoded.width()))
+        self._show_rank(result)
+        self.confidence.set_value(result.confidence)
+        self.top.set_values(result.top, truth=result.label, chance=result.chance)
+        delay = ""
+        if result.stages is not None:
+            delay = f" · {result.stages.total_after_epoch:.0f} ms after its epoch"
+        set_text(self.about, f"No. {result.index + 1}{delay}")
+
+    def refresh(self, snapshot: Snapshot) -> None:
+        """Show the stimulus that is on screen now, and the accuracy."""
+        self.accuracy.set_value(snapshot.accuracy)
+        label = snapshot.stimulus
+        running = snapshot.phase is Phase.RUNNING
+        self.now.set_pixels(self._load(label) if label else None, word="")
+        set_text(self.now_label, formatting.label(label) if label else ("+" if running else ""))
+
+    def _show_rank(self, result: Result) -> None:
+        if result.rank is None:
+            set_text(self.rank, formatting.DASH)
+            set_text(self.rank_note, "true label unknown")
+            set_tone(self.rank, "")
+            return
+        mark = "✓ " if result.rank == 1 else ""
+        set_text(self.rank, f"{mark}{_ordinal(result.rank)}")
+        among = round(1 / result.chance) if result.chance else None
+        set_text(self.rank_note, f"of {among} concepts" if among else "among the concepts")
+        set_tone(self.rank, "good" if result.rank == 1 else "")
+
+    def _build(self) -> None:
+        head = QHBoxLayout()
+        head.addWidget(text_label("Seen and decoded", "title"))
+        head.addStretch(1)
+        head.addWidget(self.about)
+        pair = QHBoxLayout()
+        pair.setSpacing(10)
+        for view, label in ((self.seen, self.seen_label), (self.decoded, self.decoded_label)):
+            column = QVBoxLayout()
+            column.setSpacing(4)
+            column.addWidget(view, 1)
+            label.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            column.addWidget(label)
+            pair.addLayout(column, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(14, 10, 14, 10)
+        layout.setSpacing(7)
+        layout.addLayout(head)
+        layout.addLayout(pair, 1)
+        layout.addLayout(self._metrics())
+        layout.addWidget(self.top)
+        layout.addWidget(self.accuracy)
+
+    def _metrics(self) -> QHBoxLayout:
+        rank = QVBoxLayout()
+        rank.setSpacing(0)
+        rank.addWidget(self.rank)
+        rank.addWidget(self.rank_note)
+        now = QVBoxLayout()
+        now.setSpacing(1)
+        now.addStretch(1)
+        now.addWidget(text_label("On screen", "small"))
+        now.addWidget(self.now_label)
+        now.addStretch(1)
+        self.now_label.setMinimumWidth(70)
+        row = QHBoxLayout()
+        row.setSpacing(12)
+        row.addLayout(rank, 3)
+        row.addWidget(self.confidence, 3)
+        row.addSpacing(4)
+        row.addWidget(self.now)
+        row.addLayout(now, 2)
+        return row
+
+
+def _ordinal(number: int) -> str:
+    if 10 <= number % 100 <= 20:
+        return f"{number}th"
+    return f"{number}" + {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")

@@ -1,0 +1,120 @@
+"""The bar at the bottom and the banner for what needs doing.
+
+Owns one sentence each: the status bar says what is going on, the banner what went wrong and
+what to do about it.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QUrl, Signal
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QWidget
+
+from app.port import Phase
+from app.view_models import formatting
+from app.view_models.session import SessionModel
+from app.views.painted import Button, set_text, set_tone, text_label
+from app.views.theme import Theme
+
+_TONES = {Phase.RUNNING: "good", Phase.FAILED: "bad", Phase.STARTING: "warn"}
+
+
+class StatusBar(QFrame):
+    """Phase, message, decoder, clock."""
+
+    def __init__(self, session: SessionModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("statusbar")
+        self.setFixedHeight(30)
+        self._session = session
+        self.phase = text_label("", "caption")
+        self.message = text_label("", "caption")
+        self.right = text_label("", "small")
+        self.message.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(14, 0, 14, 0)
+        row.setSpacing(12)
+        row.addWidget(self.phase)
+        row.addWidget(self.message, 1)
+        row.addWidget(self.right)
+
+    def refresh(self) -> None:
+        """Show the session."""
+        session, snapshot = self._session, self._session.snapshot
+        phase = session.phase
+        set_text(self.phase, f"●  {formatting.PHASE_WORDS[phase]}")
+        set_tone(self.phase, _TONES.get(phase, ""))
+        message = snapshot.message
+        if phase is Phase.STARTING and not message:
+            message = "Opening the source…"
+        if phase is Phase.IDLE and not message:
+            message = "Space starts · M marks · + and - scale · P pauses"
+        if phase is Phase.RUNNING and snapshot.warnings:
+            message = snapshot.warnings[-1]
+        set_text(self.message, message)
+        self.message.setToolTip("\n".join(snapshot.warnings))
+        set_text(self.right, "   ".join(self._facts()))
+
+    def _facts(self) -> list[str]:
+        snapshot = self._session.snapshot
+        facts = []
+        if snapshot.decoder:
+            facts.append(f"decoder {snapshot.decoder}")
+        if snapshot.clock_offset is not None:
+            facts.append(f"clock offset {1000 * snapshot.clock_offset:.2f} ms")
+        if snapshot.filter_delay:
+            facts.append(f"filter delay {1000 * snapshot.filter_delay:.0f} ms")
+        if snapshot.duration:
+            facts.append(formatting.duration(snapshot.duration))
+        return facts
+
+
+class Banner(QFrame):
+    """A sentence that stays until it is closed, with the buttons of its next step."""
+
+    dismissed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("banner")
+        self.text = text_label("")
+        self.text.setWordWrap(True)
+        self.report = Button("Open report", kind="plain", tip="Open report.html in the browser")
+        self.folder = Button("Open folder", kind="plain", tip="Open the session folder")
+        self.close_button = Button(icon_name="close", kind="plain", tip="Dismiss (Esc)")
+        self._report_url, self._folder_url = QUrl(), QUrl()
+        row = QHBoxLayout(self)
+        row.setContentsMargins(14, 6, 8, 6)
+        row.addWidget(self.text, 1)
+        for button in (self.report, self.folder, self.close_button):
+            row.addWidget(button)
+        self.close_button.clicked.connect(self.dismissed)
+        self.report.clicked.connect(lambda: QDesktopServices.openUrl(self._report_url))
+        self.folder.clicked.connect(lambda: QDesktopServices.openUrl(self._folder_url))
+        self.hide()
+
+    def set_theme(self, theme: Theme) -> None:
+        """Redraw the icon."""
+        self.close_button.set_theme(theme)
+
+    def show_error(self, sentence: str) -> None:
+        """Show what went wrong and what to do."""
+        set_text(self.text, sentence)
+        set_tone(self, "bad")
+        self.report.hide()
+        self.folder.hide()
+        self.show()
+
+    def show_finished(self, session: SessionModel) -> None:
+        """Show where a finished session lies."""
+        out = session.snapshot.out
+        if out is None:
+            return
+        set_text(self.text, f"Session finished and saved in {formatting.short_path(out)}.")
+        set_tone(self, "good")
+        report = out / "report.html"
+        self._report_url = QUrl.fromLocalFile(str(report.resolve()))
+        self._folder_url = QUrl.fromLocalFile(str(out.resolve()))
+        self.report.setVisible(report.exists())
+        self.folder.show()
+        self.show()

@@ -1,0 +1,165 @@
+"""The traces with their header: what stream it is, how healthy, and how to look at it.
+
+Owns the controls of the traces. Each control writes to the model, and `refresh` writes the
+model back to the controls.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
+
+from app.port import Phase, Snapshot
+from app.view_models import formatting
+from app.view_models.display_filter import DISPLAY_FILTERS
+from app.view_models.traces import WINDOWS, TraceMode, TraceModel
+from app.views.painted import Button, Combo, set_text, set_tone, text_label
+from app.views.theme import DARK, Theme
+from app.views.trace_widget import TraceWidget
+from pipeline.values import StreamState
+
+SLOW_AGE = 0.5
+"""Age of the newest sample from which it is shown as a warning, s."""
+HIGH_LOSS = 0.01
+
+
+class TracePanel(QFrame):
+    """Header, controls and traces."""
+
+    def __init__(self, model: TraceModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("card")
+        self._model = model
+        self._theme: Theme = DARK
+        self._revision = -1
+        self.traces = TraceWidget(model)
+        self.name = text_label("No stream", "title")
+        self.state = text_label("", "small")
+        self.facts = text_label("", "caption")
+        self.age = text_label("", "caption")
+        self.loss = text_label("", "caption")
+        self.mode = Combo(small=True)
+        self.window_length = Combo(small=True)
+        self.display_filter = Combo(small=True)
+        self.smaller = Button(icon_name="minus", kind="plain", tip="Smaller traces (-)")
+        self.larger = Button(icon_name="plus", kind="plain", tip="Larger traces (+)")
+        self.scale = text_label("", "small")
+        self.pause = Button(icon_name="pause", kind="plain", tip="Pause the traces (P)")
+        self._build()
+        self._connect()
+
+    def set_theme(self, theme: Theme) -> None:
+        """Redraw the icons."""
+        self._theme = theme
+
+    def refresh_facts(self, snapshot: Snapshot) -> None:
+        """Show a stream's health."""
+        if snapshot.eeg is None:
+            set_text(self.name, "No stream")
+            for label in (self.state, self.facts, self.age, self.loss):
+                set_text(label, "")
+            return
+        set_text(self.name, snapshot.eeg.name)
+        self._refresh_state(snapshot)
+        n_channels = snapshot.info.n_channels if snapshot.info else snapshot.eeg.n_channels
+        rate = formatting.hertz(snapshot.info.sfreq if snapshot.info else snapshot.eeg.sfreq)
+        effective = ""
+        if snapshot.effective_sfreq is not None:
+            effective = f" (effective {snapshot.effective_sfreq:.2f})"
+        set_text(self.facts, f"{n_channels} channels · {rate}{effective}")
+        set_text(self.age, f"newest sample {formatting.age(snapshot.newest_age)}")
+        old = snapshot.newest_age is not None and snapshot.newest_age > SLOW_AGE
+        set_tone(self.age, "warn" if old and snapshot.phase is Phase.RUNNING else "")
+        gaps = f" · {snapshot.n_gaps} gaps" if snapshot.n_gaps else ""
+        set_text(self.loss, f"loss {formatting.loss(snapshot)}{gaps}")
+        total = snapshot.n_received + snapshot.n_lost
+        set_tone(self.loss, "warn" if total and snapshot.n_lost / total > HIGH_LOSS else "")
+
+    def refresh(self) -> None:
+        """Paint the traces, and write the model back to the controls when it changed."""
+        self.traces.refresh()
+        model = self._model
+        if self._revision == model.revision:
+            return
+        self._revision = model.revision
+        for combo, at in (
+            (self.mode, 0 if model.mode is TraceMode.SWEEP else 1),
+            (self.window_length, WINDOWS.index(model.window) if model.window in WINDOWS else -1),
+            (self.display_filter, DISPLAY_FILTERS.index(model.filter_config)),
+        ):
+            if combo.currentIndex() != at:
+                combo.setCurrentIndex(at)
+        self.refresh_scale()
+
+    def refresh_scale(self) -> None:
+        """Show the scale of what + and - act on, and whether the traces are paused."""
+        model = self._model
+        if model.selected is not None and model.info is not None:
+            gain = float(model.gains[model.selected])
+            set_text(self.scale, f"{model.info.ch_names[model.selected]} ×{gain:g}")
+        else:
+            set_text(self.scale, f"{model.scale_uv:g} µV")
+        self.pause.set_icon_name("play" if model.paused else "pause", self._theme)
+
+    def _refresh_state(self, snapshot: Snapshot) -> None:
+        tones = {
+            StreamState.STREAMING: "good",
+            StreamState.RETURNED: "good",
+            StreamState.STALLED: "warn",
+            StreamState.LOST: "bad",
+        }
+        set_text(self.state, f"●  {formatting.state_words(snapshot.stream_state)}")
+        set_tone(self.state, tones.get(snapshot.stream_state, ""))
+
+    def _build(self) -> None:
+        for text in ("Sweep", "Scroll"):
+            self.mode.addItem(text)
+        for seconds in WINDOWS:
+            self.window_length.addItem(f"{seconds:g} s")
+        for config in DISPLAY_FILTERS:
+            self.display_filter.addItem(config.name)
+        self.mode.setToolTip("Sweep writes over the old, scroll moves everything")
+        self.window_length.setToolTip("Length of the window")
+        self.display_filter.setToolTip("Filter of the picture only; decoding has its own")
+        self.scale.setMinimumWidth(48)
+        top = QHBoxLayout()
+        top.setSpacing(10)
+        for label in (self.name, self.state):
+            top.addWidget(label)
+        top.addStretch(1)
+        for label in (self.facts, self.loss, self.age):
+            top.addWidget(label)
+        bottom = QHBoxLayout()
+        bottom.setSpacing(6)
+        for combo in (self.mode, self.window_length, self.display_filter):
+            combo.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+            bottom.addWidget(combo)
+        bottom.addStretch(1)
+        for widget in (self.smaller, self.scale, self.larger, self.pause):
+            bottom.addWidget(widget)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(14, 10, 10, 8)
+        layout.setSpacing(6)
+        layout.addLayout(top)
+        layout.addLayout(bottom)
+        layout.addWidget(self.traces, 1)
+
+    def _connect(self) -> None:
+        model = self._model
+        self.mode.activated.connect(
+            lambda at: self._after(model.set_mode, (TraceMode.SWEEP, TraceMode.SCROLL)[at])
+        )
+        self.window_length.activated.connect(lambda at: self._after(model.set_window, WINDOWS[at]))
+        self.display_filter.activated.connect(
+            lambda at: self._after(model.set_filter, DISPLAY_FILTERS[at])
+        )
+        self.smaller.clicked.connect(lambda: self._after(model.zoom, -1))
+        self.larger.clicked.connect(lambda: self._after(model.zoom, 1))
+        self.pause.clicked.connect(lambda: self._after(model.set_paused, not model.paused))
+        self.traces.scale_changed.connect(self.refresh_scale)
+
+    def _after(self, change: object, value: object) -> None:
+        """Change the model, then show it."""
+        change(value)  # type: ignore[operator]
+        self.refresh_scale()
+        self.traces.refresh()
+        self.traces.update()
