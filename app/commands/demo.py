@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         from app.commands.gui import run_window
         from app.runtime.factory import RuntimeFactory
 
-        factory = RuntimeFactory(out=args.out)
+        factory = RuntimeFactory(out=args.out, duration=args.duration)
         return run_window(factory, config, autostart_demo=True, duration=args.duration)
     from app.runtime.launch import demo_session
 

@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         from app.commands.gui import run_window
         from app.runtime.factory import RuntimeFactory
 
-        factory = RuntimeFactory(out=args.out)
+        factory = RuntimeFactory(out=args.out, duration=args.duration)
         return run_window(factory, config, autostart_demo=False, duration=args.duration)
     if args.replay is None:
         session = live_session(config, out=args.out, duration=args.duration)

@@ -7,32 +7,36 @@ from pathlib import Path
 
 from app.runtime.launch import demo_session, discover, live_session, replay_session
 from app.runtime.session import Session
-from configs import SessionConfig
+from configs import SessionConfig, load_config
 from pipeline.values import StreamInfo
 
 
 class RuntimeFactory:
     """Makes real sessions; `out` names the folder of the first one, the rest are named by date."""
 
-    def __init__(self, *, out: Path | None = None) -> None:
+    def __init__(self, *, out: Path | None = None, duration: float | None = None) -> None:
         self._out = out
+        self._duration = duration
 
     def _take_out(self) -> Path | None:
         out, self._out = self._out, None
         return out
 
     def discover(self) -> Sequence[StreamInfo]:
-        """EEG streams in reach; takes a second, so call it off the GUI thread."""
+        """Streams in reach; takes a second, so call it off the GUI thread."""
         return discover()
 
-    def demo(self, config: SessionConfig, *, duration: float | None = None) -> Session:
+    def demo(self, config: SessionConfig) -> Session:
         """A session on a new virtual headset; takes some seconds, so call it off the GUI thread."""
-        return demo_session(config, out=self._take_out(), duration=duration)
+        return demo_session(config, out=self._take_out(), duration=self._duration)
 
     def live(self, config: SessionConfig) -> Session:
         """A session on a stream in reach."""
-        return live_session(config, out=self._take_out())
+        return live_session(config, out=self._take_out(), duration=self._duration)
 
-    def replay(self, config: SessionConfig, path: Path, *, speed: float | None = 1.0) -> Session:
-        """A session on a recording."""
-        return replay_session(config, path, out=self._take_out(), speed=speed)
+    def replay(self, path: Path, config: SessionConfig) -> Session:
+        """A session on a recording, at its own pace; a `session.toml` beside it wins."""
+        beside = path.parent / "session.toml"
+        if path.suffix.lower() == ".xdf" and beside.is_file():
+            config = load_config(beside)
+        return replay_session(config, path, out=self._take_out(), speed=1.0)

@@ -12,23 +12,23 @@ import logging
 import subprocess
 import sys
 import threading
-import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from devices.lsl.inlet import LslSource
-from devices.lsl.outlet import MarkerOutlet
-from devices.replay import RecordedSource
 from pylsl import local_clock
 
 from app.errors import AppError
 from app.runtime.session import Session
-from app.runtime.stimuli import Presenter, plan
+from app.runtime.stimuli import Presenter, candidate_labels, plan
 from configs import SessionConfig
 from devices.lsl.discovery import resolve
+from devices.lsl.inlet import LslSource
+from devices.lsl.outlet import MarkerOutlet
+from devices.replay import RecordedSource
 from pipeline.gallery import load_gallery
+from pipeline.ports import Source
 from pipeline.values import StreamInfo
 
 _LOG = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ def live_session(
         return Session(
             config,
             out=out or default_out(),
-            open_source=lambda: LslSource(config.source, config.markers),
+            open_source=_opener(config),
             clock=local_clock,
             duration=duration,
         )
@@ -157,17 +157,23 @@ def live_session(
         raise
 
 
+def _opener(config: SessionConfig) -> Callable[[threading.Event], Source]:
+    def open_source(stop: threading.Event) -> Source:
+        interval = config.recording.clock_offset_interval
+        return LslSource(config.source, config.markers, clock_offset_interval=interval, stop=stop)
+
+    return open_source
+
+
 def _live(
     config: SessionConfig,
     *,
     out: Path | None,
     outlet: MarkerOutlet,
     duration: float | None,
-    on_end: object,
+    on_end: Callable[[], None],
 ) -> Session:
-    if not callable(on_end):
-        raise TypeError("on_end must be callable")
-    labels = _labels(config)
+    labels = candidate_labels(load_gallery(), config.stimuli)
 
     def make_presenter() -> Presenter:
         return Presenter(
@@ -180,7 +186,7 @@ def _live(
     return Session(
         config,
         out=out or default_out(),
-        open_source=lambda: LslSource(config.source, config.markers),
+        open_source=_opener(config),
         clock=local_clock,
         make_presenter=make_presenter,
         on_end=on_end,
@@ -200,8 +206,8 @@ def replay_session(
     return Session(
         config,
         out=out or default_out(),
-        open_source=lambda: source,
-        clock=time.monotonic if speed is None else local_clock,
+        open_source=lambda _stop: source,
+        clock=local_clock,
         duration=duration,
         replay_of=recording,
         decisions=source.recorded_decisions(),
@@ -210,17 +216,5 @@ def replay_session(
 
 
 def discover(timeout: float = 1.0) -> Sequence[StreamInfo]:
-    """EEG streams in reach, for a chooser."""
-    return [info for info in resolve(timeout) if info.channel_format != "string"]
-
-
-def _labels(config: SessionConfig) -> list[str]:
-    gallery = load_gallery()
-    known = list(gallery.subset(kinds=config.stimuli.kinds).labels)
-    unknown = sorted(set(config.stimuli.labels) - set(known))
-    if unknown:
-        raise AppError(
-            f"stimuli.labels names {unknown[0]!r}, expected labels of the gallery's "
-            f"{', '.join(config.stimuli.kinds)} stimuli: see pipeline/gallery/gallery.json."
-        )
-    return list(config.stimuli.labels) or known
+    """Streams in reach, EEG and markers, for a chooser."""
+    return resolve(timeout)

@@ -66,7 +66,7 @@ def decoded(
     """Rank the candidates, write the picture, hash both."""
     epoch = cut.epoch
     ranked = candidates.rank(vector) if vector.ndim == 1 else ()
-    position = {label: i + 1 for i, (label, _) in enumerate(ranked)}
+    position = {each.label: i + 1 for i, each in enumerate(ranked)}
     digest = hashlib.sha256(np.ascontiguousarray(vector, dtype="<f4").tobytes()).hexdigest()
     provenance = {
         "phosphene:index": str(epoch.index),
@@ -87,10 +87,10 @@ def decoded(
         t_onset=epoch.t_onset,
         label=epoch.event,
         outcome=Outcome.DECODED,
-        top=tuple(ranked[:N_TOP]),
+        top=tuple((each.label, each.probability) for each in ranked[:N_TOP]),
         chance=1.0 / len(candidates),
         rank=position.get(epoch.event),
-        confidence=float(min(1.0, np.linalg.norm(vector))),
+        confidence=min(1.0, float(np.linalg.norm(vector))),
         pixels=pixels,
         image_path=path,
         image_sha256=image_sha256,

@@ -22,8 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from devices.recorder import Recorder
-from pipeline.live import LivePath
 
 from app.port import Phase, Result, Snapshot, TraceBlock, TraceMarker
 from app.runtime.decoder import Decoder
@@ -31,12 +29,14 @@ from app.runtime.folder import SessionFolder
 from app.runtime.ledger import Ledger
 from app.runtime.phases import PhaseMachine
 from app.runtime.results import Cut, decoded, event_packet, refusal, seed_of, stages_of
-from app.runtime.stimuli import Presenter
+from app.runtime.stimuli import Presenter, candidate_labels
 from app.runtime.summary import StreamFigures, summary_of
 from app.runtime.worker import Answer, Job, job_of
 from configs import SessionConfig
+from devices.recorder import Recorder
 from pipeline.errors import PhospheneError
 from pipeline.gallery import Gallery, load_gallery
+from pipeline.live import LivePath
 from pipeline.ports import Source
 from pipeline.values import (
     Marker,
@@ -66,7 +66,7 @@ class Session:
     out : Path
         Folder to write; must be new or empty (`FolderError`).
     open_source : callable
-        Opens the streams; called in the acquisition thread.
+        Opens the streams; called in the acquisition thread with the event that asks to give up.
     clock : callable
         `local_clock`, s.
     make_presenter : callable or None
@@ -79,7 +79,8 @@ class Session:
     replay_of : Path or None
         The recording that is replayed.
     decisions : mapping
-        Outcomes by marker index that the recorded run took on the wall clock.
+        The recorded run's event lines by marker index; those with an outcome that depends on the
+        wall clock are obeyed.
     on_end : callable or None
         Called last, whatever happened (ends the virtual headset).
     """
@@ -89,13 +90,13 @@ class Session:
         config: SessionConfig,
         *,
         out: Path,
-        open_source: Callable[[], Source],
+        open_source: Callable[[threading.Event], Source],
         clock: Callable[[], float],
         make_presenter: Callable[[], Presenter] | None = None,
         make_decoder: Callable[..., Decoder] = Decoder,
         duration: float | None = None,
         replay_of: Path | None = None,
-        decisions: Mapping[int, str] | None = None,
+        decisions: Mapping[int, Mapping[str, Any]] | None = None,
         on_end: Callable[[], None] | None = None,
     ) -> None:
         self._config = config
@@ -104,7 +105,7 @@ class Session:
         self._make_presenter = make_presenter
         self._duration = duration
         self._replay_of = replay_of
-        self._decisions = dict(decisions or {})
+        self._decisions = {i: d.get("outcome") for i, d in (decisions or {}).items()}
         self._on_end = on_end
         self._gallery = load_gallery()
         self._candidates = _candidates(self._gallery, config)
@@ -124,6 +125,8 @@ class Session:
         self._presenter: Presenter | None = None
         self._stream_state = StreamState.CONNECTING
         self._n_reconnects = 0
+        self._n_recorded = self._n_packets = 0
+        self._declared: set[StreamRole] = set()
         self._first_at: float | None = None
         self._newest_at: float | None = None
 
@@ -221,7 +224,7 @@ class Session:
         block = ring.read(start, stop) if start < stop else None
         if block is None:
             return None
-        breaks = tuple(b for b in tuple(path.breaks) if start <= b < stop)
+        breaks = tuple(b.sample for b in path.breaks if start <= b.sample < stop)
         return TraceBlock(data=block[0], timestamps=block[1], start=start, breaks=breaks)
 
     def trace_markers(self, since: int) -> Sequence[TraceMarker]:
@@ -266,8 +269,8 @@ class Session:
         if self._replay_of is not None:
             # A replay must not refuse what the live run decoded while its models were loaded.
             self._require_decoder()
-        source = self._source = self._open_source()
-        path = self._path = LivePath(self._config, source.streams)
+        source = self._source = self._open_source(self._stop)
+        path = self._path = LivePath(self._config, source.streams, clock=time.monotonic)
         with self._lock:
             if self._config.recording.enabled:
                 self._recorder = self._open_recorder(source)
@@ -289,6 +292,7 @@ class Session:
         while target.exists():
             number += 1
             target = self._folder.path / f"recording-{number}.xdf"
+        self._declared = set(source.streams)
         return Recorder(target, dict(source.streams), self._config.recording)
 
     def _take(self, items: Sequence[SourceItem], path: LivePath) -> bool:
@@ -296,9 +300,9 @@ class Session:
         pulled, arrival = time.monotonic(), self._clock()
         ended = False
         for item in items:
-            recorder = self._recorder
-            if recorder is not None:
-                recorder.put(item)
+            if isinstance(item, Packet) and item.role is StreamRole.EVENTS:
+                continue  # a recording's own decisions: read beforehand, made anew here
+            self._record(item)
             if isinstance(item, StateChange):
                 ended |= self._note_state(item)
             elif isinstance(item, Packet) and item.role is StreamRole.EEG:
@@ -309,6 +313,20 @@ class Session:
             for verdict in verdicts:
                 self._take_verdict(verdict, arrival, pulled, max(pulled, filtered))
         return ended
+
+    def _record(self, item: SourceItem) -> None:
+        recorder, source = self._recorder, self._source
+        if recorder is None or source is None:
+            return
+        if item.role not in self._declared:
+            # A marker stream may join late; the file declares it before its first sample.
+            info = source.streams.get(item.role)
+            if info is not None:
+                recorder.add_stream(item.role, info)
+                self._declared.add(item.role)
+        written = recorder.put(item)
+        if written and isinstance(item, Packet) and item.role is StreamRole.EEG:
+            self._n_recorded += len(item.timestamps)
 
     def _note_state(self, item: StateChange) -> bool:
         if item.role is not StreamRole.EEG:
@@ -327,6 +345,7 @@ class Session:
         if self._stream_state is StreamState.CONNECTING:
             self._stream_state = StreamState.STREAMING
         if len(packet.timestamps):
+            self._n_packets += 1
             # The stream's own time, so that a replay at any speed is as long as what it replays.
             if self._first_at is None:
                 self._first_at = float(packet.timestamps[0])
@@ -345,7 +364,8 @@ class Session:
             return
         decided = self._decisions.get(marker.index)
         if decided in WALL_CLOCK_OUTCOMES:
-            self._conclude(refusal(marker, Outcome(decided), "as in the recorded run", epoch))
+            outcome = Outcome(str(decided))
+            self._conclude(refusal(marker, outcome, "as in the recorded run", epoch))
             return
         job = job_of(epoch, seed=seed_of(self._config.seed, epoch))
         with self._lock:
@@ -454,7 +474,7 @@ class Session:
             recording = {
                 "path": recorder.path.name,
                 "bytes": recorder.bytes_written,
-                "samples": recorder.n_samples,
+                "samples": self._n_recorded,
                 "dropped": recorder.n_dropped,
             }
         self._write_session()
@@ -525,7 +545,7 @@ class Session:
         return self._newest_at - self._first_at
 
     def _newest_age(self, path: LivePath, source: Source) -> float | None:
-        newest = path.newest_timestamp
+        newest = path.newest
         return None if newest is None or not source.is_live else max(0.0, self._clock() - newest)
 
     def _stream_figures(self) -> StreamFigures:
@@ -539,7 +559,7 @@ class Session:
             n_reconnects=self._n_reconnects,
             sfreq=path.info.sfreq,
             effective_sfreq=path.effective_sfreq,
-            packet_ms=path.packet_ms,
+            packet_ms=1000 * path.n_received / max(1, self._n_packets) / path.info.sfreq,
         )
 
     def _write_session(self) -> None:
@@ -566,5 +586,4 @@ class Session:
 
 def _candidates(gallery: Gallery, config: SessionConfig) -> Gallery:
     """The stimuli that a picture is identified among."""
-    chosen = gallery.subset(kinds=config.stimuli.kinds)
-    return chosen.subset(labels=config.stimuli.labels) if config.stimuli.labels else chosen
+    return gallery.subset(labels=candidate_labels(gallery, config.stimuli))

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from configs import StimuliConfig
+from pipeline.errors import ConfigurationError
+from pipeline.gallery import Gallery
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,24 @@ def plan(config: StimuliConfig, labels: Sequence[str], *, seed: int) -> Iterator
             yield Presentation(at, label, config.duration)
             at += config.soa + float(rng.uniform(0, config.jitter))
             last = label
+
+
+def candidate_labels(gallery: Gallery, config: StimuliConfig) -> list[str]:
+    """Labels that are shown and identified among, in the gallery's order.
+
+    Raises
+    ------
+    ConfigurationError
+        `stimuli.labels` names one that the chosen kinds do not have.
+    """
+    known = [each.label for each in gallery.stimuli if each.kind in config.kinds]
+    unknown = sorted(set(config.labels) - set(known))
+    if unknown:
+        raise ConfigurationError(
+            f"stimuli.labels names {unknown[0]!r}, expected labels of the gallery's "
+            f"{' and '.join(config.kinds)} stimuli: see pipeline/gallery/gallery.json."
+        )
+    return [label for label in known if not config.labels or label in config.labels]
 
 
 class Presenter:
