@@ -1,0 +1,252 @@
+"""The live path: items of a source in, verdicts out; the same for a headset and a replay.
+
+Owns the order of the steps (ingest, time base, filter, rings, epochs) and the counters. A
+deterministic function of the sequence of items: that is what makes a replay bit-identical.
+Knows no LSL, threads or clock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from configs.models import SessionConfig
+from pipeline.clock import OffsetTracker
+from pipeline.epoching import EpochEngine
+from pipeline.errors import InfoError
+from pipeline.filters import CausalFilter
+from pipeline.ingest import Ingest
+from pipeline.markers import MarkerReader
+from pipeline.quality import line_ratio
+from pipeline.ring import Ring
+from pipeline.timebase import Break, Stretch, TimeBase
+from pipeline.values import (
+    ClockOffset,
+    Marker,
+    Packet,
+    SourceItem,
+    StateChange,
+    StreamInfo,
+    StreamRole,
+    StreamState,
+    Verdict,
+)
+
+
+class LivePath:
+    """All that happens between a source and the decoder.
+
+    Parameters
+    ----------
+    config : SessionConfig
+    streams : mapping of StreamRole to StreamInfo
+        EEG is needed; markers are optional.
+    clock : callable or None
+        Only read to note `filtered_at`; nothing depends on it.
+
+    Attributes
+    ----------
+    info : Info
+        Of the picked channels.
+    display_names : tuple of str
+        The same channels as the stream spells them.
+    raw_ring : Ring
+        Unfiltered microvolts, for traces; sample numbers are those of `ring`.
+    ring : Ring
+        Filtered microvolts.
+    filter : CausalFilter
+    clock, marker_clock : OffsetTracker
+    n_received : int
+        EEG samples that came, repeated ones included.
+    filtered_at : float
+        `clock` when the newest samples had been filtered; 0 without a clock.
+
+    Raises
+    ------
+    InfoError
+        No EEG stream, or one that does not say enough of itself.
+    ConfigurationError
+        Filter or epochs that the stream's rate does not allow.
+    """
+
+    def __init__(
+        self,
+        config: SessionConfig,
+        streams: Mapping[StreamRole, StreamInfo],
+        *,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        if StreamRole.EEG not in streams:
+            raise InfoError(
+                "The source has no EEG stream, expected one: choose it with --source-id or --name."
+            )
+        self.config = config
+        self._ingest = Ingest(config.source, streams[StreamRole.EEG])
+        self.info = self._ingest.info
+        self.display_names = self._ingest.display_names
+        self.filter = CausalFilter(config.filter, self.info)
+        self._time_base = TimeBase(
+            self.info.sfreq, self.info.n_channels, has_counter=self._ingest.has_counter
+        )
+        self._reader = MarkerReader(streams.get(StreamRole.MARKERS))
+        self.marker_clock = OffsetTracker()
+        capacity = math.ceil(config.buffer * self.info.sfreq) + 1
+        self._n_block = max(1, capacity // 4)
+        self.raw_ring = Ring(self.info.n_channels, capacity)
+        self.engine = EpochEngine(
+            config.epochs,
+            self.info,
+            capacity=capacity,
+            event_id=config.markers.event_id,
+            settling_time=self.filter.settling_time,
+            measure=self._measure,
+        )
+        self.ring = self.engine.ring
+        self.n_received = 0
+        self.filtered_at = 0.0
+        self._now = clock
+
+    # -- counters -------------------------------------------------------------------------------
+
+    @property
+    def clock(self) -> OffsetTracker:
+        """Of the EEG stream."""
+        return self._time_base.clock
+
+    @property
+    def clock_offset(self) -> float:
+        """Newest belief of the EEG sender's clock offset, s."""
+        return self.clock.offset
+
+    @property
+    def breaks(self) -> tuple[Break, ...]:
+        """Borders between runs, newest last; their `sample` counts as in the rings."""
+        return tuple(self._time_base.breaks)
+
+    @property
+    def n_lost(self) -> int:
+        """Samples that never came."""
+        return self._time_base.n_lost
+
+    @property
+    def n_gaps(self) -> int:
+        """Borders between runs so far."""
+        return self._time_base.n_gaps
+
+    @property
+    def n_duplicates(self) -> int:
+        """Samples that came twice, or too late, and were dropped."""
+        return self._time_base.n_duplicates
+
+    @property
+    def n_strays(self) -> int:
+        """Stamps that were replaced by the line."""
+        return self._time_base.n_strays
+
+    @property
+    def effective_sfreq(self) -> float:
+        """Rate by our clock, Hz."""
+        return self._time_base.effective_sfreq
+
+    @property
+    def jitter(self) -> float:
+        """Root mean square of the stamps around the line, s."""
+        return self._time_base.jitter
+
+    @property
+    def newest(self) -> float | None:
+        """Time of the newest sample, s; None before the first."""
+        n_written = self.ring.n_written
+        if not n_written:
+            return None
+        found = self.ring.read(n_written - 1, n_written)
+        return None if found is None else float(found[1][0])
+
+    # -- items ----------------------------------------------------------------------------------
+
+    def feed(self, item: SourceItem) -> list[Verdict]:
+        """Take the next item of the source; the verdicts that fall with it.
+
+        Raises
+        ------
+        ShapeError
+            A packet that is not what its stream declared.
+        """
+        if isinstance(item, Packet):
+            if item.role is StreamRole.EEG:
+                return self._samples(item)
+            return self._markers(item) if item.role is StreamRole.MARKERS else []
+        if isinstance(item, ClockOffset):
+            if item.role is StreamRole.EEG:
+                self._time_base.add_probe(item.measured_at, item.offset)
+            elif item.role is StreamRole.MARKERS:
+                self.marker_clock.add(item.measured_at, item.offset)
+            return []
+        return self._state(item)
+
+    def take_new_markers(self) -> list[Marker]:
+        """Give the markers (and free-running windows) that arrived since the last call."""
+        return self.engine.take_arrived()
+
+    def finish(self) -> list[Verdict]:
+        """The session ends: every marker that still waits gets its outcome."""
+        return self._process(self._time_base.finish()) + self.engine.finish()
+
+    def _samples(self, packet: Packet) -> list[Verdict]:
+        block = self._ingest.read(packet)
+        self.n_received += len(block.stamps)
+        return self._process(
+            self._time_base.feed(block.data, block.stamps, block.bad, block.counts)
+        )
+
+    def _process(self, stretches: list[Stretch]) -> list[Verdict]:
+        verdicts: list[Verdict] = []
+        for stretch in stretches:
+            if stretch.is_first:
+                self.filter.reset()
+            for low in range(0, len(stretch.timestamps), self._n_block):
+                verdicts += self._block(stretch, low)
+        return verdicts
+
+    def _block(self, stretch: Stretch, low: int) -> list[Verdict]:
+        """Filter, keep and cut; in blocks, so that both rings still hold what is cut."""
+        part = slice(low, low + self._n_block)
+        data, timestamps = stretch.data[:, part], stretch.timestamps[part]
+        filtered = self.filter.process(data)
+        if self._now is not None:
+            self.filtered_at = self._now()
+        self.raw_ring.append(data, timestamps)
+        is_first = stretch.is_first and low == 0
+        return self.engine.feed_samples(filtered, timestamps, stretch.bad[part], is_first=is_first)
+
+    def _markers(self, packet: Packet) -> list[Verdict]:
+        lag = self.config.markers.stimulus_offset_ms / 1000
+        onsets = packet.timestamps + self.marker_clock.at(packet.timestamps) + lag
+        verdicts: list[Verdict] = []
+        for t_onset, (label, invalid) in zip(
+            onsets.tolist(), self._reader.read(packet), strict=True
+        ):
+            if math.isfinite(t_onset):
+                verdicts += self.engine.feed_marker(t_onset, label, invalid=invalid)
+            else:  # its arrival stands in, so that reports can sort it
+                reason = invalid or "its time stamp is not finite"
+                verdicts += self.engine.feed_marker(packet.received_at, label, invalid=reason)
+        return verdicts
+
+    def _state(self, change: StateChange) -> list[Verdict]:
+        if change.role is not StreamRole.EEG:
+            return []
+        if change.state is StreamState.RETURNED:
+            reason = change.reason or "the stream returned"
+            return self._process(self._time_base.restart(reason))
+        if change.state is StreamState.ENDED:
+            return self._process(self._time_base.finish())
+        return []
+
+    def _measure(self, start: int, stop: int) -> dict[str, float]:
+        """Line noise of an epoch before the filter."""
+        freqs = [freq for freq in self.config.filter.notch_freqs if freq < self.info.sfreq / 2]
+        if not freqs or start < self.raw_ring.oldest or stop > self.raw_ring.n_written:
+            return {}
+        raw = self.raw_ring.data_view(start, stop).copy()
+        return {"line_ratio": max(line_ratio(raw, self.info.sfreq, freq) for freq in freqs)}
