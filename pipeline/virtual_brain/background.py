@@ -101,10 +101,10 @@ class Background:
         self._pink = Shaper(pink_sos(sfreq, subject.exponent), N_BACKGROUND)
         self._rhythm = Shaper(resonator_sos(sfreq, subject.alpha_hz, 1.5), N_ALPHA + 1)
         self._emg = Shaper(band_sos(sfreq, 20.0, 120.0), n_muscles)
-        self._line_uv = self._rng.uniform(0.5, 3.0, n_channels)
-        self._line_phase = self._rng.uniform(0, 0.4, n_channels)
-        self._offset = 100.0 * self._rng.standard_normal(n_channels)
-        self._drift = 15.0 * self._rng.standard_normal(n_channels)
+        self._line_uv: Float64 = self._rng.uniform(0.5, 3.0, n_channels)
+        self._line_phase: Float64 = self._rng.uniform(0, 0.4, n_channels)
+        self._offset: Float64 = 100.0 * self._rng.standard_normal(n_channels)
+        self._drift: Float64 = 15.0 * self._rng.standard_normal(n_channels)
         self._blinks: list[float] = []
         self._bursts: list[tuple[float, float, int]] = []
         n_burn = int(np.ceil(BURN_IN_SECONDS / BLOCK_SECONDS))

@@ -26,11 +26,16 @@ from pipeline.virtual_brain.sources import (
 )
 from pipeline.virtual_brain.subject import N_FEATURES, Subject
 
-CODE_LATENCIES = read_only(np.array([0.09, 0.13, 0.17, 0.22, 0.28, 0.36, 0.46, 0.58]))
+CODE_LATENCIES = read_only(
+    np.array(
+        [*(0.085, 0.115, 0.145, 0.175, 0.205, 0.24, 0.275), *(0.31, 0.35, 0.39, 0.435, 0.48)]
+        + [0.53, 0.58]
+    )
+)
 """Centres of the code's time courses, s after onset."""
-CODE_WIDTHS = read_only(np.array([0.016, 0.018, 0.022, 0.028, 0.036, 0.045, 0.055, 0.065]))
+CODE_WIDTHS = read_only(np.linspace(0.012, 0.022, len(CODE_LATENCIES)))
 """Standard deviations of the code's time courses, s."""
-CODE_NAM = 22.0
+CODE_NAM = 35.0
 """RMS moment of a code source at its latency, nAm, for a unit embedding and gain 1."""
 RESPONSE_SECONDS = 1.0
 """Length of a response, s; nothing happens before `ONSET_SECONDS` (retina to cortex)."""
@@ -65,7 +70,7 @@ def code_matrix() -> Float64:
 
 
 def _weights() -> Float64:
-    late = (CODE_LATENCIES - 0.09) / (0.58 - 0.09)
+    late = (CODE_LATENCIES - CODE_LATENCIES[0]) / np.ptp(CODE_LATENCIES)
     rows = []
     for name in CODE_UNDER:
         if name.startswith(("O", "PO")):

@@ -18,11 +18,11 @@ from pipeline.virtual_brain.sources import N_CODE_SOURCES, N_SOURCES, source_ori
 
 N_FEATURES = 64
 """Size of the stimulus embedding that the code carries."""
-SOURCE_ANGLE = 0.55
+SOURCE_ANGLE = 0.50
 """Typical angle by which a person's source patterns are turned from the average, rad."""
-EMBEDDING_ANGLE = 0.45
+EMBEDDING_ANGLE = 0.40
 """Typical angle by which a person's embedding axes are turned from the average, rad."""
-TILT = 0.25
+TILT = 0.22
 """Typical tilt of a person's dipoles from the average head's, rad."""
 LATENCY_SPREAD = 0.010
 """Standard deviation of a person's latency shift, s."""
@@ -112,14 +112,14 @@ def draw_subject(number: int) -> Subject:
 
     return Subject(
         number=number,
-        gain=lognormal(1.0, 0.15),
+        gain=lognormal(1.0, 0.10),
         latency_shift=float(LATENCY_SPREAD * rng.standard_normal()),
         latency_scale=float(1 + 0.04 * np.clip(rng.standard_normal(), -2, 2)),
         source_rotation=_rotation(rng, N_CODE_SOURCES, SOURCE_ANGLE),
         embedding_rotation=_rotation(rng, N_FEATURES, EMBEDDING_ANGLE),
         orientations=_tilted(rng),
-        background_uv=lognormal(8.0, 0.15),
-        alpha_uv=lognormal(4.0, 0.4),
+        background_uv=lognormal(7.0, 0.10),
+        alpha_uv=lognormal(3.5, 0.35),
         exponent=float(rng.uniform(1.0, 1.4)),
         alpha_hz=float(np.clip(10 + 0.9 * rng.standard_normal(), 8, 12.5)),
         blinks_per_minute=float(rng.uniform(4, 14)),
