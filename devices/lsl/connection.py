@@ -28,7 +28,7 @@ _MAX_OFFSET = 1e10
 
 
 class StreamLostError(SourceError):
-    """The source closed the stream or died; caught inside this package."""
+    """The source closed the stream or died."""
 
 
 class Connection:
@@ -47,6 +47,8 @@ class Connection:
 
     Raises
     ------
+    StreamLostError
+        The source closed the stream meanwhile.
     SourceError
         The stream did not answer in time.
     """
@@ -168,9 +170,9 @@ def _patiently(
         except pylsl.util.LostError:
             lost = True
             break
-    why = "the stream was closed" if lost else f"no answer within {timeout:g} s"
-    if stop.is_set():
-        why = "stopped"
+    if lost:
+        raise StreamLostError(f"Could not get the {what}: its source closed it. Start it again.")
+    why = "stopped" if stop.is_set() else f"no answer within {timeout:g} s"
     raise SourceError(
         f"Could not get the {what}: {why}. Check that its program still runs and that no firewall "
         "blocks TCP and UDP ports 16572-16604."

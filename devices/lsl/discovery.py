@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import pylsl
 
@@ -22,8 +22,9 @@ from pipeline.values import StreamInfo
 
 Match = Callable[[StreamInfo], bool]
 
-SETTLE = 0.3
-"""How long to look on after the first match, s: a twin answers within this."""
+SETTLE = 0.6
+"""How long to look on after the first match, s. liblsl asks by multicast first and each known port
+half a second later; where multicast does not reach (machine scope), a twin answers only then."""
 MARKER_TYPES = frozenset({"marker", "markers", "stim", "annotations"})
 """Types that are taken for marker streams when none is named (in lower case)."""
 _PAUSE = 0.03
@@ -95,7 +96,8 @@ def resolve(
     return [_full_info(info, native) if full else info for info, native in wanted]
 
 
-def find_native(
+def wait_for_one(
+    finder: Finder,
     match: Match,
     *,
     timeout: float,
@@ -107,6 +109,8 @@ def find_native(
 
     Parameters
     ----------
+    finder : Finder
+        Where to look.
     match : callable
         Tells whether a stream is meant, from its short info.
     timeout : float
@@ -127,18 +131,35 @@ def find_native(
     """
     stop = stop or threading.Event()
     deadline = time.monotonic() + timeout
-    settled: float | None = None
-    with Finder() as finder:
-        while True:
-            found = finder.look()
-            matches = [pair for pair in found if match(pair[0])]
-            now = time.monotonic()
-            if matches and settled is None:
-                settled = now + settle
-            if (settled is not None and now >= settled) or now >= deadline or stop.is_set():
-                break
-            stop.wait(_PAUSE)
-    return _exactly_one(matches, found, wanted=wanted, timeout=timeout)
+    settled = float("inf")
+    while True:
+        now = time.monotonic()
+        if any(match(info) for info, _ in finder.look()):
+            settled = min(settled, now + settle)
+        if now >= min(settled, deadline) or stop.is_set():
+            return only_one(finder, match, wanted=wanted, timeout=timeout)
+        stop.wait(_PAUSE)
+
+
+def only_one(
+    finder: Finder, match: Match, *, wanted: str, timeout: float
+) -> tuple[StreamInfo, pylsl.StreamInfo]:
+    """Return the one stream that matches now; raise as `wait_for_one`, naming its `timeout`."""
+    found = finder.look()
+    matches = [pair for pair in found if match(pair[0])]
+    if len(matches) == 1:
+        return matches[0]
+    if not matches:
+        raise StreamNotFoundError(
+            f"No LSL stream found in {timeout:g} s: expected {wanted}, found "
+            f"{describe_all(info for info, _ in found)}. Start the source, or choose another with "
+            "--source-id or --name (`phosphene streams` lists them)."
+        )
+    raise AmbiguousStreamError(
+        f"{len(matches)} LSL streams fit {wanted}, expected one: "
+        f"{describe_all(info for info, _ in matches)}. Choose one with --source-id, giving its "
+        "source_id, its uid, or source_id@host."
+    )
 
 
 def find_one(
@@ -146,14 +167,16 @@ def find_one(
 ) -> StreamInfo:
     """Find the EEG stream that `config` means, with its full description.
 
-    `timeout` in s, `config.resolve_timeout` when None. Raises as `find_native`.
+    `timeout` in s, `config.resolve_timeout` when None. Raises as `wait_for_one`.
     """
-    info, native = find_native(
-        lambda candidate: is_source(candidate, config),
-        timeout=config.resolve_timeout if timeout is None else timeout,
-        wanted=describe_source(config),
-        stop=stop,
-    )
+    with Finder() as finder:
+        info, native = wait_for_one(
+            finder,
+            lambda candidate: is_source(candidate, config),
+            timeout=config.resolve_timeout if timeout is None else timeout,
+            wanted=describe_source(config),
+            stop=stop,
+        )
     return _full_info(info, native)
 
 
@@ -205,28 +228,6 @@ def describe_all(infos: Iterable[StreamInfo]) -> str:
     shown = "; ".join(describe(info) for info in known[:8])
     more = f"; and {len(known) - 8} more" if len(known) > 8 else ""
     return shown + more if known else "no stream at all"
-
-
-def _exactly_one(
-    matches: Sequence[tuple[StreamInfo, pylsl.StreamInfo]],
-    found: Sequence[tuple[StreamInfo, pylsl.StreamInfo]],
-    *,
-    wanted: str,
-    timeout: float,
-) -> tuple[StreamInfo, pylsl.StreamInfo]:
-    if len(matches) == 1:
-        return matches[0]
-    if not matches:
-        raise StreamNotFoundError(
-            f"No LSL stream found in {timeout:g} s: expected {wanted}, found "
-            f"{describe_all(info for info, _ in found)}. Start the source, or choose another with "
-            "--source-id or --name (`phosphene streams` lists them)."
-        )
-    raise AmbiguousStreamError(
-        f"{len(matches)} LSL streams fit {wanted}, expected one: "
-        f"{describe_all(info for info, _ in matches)}. Choose one with --source-id, giving its "
-        "source_id, its uid, or source_id@host."
-    )
 
 
 def _full_info(info: StreamInfo, native: pylsl.StreamInfo, *, timeout: float = 1.0) -> StreamInfo:

@@ -18,7 +18,14 @@ from configs import SourceConfig
 from devices.errors import SourceError, StreamChangedError
 from devices.lsl.changes import channel_order, same_source
 from devices.lsl.connection import Connection, StreamLostError
-from devices.lsl.discovery import describe, describe_source, find_native, is_source
+from devices.lsl.discovery import (
+    Finder,
+    describe,
+    describe_source,
+    is_source,
+    only_one,
+    wait_for_one,
+)
 from devices.lsl.pacing import BurstModel, Liveness
 from devices.lsl.reader import RoleReader
 from devices.lsl.scout import Scout
@@ -57,18 +64,7 @@ class EegReader(RoleReader):
         """Why the stream cannot go on; None while it can."""
         self.n_overflowed = 0
         """Samples that liblsl dropped because nobody read, by their stamps."""
-        _, native = find_native(
-            lambda candidate: is_source(candidate, config),
-            timeout=config.resolve_timeout,
-            wanted=describe_source(config),
-            stop=stop,
-        )
-        connection = Connection(native, max_buflen=BUFFER, timeout=5.0, stop=stop)
-        try:
-            _check(connection.info, config)
-        except SourceError:
-            connection.close()
-            raise
+        connection = _connect(config, stop)
         self.info = connection.info
         self._begin(connection)
         self._tell(StreamState.CONNECTING, f"Connected to {describe(self.info)}.")
@@ -210,6 +206,29 @@ class EegReader(RoleReader):
         how = ", its channels in another order: remapped by label" if self._order else ""
         self._tell(StreamState.RETURNED, f"The stream returned after {away:.1f} s{how}.")
         self._tell_offset(connection.first_offset)
+
+
+def _connect(config: SourceConfig, stop: threading.Event) -> Connection:
+    """Open the stream that `config` means."""
+
+    def match(candidate: StreamInfo) -> bool:
+        return is_source(candidate, config)
+
+    timeout, wanted = config.resolve_timeout, describe_source(config)
+    with Finder() as finder:
+        _, native = wait_for_one(
+            finder, match, timeout=timeout, wanted=wanted, settle=0.1, stop=stop
+        )
+        connection = Connection(native, max_buflen=BUFFER, timeout=5.0, stop=stop)
+        try:
+            # The clock probe took half a second, in which a twin had time to answer: looking
+            # again now costs nothing, a longer wait before would.
+            only_one(finder, match, wanted=wanted, timeout=timeout)
+            _check(connection.info, config)
+        except SourceError:
+            connection.close()
+            raise
+    return connection
 
 
 def _check(info: StreamInfo, config: SourceConfig) -> None:

@@ -32,7 +32,7 @@ BUFFER = 360
 """Hundreds of markers that liblsl keeps for a reader that is late."""
 MANUAL_SOURCE_ID = "phosphene-manual"
 _AT_ONCE = 1024
-_ONLY_ONE_SETTLE = 0.5
+_ONLY_ONE_SETTLE = 0.6
 """How long the only marker stream must stay the only one when none is named, s."""
 
 

@@ -12,12 +12,15 @@ import time
 import pylsl
 
 from devices.errors import SourceError
-from devices.lsl.connection import Connection
+from devices.lsl.connection import Connection, StreamLostError
 from devices.lsl.discovery import Finder, Match, describe_all
 from pipeline.values import StreamInfo
 
 _FIRST_PAUSE = 0.03
 _LONGEST_PAUSE = 0.5
+_BURIAL = 3.0
+"""How long an outlet that closed while it was being opened is overlooked, s: the resolver goes on
+listing it for two, beside the one that replaces it."""
 
 
 class Scout:
@@ -58,6 +61,7 @@ class Scout:
         self._found: Connection | None = None
         self._note = ""
         self._told = ""
+        self._dead: dict[str, float] = {}
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -101,13 +105,17 @@ class Scout:
         only: tuple[str, float] = ("", 0.0)
         with Finder() as finder:
             while not self._stop.is_set():
-                candidates = [pair for pair in finder.look() if self._match(pair[0])]
+                candidates = [pair for pair in finder.look() if self._fits(pair[0])]
                 chosen, only = self._choose(candidates, only)
                 if chosen is not None and self._open(chosen):
                     return
                 if not candidates:
                     pause = min(pause * 1.1, _LONGEST_PAUSE)
                 self._stop.wait(pause)
+
+    def _fits(self, info: StreamInfo) -> bool:
+        buried = time.monotonic() - self._dead.get(info.uid, -_BURIAL) < _BURIAL
+        return not buried and self._match(info)
 
     def _choose(
         self,
@@ -136,6 +144,9 @@ class Scout:
             connection = Connection(
                 native, max_buflen=self._max_buflen, timeout=self._timeout, stop=self._stop
             )
+        except StreamLostError:
+            self._dead[native.uid()] = time.monotonic()
+            return False
         except SourceError as error:
             self._tell(str(error))
             return False
