@@ -119,7 +119,7 @@ def stages_of(
         epoch=1000 * (cut.submitted - cut.filtered),
         queue=1000 * (answer.started - cut.submitted),
         encode=1000 * (answer.encoded - answer.started),
-        sample=1000 * (answer.sampled - answer.encoded),
+        sample=1000 * (returned - answer.encoded),
         total_after_epoch=1000 * total,
     )
 
