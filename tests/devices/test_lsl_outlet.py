@@ -137,18 +137,20 @@ def test_our_inlet_reads_mne_lsls_player():
     volts = (np.arange(n_times) * 1e-9 * np.array([[1], [2], [-3]])).astype(np.float64)
     raw = mne.io.RawArray(volts, mne.create_info(["Fp1", "Cz", "Oz"], 500, "eeg"), verbose="error")
     raw.set_annotations(mne.Annotations([0.5, 1.0, 1.5, 2.0, 2.5], [0] * 5, ["a", "b"] * 2 + ["a"]))
-    with player.PlayerLSL(raw, chunk_size=10, name="player", source_id="player"):
+    with (
         # The annotations have the source_id of the data; by type they are told apart.
-        with LslSource(SourceConfig(source_id="player"), MarkersConfig()) as source:
-            items = read_until(
-                source, lambda new: has_samples(100)(new) and has_markers(1)(new), timeout=8
-            )
-            info = source.streams[StreamRole.EEG]
-            assert info.ch_names == ("Fp1", "Cz", "Oz")
-            assert info.ch_units == ("volts",) * 3
-            assert info.sfreq == 500
-            assert source.streams[StreamRole.MARKERS].ch_names == ("a", "b")
-            samples = np.concatenate([packet.samples for packet in packets(items)])
-            (start,) = np.flatnonzero(np.isclose(volts[0], samples[0, 0], rtol=0, atol=1e-13))
-            wanted = np.take(volts.T, start + np.arange(len(samples)), axis=0, mode="wrap")
-            assert np.allclose(samples, wanted, rtol=0, atol=1e-12)
+        player.PlayerLSL(raw, chunk_size=10, name="player", source_id="player"),
+        LslSource(SourceConfig(source_id="player"), MarkersConfig()) as source,
+    ):
+        items = read_until(
+            source, lambda new: has_samples(100)(new) and has_markers(1)(new), timeout=8
+        )
+        info = source.streams[StreamRole.EEG]
+        assert info.ch_names == ("Fp1", "Cz", "Oz")
+        assert info.ch_units == ("volts",) * 3
+        assert info.sfreq == 500
+        assert source.streams[StreamRole.MARKERS].ch_names == ("a", "b")
+    samples = np.concatenate([packet.samples for packet in packets(items)])
+    (start,) = np.flatnonzero(np.isclose(volts[0], samples[0, 0], rtol=0, atol=1e-13))
+    wanted = np.take(volts.T, start + np.arange(len(samples)), axis=0, mode="wrap")
+    assert np.allclose(samples, wanted, rtol=0, atol=1e-12)
