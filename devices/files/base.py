@@ -92,21 +92,21 @@ def eeg_info(
 ) -> StreamInfo:
     """Describe a file's EEG as a headset would describe its stream.
 
-    Types are LSL's words (`EEG`, `EOG`, ...); `positions` are in m, head coordinates, and go to
+    Types are MNE's words (`eeg`, `eog`, ...); `positions` are in m, head coordinates, and go to
     `desc/channels/channel/location` in mm, as LSL's convention has it.
     """
-    types = tuple(ch_types) or ("EEG",) * len(ch_names)
+    types = tuple(ch_types) or ("eeg",) * len(ch_names)
     units = tuple(ch_units) or ("microvolts",) * len(ch_names)
     channels: list[dict[str, Any]] = []
     for name, unit, kind in zip(ch_names, units, types, strict=True):
-        channel: dict[str, Any] = {"label": name, "unit": unit, "type": kind}
+        channel: dict[str, Any] = {"label": [name], "unit": [unit], "type": [kind.upper()]}
         if positions and name in positions:
             axes = zip("XYZ", positions[name], strict=True)
-            channel["location"] = {axis: f"{1000 * value:.3f}" for axis, value in axes}
+            channel["location"] = [{axis: [f"{1000 * value:.3f}"] for axis, value in axes}]
         channels.append(channel)
-    desc: dict[str, Any] = {"channels": {"channel": channels}}
+    desc: dict[str, Any] = {"channels": [{"channel": channels}]}
     if manufacturer:
-        desc["manufacturer"] = manufacturer
+        desc["manufacturer"] = [manufacturer]
     return StreamInfo(
         name=path.stem,
         type="EEG",

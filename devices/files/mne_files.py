@@ -59,7 +59,7 @@ class MneRecording:
                 path,
                 ch_names=chosen,
                 sfreq=self._sfreq,
-                ch_types=[types[name].upper() for name in chosen],
+                ch_types=[types[name] for name in chosen],
                 ch_units=["microvolts" if s == 1e6 else "unknown" for s in self._scale[:, 0]],
                 positions=self._positions(),
             ),

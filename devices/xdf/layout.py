@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from devices.lsl.metadata import canonical_unit
 from pipeline.values import StreamInfo
 
 MAGIC = b"XDF:"
@@ -33,6 +34,9 @@ FORMATS: Mapping[str, str] = {
 
 MAX_CHANNELS = 100_000
 """A header that claims more is damaged: no headset has them, and memory must stay bounded."""
+
+NOTE = "phosphene"
+"""Child of `desc` in which our recorder notes the stream's role."""
 
 # Characters that XML 1.0 cannot hold, even escaped.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -75,15 +79,14 @@ def add_tree(parent: ElementTree.Element, tree: Mapping[str, Any]) -> None:
 
 
 def read_tree(element: ElementTree.Element) -> dict[str, Any]:
-    """Nested dicts of an element's children; a repeated tag becomes a list."""
+    """An element's children as `{tag: [child, ...]}`, a child being such a dict or a string.
+
+    The layout of `devices.lsl.metadata`, so that a live stream and its recording read alike.
+    """
     tree: dict[str, Any] = {}
     for child in element:
-        value: Any = read_tree(child) if len(child) else (child.text or "").strip()
-        if child.tag in tree:
-            before = tree[child.tag]
-            tree[child.tag] = [*before, value] if isinstance(before, list) else [before, value]
-        else:
-            tree[child.tag] = value
+        value: Any = read_tree(child) if len(child) else child.text or ""
+        tree.setdefault(child.tag, []).append(value)
     return tree
 
 
@@ -120,7 +123,7 @@ def write_xml(root: ElementTree.Element) -> bytes:
 
 
 def _desc(info: StreamInfo, extra: Mapping[str, str] | None) -> dict[str, Any]:
-    desc = {key: value for key, value in info.desc.items() if key != "phosphene"}
+    desc = {key: value for key, value in info.desc.items() if key != NOTE}
     if info.manufacturer and "manufacturer" not in desc:
         desc["manufacturer"] = info.manufacturer
     if "channels" not in desc and (info.ch_names or info.ch_units or info.ch_types):
@@ -132,7 +135,7 @@ def _desc(info: StreamInfo, extra: Mapping[str, str] | None) -> dict[str, Any]:
             ]
         }
     if extra:
-        desc["phosphene"] = dict(extra)
+        desc[NOTE] = dict(extra)
     return desc
 
 
@@ -153,8 +156,8 @@ def parse_xml(content: bytes) -> ElementTree.Element:
         raise ValueError(f"its XML cannot be parsed ({error})") from error
 
 
-def header_info(root: ElementTree.Element) -> StreamInfo:
-    """Read a stream header.
+def header_info(root: ElementTree.Element) -> tuple[str, StreamInfo]:
+    """Read a stream header: the role that our recorder noted (else `""`), and the info.
 
     Raises
     ------
@@ -164,8 +167,7 @@ def header_info(root: ElementTree.Element) -> StreamInfo:
     tree = read_tree(root)
 
     def text(key: str) -> str:
-        value = tree.get(key, "")
-        return value if isinstance(value, str) else ""
+        return text_of(tree, key)
 
     n_channels = int(text("channel_count"))
     channel_format = text("channel_format")
@@ -176,17 +178,13 @@ def header_info(root: ElementTree.Element) -> StreamInfo:
         raise ValueError(f"it declares the unknown format {channel_format!r}")
     if not (np.isfinite(sfreq) and sfreq >= 0):
         raise ValueError(f"it declares a rate of {sfreq} Hz")
-    desc = tree["desc"] if isinstance(tree.get("desc"), dict) else {}
-    channels = channel_dicts(desc)
-
-    def column(*keys: str) -> tuple[str, ...]:
-        # A list of another length than the channels names nothing (200 labels for 8 channels).
-        if len(channels) != n_channels:
-            return ()
-        values = tuple(next((str(c[k]) for k in keys if c.get(k)), "") for c in channels)
-        return values if any(values) else ()
-
-    return StreamInfo(
+    desc = child_of(tree, "desc")
+    role = text_of(child_of(desc, NOTE), "role")
+    desc.pop(NOTE, None)
+    channels = child_of(desc, "channels").get("channel", [])
+    # A list of another length than the channels names nothing (200 labels for 8 channels).
+    labels, types, units = _columns(channels if len(channels) == n_channels else [], text("type"))
+    return role, StreamInfo(
         name=text("name"),
         type=text("type"),
         source_id=text("source_id"),
@@ -197,23 +195,40 @@ def header_info(root: ElementTree.Element) -> StreamInfo:
         hostname=text("hostname"),
         session_id=text("session_id"),
         created_at=_float(text("created_at")),
-        ch_names=column("label", "name"),
-        ch_units=column("unit"),
-        ch_types=column("type"),
-        manufacturer=desc.get("manufacturer", "")
-        if isinstance(desc.get("manufacturer"), str)
-        else "",
+        ch_names=labels,
+        ch_units=units,
+        ch_types=types,
+        manufacturer=text_of(child_of(desc, "acquisition"), "manufacturer")
+        or text_of(desc, "manufacturer"),
         desc=desc,
     )
 
 
-def channel_dicts(desc: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The entries of `desc/channels/channel`, one dict each; empty when there are none."""
-    channels = desc.get("channels")
-    entries = channels.get("channel", []) if isinstance(channels, Mapping) else []
-    if isinstance(entries, Mapping):
-        entries = [entries]
-    return [entry for entry in entries if isinstance(entry, dict)]
+def child_of(tree: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The first child `key` that has children itself; an empty dict when there is none."""
+    values = tree.get(key) or [{}]
+    return values[0] if isinstance(values[0], dict) else {}
+
+
+def text_of(tree: Mapping[str, Any], key: str) -> str:
+    """The text of the first child `key`; `""` when there is none."""
+    values = tree.get(key) or [""]
+    return values[0].strip() if isinstance(values[0], str) else ""
+
+
+def _columns(
+    channels: list[Any], stream_type: str
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Labels, types and units by the rules of `devices.lsl.metadata`."""
+    nodes = [channel if isinstance(channel, dict) else {} for channel in channels]
+    labels = tuple(text_of(node, "label") for node in nodes)
+    types = tuple(text_of(node, "type").lower() for node in nodes)
+    units = tuple(text_of(node, "unit") for node in nodes)
+    types = tuple(kind or stream_type.lower() for kind in types) if any(types) else ()
+    if any(units):
+        kinds = types or ("",) * len(units)
+        units = tuple(canonical_unit(u, kind) for u, kind in zip(units, kinds, strict=True))
+    return labels if all(labels) else (), types, units if any(units) else ()
 
 
 def _float(text: str) -> float:

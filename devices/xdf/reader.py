@@ -16,7 +16,7 @@ import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -49,18 +49,15 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class XdfStream:
-    """One stream: its number, header, and footer where the file was closed."""
+    """One stream: its number, header, and footer where the file was closed.
+
+    `role` is what our recorder noted, `""` in other programs' files.
+    """
 
     stream_id: int
     info: StreamInfo
+    role: str = ""
     footer: Mapping[str, Any] | None = None
-
-    @property
-    def role(self) -> str:
-        """The role our recorder noted; `""` in other programs' files."""
-        note = self.info.desc.get("phosphene")
-        role = note.get("role", "") if isinstance(note, Mapping) else ""
-        return role if isinstance(role, str) else ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -321,9 +318,9 @@ class XdfFile:
             if tag == Tag.STREAM_FOOTER:
                 if stream_id in self.streams:
                     stream = self.streams[stream_id]
-                    self.streams[stream_id] = XdfStream(stream_id, stream.info, read_tree(root))
+                    self.streams[stream_id] = replace(stream, footer=read_tree(root))
                 return end
-            info = header_info(root)
+            role, info = header_info(root)
         except ValueError as error:
             if not _believable(self._map, end, len(self._map)):
                 return None
@@ -333,7 +330,7 @@ class XdfFile:
         if stream_id in self.streams:
             self._report(position, end, f"stream {stream_id} is declared twice; the first counts")
             return end
-        self.streams[stream_id] = XdfStream(stream_id, info)
+        self.streams[stream_id] = XdfStream(stream_id, info, role)
         self._layouts[stream_id] = _Layout.of(info)
         return end
 

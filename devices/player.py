@@ -1,0 +1,210 @@
+"""Plays a recording over LSL as if a headset sent it: right labels, right rate, honest stamps.
+
+Owns outlets and an absolute schedule: the sample at time `t` of the file is stamped
+`t0 + t / speed` and pushed when that time has come, so that stamps never lie in the future and
+nothing drifts, however long it plays. Reads piece by piece. Knows nothing of sessions; replaying
+a file into a session without LSL is `devices.replay`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pylsl
+
+from devices.errors import FileError
+from devices.files import Block, open_recording
+from devices.lsl.outlet import EegOutlet, Outlet
+from pipeline.values import Float64, StreamInfo
+
+_LEAD: Final = 0.05
+"""Between the outlets' birth and the first sample, s."""
+_DRAIN: Final = 0.3
+"""What receivers get to fetch the last samples before the outlets close, s."""
+
+
+class TextOutlet(Outlet):
+    """Publishes strings, one a sample."""
+
+    def push(self, text: str, timestamp: float) -> None:
+        """Send one string, stamped `timestamp` (`local_clock` s)."""
+        self._push([text], timestamp)
+
+
+class Player:
+    """Publishes a recording's streams.
+
+    Parameters
+    ----------
+    path : Path
+        Any format that `devices.files` reads.
+    speed : float
+        Times real time; the published rate is the file's times `speed`.
+    loop : bool
+        Start again at the end, with stamps that go on.
+    start : float
+        Where to start, s.
+    source_id : str, optional
+        Of the EEG; the other streams' follow from it. None: from the file's name.
+    board : str, optional
+        As `open_recording`.
+    clock : callable
+        LSL's clock, s.
+
+    Raises
+    ------
+    FileError
+        The file cannot be played, or `speed` or `start` make no sense.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        speed: float = 1.0,
+        loop: bool = False,
+        start: float = 0.0,
+        source_id: str | None = None,
+        board: str | None = None,
+        clock: Callable[[], float] = pylsl.local_clock,
+    ) -> None:
+        if not (np.isfinite(speed) and speed > 0):
+            raise FileError(f"speed is {speed}, expected a number above 0: 1 is real time.")
+        if not (np.isfinite(start) and start >= 0):
+            raise FileError(f"start is {start} s, expected 0 or more.")
+        self._speed, self._loop, self._start, self._clock = speed, loop, start, clock
+        self._recording = open_recording(path, board=board)
+        duration = self._recording.duration
+        if duration is not None and start >= duration:
+            self._recording.close()
+            raise FileError(
+                f"start is {start:g} s, expected less than the {duration:g} s of {path}."
+            )
+        # Our own old decisions are no stream of the headset: they stay in the file.
+        self._played = {
+            k: _published(info, number, source_id, speed)
+            for number, (k, info) in enumerate(
+                (k, info)
+                for k, info in enumerate(self._recording.streams)
+                if info.type != "phosphene-events"
+            )
+        }
+        self._outlets: dict[int, EegOutlet | TextOutlet] = {}
+        self._position = start
+        self._n_laps = 0
+        for k, info in self._played.items():
+            self._outlets[k] = (
+                TextOutlet(info) if info.channel_format == "string" else EegOutlet(info)
+            )
+
+    @property
+    def streams(self) -> Sequence[StreamInfo]:
+        """What is published."""
+        return tuple(outlet.info for outlet in self._outlets.values())
+
+    @property
+    def duration(self) -> float | None:
+        """Length of the recording, s; None where only reading it would tell."""
+        return self._recording.duration
+
+    @property
+    def position(self) -> float:
+        """Time of the newest sample pushed, s from the recording's start."""
+        return self._position
+
+    @property
+    def n_laps(self) -> int:
+        """How often the end was reached."""
+        return self._n_laps
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What to know about the file, one sentence each."""
+        return self._recording.warnings
+
+    def wait_for_consumers(self, timeout: float, stop: threading.Event) -> bool:
+        """Wait until somebody reads the EEG; True when so before `timeout` s or `stop`."""
+        outlet = next(iter(self._outlets.values()))
+        deadline = self._clock() + timeout
+        while not stop.is_set() and self._clock() < deadline:
+            if outlet.wait_for_consumers(min(0.2, max(0.0, deadline - self._clock()))):
+                return True
+        return False
+
+    def play(self, stop: threading.Event, *, on_push: Callable[[], object] | None = None) -> None:
+        """Play to the end, or until `stop`; blocks. `on_push` is called after every block.
+
+        Raises
+        ------
+        FileError
+            There is nothing after `start`.
+        """
+        t0 = self._clock() + _LEAD
+        while not stop.is_set():
+            end = self._play_once(t0, stop, on_push or (lambda: None))
+            self._n_laps += 1
+            if not self._loop:
+                stop.wait(_DRAIN)
+                return
+            t0 += (end - self._start) / self._speed
+
+    def close(self) -> None:
+        """Withdraw the streams and release the file; safe to call twice."""
+        for outlet in self._outlets.values():
+            outlet.close()
+        self._recording.close()
+
+    def _play_once(self, t0: float, stop: threading.Event, on_push: Callable[[], object]) -> float:
+        """One lap; its end in the recording's time, one period after the last sample."""
+        end = -np.inf
+        for block in self._blocks():
+            stamps: Float64 = t0 + (block.times - self._start) / self._speed
+            if not self._wait_until(float(stamps[-1]), stop):
+                return float(end)
+            self._push(block, stamps)
+            self._position = float(block.times[-1])
+            sfreq = self._recording.streams[block.stream].sfreq
+            end = max(end, self._position + (1.0 / sfreq if sfreq else 0.0))
+            on_push()
+        if not np.isfinite(end):
+            raise FileError(
+                f"{self._recording.path} has no sample after {self._start:g} s: start earlier."
+            )
+        return float(end)
+
+    def _blocks(self) -> Iterator[Block]:
+        return (b for b in self._recording.blocks(start=self._start) if b.stream in self._outlets)
+
+    def _wait_until(self, t: float, stop: threading.Event) -> bool:
+        """Wait for LSL's clock to reach `t`; False when stopped."""
+        while (left := t - self._clock()) > 0:
+            if stop.wait(left):
+                return False
+        return not stop.is_set()
+
+    def _push(self, block: Block, stamps: Float64) -> None:
+        outlet = self._outlets[block.stream]
+        if isinstance(outlet, EegOutlet):
+            outlet.push(block.samples, stamps)
+            return
+        for text, stamp in zip(block.samples, stamps.tolist(), strict=True):
+            outlet.push(text, stamp)
+
+
+def _published(info: StreamInfo, number: int, source_id: str | None, speed: float) -> StreamInfo:
+    """The stream as it is published: its own description, our source_id, the rate as played."""
+    changes: dict[str, Any] = {"sfreq": info.sfreq * speed}
+    if source_id is not None:
+        suffix = "" if number == 0 else "-markers" if info.type == "Markers" else f"-{number}"
+        changes["source_id"] = source_id + suffix
+    elif not info.source_id:
+        changes["source_id"] = f"phosphene-replay-{info.name}-{number}"
+    if info.channel_format == "string":
+        # One string a sample is what a block holds.
+        changes["n_channels"] = 1
+    return replace(info, **changes)
