@@ -349,14 +349,6 @@ class EpochEngine:
             return Verdict(plan.marker, Outcome.ARTIFACT, reason=reason)
         data = self.ring.data_view(plan.start, stop).copy()
         spread = peak_to_peak(data)
-        reason = rejection(
-            spread,
-            self.info,
-            reject_uv=self._config.reject_uv,
-            flat_uv=self._config.flat_uv,
-        )
-        if reason:
-            return Verdict(plan.marker, Outcome.ARTIFACT, reason=reason)
         quality = {"ptp_uv": float(spread.max()), "n_bad": 0.0}
         if self._measure is not None:
             quality |= self._measure(plan.start, stop)
@@ -371,7 +363,10 @@ class EpochEngine:
             onset_error=plan.onset_error,
             quality=quality,
         )
-        return Verdict(plan.marker, Outcome.DECODED, epoch)
+        config = self._config
+        reason = rejection(spread, self.info, reject_uv=config.reject_uv, flat_uv=config.flat_uv)
+        outcome = Outcome.ARTIFACT if reason else Outcome.DECODED
+        return Verdict(plan.marker, outcome, epoch, reason)
 
     def _without_baseline(self, data: Float32) -> Float32:
         if self._config.baseline is None:

@@ -184,6 +184,11 @@ class LivePath:
             return []
         return self._state(item)
 
+    def add_stream(self, role: StreamRole, info: StreamInfo) -> None:
+        """Tell of a stream that joined late; only a marker stream changes anything."""
+        if role is StreamRole.MARKERS:
+            self._reader = MarkerReader(info)
+
     def take_new_markers(self) -> list[Marker]:
         """Give the markers (and free-running windows) that arrived since the last call."""
         return self.engine.take_arrived()

@@ -13,7 +13,6 @@ samples at most, until its followers say whether it was a stray stamp, a duplica
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,14 +123,15 @@ class TimeBase:
     Attributes
     ----------
     clock : OffsetTracker
-    breaks : deque of Break
+    breaks : list of Break
+        The newest ones; another thread may copy it while samples come.
     n_lost, n_gaps, n_duplicates, n_strays : int
         `n_gaps` counts borders between runs; a stray is a stamp that was replaced by the line.
     """
 
     def __init__(self, sfreq: float, n_channels: int, *, has_counter: bool = False) -> None:
         self.clock = OffsetTracker()
-        self.breaks: deque[Break] = deque(maxlen=MAX_BREAKS)
+        self.breaks: list[Break] = []
         self.n_lost = self.n_gaps = self.n_duplicates = self.n_strays = 0
         self.n_emitted = 0
         self.segment = -1
@@ -266,6 +266,8 @@ class TimeBase:
         self._n_lost_here = 0
         if self.segment > 0:
             self.n_gaps += 1
+            if len(self.breaks) >= MAX_BREAKS:  # a new list: nobody may be iterating over it
+                self.breaks = self.breaks[MAX_BREAKS // 2 :]
             self.breaks.append(border)
         return border
 

@@ -255,7 +255,9 @@ def test_outcomes_add_up_under_random_faults(seed: int) -> None:
     verdicts += engine.finish()
     assert sorted(v.marker.index for v in verdicts) == list(range(n_markers))
     assert sum(Counter(_outcomes(verdicts)).values()) == n_markers
-    assert all((v.epoch is not None) == (v.outcome is Outcome.DECODED) for v in verdicts)
+    assert all(v.epoch is not None for v in verdicts if v.outcome is Outcome.DECODED)
+    assert [m.index for m in engine.take_arrived()] == list(range(n_markers))
+    assert engine.take_arrived() == []
     assert all(v.reason or v.outcome is Outcome.DECODED for v in verdicts)
 
 
