@@ -51,12 +51,10 @@ def gallery_stimuli() -> Stimuli:
     from pipeline.gallery import load_gallery
 
     gallery = load_gallery()
+    known = frozenset(gallery.labels)
 
     def look_up(label: str) -> Uint8 | None:
-        try:
-            return gallery.image(label)
-        except (KeyError, LookupError):
-            return None
+        return gallery.image(label) if label in known else None
 
     return look_up
 

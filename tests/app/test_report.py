@@ -87,6 +87,19 @@ def test_every_decoded_picture_stands_beside_its_stimulus(tmp_path: Path) -> Non
     assert stimuli == [f"stimulus: {event.label}" for event in record.decoded]
 
 
+def test_stimuli_come_from_the_gallery_and_unknown_labels_have_none(tmp_path: Path) -> None:
+    from pipeline.gallery import load_gallery
+
+    folder = make_session(tmp_path / "s", n_markers=2)
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    known = load_gallery().labels[3]
+    events[0]["label"], events[1]["label"] = known, "no such thing"
+    write_events(folder, events)
+    page = Page(build_report(folder).read_text(encoding="utf-8"))
+    images = [a for tag, a in page.tags if tag == "img"]
+    assert [a["alt"] for a in images if a["class"] == "stimulus"] == [f"stimulus: {known}"]
+
+
 def test_a_session_above_chance_says_so(tmp_path: Path) -> None:
     texts = sentences(make_session(tmp_path / "s"))
     first = next(iter(texts))
