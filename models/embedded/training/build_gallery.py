@@ -65,14 +65,14 @@ class Stimulus:
     def record(self) -> dict[str, Any]:
         """What `gallery.json` says of it."""
         base = self.label.removesuffix("-inverted")
-        derived = {
+        ways: dict[str, dict[str, object]] = {
             "upright": {"image": f"images/{base}.webp"},
             "inverted": {"image": f"images/{base}.webp", "rotate": 180},
             "checkerboard": {"checkerboard": base.removeprefix("checkerboard-")},
-        }[self.kind]
+        }
         return {
             "label": self.label, "name": self.name, "category": self.category,
-            "kind": self.kind, "concept": base, "code_point": self.code_point, **derived,
+            "kind": self.kind, "concept": base, "code_point": self.code_point, **ways[self.kind],
         }  # fmt: skip
 
 
@@ -101,7 +101,8 @@ def gallery_stimuli(
     listed = tomllib.loads(Path(__file__).with_name("concepts.toml").read_text())
     known = {entry["short_name"]: entry for entry in names}
     rng = np.random.default_rng(SEED)
-    upright, inverted = [], []
+    upright: list[Stimulus] = []
+    inverted: list[Stimulus] = []
     for category, concepts in listed.items():
         for concept in concepts:
             short_name, _, slug = concept.partition("=")

@@ -89,7 +89,8 @@ def random_background(rng: np.random.Generator, size: int) -> Image.Image:
     """A plain colour, a smooth gradient, or coarse noise: what an autoencoder must cope with."""
     kind = rng.integers(4)
     if kind == 0:
-        return flat_background(size, tuple(int(v) for v in rng.integers(0, 256, 3)))
+        red, green, blue = rng.integers(0, 256, 3).tolist()
+        return flat_background(size, (red, green, blue))
     cells = 2 if kind < 3 else int(rng.integers(3, 9))
     coarse = rng.integers(0, 256, (cells, cells, 3)).astype(np.uint8)
     return Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)

@@ -1,0 +1,136 @@
+"""The generator's networks, loaded from a folder: autoencoder, UNet, projection.
+
+Owns where the weights lie and what makes a set of them fit together. Knows nothing of how a
+picture is drawn with them (`sampler.py`) or how they were trained (`training/`). Every network is
+a diffusers class in diffusers' layout, so `from_pretrained` reads each one alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderTiny, UNet2DConditionModel
+from diffusers.models.embeddings import ImageProjection
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from pipeline.errors import PhospheneError
+
+WEIGHTS = Path(__file__).with_name("weights")
+PARTS = ("vae", "unet", "projection")
+FILE = "diffusion_pytorch_model.safetensors"
+
+
+class GeneratorError(PhospheneError):
+    """The generator's weights are missing, damaged, or do not fit each other."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Generator:
+    """Three networks that belong together, in float32 on the CPU, in evaluation mode.
+
+    Attributes
+    ----------
+    vae : AutoencoderTiny
+        Pictures in [-1, 1] to latents and back; its `scaling_factor` makes latents unit variance.
+    unet : UNet2DConditionModel
+        Predicts `noise - latents` at time `1000 * sigma`; takes the embedding as `class_labels`
+        and the projection's tokens as `encoder_hidden_states`.
+    projection : ImageProjection
+        Embedding (n, n_features) to tokens (n, n_tokens, cross_attention_dim).
+    sha256 : str
+        Over the three weight files.
+    """
+
+    vae: AutoencoderTiny
+    unet: UNet2DConditionModel
+    projection: ImageProjection
+    sha256: str
+
+    @property
+    def n_features(self) -> int:
+        """Length of the embedding that the generator draws."""
+        return int(self.unet.config.projection_class_embeddings_input_dim)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one picture's latents."""
+        side = int(self.unet.config.sample_size)
+        return int(self.unet.config.in_channels), side, side
+
+
+def load_generator(folder: Path | None = None) -> Generator:
+    """Load the generator.
+
+    Parameters
+    ----------
+    folder : Path or None
+        With the folders `vae`, `unet` and `projection`; None: the weights that ship.
+
+    Raises
+    ------
+    GeneratorError
+        If a file is missing or unreadable, or the parts do not fit each other.
+    """
+    root = WEIGHTS if folder is None else folder
+    digest = hashlib.sha256()
+    for part in PARTS:
+        path = root / part / FILE
+        if not path.is_file():
+            raise GeneratorError(
+                f"{path} is missing, expected the generator's weights there: reinstall Phosphene, "
+                "or train them as docs/models/generator.md says."
+            )
+        digest.update(path.read_bytes())
+    try:
+        vae = AutoencoderTiny.from_pretrained(root / "vae", local_files_only=True)
+        unet = UNet2DConditionModel.from_pretrained(root / "unet", local_files_only=True)
+        projection = _load_projection(root / "projection")
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise GeneratorError(
+            f"the generator in {root} cannot be read ({reason}): reinstall Phosphene."
+        ) from error
+    _check(root, vae, unet, projection)
+    # Convolutions are fastest on CPUs with channels last.
+    for module in (vae, unet, projection):
+        module.to(dtype=torch.float32, memory_format=torch.channels_last)
+        module.eval().requires_grad_(False)
+    return Generator(vae, unet, projection, digest.hexdigest())
+
+
+def _load_projection(folder: Path) -> ImageProjection:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    projection = ImageProjection(
+        image_embed_dim=config["image_embed_dim"],
+        cross_attention_dim=config["cross_attention_dim"],
+        num_image_text_embeds=config["num_image_text_embeds"],
+    )
+    projection.load_state_dict(load_file(folder / FILE))
+    return projection
+
+
+def _check(
+    root: Path, vae: AutoencoderTiny, unet: UNet2DConditionModel, projection: ImageProjection
+) -> None:
+    pairs = {
+        "latent channels of vae and unet": (vae.config.latent_channels, unet.config.in_channels),
+        "features of projection and unet": (
+            projection.image_embeds.in_features,
+            unet.config.projection_class_embeddings_input_dim,
+        ),
+        "token width of projection and unet": (
+            projection.norm.normalized_shape[0],
+            unet.config.cross_attention_dim,
+        ),
+    }
+    for what, (ours, theirs) in pairs.items():
+        if ours != theirs:
+            raise GeneratorError(
+                f"{what} differ in {root} ({ours} and {theirs}), expected the same: "
+                "take all three folders from one training run."
+            )
