@@ -1,0 +1,105 @@
+"""`phosphene record`: records LSL streams to XDF."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.output import write_json, write_note, write_text
+
+if TYPE_CHECKING:
+    from devices.lsl_recording import LslRecording
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "record",
+        help="record LSL streams to XDF",
+        description="Record LSL streams to one XDF file, raw stamps and clock offsets included. "
+        "Every stream in reach by default, those that appear later too. Ctrl-C ends it.",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.xdf", help="a new file")
+    parser.add_argument(
+        "--source-id",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="ID",
+        help="only these streams (may be given several times)",
+    )
+    parser.add_argument("--duration", type=float, metavar="S", help="end after S seconds")
+    parser.add_argument(
+        "--timeout", type=float, default=5.0, metavar="S", help="how long to look for streams (5)"
+    )
+    parser.add_argument("--json", action="store_true", help="say what was recorded as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Record until the duration is over or Ctrl-C."""
+    from devices.lsl_recording import LslRecording
+
+    recording = LslRecording(args.out, source_ids=args.source_id, resolve_timeout=args.timeout)
+    interrupted = False
+    try:
+        _record(recording, math.inf if args.duration is None else args.duration)
+    except KeyboardInterrupt:
+        # Ended by hand is a normal end where no duration was asked for.
+        interrupted = args.duration is not None
+    whole = recording.close()
+    _clear()
+    _report(recording, args.out, whole=whole, as_json=args.json)
+    if not whole:
+        write_note(f"phosphene record: {recording.alarm}")
+        return 1
+    return 130 if interrupted else 0
+
+
+def _record(recording: LslRecording, duration: float) -> None:
+    names = ", ".join(tally.info.name for tally in recording.tallies.values())
+    write_note(f"Recording {names}. Ctrl-C ends it.")
+    began = time.monotonic()
+    alarm = ""
+    while (left := duration - (time.monotonic() - began)) > 0:
+        recording.wait(min(left, 0.25))
+        if recording.alarm != alarm and not (recording.alarm and alarm):
+            _clear()
+            write_note(recording.alarm or "The recording goes on.")
+        alarm = recording.alarm
+        if sys.stderr.isatty():
+            n_samples = sum(tally.n_samples for tally in recording.tallies.values())
+            sys.stderr.write(
+                f"\r\x1b[K{time.monotonic() - began:.0f} s, {n_samples} samples, "
+                f"{recording.bytes_written / 1e6:.1f} MB"
+            )
+            sys.stderr.flush()
+
+
+def _report(recording: LslRecording, out: Path, *, whole: bool, as_json: bool) -> None:
+    tallies = list(recording.tallies.values())
+    if as_json:
+        streams = [
+            {
+                "name": tally.info.name,
+                "type": tally.info.type,
+                "source_id": tally.info.source_id,
+                "n_samples": tally.n_samples,
+                "note": tally.note,
+            }
+            for tally in tallies
+        ]
+        write_json({"file": str(out), "complete": whole, "streams": streams})
+        return
+    for tally in tallies:
+        note = f" ({tally.note})" if tally.note else ""
+        write_text(f"{tally.info.name} ({tally.info.type}): {tally.n_samples} samples{note}")
+    write_text(f"{out}: {recording.bytes_written / 1e6:.1f} MB")
+
+
+def _clear() -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
