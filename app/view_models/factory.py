@@ -26,15 +26,15 @@ class SessionFactory(Protocol):
         """List the LSL streams in reach, EEG and markers, within about a second."""
         ...
 
-    def demo(self, config: SessionConfig, *, duration: float | None = None) -> SessionPort:
-        """Make a session on a virtual headset of its own; `duration` s of stimuli, None: no end."""
+    def demo(self, config: SessionConfig) -> SessionPort:
+        """Make a session on a virtual headset of its own (`config.simulation`)."""
         ...
 
     def live(self, config: SessionConfig) -> SessionPort:
         """Make a session on the stream that `config.source` and `config.markers` name."""
         ...
 
-    def replay(self, config: SessionConfig, path: Path) -> SessionPort:
+    def replay(self, path: Path, config: SessionConfig) -> SessionPort:
         """Make a session that plays the recording at `path` as if it were live.
 
         `config` holds the window's settings; a `session.toml` beside the recording wins.

@@ -100,6 +100,11 @@ def size(n_bytes: int | None) -> str:
     return f"{value:.1f} TB"
 
 
+def count(number: int, noun: str) -> str:
+    """Return `1 gap`, `2 gaps`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def label(text: str) -> str:
     """Return a gallery label or marker as a person would write it."""
     return text.replace("_", " ").replace("-", " ").strip() or DASH

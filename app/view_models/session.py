@@ -64,7 +64,7 @@ class SessionModel:
         """Whether a session is open or being opened or closed."""
         return self.busy or self.phase in ACTIVE
 
-    def open(self, choice: SourceChoice, *, duration: float | None = None) -> bool:
+    def open(self, choice: SourceChoice) -> bool:
         """Make and start a session on `choice` in the background; return whether it was tried."""
         if self.active:
             return False
@@ -79,11 +79,11 @@ class SessionModel:
         self._forget()
         if choice.kind is SourceKind.REPLAY and choice.path is not None:
             path = choice.path
-            self._run(lambda: self._start(self._factory.replay(config, path)), "open")
+            self._run(lambda: self._start(self._factory.replay(path, config)), "open")
         elif choice.kind is SourceKind.LIVE:
             self._run(lambda: self._start(self._factory.live(config)), "open")
         else:
-            self._run(lambda: self._start(self._factory.demo(config, duration=duration)), "open")
+            self._run(lambda: self._start(self._factory.demo(config)), "open")
         return True
 
     def adopt(self, port: SessionPort) -> None:

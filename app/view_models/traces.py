@@ -29,6 +29,8 @@ SCALES_UV = (5.0, 10.0, 20.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0, 100
 """Microvolts from lane to lane that + and - step through."""
 GAINS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Factors of a single channel."""
+AUTO_SCALE_AFTER = 1.5
+"""Length of data that the first scale is chosen from, s."""
 FLAT_UV = 0.5
 WILD_UV = 1500.0
 HISTORY_WINDOWS = 6
@@ -97,6 +99,7 @@ class TraceModel:
         self._anchors: deque[tuple[int, float]] = deque(maxlen=4096)
         self._judged_at = 0
         self._misplaced = False
+        self._auto_scale = True
 
     @property
     def n_pixels(self) -> int:
@@ -128,6 +131,7 @@ class TraceModel:
         self.markers.clear()
         self._next_marker = 0
         self.paused = False
+        self._auto_scale = True
         self._begin()
 
     def resize(self, n_pixels: int) -> None:
@@ -157,6 +161,7 @@ class TraceModel:
     def set_scale(self, scale_uv: float) -> None:
         """Set the microvolts from lane to lane."""
         self.scale_uv = float(scale_uv)
+        self._auto_scale = False
         self.revision += 1
 
     def zoom(self, steps: int) -> None:
@@ -165,6 +170,7 @@ class TraceModel:
             at = int(np.argmin(np.abs(np.array(GAINS) - self.gains[self.selected]))) + steps
             self.gains[self.selected] = GAINS[min(max(at, 0), len(GAINS) - 1)]
         else:
+            self._auto_scale = False
             at = int(np.argmin(np.abs(np.array(SCALES_UV) - self.scale_uv))) - steps
             self.scale_uv = SCALES_UV[min(max(at, 0), len(SCALES_UV) - 1)]
         self.revision += 1
@@ -331,9 +337,27 @@ class TraceModel:
         filled = slots[~self.store.gaps[slots]]
         if filled.size < 2:
             return
+        self._fit_scale()
         peak = self.store.high[:, filled].max(axis=1) - self.store.low[:, filled].min(axis=1)
         bad = {int(c): "flat" for c in np.flatnonzero(peak < FLAT_UV)}
         bad |= {int(c): "off scale" for c in np.flatnonzero(peak > WILD_UV)}
         if bad != self.bad:
             self.bad = bad
+            self.revision += 1
+
+    def _fit_scale(self) -> None:
+        """Choose the scale once, from the first seconds, unless somebody has chosen."""
+        if not self._auto_scale or self.store is None or self.info is None:
+            return
+        if self.store.position < AUTO_SCALE_AFTER * self.info.sfreq:
+            return
+        self._auto_scale = False
+        slots = self.store.slots(self.store.oldest, self.store.newest)
+        low, high = self.store.low[:, slots], self.store.high[:, slots]
+        with np.errstate(all="ignore"):
+            spans = np.nanquantile(high, 0.9, axis=1) - np.nanquantile(low, 0.1, axis=1)
+        typical = float(np.median(spans))
+        if np.isfinite(typical) and typical > 0:
+            fitting = [scale for scale in SCALES_UV if scale >= typical]
+            self.scale_uv = fitting[0] if fitting else SCALES_UV[-1]
             self.revision += 1

@@ -156,14 +156,15 @@ class AccuracyChart(Painted):
         painter.setPen(self.theme.color("muted"))
         better = found.low > found.chance
         verdict = "above chance" if better else "not above chance yet"
+        top5 = formatting.percent(found.n_top5 / found.n, digits=0)
         right = f"{found.n_correct} of {found.n} · {formatting.p_value(found.p_value)}"
         painter.drawText(head, _RIGHT, right)
         self._paint_interval(painter, found, better=better)
         painter.setFont(small_font(11))
         foot = QRectF(0, self.height() - 16, self.width(), 16)
         painter.setPen(self.theme.color("good" if better else "muted"))
-        among = f"{verdict} · top 5: {formatting.percent(found.n_top5 / found.n, digits=0)}"
-        painter.drawText(foot, _LEFT, f"{among} · {found.n_candidates} concepts")
+        interval = f"95 % interval {100 * found.low:.0f}–{100 * found.high:.0f} %"
+        painter.drawText(foot, _LEFT, f"{verdict} · {interval} · top 5: {top5}")
         painter.setPen(self.theme.color("warn"))
         painter.drawText(foot, _RIGHT, f"chance {formatting.percent(found.chance)}")
         painter.end()
@@ -192,8 +193,9 @@ class LatencyChart(Painted):
     ROWS = (*formatting.STAGES, "total_after_epoch")
     NAMES = ("Arrival", "Filter", "Epoch", "Queue", "Encode", "Sample", "Total")
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, *, single: bool = False, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._single = single
         self._stages: Mapping[str, tuple[float, float]] = {}
         self.setMinimumSize(QSize(220, 7 * 15))
         self.setAccessibleName("Latency by stage")
@@ -231,6 +233,9 @@ class LatencyChart(Painted):
                 draw_bar(painter, track, self.theme.color(tone, alpha))
             p50, p95 = (formatting.milliseconds(value) for value in values)
             painter.setPen(self.theme.color("text"))
+            if self._single:
+                painter.drawText(QRectF(self.width() - 60, y, 60, row), _RIGHT, p50)
+                continue
             painter.drawText(QRectF(self.width() - 88, y, 38, row), _RIGHT, p50)
             painter.setPen(self.theme.color("faint"))
             painter.drawText(QRectF(self.width() - 46, y, 46, row), _RIGHT, p95)

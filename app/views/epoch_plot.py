@@ -96,7 +96,7 @@ class EpochPlot(Painted):
             painter.drawLine(QPointF(x, box.top()), QPointF(x, box.bottom()))
             painter.setPen(self.theme.color("faint"))
             text = "onset" if ms == 0 else f"{ms} ms"
-            left = min(max(0.0, x - 30), self.width() - 60.0)
+            left = min(max(_LEFT - 18.0, x - 30), self.width() - 60.0)
             place = QRectF(left, box.bottom() + 4, 60, 16)
             painter.drawText(place, Qt.AlignmentFlag.AlignHCenter, text)
 

@@ -42,7 +42,7 @@ class InspectDialog(QDialog):
         self.seen_label = text_label("", "caption")
         self.decoded_label = text_label("", "caption")
         self.top = TopList(n_rows=10)
-        self.latency = LatencyChart()
+        self.latency = LatencyChart(single=True)
         self.details = text_label("", "small")
         self._build()
         self.before.clicked.connect(lambda: self.step(-1))
@@ -86,6 +86,7 @@ class InspectDialog(QDialog):
         super().done(code)
 
     def _show(self, result: Result) -> None:
+        self.setFocus()
         self._history.selected = result.index
         self._history.revision += 1
         name = formatting.label(result.label)

@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.port import Phase
+from app.view_models import formatting
 from app.view_models.factory import SessionFactory
 from app.view_models.pictures import GalleryPictures, PictureLoader
 from app.view_models.session import SessionModel
@@ -99,15 +100,15 @@ class MainWindow(QMainWindow):
 
     # Requests
 
-    def start_demo(self, *, duration: float | None = None) -> None:
+    def start_demo(self) -> None:
         """Start a session on the virtual headset."""
         self.sources.choose(SourceChoice(SourceKind.DEMO))
-        self.start(duration=duration)
+        self.start()
 
-    def start(self, *, duration: float | None = None) -> None:
+    def start(self) -> None:
         """Start a session on the chosen source."""
         self._clear()
-        self.session.open(self.sources.choice, duration=duration)
+        self.session.open(self.sources.choice)
         self.tick()
 
     def toggle(self) -> None:
@@ -180,10 +181,15 @@ class MainWindow(QMainWindow):
         if latest is not None:
             self.picture_panel.show_result(latest)
         snapshot = self.session.snapshot
-        self.picture_panel.refresh(snapshot)
+        self.picture_panel.refresh(snapshot, presents=self._presents())
         self.stimuli.show_stimulus(snapshot.stimulus)
         if self._frame % TEXT_FRAMES == 0 or self.session.phase is not self._phase:
             self._show_texts()
+
+    def _presents(self) -> bool:
+        """Whether the session shows stimuli itself."""
+        port = self.session.port
+        return port is not None and port.config.stimuli.enabled
 
     def _show_texts(self) -> None:
         snapshot = self.session.snapshot
@@ -194,9 +200,12 @@ class MainWindow(QMainWindow):
         self.outcomes.set_values(
             snapshot.outcomes, n_markers=snapshot.n_markers, n_pending=snapshot.n_pending
         )
-        set_text(self.n_markers, f"{snapshot.n_markers} markers" if snapshot.n_markers else "")
+        set_text(
+            self.n_markers,
+            formatting.count(snapshot.n_markers, "marker") if snapshot.n_markers else "",
+        )
         n_pictures = snapshot.outcomes.get("decoded", 0)
-        set_text(self.n_pictures, f"{n_pictures} pictures" if n_pictures else "")
+        set_text(self.n_pictures, formatting.count(n_pictures, "picture") if n_pictures else "")
         self.trace_panel.traces.message = self._plot_message()
         self._show_page()
         self._show_banner()
@@ -335,11 +344,7 @@ class MainWindow(QMainWindow):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(self.top_bar)
-        holder = QHBoxLayout()
-        holder.setContentsMargins(10, 0, 10, 0)
-        holder.addWidget(self.banner)
-        column.addSpacing(8)
-        column.addLayout(holder)
+        column.addWidget(self.banner)
         column.addWidget(self.pages, 1)
         column.addWidget(self.status)
         self.setCentralWidget(root)
@@ -364,7 +369,7 @@ class MainWindow(QMainWindow):
         for card in (strip, latency, outcomes):
             card.setFixedHeight(176)
         layout = QVBoxLayout(work)
-        layout.setContentsMargins(10, 2, 10, 10)
+        layout.setContentsMargins(10, 10, 10, 10)
         layout.setSpacing(10)
         layout.addLayout(upper, 1)
         layout.addLayout(lower)

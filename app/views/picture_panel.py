@@ -151,6 +151,7 @@ class PicturePanel(QFrame):
         self.now = PictureView(minimum=48, radius=6)
         self.now.setFixedSize(48, 48)
         self.now_label = text_label("", "small")
+        self.now_title = text_label("On screen", "small")
         self.seen_label = text_label("Seen", "caption")
         self.decoded_label = text_label("Decoded", "caption")
         self.rank = text_label(formatting.DASH, "number")
@@ -208,13 +209,17 @@ class PicturePanel(QFrame):
             delay = f" · {result.stages.total_after_epoch:.0f} ms after its epoch"
         set_text(self.about, f"No. {result.index + 1}{delay}")
 
-    def refresh(self, snapshot: Snapshot) -> None:
-        """Show the stimulus that is on screen now, and the accuracy."""
+    def refresh(self, snapshot: Snapshot, *, presents: bool) -> None:
+        """Show the accuracy, and the stimulus of the moment where the session `presents` them."""
         self.accuracy.set_value(snapshot.accuracy)
         label = snapshot.stimulus
         running = snapshot.phase is Phase.RUNNING
+        for part in (self.now, self.now_title, self.now_label):
+            if part.isHidden() == presents:
+                part.setVisible(presents)
         self.now.set_pixels(self._load(label) if label else None, word="")
-        set_text(self.now_label, formatting.label(label) if label else ("+" if running else ""))
+        words = formatting.label(label) if label else ("fixation" if running else "nothing")
+        set_text(self.now_label, elided(self.now_label.fontMetrics(), words, 84))
 
     def _show_rank(self, result: Result) -> None:
         if result.rank is None:
@@ -260,10 +265,10 @@ class PicturePanel(QFrame):
         now = QVBoxLayout()
         now.setSpacing(1)
         now.addStretch(1)
-        now.addWidget(text_label("On screen", "small"))
+        now.addWidget(self.now_title)
         now.addWidget(self.now_label)
         now.addStretch(1)
-        self.now_label.setMinimumWidth(70)
+        self.now_label.setMinimumWidth(84)
         row = QHBoxLayout()
         row.setSpacing(12)
         row.addLayout(rank, 3)

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QWidget
 from app.port import Phase
 from app.view_models import formatting
 from app.view_models.session import SessionModel
-from app.views.painted import Button, set_text, set_tone, text_label
+from app.views.painted import Button, elided, set_text, set_tone, text_label
 from app.views.theme import Theme
 
 _TONES = {Phase.RUNNING: "good", Phase.FAILED: "bad", Phase.STARTING: "warn"}
@@ -27,6 +27,8 @@ class StatusBar(QFrame):
         self.setObjectName("statusbar")
         self.setFixedHeight(30)
         self._session = session
+        self.expected: float | None = None
+        """How long the session will last, s; None: until it is stopped."""
         self.phase = text_label("", "caption")
         self.message = text_label("", "caption")
         self.right = text_label("", "small")
@@ -51,8 +53,9 @@ class StatusBar(QFrame):
             message = "Space starts · M marks · + and - scale · P pauses"
         if phase is Phase.RUNNING and snapshot.warnings:
             message = snapshot.warnings[-1]
-        set_text(self.message, message)
-        self.message.setToolTip("\n".join(snapshot.warnings))
+        shown = elided(self.message.fontMetrics(), message, self.message.width() - 4)
+        set_text(self.message, shown)
+        self.message.setToolTip("\n".join([message, *snapshot.warnings]) if message else "")
         set_text(self.right, "   ".join(self._facts()))
 
     def _facts(self) -> list[str]:
@@ -65,25 +68,30 @@ class StatusBar(QFrame):
         if snapshot.filter_delay:
             facts.append(f"filter delay {1000 * snapshot.filter_delay:.0f} ms")
         if snapshot.duration:
-            facts.append(formatting.duration(snapshot.duration))
+            length = "" if self.expected is None else f" of {formatting.duration(self.expected)}"
+            facts.append(formatting.duration(snapshot.duration) + length)
         return facts
 
 
-class Banner(QFrame):
+class Banner(QWidget):
     """A sentence that stays until it is closed, with the buttons of its next step."""
 
     dismissed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setObjectName("banner")
+        self.frame = QFrame()
+        self.frame.setObjectName("banner")
+        outer = QHBoxLayout(self)
+        outer.setContentsMargins(10, 10, 10, 0)
+        outer.addWidget(self.frame)
         self.text = text_label("")
         self.text.setWordWrap(True)
         self.report = Button("Open report", kind="plain", tip="Open report.html in the browser")
         self.folder = Button("Open folder", kind="plain", tip="Open the session folder")
         self.close_button = Button(icon_name="close", kind="plain", tip="Dismiss (Esc)")
         self._report_url, self._folder_url = QUrl(), QUrl()
-        row = QHBoxLayout(self)
+        row = QHBoxLayout(self.frame)
         row.setContentsMargins(14, 6, 8, 6)
         row.addWidget(self.text, 1)
         for button in (self.report, self.folder, self.close_button):
@@ -100,7 +108,7 @@ class Banner(QFrame):
     def show_error(self, sentence: str) -> None:
         """Show what went wrong and what to do."""
         set_text(self.text, sentence)
-        set_tone(self, "bad")
+        set_tone(self.frame, "bad")
         self.report.hide()
         self.folder.hide()
         self.show()
@@ -111,7 +119,7 @@ class Banner(QFrame):
         if out is None:
             return
         set_text(self.text, f"Session finished and saved in {formatting.short_path(out)}.")
-        set_tone(self, "good")
+        set_tone(self.frame, "good")
         report = out / "report.html"
         self._report_url = QUrl.fromLocalFile(str(report.resolve()))
         self._folder_url = QUrl.fromLocalFile(str(out.resolve()))

@@ -80,8 +80,8 @@ DARK = Theme(
     warn="#f0b545",
     bad="#f5806e",
     record="#ff5f57",
-    plot="#11161c",
-    grid="#1d252e",
+    plot="#151a21",
+    grid="#1f2731",
     marker="#5b6f9e",
     gap="#5a4526",
     greyed="#46505c",
@@ -169,8 +169,9 @@ def style_sheet(theme: Theme, *, text_scale: float = 1.0) -> str:
         return f"{round(size * text_scale)}px"
 
     t = theme
+    families = ", ".join(f'"{family}"' for family in FONT_FAMILIES)
     return f"""
-QWidget {{ color: {t.text}; }}
+QWidget {{ color: {t.text}; font-family: {families}; font-size: {px(13)}; }}
 QMainWindow, QDialog, #root {{ background: {t.window}; }}
 QToolTip {{ background: {t.raised}; color: {t.text}; border: 1px solid {t.border};
   padding: 5px 8px; }}
@@ -232,7 +233,8 @@ QTreeWidget {{ background: {t.surface}; border: 1px solid {t.border}; border-rad
 QTreeWidget::item {{ min-height: {px(30)}; border: none; padding-left: 4px; }}
 QTreeWidget::item:hover {{ background: {t.raised}; }}
 QTreeWidget::item:selected {{ background: {t.hover}; color: {t.text}; }}
-QHeaderView::section {{ background: {t.surface}; color: {t.faint}; border: none;
+QHeaderView {{ background: transparent; border: none; }}
+QHeaderView::section {{ background: transparent; color: {t.faint}; border: none;
   border-bottom: 1px solid {t.border}; padding: 6px 8px; font-size: {px(11)}; }}
 QScrollBar:horizontal {{ background: transparent; height: 8px; margin: 0; }}
 QScrollBar:vertical {{ background: transparent; width: 8px; margin: 0; }}

@@ -74,7 +74,9 @@ class TopBar(QFrame):
         wanted = recording or (not active and self._settings.record)
         if self.record.isChecked() != wanted:
             self.record.setChecked(wanted)
-        text = f"Recording {formatting.size(snapshot.recording_bytes)}" if recording else "Record"
+        text = f"Record {'on' if wanted else 'off'}"
+        if recording:
+            text = f"Recording {formatting.size(snapshot.recording_bytes)}"
         set_text_of(self.record, text)
         free = snapshot.disk_free
         set_text(self.disk, "" if free is None else f"{formatting.size(free)} free")

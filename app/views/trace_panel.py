@@ -69,7 +69,7 @@ class TracePanel(QFrame):
         set_text(self.age, f"newest sample {formatting.age(snapshot.newest_age)}")
         old = snapshot.newest_age is not None and snapshot.newest_age > SLOW_AGE
         set_tone(self.age, "warn" if old and snapshot.phase is Phase.RUNNING else "")
-        gaps = f" · {snapshot.n_gaps} gaps" if snapshot.n_gaps else ""
+        gaps = f" · {formatting.count(snapshot.n_gaps, 'gap')}" if snapshot.n_gaps else ""
         set_text(self.loss, f"loss {formatting.loss(snapshot)}{gaps}")
         total = snapshot.n_received + snapshot.n_lost
         set_tone(self.loss, "warn" if total and snapshot.n_lost / total > HIGH_LOSS else "")

@@ -274,7 +274,8 @@ class TraceWidget(Painted):
             return
         plot = self.plot
         lane = plot.height() / info.n_channels
-        every = max(1, math.ceil(13 / lane))
+        every = max(1, math.ceil(11 / lane))
+        painter.setFont(small_font(11 if lane * every >= 13 else 10))
         colors = self.theme.traces
         for channel in range(0, info.n_channels, every):
             centre = plot.top() + (channel + 0.5) * lane
@@ -291,6 +292,7 @@ class TraceWidget(Painted):
             box = QRectF(8, centre - 8, strip.width() - 14, 16)
             flags = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight
             painter.drawText(box, flags, elided(painter.fontMetrics(), text, box.width()))
+        painter.setFont(self._font)
 
     def _paint_scale(self, painter: QPainter, strip: QRect) -> None:
         info = self._model.info

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
+from scipy import signal, stats
 
 from app.port import (
     Accuracy,
@@ -35,9 +35,9 @@ def make_eeg(n_channels: int, n_times: int, sfreq: float, *, seed: int = 0) -> F
     """Background, alpha towards the back, blinks at the front; microvolts on an offset."""
     rng = np.random.default_rng(seed)
     t = np.arange(n_times) / sfreq
-    pink = np.cumsum(rng.standard_normal((n_channels, n_times)), axis=1) * (2.2 / np.sqrt(sfreq))
-    pink -= np.linspace(0, 1, n_times)[None, :] * pink[:, -1:]
-    shared = np.cumsum(rng.standard_normal(n_times)) * (1.5 / np.sqrt(sfreq))
+    pink = signal.lfilter([1], [1, -0.97], rng.standard_normal((n_channels, n_times)), axis=1)
+    pink *= 1.6
+    shared = 2.0 * signal.lfilter([1], [1, -0.985], rng.standard_normal(n_times))
     back = np.linspace(0.2, 1.0, n_channels)[:, None]
     envelope = 0.6 + 0.4 * np.sin(2 * np.pi * 0.13 * t + rng.uniform(0, 6, (n_channels, 1)) * 0.2)
     alpha = 11 * back * envelope * np.sin(2 * np.pi * 10.2 * t + 0.4 * back)
@@ -45,7 +45,7 @@ def make_eeg(n_channels: int, n_times: int, sfreq: float, *, seed: int = 0) -> F
     for at in np.arange(2.3, n_times / sfreq, 4.7):
         blink += 95 * np.exp(-(((t - at) / 0.09) ** 2))
     front = np.exp(-np.arange(n_channels) / (n_channels / 7))[:, None]
-    noise = 2.5 * rng.standard_normal((n_channels, n_times))
+    noise = 0.8 * rng.standard_normal((n_channels, n_times))
     offset = rng.uniform(-4000, 4000, (n_channels, 1))
     return np.asarray(pink + shared + alpha + front * blink + noise + offset, dtype=np.float32)
 
@@ -269,15 +269,15 @@ class FakeFactory:
             raise PhospheneError(self.error)
         return self.streams
 
-    def demo(self, config: SessionConfig, *, duration: float | None = None) -> FakeSession:
-        self.asked.append(("demo", duration))
+    def demo(self, config: SessionConfig) -> FakeSession:
+        self.asked.append(("demo", config.simulation.board))
         return self._make(config)
 
     def live(self, config: SessionConfig) -> FakeSession:
         self.asked.append(("live", config.source.source_id))
         return self._make(config)
 
-    def replay(self, config: SessionConfig, path: Path) -> FakeSession:
+    def replay(self, path: Path, config: SessionConfig) -> FakeSession:
         self.asked.append(("replay", path))
         return self._make(config)
 

@@ -1,0 +1,169 @@
+"""`phosphene gui`: the application.
+
+Owns the QApplication, its exit and the pictures of the window that the documentation shows. torch
+is never imported here: decoding has its own process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QApplication
+
+    from app.view_models.factory import SessionFactory
+    from app.views.main_window import MainWindow
+    from configs import SessionConfig
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser("gui", help="the application", description=__doc__)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--preset", default=None, metavar="NAME")
+    which.add_argument("--config", type=Path, default=None, metavar="FILE", help="TOML settings")
+    parser.add_argument("--theme", choices=("dark", "light"), default=None)
+    parser.add_argument("--demo", action="store_true", help="start the virtual headset at once")
+    parser.add_argument(
+        "--screenshot",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="save a picture of the window and end (works without a display)",
+    )
+    parser.add_argument(
+        "--after", type=float, default=5.0, metavar="S", help="when the picture is taken, s (5)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Open the window."""
+    from app.commands.common import load
+    from app.runtime.factory import RuntimeFactory
+
+    return run_window(
+        RuntimeFactory(),
+        load(args.preset, args.config),
+        autostart_demo=args.demo,
+        screenshot=args.screenshot,
+        after=args.after,
+        theme=args.theme,
+    )
+
+
+def run_window(
+    factory: SessionFactory,
+    config: SessionConfig,
+    *,
+    autostart_demo: bool = False,
+    duration: float | None = None,
+    screenshot: Path | None = None,
+    after: float = 5.0,
+    theme: str | None = None,
+) -> int:
+    """Show the window until it is closed; return the exit code.
+
+    With `autostart_demo` the virtual headset starts at once, else the stream that
+    `config.source` names, if it names one. `duration` (s) is how long the factory's sessions
+    last; it is only shown. With `screenshot` a picture of the
+    window is saved `after` s and the window closes. Raises `AppError` where none can be opened.
+    """
+    _require_display(offscreen=screenshot is not None)
+    from PySide6.QtCore import QSettings
+
+    from app.views.main_window import MainWindow
+    from configs import list_presets, load_preset
+
+    app = _application()
+    store = QSettings("phosphene", "phosphene") if screenshot is None else None
+    window = MainWindow(
+        factory,
+        config,
+        presets=list_presets(),
+        load_preset=load_preset,
+        settings=store,
+        theme=theme,
+    )
+    window.show()
+    window.status.expected = duration
+    _autostart(window, config, demo=autostart_demo)
+    if screenshot is not None:
+        _schedule_screenshot(app, window, screenshot, after)
+    with _interrupts(app) as interrupted:
+        app.exec()
+        window.close()
+        window.shut_down()
+    return 130 if interrupted else 0
+
+
+def _autostart(window: MainWindow, config: SessionConfig, *, demo: bool) -> None:
+    from app.view_models.sources import SourceChoice, SourceKind
+
+    if demo:
+        window.start_demo()
+    elif config.source.source_id or config.source.name:
+        window.sources.choose(SourceChoice(SourceKind.LIVE))
+        window.start()
+
+
+def _schedule_screenshot(app: QApplication, window: MainWindow, path: Path, after: float) -> None:
+    from PySide6.QtCore import QTimer
+
+    def take() -> None:
+        window.grab_screen(path)
+        app.quit()
+
+    QTimer.singleShot(round(1000 * after), window, take)
+
+
+def _application() -> QApplication:
+    from PySide6.QtWidgets import QApplication
+
+    existing = QApplication.instance()
+    app = existing if isinstance(existing, QApplication) else QApplication(sys.argv[:1])
+    app.setApplicationName("phosphene")
+    app.setApplicationDisplayName("Phosphene")
+    app.setQuitOnLastWindowClosed(True)
+    return app
+
+
+def _require_display(*, offscreen: bool) -> None:
+    """Refuse where Qt would abort the process; a picture needs no display."""
+    from app.commands.common import has_display
+    from app.errors import AppError
+
+    if has_display():
+        return
+    if offscreen:
+        os.environ["QT_QPA_PLATFORM"] = "offscreen"
+        return
+    raise AppError(
+        "There is no display to open a window on, expected DISPLAY or WAYLAND_DISPLAY: "
+        "use `phosphene demo --headless` or `phosphene run --headless`."
+    )
+
+
+@contextmanager
+def _interrupts(app: QApplication) -> Iterator[list[int]]:
+    """End the event loop at Ctrl-C; the window's timer lets Python see the signal in time."""
+    seen: list[int] = []
+
+    def quit_app(number: int, _frame: FrameType | None) -> None:
+        seen.append(number)
+        app.quit()
+
+    names = (signal.SIGINT, signal.SIGTERM)
+    before = {name: signal.signal(name, quit_app) for name in names}
+    try:
+        yield seen
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
