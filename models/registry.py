@@ -67,7 +67,9 @@ class SystemFacts:
 
     def status(self) -> WeightStatus | None:
         """Look for the weights; None for a system that is not implemented."""
-        return None if self.folder is None else check_weights(self.folder)
+        if self.folder is None:
+            return None
+        return check_weights(self.folder, [name for item in self.weights for name in item.files])
 
 
 _ADAPTER = Weights(
@@ -84,7 +86,17 @@ SYSTEMS: tuple[SystemFacts, ...] = (
         input_shape="(n_channels, n_times), any labelled montage",
         target_space="embedding of the bundled gallery's concepts",
         generator="small autoencoder + conditional UNet (diffusers classes), 1-4 steps",
-        weights=(Weights("encoder and generator", ("*.safetensors",), "ships with Phosphene"),),
+        weights=(
+            Weights("encoder", ("encoder/model.safetensors",), "ships with Phosphene"),
+            Weights(
+                "generator",
+                tuple(
+                    f"{part}/diffusion_pytorch_model.safetensors"
+                    for part in ("vae", "unet", "projection")
+                ),
+                "ships with Phosphene",
+            ),
+        ),
         is_implemented=True,
         notes="Trained on virtual subjects; a person needs calibration.",
         folder=EMBEDDED_WEIGHTS,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -56,13 +57,15 @@ def write_hashes(folder: Path) -> Path:
     return target
 
 
-def check_weights(folder: Path) -> WeightStatus:
-    """Compare a folder of weights with its `hashes.json`."""
+def check_weights(folder: Path, required: Sequence[str] = ()) -> WeightStatus:
+    """Look for `required` files (paths below `folder`), then compare all with `hashes.json`."""
     files = sorted(folder.rglob(f"*{SUFFIX}")) if folder.is_dir() else []
     n_bytes = sum(path.stat().st_size for path in files)
-    if not files and not (folder / HASHES).is_file():
-        problem = f"{folder}: no {SUFFIX} file there"
-        return WeightStatus(WeightState.MISSING, folder, problems=(problem,))
+    absent = tuple(
+        f"{folder / name}: missing" for name in required if not (folder / name).is_file()
+    )
+    if absent:
+        return WeightStatus(WeightState.MISSING, folder, len(files), n_bytes, absent)
     expected = _read_hashes(folder / HASHES)
     if expected is None:
         problem = f"{folder / HASHES}: absent or unreadable, so the weights cannot be checked"

@@ -201,8 +201,12 @@ def test_a_changed_or_lost_file_is_named(weights: Path, name: str) -> None:
     assert f"{path}: missing" in lost.problems[0]
 
 
-def test_an_empty_folder_is_missing_and_a_broken_list_proves_nothing(weights: Path) -> None:
-    assert check_weights(weights / "nowhere").state is WeightState.MISSING
+def test_a_needed_file_is_named_and_a_broken_list_proves_nothing(weights: Path) -> None:
+    missing = check_weights(weights, ["unet/model.safetensors", "vae/model.safetensors"])
+    assert missing.state is WeightState.MISSING
+    assert missing.problems == (f"{weights / 'vae/model.safetensors'}: missing",)
+    write_hashes(weights)
+    assert check_weights(weights, ["vae/model.safetensors"]).state is WeightState.MISSING
     for content in ("", "[]", "{}"):
         (weights / "hashes.json").write_text(content)
         assert check_weights(weights).state is WeightState.UNVERIFIED
