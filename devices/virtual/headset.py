@@ -174,7 +174,8 @@ class VirtualHeadset:
         self._settings = settings
         self._embeddings = embeddings
         self._brain = make_brain(settings)
-        self._n_chunk = max(1, int(np.ceil(CHUNK_SECONDS * settings.rate)))
+        self.n_chunk = max(1, int(np.ceil(CHUNK_SECONDS * settings.rate)))
+        """Samples a chunk."""
         self.n_answered = 0
         """Markers answered so far."""
         self.n_late = 0
@@ -185,7 +186,7 @@ class VirtualHeadset:
 
         `on_ready` is called once the stream can be resolved.
         """
-        outlet = pylsl.StreamOutlet(outlet_info(self._settings), self._n_chunk)
+        outlet = pylsl.StreamOutlet(outlet_info(self._settings), self.n_chunk)
         listener = MarkerListener(self._settings.markers_source_id)
         try:
             t_start = pylsl.local_clock()
@@ -205,7 +206,7 @@ class VirtualHeadset:
     ) -> None:
         rate, duration = self._settings.rate, self._settings.duration
         while not stop.is_set():
-            last = self._brain.position + self._n_chunk - 1
+            last = self._brain.position + self.n_chunk - 1
             t_last = t_start + last / rate
             stop.wait(max(0.0, t_last - pylsl.local_clock()))
             if stop.is_set() or (duration is not None and last / rate > duration):
@@ -215,17 +216,21 @@ class VirtualHeadset:
 
     def _answer(self, markers: list[tuple[str, float]], t_start: float) -> None:
         for label, onset in markers:
-            in_time = self._brain.stimulate(onset - t_start, self._embeddings.get(label))
-            self.n_answered += 1
-            if not in_time:
-                self.n_late += 1
-                logger.warning("marker %r came too late: its response starts cut", label)
+            self.answer(label, onset - t_start)
+
+    def answer(self, label: str, t_onset: float) -> None:
+        """Show the picture `label`, `t_onset` seconds after the first sample."""
+        in_time = self._brain.stimulate(t_onset, self._embeddings.get(label))
+        self.n_answered += 1
+        if not in_time:
+            self.n_late += 1
+            logger.warning("marker %r came too late: its response starts cut", label)
 
     def next_chunk(self) -> Float32:
         """Make the next chunk as LSL wants it: shape (n_times, n_channels), float32."""
         first = self._brain.position
-        data = self._brain.read(self._n_chunk)
+        data = self._brain.read(self.n_chunk)
         if self._settings.counter:
-            count = (first + np.arange(self._n_chunk)) % COUNTER_WRAP
+            count = (first + np.arange(self.n_chunk)) % COUNTER_WRAP
             data = np.vstack([data, count.astype(np.float32)])
         return np.ascontiguousarray(data.T)

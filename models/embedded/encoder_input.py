@@ -23,13 +23,12 @@ from pipeline.virtual_brain.sources import BACKGROUND
 SFREQ = 125.0
 TMIN, TMAX = -0.2, 0.8
 N_TIMES = 126
-VIRTUAL_NAMES = tuple(
-    (
-        "Fp1 Fp2 AF7 AF3 AFz AF4 AF8 F7 F5 F3 F1 Fz F2 F4 F6 F8 FT7 FC5 FC3 FC1 FCz FC2 FC4 FC6 "
-        "FT8 T7 C5 C3 C1 Cz C2 C4 C6 T8 TP9 TP7 CP5 CP3 CP1 CPz CP2 CP4 CP6 TP8 TP10 P7 P5 P3 P1 "
-        "Pz P2 P4 P6 P8 PO7 PO3 POz PO4 PO8 O1 Oz O2 PO9 PO10"
-    ).split()
+_VIRTUAL = (
+    "Fp1 Fp2 AF7 AF3 AFz AF4 AF8 F7 F5 F3 F1 Fz F2 F4 F6 F8 FT7 FC5 FC3 FC1 FCz FC2 FC4 FC6 "
+    "FT8 T7 C5 C3 C1 Cz C2 C4 C6 T8 TP9 TP7 CP5 CP3 CP1 CPz CP2 CP4 CP6 TP8 TP10 P7 P5 P3 P1 "
+    "Pz P2 P4 P6 P8 PO7 PO3 POz PO4 PO8 O1 Oz O2 PO9 PO10"
 )
+VIRTUAL_NAMES = tuple(_VIRTUAL.split())
 N_VIRTUAL = len(VIRTUAL_NAMES)
 N_CONDITIONS = N_VIRTUAL + 2
 """Coverage of each virtual electrode, log of the scale, log of the count of channels."""

@@ -1,8 +1,8 @@
 """The encoder's network: virtual electrodes over time to a vector in the gallery's space.
 
 Owns the torch module and nothing else: no files, no epochs, no training. A montage speaks through
-its `conditions` (what it covers, how loud it is): they choose the mixture of spatial filters and
-scale the features, so that one network serves any montage.
+its `conditions` (what it covers, how loud it is): they weigh a small set of experts, each at home
+in one kind of montage, so that one network serves any of them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
+
+N_CODE = 48
+STRAIGHT_WINDOW = (31, 115)
+"""Samples that the straight path reads: 0.05 to 0.72 s at 125 Hz."""
+STRAIGHT_POOL = 3
+"""Samples averaged for one feature of the straight path (24 ms)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +28,11 @@ class NetworkConfig:
     n_times: int = 126
     n_conditions: int = 66
     n_experts: int = 6
-    n_spatial: int = 64
-    width: int = 96
-    n_blocks: int = 3
-    n_linear: int = 48
+    n_spatial: int = 48
+    width: int = 64
+    n_blocks: int = 2
+    n_late: int = 48
+    n_hidden: int = 192
     n_features: int = 64
     dropout: float = 0.1
 
@@ -33,82 +40,114 @@ class NetworkConfig:
 class _Block(nn.Module):
     """Residual temporal convolution, scaled and shifted by the montage's code."""
 
-    def __init__(self, width: int, n_code: int, dropout: float) -> None:
+    def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(8, width)
         self.conv = nn.Conv1d(width, width, 5, padding=2)
-        self.modulation = nn.Linear(n_code, 2 * width)
+        self.modulation = nn.Linear(N_CODE, 2 * width)
         self.dropout = nn.Dropout(dropout)
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         scale, shift = self.modulation(code)[:, :, None].chunk(2, dim=1)
-        hidden = F.gelu(self.norm(x) * (1 + scale) + shift)
-        return x + self.dropout(self.conv(hidden))
+        hidden = functional.gelu(self.norm(x) * (1 + scale) + shift)
+        added: Tensor = x + self.dropout(self.conv(hidden))
+        return added
+
+
+def straight_features(x: Tensor) -> Tensor:
+    """Windowed means of the virtual electrodes, flattened: (batch, n_straight)."""
+    low, high = STRAIGHT_WINDOW
+    return functional.avg_pool1d(x[:, :, low:high], STRAIGHT_POOL).flatten(1)
 
 
 class EncoderNetwork(nn.Module):
-    """Maps (batch, n_virtual, n_times) and conditions to (batch, n_features)."""
+    """Maps (batch, n_virtual, n_times) and conditions to (batch, n_features).
+
+    A straight path (linear in the windowed means, an expert's weights a kind of montage; it can be
+    set in closed form) and a deep one (spatial filters, temporal convolutions) are added; a factor
+    read from both shrinks the sum, so that its length says how much was understood.
+
+    The sum `d` estimates the picture's embedding less the gallery's centre; the output is
+    `d + centre * min(1, |d| / radius)`: the embedding itself when sure, zero when nothing was seen.
+    """
+
+    centre: Tensor
+    radius: Tensor
 
     def __init__(self, config: NetworkConfig | None = None) -> None:
         super().__init__()
         self.config = config or NetworkConfig()
         c = self.config
-        n_code = 64
         self.code = nn.Sequential(
-            nn.Linear(c.n_conditions, n_code), nn.GELU(), nn.Linear(n_code, n_code), nn.GELU()
+            nn.Linear(c.n_conditions, N_CODE), nn.GELU(), nn.Linear(N_CODE, N_CODE), nn.GELU()
         )
-        self.choose = nn.Linear(n_code, c.n_experts)
+        self.homes = nn.Parameter(torch.rand(c.n_experts, c.n_virtual))
+        self.log_sharpness = nn.Parameter(torch.tensor(0.0))
         self.experts = nn.Parameter(
             torch.randn(c.n_experts, c.n_spatial, c.n_virtual) / c.n_virtual**0.5
         )
+        low, high = STRAIGHT_WINDOW
+        n_straight = c.n_virtual * ((high - low) // STRAIGHT_POOL)
+        self.straight = nn.Parameter(0.002 * torch.randn(c.n_experts, n_straight, c.n_features))
+        self.straight_bias = nn.Parameter(torch.zeros(c.n_experts, c.n_features))
         self.stem = nn.Conv1d(c.n_spatial, c.width, 7, stride=2, padding=3)
-        self.blocks = nn.ModuleList(_Block(c.width, n_code, c.dropout) for _ in range(c.n_blocks))
-        self.shrink = nn.Conv1d(c.width, c.n_linear, 5, stride=2, padding=2)
-        n_late = (c.n_times // 2 + 1) // 2
-        self.norm = nn.LayerNorm(c.n_linear * n_late)
-        self.deep = nn.Sequential(
-            nn.Linear(c.n_linear * n_late, 256),
-            nn.GELU(),
-            nn.Dropout(c.dropout),
-            nn.Linear(256, c.n_features),
-        )
-        self.straight = nn.Linear(c.n_spatial * (c.n_times // 2), c.n_features)
-        nn.init.normal_(self.straight.weight, std=0.002)
-        self.gate = nn.Linear(n_code, 2 * c.n_features)
-        nn.init.zeros_(self.gate.weight)
-        nn.init.zeros_(self.gate.bias)
+        self.blocks = nn.ModuleList(_Block(c.width, c.dropout) for _ in range(c.n_blocks))
+        self.shrink = nn.Conv1d(c.width, c.n_late, 5, stride=2, padding=2)
+        n_flat = c.n_late * ((c.n_times // 2 + 1) // 2)
+        self.norm = nn.LayerNorm(n_flat)
+        self.hidden = nn.Linear(n_flat, c.n_hidden)
+        self.dropout = nn.Dropout(c.dropout)
+        self.deep = nn.Linear(c.n_hidden, c.n_features)
+        self.confidence = nn.Linear(c.n_hidden + c.n_features + N_CODE + 1, 32)
+        self.factor = nn.Linear(32, 1)
         self.rebuild = nn.ConvTranspose1d(c.width, c.n_virtual, 4, stride=2, padding=1)
+        for layer in (self.deep, self.factor):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.register_buffer("centre", torch.zeros(c.n_features))
+        self.register_buffer("radius", torch.ones(()))
 
-    def spatial(self, x: Tensor, code: Tensor) -> Tensor:
-        """Apply the montage's mixture of spatial filters: (batch, n_spatial, n_times)."""
-        mixture = torch.softmax(self.choose(code), dim=1)
-        if bool((mixture == mixture[:1]).all()):
-            filters = torch.einsum("e,esv->sv", mixture[0], self.experts)
-            return filters @ x
-        filters = torch.einsum("be,esv->bsv", mixture, self.experts)
-        return torch.bmm(filters, x)
+    def mixture(self, conditions: Tensor) -> Tensor:
+        """Weigh the experts by how near their montages lie: (batch, n_experts), sums to 1."""
+        coverage = conditions[:, : self.config.n_virtual]
+        distance = (coverage[:, None, :] - self.homes).square().sum(dim=2)
+        return torch.softmax(-self.log_sharpness.exp() * distance, dim=1)
 
-    def trunk(self, sensors: Tensor, code: Tensor) -> Tensor:
-        """Give temporal features: (batch, width, n_times / 2)."""
-        hidden = self.stem(sensors)
+    def trunk(self, x: Tensor, conditions: Tensor) -> Tensor:
+        """Filter in space and time: (batch, width, n_times / 2)."""
+        filters = torch.einsum("be,esv->bsv", self.mixture(conditions), self.experts)
+        hidden: Tensor = self.stem(torch.bmm(filters, x))
+        code = self.code(conditions)
         for block in self.blocks:
             hidden = block(hidden, code)
         return hidden
 
+    def centred(self, x: Tensor, conditions: Tensor) -> Tensor:
+        """Estimate the embedding less the gallery's centre: (batch, n_features)."""
+        late = self.shrink(functional.gelu(self.trunk(x, conditions)))
+        hidden = self.dropout(functional.gelu(self.hidden(self.norm(late.flatten(1)))))
+        each = torch.einsum("bi,eif->bef", straight_features(x), self.straight)
+        straight = torch.einsum("be,bef->bf", self.mixture(conditions), each + self.straight_bias)
+        estimate = straight + self.deep(hidden)
+        length = estimate.norm(dim=1, keepdim=True)
+        known = torch.cat([hidden, estimate, self.code(conditions), length], dim=1)
+        factor = self.factor(functional.gelu(self.confidence(known)))
+        shrunk: Tensor = estimate * 2 * torch.sigmoid(factor)
+        return shrunk
+
     def forward(self, x: Tensor, conditions: Tensor) -> Tensor:
-        """Embed: (batch, n_virtual, n_times), (batch, n_conditions) to (batch, n_features)."""
-        code = self.code(conditions)
-        sensors = self.spatial(x, code)
-        late = self.shrink(F.gelu(self.trunk(sensors, code)))
-        scale_deep, scale_straight = self.gate(code).chunk(2, dim=1)
-        deep = self.deep(self.norm(late.flatten(1)))
-        straight = self.straight(F.avg_pool1d(sensors, 2).flatten(1))
-        return deep * (1 + scale_deep) + straight * (1 + scale_straight)
+        """Embed; see the class."""
+        return self.placed(self.centred(x, conditions))
+
+    def placed(self, centred: Tensor) -> Tensor:
+        """Put a centred estimate into the gallery's space."""
+        length = centred.norm(dim=1, keepdim=True)
+        placed: Tensor = centred + self.centre * (length / self.radius).clamp(max=1.0)
+        return placed
 
     def reconstruct(self, x: Tensor, conditions: Tensor) -> Tensor:
         """Rebuild the virtual electrodes from a masked input (pretraining)."""
-        code = self.code(conditions)
-        rebuilt: Tensor = self.rebuild(self.trunk(self.spatial(x, code), code))
+        rebuilt: Tensor = self.rebuild(self.trunk(x, conditions))
         return rebuilt

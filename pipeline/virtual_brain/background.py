@@ -101,10 +101,10 @@ class Background:
         self._pink = Shaper(pink_sos(sfreq, subject.exponent), N_BACKGROUND)
         self._rhythm = Shaper(resonator_sos(sfreq, subject.alpha_hz, 1.5), N_ALPHA + 1)
         self._emg = Shaper(band_sos(sfreq, 20.0, 120.0), n_muscles)
-        self._line_uv: Float64 = self._rng.uniform(0.5, 3.0, n_channels)
-        self._line_phase: Float64 = self._rng.uniform(0, 0.4, n_channels)
-        self._offset: Float64 = 100.0 * self._rng.standard_normal(n_channels)
-        self._drift: Float64 = 15.0 * self._rng.standard_normal(n_channels)
+        self._line_uv = np.asarray(self._rng.uniform(0.5, 3.0, n_channels))
+        self._line_phase = np.asarray(self._rng.uniform(0, 0.4, n_channels))
+        self._offset = 100.0 * np.asarray(self._rng.standard_normal(n_channels))
+        self._drift = 15.0 * np.asarray(self._rng.standard_normal(n_channels))
         self._blinks: list[float] = []
         self._bursts: list[tuple[float, float, int]] = []
         n_burn = int(np.ceil(BURN_IN_SECONDS / BLOCK_SECONDS))
@@ -131,7 +131,8 @@ class Background:
 
     def _alpha_sources(self) -> Float64:
         series = self._rhythm(self._white(N_ALPHA + 1))
-        return ALPHA_SHARED * series[-1] + np.sqrt(1 - ALPHA_SHARED**2) * series[:-1]
+        own = np.sqrt(1 - ALPHA_SHARED**2)
+        return np.asarray(ALPHA_SHARED * series[-1] + own * series[:-1])
 
     def _happens(self, per_minute: float) -> bool:
         return bool(self._rng.random() < per_minute / 60 * self.n_block / self._sfreq)
@@ -158,7 +159,7 @@ class Background:
         for start, stop, muscle in self._bursts:
             inside = np.clip((times - start) / (stop - start), 0, 1)
             envelope[muscle] += np.sin(np.pi * inside) ** 2
-        return envelope * emg
+        return np.asarray(envelope * emg)
 
     def _line(self, times: Float64) -> Float64:
         phase = 2 * np.pi * LINE_HZ * times + self._line_phase[:, None]

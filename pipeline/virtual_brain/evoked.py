@@ -27,10 +27,7 @@ from pipeline.virtual_brain.sources import (
 from pipeline.virtual_brain.subject import N_FEATURES, Subject
 
 CODE_LATENCIES = read_only(
-    np.array(
-        [*(0.085, 0.115, 0.145, 0.175, 0.205, 0.24, 0.275), *(0.31, 0.35, 0.39, 0.435, 0.48)]
-        + [0.53, 0.58]
-    )
+    0.001 * np.array([85, 115, 145, 175, 205, 240, 275, 310, 350, 390, 435, 480, 530, 580])
 )
 """Centres of the code's time courses, s after onset."""
 CODE_WIDTHS = read_only(np.linspace(0.012, 0.022, len(CODE_LATENCIES)))

@@ -49,7 +49,8 @@ def table_leadfield(ch_names: Sequence[str]) -> Float64:
     """
     unit_positions(ch_names)  # names every unknown label at once
     rows, table = _shipped()
-    return table[[rows[str(canonical_name(name))] for name in ch_names]]
+    chosen: Float64 = table[[rows[str(canonical_name(name))] for name in ch_names]]
+    return chosen
 
 
 def oriented(leadfield: Float64, orientations: Float64) -> Float64:
@@ -102,7 +103,7 @@ def blink_field(ch_names: Sequence[str]) -> Float64:
         cubed = np.linalg.norm(away, axis=2) ** 3
         return np.asarray((away @ moment / cubed).sum(axis=1))
 
-    return field(ch_names) / field(("Fp1", "Fp2")).mean()
+    return np.asarray(field(ch_names) / field(("Fp1", "Fp2")).mean())
 
 
 def muscle_fields(ch_names: Sequence[str]) -> Float64:

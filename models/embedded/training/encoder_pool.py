@@ -192,8 +192,10 @@ class EpochPool:
         rows = [index[name] for name in ch_names]
         n = len(embeddings)
         data = self._noise(rng, bank, person, rows, n)
-        data += self._evoked(rng, bank, person, rows, embeddings, snr)
-        data += self._artifacts(rng, bank, person.subject, eyes[rows], muscles[rows], n)
+        data += self._evoked(rng, bank, person, rows, embeddings=embeddings, snr=snr)
+        data += self._artifacts(
+            rng, bank, person.subject, eyes=eyes[rows], muscles=muscles[rows], n=n
+        )
         return data
 
     @staticmethod
@@ -217,6 +219,7 @@ class EpochPool:
         bank: NoiseBank,
         person: _Person,
         rows: list[int],
+        *,
         embeddings: Float32,
         snr: Float64,
     ) -> Float32:
@@ -240,6 +243,7 @@ class EpochPool:
         rng: np.random.Generator,
         bank: NoiseBank,
         subject: Subject,
+        *,
         eyes: Float64,
         muscles: Float64,
         n: int,

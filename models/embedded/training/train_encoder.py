@@ -1,0 +1,331 @@
+"""Trains the EEG encoder on the virtual pool: `python -m models.embedded.training.train_encoder`.
+
+Owns the recipe, in three stages: a closed-form ridge for each expert's straight path, masked-signal
+pretraining of the trunk, alignment with the gallery (contrastive and regression loss together).
+Seeds are fixed; a checkpoint is written every few minutes and picked up again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import hashlib
+import json
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional
+
+from models.embedded.encoder_network import EncoderNetwork, NetworkConfig, straight_features
+from models.embedded.training.encoder_batches import (
+    EXPERT_MONTAGES,
+    POOL_SUBJECTS,
+    Batch,
+    BatchMaker,
+    held_out_concepts,
+)
+from models.embedded.training.encoder_pool import EpochPool
+from pipeline.gallery import Gallery, load_gallery
+
+BATCH = 256
+MASK_PART = 0.4
+MASK_SAMPLES = 14
+EMA = 0.998
+REGRESSION_WEIGHT = 4.0
+
+
+def log(message: str) -> None:
+    """Print a line with the time, at once."""
+    print(f"{datetime.datetime.now().astimezone():%H:%M:%S} {message}", flush=True)
+
+
+def tensors(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Give `x`, `conditions`, `targets` as tensors."""
+    return (
+        torch.from_numpy(batch.x),
+        torch.from_numpy(batch.conditions),
+        torch.from_numpy(batch.targets),
+    )
+
+
+def place_gallery(network: EncoderNetwork, gallery: Gallery, rows: np.ndarray) -> None:
+    """Tell the network the gallery's centre and radius, from the training pictures alone."""
+    chosen = torch.from_numpy(gallery.embeddings[rows].copy())
+    network.centre.copy_(chosen.mean(dim=0))
+    network.radius.copy_((chosen - network.centre).norm(dim=1).mean())
+
+
+@torch.no_grad()
+def solve_straight(
+    network: EncoderNetwork, maker: BatchMaker, *, n_epochs: int, seed: int, shrinkage: float = 0.03
+) -> None:
+    """Set each expert's straight path by ridge regression on its own kind of montage."""
+    for expert, kind in enumerate(EXPERT_MONTAGES):
+        rng = np.random.default_rng([seed, 1, expert])
+        gram: Tensor | None = None
+        homes = []
+        for _ in range(n_epochs // 512):
+            batch = maker.draw(rng, 512, kind=kind)
+            x, conditions, targets = tensors(batch)
+            keep = torch.from_numpy(batch.snr > 0.3)
+            features = straight_features(x[keep]).double()
+            rows = torch.cat([features, torch.ones(len(features), 1).double()], dim=1)
+            goal = (targets[keep] - network.centre).double()
+            homes.append(conditions[:, : network.config.n_virtual].mean(dim=0))
+            if gram is None:
+                gram = torch.zeros(rows.shape[1], rows.shape[1]).double()
+                cross = torch.zeros(rows.shape[1], goal.shape[1]).double()
+            gram += rows.T @ rows
+            cross += rows.T @ goal
+        if gram is None:
+            continue
+        ridge = shrinkage * gram.diagonal()[:-1].mean() * torch.ones(len(gram)).double()
+        ridge[-1] = 0
+        solution = torch.linalg.solve(gram + torch.diag(ridge), cross).float()
+        network.straight[expert] = solution[:-1]
+        network.straight_bias[expert] = solution[-1]
+        network.homes[expert] = torch.stack(homes).mean(dim=0)
+        log(f"ridge for {kind}: done")
+
+
+def masked_loss(network: EncoderNetwork, batch: Batch, generator: torch.Generator) -> Tensor:
+    """Hide spans of time on all electrodes, or whole electrodes, and rebuild what was hidden."""
+    x, conditions, _ = tensors(batch)
+    n, n_virtual, n_times = x.shape
+    n_spans = n_times // MASK_SAMPLES
+    spans = torch.rand(n, 1, n_spans, generator=generator) < MASK_PART
+    hidden = spans.repeat_interleave(MASK_SAMPLES, dim=2)
+    hidden = functional.pad(hidden, (0, n_times - hidden.shape[2]))
+    lost = torch.rand(n, n_virtual, 1, generator=generator) < MASK_PART / 2
+    mask = (hidden | lost).float()
+    rebuilt = network.reconstruct(x * (1 - mask), conditions)
+    return ((rebuilt - x).square() * mask).sum() / mask.sum()
+
+
+def alignment_loss(
+    network: EncoderNetwork,
+    log_temperature: Tensor,
+    batch: Batch,
+    gallery: Tensor,
+    candidates: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Contrastive loss against gallery pictures and regression to the centred embedding."""
+    x, conditions, targets = tensors(batch)
+    centred = network.centred(x, conditions)
+    regression = (centred - (targets - network.centre)).square().sum(dim=1).mean()
+    vectors = network.placed(centred)
+    rows = torch.from_numpy(batch.rows)
+    place = torch.full((len(gallery),), -1)
+    place[candidates] = torch.arange(len(candidates))
+    named = (rows >= 0) & (place[rows.clamp(min=0)] >= 0)
+    sharp = torch.exp(-log_temperature)
+    logits = vectors[named] @ gallery[candidates].T * sharp
+    contrastive = functional.cross_entropy(logits, place[rows[named]])
+    made = rows < 0  # made-up embeddings are told apart among themselves
+    between = vectors[made] @ targets[made].T * sharp
+    contrastive = contrastive + 0.3 * functional.cross_entropy(
+        between, torch.arange(int(made.sum()))
+    )
+    return contrastive + REGRESSION_WEIGHT * regression, contrastive.detach()
+
+
+class Trainer:
+    """State of a run: network, its running average, optimiser, step, generators."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        torch.manual_seed(args.seed)
+        self.args = args
+        self.gallery = load_gallery()
+        self.embeddings = torch.from_numpy(self.gallery.embeddings.copy())
+        log("making the noise banks")
+        self.maker = BatchMaker(EpochPool(seed=args.seed), self.gallery)
+        self.network = EncoderNetwork(NetworkConfig())
+        place_gallery(self.network, self.gallery, self.maker.upright_rows)
+        self.log_temperature = torch.nn.Parameter(torch.tensor(np.log(0.1), dtype=torch.float32))
+        self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
+        self.step = 0
+        self.folder = Path(args.out)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        straight = [self.network.straight, self.network.straight_bias]
+        fixed = {id(p) for p in straight}
+        others = [p for p in self.network.parameters() if id(p) not in fixed]
+        self.optimiser = torch.optim.AdamW(
+            [
+                {"params": others, "lr": args.lr, "weight_decay": 0.02},
+                {"params": straight, "lr": args.lr * 0.1, "weight_decay": 0.0},
+                {"params": [self.log_temperature], "lr": args.lr, "weight_decay": 0.0},
+            ],
+            betas=(0.9, 0.98),
+        )
+        self._rates = [group["lr"] for group in self.optimiser.param_groups]
+
+    @property
+    def checkpoint(self) -> Path:
+        """File of the checkpoint."""
+        return self.folder / "checkpoint.pt"
+
+    def save(self) -> None:
+        """Write the checkpoint and the running average, each by rename."""
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average,
+            "log_temperature": self.log_temperature.detach(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+        }
+        part = self.checkpoint.with_suffix(".part")
+        torch.save(state, part)
+        part.replace(self.checkpoint)
+        self.export(self.folder / "weights")
+
+    def resume(self) -> bool:
+        """Pick up the checkpoint, if there is one."""
+        if not self.checkpoint.exists():
+            return False
+        state = torch.load(self.checkpoint, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.average = state["average"]
+        with torch.no_grad():
+            self.log_temperature.copy_(state["log_temperature"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = int(state["step"])
+        log(f"resumed at step {self.step}")
+        return True
+
+    def export(self, folder: Path) -> None:
+        """Write the averaged weights (float16) and their description."""
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {
+            k: v.to(torch.float16).contiguous()
+            for k, v in self.average.items()
+            if not k.startswith("rebuild")
+        }
+        path = folder / "model.safetensors"
+        save_file(weights, str(path))
+        (folder / "config.json").write_text(json.dumps(self.description(path), indent=2) + "\n")
+
+    def description(self, path: Path) -> dict[str, Any]:
+        """Describe the weights: sizes, pool, seeds, when and where."""
+        return {
+            "schema": 1,
+            "name": "embedded",
+            "network": dataclasses.asdict(self.network.config),
+            "temperature": round(float(self.log_temperature.detach().exp()), 5),
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "gallery_sha256": self.gallery.sha256,
+            "training": {
+                "step": self.step,
+                "batch": BATCH,
+                "seed": self.args.seed,
+                "pool_subjects": POOL_SUBJECTS,
+                "held_out_concepts": list(held_out_concepts(self.gallery)),
+                "finished": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
+                "machine": f"{platform.machine()}, {torch.get_num_threads()} CPU thread(s)",
+                "torch": torch.__version__,
+            },
+        }
+
+    def _set_rate(self, total: int) -> None:
+        warm = min(1.0, (self.step + 1) / 100)
+        left = max(0.0, 1 - self.step / total)
+        for group, rate in zip(self.optimiser.param_groups, self._rates, strict=True):
+            group["lr"] = rate * warm * max(0.02, min(1.0, 1.6 * left))
+
+    def _update(self, loss: Tensor) -> None:
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimiser.step()
+        keep = min(EMA, (1 + self.step) / (10 + self.step))
+        for name, value in self.network.state_dict().items():
+            self.average[name].lerp_(value, 1 - keep)
+
+    def steps(self, until: int) -> Iterator[np.random.Generator]:
+        """Count steps up to `until`, each with a generator of its own (so a resume repeats)."""
+        total = self.args.pretrain_steps + self.args.steps
+        last = time.monotonic()
+        while self.step < until:
+            self._set_rate(total)
+            yield np.random.default_rng([self.args.seed, 2, self.step])
+            self.step += 1
+            if self.step % self.args.save_every == 0:
+                self.save()
+                pace = (time.monotonic() - last) / self.args.save_every
+                log(f"step {self.step}: saved, {pace:.2f} s a step")
+                last = time.monotonic()
+
+    def pretrain(self) -> None:
+        """Stage 2: masked-signal pretraining of the trunk."""
+        mean = 0.0
+        for rng in self.steps(self.args.pretrain_steps):
+            generator = torch.Generator().manual_seed(self.step)
+            loss = masked_loss(self.network, self.maker.draw(rng, BATCH), generator)
+            self._update(loss)
+            mean += float(loss.detach())
+            if (self.step + 1) % 50 == 0:
+                log(f"pretrain {self.step + 1}: masked error {mean / 50:.3f} of variance about 1")
+                mean = 0.0
+
+    def align(self) -> None:
+        """Stage 3: contrastive and regression alignment."""
+        everything = torch.from_numpy(self.maker.train_rows)
+        upright = torch.from_numpy(self.maker.upright_rows)
+        sums = np.zeros(2)
+        for rng in self.steps(self.args.pretrain_steps + self.args.steps):
+            candidates = upright if rng.random() < 0.75 else everything
+            batch = self.maker.draw(rng, BATCH)
+            loss, contrastive = alignment_loss(
+                self.network, self.log_temperature, batch, self.embeddings, candidates
+            )
+            self._update(loss)
+            sums += float(loss.detach()), float(contrastive)
+            if (self.step + 1) % 50 == 0:
+                total, part = sums / 50
+                temperature = float(self.log_temperature.detach().exp())
+                log(
+                    f"align {self.step + 1}: {total:.4f} contrastive {part:.4f} T {temperature:.3f}"
+                )
+                sums[:] = 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of the script."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--out", default="out/encoder", help="folder of checkpoint and weights")
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--ridge-epochs", type=int, default=16384)
+    options.add_argument("--pretrain-steps", type=int, default=400)
+    options.add_argument("--steps", type=int, default=6000)
+    options.add_argument("--lr", type=float, default=1e-3)
+    options.add_argument("--save-every", type=int, default=100)
+    options.add_argument("--threads", type=int, default=1)
+    return options
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train, or go on training."""
+    args = parser().parse_args(argv)
+    torch.set_num_threads(args.threads)
+    trainer = Trainer(args)
+    if not trainer.resume():
+        solve_straight(trainer.network, trainer.maker, n_epochs=args.ridge_epochs, seed=args.seed)
+        trainer.average = {k: v.clone() for k, v in trainer.network.state_dict().items()}
+        trainer.save()
+    trainer.pretrain()
+    trainer.align()
+    trainer.save()
+    log("done")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
