@@ -85,9 +85,7 @@ class LivePath:
         self.info = self._ingest.info
         self.display_names = self._ingest.display_names
         self.filter = CausalFilter(config.filter, self.info)
-        self._time_base = TimeBase(
-            self.info.sfreq, self.info.n_channels, has_counter=self._ingest.has_counter
-        )
+        self._time_base = TimeBase(self.info.sfreq, has_counter=self._ingest.has_counter)
         self._reader = MarkerReader(streams.get(StreamRole.MARKERS))
         self.marker_clock = OffsetTracker()
         capacity = math.ceil(config.buffer * self.info.sfreq) + 1

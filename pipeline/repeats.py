@@ -5,6 +5,8 @@ Owns a second of raw samples to compare with. Knows nothing of lines and gaps.
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,9 +24,11 @@ class RepeatFinder:
     A flat stretch under one stamp is not a repetition either, so the value before must differ.
     """
 
-    def __init__(self, n_channels: int, sfreq: float) -> None:
+    def __init__(self, sfreq: float) -> None:
         self._n_memory = max(2, round(MEMORY * sfreq))
-        self._ring = Ring(n_channels, 2 * self._n_memory + 1)
+        # Stamps in a ring to search; rows as the blocks they came in, without a copy.
+        self._ring = Ring(1, 2 * self._n_memory + 1)
+        self._blocks: deque[tuple[int, Float32]] = deque()
         self._newest = -np.inf
 
     def find(self, data: Float32, stamps: Float64) -> NDArray[np.bool_] | None:
@@ -48,9 +52,13 @@ class RepeatFinder:
                 ]
             )
         first = self._ring.n_written
-        self._ring.append(data, stamps)
         if n_times == 0:
             return None
+        self._ring.append(np.zeros((1, n_times), np.float32), stamps)
+        self._blocks.append((first, data))
+        oldest = self._ring.oldest
+        while self._blocks[0][0] + self._blocks[0][1].shape[1] <= oldest:
+            self._blocks.popleft()
         before = np.empty(n_times)
         before[0] = self._newest
         np.fmax.accumulate(stamps[:-1], out=before[1:])
@@ -67,9 +75,19 @@ class RepeatFinder:
     def _is_repeat(self, number: int) -> bool:
         low = max(0, number - self._n_memory)
         stamps = self._ring.timestamps_view(low, number + 1)
-        rows = self._ring.data_view(low, number + 1)
-        for j in np.flatnonzero(stamps[:-1] == stamps[-1]).tolist():
-            same = bool((rows[:, j] == rows[:, -1]).all())
-            if same and j > 0 and not (rows[:, j - 1] == rows[:, j]).all():
+        same_stamp = np.flatnonzero(stamps[:-1] == stamps[-1])
+        if not len(same_stamp):
+            return False
+        row = self._row(number)
+        for j in (low + same_stamp).tolist():
+            earlier = self._row(j)
+            if j > low and (earlier == row).all() and (self._row(j - 1) != earlier).any():
                 return True
         return False
+
+    def _row(self, number: int) -> Float32:
+        """Values of one remembered sample, shape (n_channels,), microvolts."""
+        for first, data in reversed(self._blocks):
+            if first <= number:
+                return data[:, number - first]
+        return self._blocks[0][1][:, 0]

@@ -35,8 +35,9 @@ class Ring:
             )
         self.n_channels = n_channels
         self.capacity = capacity
-        self._data = np.zeros((n_channels, 2 * capacity), dtype=dtype)
-        self._timestamps = np.zeros(2 * capacity, dtype=np.float64)
+        # Filled, not `zeros`: the pages are touched here and not while samples come.
+        self._data = np.full((n_channels, 2 * capacity), 0, dtype=dtype)
+        self._timestamps = np.full(2 * capacity, 0.0)
         # `_n_claimed` runs ahead of `n_written` while an append is under way: a reader that
         # looks at it after copying knows whether its window was being overwritten.
         self._n_claimed = 0

@@ -116,7 +116,6 @@ class TimeBase:
     ----------
     sfreq : float
         Nominal rate, Hz.
-    n_channels : int
     has_counter : bool
         Whether `feed` gets the values of a counting channel.
 
@@ -129,7 +128,7 @@ class TimeBase:
         `n_gaps` counts borders between runs; a stray is a stamp that was replaced by the line.
     """
 
-    def __init__(self, sfreq: float, n_channels: int, *, has_counter: bool = False) -> None:
+    def __init__(self, sfreq: float, *, has_counter: bool = False) -> None:
         self.clock = OffsetTracker()
         self.breaks: list[Break] = []
         self.n_lost = self.n_gaps = self.n_duplicates = self.n_strays = 0
@@ -138,7 +137,7 @@ class TimeBase:
         self._sfreq = sfreq
         self._line = Line(sfreq)
         self._counter = SampleCounter() if has_counter else None
-        self._repeats = RepeatFinder(n_channels, sfreq)
+        self._repeats = RepeatFinder(sfreq)
         self._n_hold = max(3, round(HOLD * sfreq))
         self._held: _Block | None = None
         self._break_reason: str | None = "start"

@@ -51,7 +51,7 @@ def _jitter(n_times: int, size: float, seed: int = 0) -> np.ndarray:
 
 def test_a_clean_stream_is_one_run_with_its_own_stamps() -> None:
     stamps = 1e5 + np.arange(5000) / FS
-    base = TimeBase(FS, 1)
+    base = TimeBase(FS)
     times, values, segments = _all(_feed(base, stamps, cuts=list(range(0, 5000, 10))))
     np.testing.assert_allclose(times, stamps, atol=1e-9)
     np.testing.assert_array_equal(values, np.arange(5000))
@@ -62,7 +62,7 @@ def test_a_clean_stream_is_one_run_with_its_own_stamps() -> None:
 @pytest.mark.parametrize("size", [0.001, 0.005])
 def test_jitter_is_smoothed_below_half_a_sample(size: float) -> None:
     true = 50 + np.arange(15_000) / FS
-    base = TimeBase(FS, 1)
+    base = TimeBase(FS)
     times, _, _ = _all(_feed(base, true + _jitter(15_000, size)))
     assert base.n_gaps == 0
     assert (np.diff(times) > 0).all()
@@ -72,7 +72,7 @@ def test_jitter_is_smoothed_below_half_a_sample(size: float) -> None:
 
 def test_gaussian_jitter_of_5_ms_makes_no_gap() -> None:
     true = 50 + np.arange(60_000) / FS
-    base = TimeBase(FS, 1)
+    base = TimeBase(FS)
     noise = np.random.default_rng(5).normal(0, 0.005, 60_000)
     times, _, _ = _all(_feed(base, true + noise))
     assert base.n_gaps == 0
@@ -85,7 +85,7 @@ def test_one_stamp_a_chunk_makes_no_gap(n_chunk: int, jitter: float) -> None:
     number = np.arange(9600)
     push = number // n_chunk * n_chunk
     stamps = 10 + push / FS + _jitter(9600, jitter)[push]
-    base = TimeBase(FS, 1)
+    base = TimeBase(FS)
     times, values, _ = _all(_feed(base, stamps, cuts=list(range(0, 9600, n_chunk))))
     assert (base.n_gaps, base.n_duplicates, len(values)) == (0, 0, 9600)
     step = np.diff(times)[1000:] * FS
@@ -95,7 +95,7 @@ def test_one_stamp_a_chunk_makes_no_gap(n_chunk: int, jitter: float) -> None:
 @pytest.mark.parametrize("rate", [247.0, 249.9, 250.02, 253.0])
 def test_a_wrong_nominal_rate_is_learnt(rate: float) -> None:
     true = 10 + np.arange(15_000) / rate
-    base = TimeBase(FS, 1)
+    base = TimeBase(FS)
     times, _, _ = _all(_feed(base, true + _jitter(15_000, 0.001)))
     assert base.n_gaps == 0
     assert base.effective_sfreq == pytest.approx(rate, rel=1e-4)
@@ -105,7 +105,7 @@ def test_a_wrong_nominal_rate_is_learnt(rate: float) -> None:
 @pytest.mark.parametrize("n_lost", [1, 2, 10, 250, 2500])
 def test_loss_is_counted_from_clean_stamps(n_lost: int) -> None:
     number = np.concatenate((np.arange(3000), np.arange(3000 + n_lost, 6000 + n_lost)))
-    base = TimeBase(FS, 1)
+    base = TimeBase(FS)
     stamps = 10 + number / FS + _jitter(6000, 1e-5)
     times, values, segments = _all(_feed(base, stamps))
     assert base.n_lost == n_lost
@@ -120,7 +120,7 @@ def test_loss_is_counted_from_clean_stamps(n_lost: int) -> None:
 def test_loss_is_counted_under_5_ms_jitter(n_lost: int) -> None:
     number = np.concatenate((np.arange(5000), np.arange(5000 + n_lost, 10_000 + n_lost)))
     true = 10 + number / FS
-    base = TimeBase(FS, 1)
+    base = TimeBase(FS)
     times, _, segments = _all(_feed(base, true + _jitter(10_000, 0.005)))
     assert base.n_lost == n_lost
     assert base.n_gaps == 1
@@ -139,7 +139,7 @@ def test_loss_is_exact_with_a_counter_under_jitter_and_random_loss() -> None:
     keep[0] = keep[-1] = True
     number = np.flatnonzero(keep)
     true = 10 + number / FS
-    base = TimeBase(FS, 1, has_counter=True)
+    base = TimeBase(FS, has_counter=True)
     times, values, _ = _all(
         _feed(base, true + _jitter(len(number), 0.005), counts=number % 256.0, values=number)
     )
@@ -155,7 +155,7 @@ def test_counter_wraps(wrap: int, n_lost: int) -> None:
     number = np.concatenate((np.arange(2000), np.arange(2000 + n_lost, 4000 + n_lost)))
     start = wrap - 1100
     counts = ((start + number) % wrap).astype(float)
-    base = TimeBase(FS, 1, has_counter=True)
+    base = TimeBase(FS, has_counter=True)
     out = _feed(base, 10 + number / FS + _jitter(4000, 0.002), counts=counts)
     # A loss of whole wraps of an 8-bit counter shows in the stamps alone.
     assert base.n_lost == n_lost
@@ -165,7 +165,7 @@ def test_counter_wraps(wrap: int, n_lost: int) -> None:
 def test_repeated_packets_are_dropped() -> None:
     number = np.concatenate((np.arange(500), np.arange(480, 500), np.arange(500, 1000)))
     for counts in (None, number % 256.0):
-        base = TimeBase(FS, 1, has_counter=counts is not None)
+        base = TimeBase(FS, has_counter=counts is not None)
         stamps = 10 + number / FS
         _, values, segments = _all(_feed(base, stamps, counts=counts, values=number))
         np.testing.assert_array_equal(values, np.arange(1000))
@@ -176,7 +176,7 @@ def test_repeated_packets_are_dropped() -> None:
 def test_single_repeats_under_jitter_are_dropped() -> None:
     number = np.repeat(np.arange(2000), np.where(np.arange(2000) % 97 == 5, 2, 1))
     stamps = (10 + np.arange(2000) / FS + _jitter(2000, 0.005))[number]
-    base = TimeBase(FS, 1)
+    base = TimeBase(FS)
     _, values, _ = _all(_feed(base, stamps, values=number))
     np.testing.assert_array_equal(values, np.arange(2000))
     assert base.n_lost == base.n_gaps == 0
@@ -188,7 +188,7 @@ def test_a_stray_stamp_is_replaced_by_the_line() -> None:
     stamps[2000] += 0.5
     stamps[3000] -= 0.5
     stamps[4000] = np.nan
-    base = TimeBase(FS, 1)
+    base = TimeBase(FS)
     times, _, segments = _all(_feed(base, stamps))
     np.testing.assert_allclose(times, true, atol=1e-6)
     assert set(segments) == {0}
@@ -199,7 +199,7 @@ def test_a_stray_stamp_is_replaced_by_the_line() -> None:
 def test_a_clock_jump_starts_a_run(jump: float) -> None:
     stamps = 100 + np.arange(4000) / FS
     stamps[2000:] += jump
-    base = TimeBase(FS, 1)
+    base = TimeBase(FS)
     times, values, segments = _all(_feed(base, stamps))
     np.testing.assert_array_equal(segments, np.repeat([0, 1], 2000))
     np.testing.assert_allclose(times, stamps, atol=1e-6)
@@ -208,7 +208,7 @@ def test_a_clock_jump_starts_a_run(jump: float) -> None:
 
 
 def test_offset_follows_probes_but_not_a_wild_one() -> None:
-    base = TimeBase(FS, 1)
+    base = TimeBase(FS)
     base.add_probe(1000.0, 900.0)
     out: list[Stretch] = []
     for i in range(12):
@@ -227,7 +227,7 @@ def test_offset_follows_probes_but_not_a_wild_one() -> None:
 
 
 def test_a_lasting_jump_of_the_offset_starts_a_run() -> None:
-    base = TimeBase(FS, 1)
+    base = TimeBase(FS)
     base.add_probe(0.0, 1.0)
     zeros = np.zeros((1, 250), np.float32)
     flags = np.zeros(250, bool)
@@ -241,7 +241,7 @@ def test_a_lasting_jump_of_the_offset_starts_a_run() -> None:
 
 
 def test_return_of_the_stream_starts_a_run() -> None:
-    base = TimeBase(FS, 1)
+    base = TimeBase(FS)
     zeros = np.zeros((1, 250), np.float32)
     flags = np.zeros(250, bool)
     base.feed(zeros, 10 + np.arange(250) / FS, flags)
@@ -282,8 +282,8 @@ def test_any_cut_gives_the_same_bits(seed: int, has_counter: bool, cuts: list[in
     rng = np.random.default_rng(seed)
     stamps, number = _hostile(rng, 1500)
     counts = number % 256.0 if has_counter else None
-    whole = TimeBase(FS, 1, has_counter=has_counter)
-    parts = TimeBase(FS, 1, has_counter=has_counter)
+    whole = TimeBase(FS, has_counter=has_counter)
+    parts = TimeBase(FS, has_counter=has_counter)
     a = _all(_feed(whole, stamps, counts=counts, values=number))
     b = _all(_feed(parts, stamps, counts=counts, values=number, cuts=cuts))
     for left, right in zip(a, b, strict=True):
