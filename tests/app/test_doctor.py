@@ -168,6 +168,17 @@ def test_asking_for_systems_does_not_load_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_shipped_weights_are_whole() -> None:
+    facts = find_system("embedded")
+    assert facts is not None
+    status = facts.status()
+    assert status is not None
+    if not status.folder.exists():
+        pytest.skip(f"{status.folder} is absent: this checkout was made without weights")
+    assert status.problems == ()
+    assert status.state is WeightState.READY
+
+
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     (tmp_path / "unet").mkdir()
