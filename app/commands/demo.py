@@ -37,6 +37,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="factor on the evoked responses; 0: the control without information",
     )
     parser.add_argument("--seed", type=int, default=None, metavar="N")
+    parser.add_argument(
+        "--fast",
+        action="store_true",
+        help="no LSL and no waiting: the same brain and path under a virtual clock (for controls)",
+    )
     parser.add_argument("--preset", default="demo")
     parser.add_argument(
         "--out",
@@ -61,15 +66,16 @@ def run(args: argparse.Namespace) -> int:
             "simulation.snr": args.snr,
         },
     )
-    if not args.headless and has_display():
+    if not (args.headless or args.fast) and has_display():
         from app.commands.gui import run_window
         from app.runtime.factory import RuntimeFactory
 
         factory = RuntimeFactory(out=args.out, duration=args.duration)
         return run_window(factory, config, autostart_demo=True, duration=args.duration)
-    from app.runtime.launch import demo_session
+    from app.runtime.launch import accelerated_session, demo_session
 
     duration = 60.0 if args.duration is None else args.duration
-    session = demo_session(config, out=args.out, duration=duration)
-    note = "" if args.headless else "There is no display: running headless."
+    make = accelerated_session if args.fast else demo_session
+    session = make(config, out=args.out, duration=duration)
+    note = "" if args.headless or args.fast else "There is no display: running headless."
     return watch(session, note=note, as_json=args.json, expected=duration)

@@ -7,6 +7,7 @@ how a command prints. Everything that can be refused at once is refused here, in
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import subprocess
@@ -27,6 +28,9 @@ from devices.lsl.discovery import resolve
 from devices.lsl.inlet import LslSource
 from devices.lsl.outlet import MarkerOutlet
 from devices.replay import RecordedSource
+from devices.virtual.accelerated import AcceleratedSource
+from devices.virtual.boards import board_of
+from devices.virtual.headset import HeadsetSettings
 from pipeline.gallery import load_gallery
 from pipeline.ports import Source
 from pipeline.values import StreamInfo
@@ -35,6 +39,8 @@ _LOG = logging.getLogger(__name__)
 
 HEADSET_TIMEOUT = 30.0
 """Longest start of the virtual headset, s."""
+SETTLE_SECONDS = 5.0
+"""Accelerated session: EEG before the first stimulus, for the filter to settle, s."""
 
 
 def default_out() -> Path:
@@ -133,6 +139,39 @@ def demo_session(
         raise
 
 
+def accelerated_session(
+    config: SessionConfig, *, out: Path | None = None, duration: float = 60.0
+) -> Session:
+    """Make the demo's session without LSL and without waiting: same brain, same path."""
+    gallery = load_gallery()
+    labels = candidate_labels(gallery, config.stimuli)
+    simulation, settle = config.simulation, SETTLE_SECONDS
+    settings = HeadsetSettings(
+        board=board_of(simulation.board),
+        subject_number=simulation.subject_number,
+        sfreq=simulation.sfreq,
+        snr=simulation.snr,
+        seed=config.seed,
+        duration=settle + duration + config.epochs.tmax + 0.5,
+    )
+    shown = itertools.takewhile(
+        lambda item: item.at <= duration, plan(config.stimuli, labels, seed=config.seed)
+    )
+    source = AcceleratedSource(
+        settings,
+        dict(zip(gallery.labels, gallery.embeddings, strict=True)),
+        ((settle + item.at, item.label) for item in shown),
+    )
+    return Session(
+        config,
+        out=out or default_out(),
+        open_source=lambda _stop: source,
+        clock=local_clock,
+        is_live=False,
+        on_end=source.close,
+    )
+
+
 def live_session(
     config: SessionConfig, *, out: Path | None = None, duration: float | None = None
 ) -> Session:
@@ -209,6 +248,7 @@ def replay_session(
         open_source=lambda _stop: source,
         clock=local_clock,
         duration=duration,
+        is_live=False,
         replay_of=recording,
         decisions=source.recorded_decisions(),
         on_end=source.close,

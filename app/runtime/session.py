@@ -76,6 +76,9 @@ class Session:
     duration : float or None
         Length of the session from its first sample, s; None: until stopped (with own stimuli:
         until the last one is decoded).
+    is_live : bool
+        Whether samples arrive in the present. When not, the source waits for the decoder: no epoch
+        is ever refused for want of time, and nothing has an arrival.
     replay_of : Path or None
         The recording that is replayed.
     decisions : mapping
@@ -95,6 +98,7 @@ class Session:
         make_presenter: Callable[[], Presenter] | None = None,
         make_decoder: Callable[..., Decoder] = Decoder,
         duration: float | None = None,
+        is_live: bool = True,
         replay_of: Path | None = None,
         decisions: Mapping[int, Mapping[str, Any]] | None = None,
         on_end: Callable[[], None] | None = None,
@@ -104,6 +108,7 @@ class Session:
         self._clock = clock
         self._make_presenter = make_presenter
         self._duration = duration
+        self._is_live = is_live
         self._replay_of = replay_of
         self._decisions = {i: d.get("outcome") for i, d in (decisions or {}).items()}
         self._on_end = on_end
@@ -266,7 +271,7 @@ class Session:
             self._finish()
 
     def _acquire(self) -> None:
-        if self._replay_of is not None:
+        if not self._is_live:
             # A replay must not refuse what the live run decoded while its models were loaded.
             self._require_decoder()
         source = self._source = self._open_source(self._stop)
@@ -378,7 +383,7 @@ class Session:
             self._conclude(refusal(marker, Outcome.OVERLOAD, reason, epoch))
 
     def _submit(self, job: Job) -> bool:
-        if self._replay_of is not None:
+        if not self._is_live:
             return self._decoder.submit(job, policy="wait")
         if self._decoder.ready is None:
             return False
@@ -437,7 +442,7 @@ class Session:
         self._phases.try_move(Phase.STOPPING, "Finishing the files.")
         try:
             self._settle_open_markers()
-            self._decoder.drain(timeout=600.0 if self._replay_of is not None else DRAIN_TIMEOUT)
+            self._decoder.drain(timeout=DRAIN_TIMEOUT if self._is_live else 600.0)
             self._decoder.close()
             if self._source is not None:
                 self._source.close()
@@ -492,6 +497,7 @@ class Session:
                 "sampler_sha256": ready.sampler_sha256 if ready else None,
             },
             recording=recording,
+            is_live=self._is_live,
             replay_of=None if self._replay_of is None else str(self._replay_of),
             warnings=list(self._warnings),
         )
@@ -510,8 +516,7 @@ class Session:
             marker = Marker(job.index, job.t_onset, job.event)
             self._conclude(refusal(marker, Outcome.FAILED, answer.error, cut.epoch))
             return
-        is_live = self._replay_of is None
-        stages = stages_of(cut, answer, now=now, returned=returned, is_live=is_live)
+        stages = stages_of(cut, answer, now=now, returned=returned, is_live=self._is_live)
         result = decoded(
             answer.vector,
             answer.pixels,

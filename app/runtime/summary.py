@@ -62,6 +62,7 @@ def summary_of(
     failure: str,
     decoder: Mapping[str, Any],
     recording: Mapping[str, Any] | None,
+    is_live: bool,
     replay_of: str | None,
     warnings: list[str],
 ) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def summary_of(
         "effective_sfreq": streams.effective_sfreq,
         "latency_ms": latency,
         "latency_check": latencies.check(),
-        "latency_clock": "live" if replay_of is None else "replay",
+        "latency_clock": "live" if is_live else "replay",
         "overhead_ms": overhead,
         "accuracy": accuracy_table(found),
         "decoder": dict(decoder),
