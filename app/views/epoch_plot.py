@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QPainter, QPaintEvent, QPen, QPolygonF
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app.views.painted import Painted
@@ -69,8 +69,7 @@ class EpochPlot(Painted):
         painter.setClipRect(box)
         colors = self.theme.traces
         for channel in range(n_channels):
-            color = self.theme.color("text")
-            color.setNamedColor(colors[channel % len(colors)])
+            color = QColor(colors[channel % len(colors)])
             color.setAlpha(255 if n_channels <= 8 else 150)
             painter.setPen(QPen(color, 1.1))
             pairs = zip(x.tolist(), y[channel].tolist(), strict=True)

@@ -59,6 +59,7 @@ class SourcesView(QWidget):
         self.connect_button.clicked.connect(self.connect_selected)
         self.list.itemActivated.connect(lambda *_: self.connect_selected())
         self.list.itemSelectionChanged.connect(self._selection_changed)
+        self.refresh()
 
     def set_theme(self, theme: Theme) -> None:
         """Redraw the icons."""
