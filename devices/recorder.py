@@ -51,8 +51,10 @@ EVENTS_INFO: Final = StreamInfo(
 
 _log = logging.getLogger(__name__)
 
-_TICK: Final = 0.25
-"""Longest wait of the thread, s: a failed write is said, and a flush done, at least this often."""
+_TICK: Final = 0.1
+_FLUSH: Final = 0.25
+"""Longest wait of the thread, and time between flushes, s: a failed write is said, and a flush
+done, well within the second that is promised, on a busy machine too."""
 _STUCK: Final = 1.0
 """A write that takes longer is said, s."""
 _MAX_PENDING: Final = 4 << 20
@@ -162,7 +164,9 @@ class StreamRecorder:
         self._min_free = config.min_free_mb * 1e6
         self._max_queued = max_queued
         self._free_space = free_space or (lambda folder: shutil.disk_usage(folder).free)
-        self._writer = XdfWriter(self.path, boundary_interval=config.boundary_interval)
+        self._writer = XdfWriter(
+            self.path, flush_interval=_FLUSH, boundary_interval=config.boundary_interval
+        )
         self._queue: deque[_Declare | _Samples | _Probe] = deque()
         self._queued = 0
         self._condition = threading.Condition()
@@ -291,9 +295,8 @@ class StreamRecorder:
         try:
             if closing:
                 self._writer.close()
-            else:
-                self._writer.tick()
-            self._failure = ""
+            if closing or self._writer.tick():
+                self._failure = ""
         except RecordingError as error:
             if str(error) != self._failure:
                 _log.error("%s", error)

@@ -174,16 +174,15 @@ class RecordedSource:
 
     def _advance(self, item: SourceItem) -> None:
         """Move the play head to the item; never back, never far at once."""
-        if isinstance(item, StateChange):
+        if not isinstance(item, Packet):
+            # Probes and states are stamped when they were made, not when they came: they ride on.
             return
-        at = item.received_at if isinstance(item, Packet) else item.measured_at
-        if self._at is not None and at > self._at:
+        at = item.received_at
+        if self._at is None or at < self._at - _LONGEST_WAIT:
+            self._at = at
+        elif at > self._at:
             self._played += min(at - self._at, _LONGEST_WAIT)
-        if isinstance(item, Packet):
-            # Probes may be stamped long before or after (another clock); packets set the pace.
-            self._at = at if self._at is None else max(self._at, at)
-            if at < self._at - _LONGEST_WAIT:
-                self._at = at
+            self._at = at
 
     def _due(self) -> float:
         if self._started is None:

@@ -179,8 +179,10 @@ class XdfWriter:
         collected = sender_time(measured_at, offset)
         self._chunk(Tag.CLOCK_OFFSET, struct.pack("<Idd", stream_id, collected, offset))
 
-    def tick(self) -> None:
+    def tick(self) -> bool:
         """Flush and add boundaries when it is time; call at least every `flush_interval`.
+
+        Returns whether something was flushed.
 
         Raises
         ------
@@ -194,6 +196,9 @@ class XdfWriter:
             self.flush(sync=True)
         elif now - self._flushed_at >= self._flush_interval:
             self.flush()
+        else:
+            return False
+        return True
 
     def flush(self, *, sync: bool = False) -> None:
         """Hand everything to the operating system; `sync` waits for the disk.

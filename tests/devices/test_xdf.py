@@ -146,7 +146,9 @@ _chunks = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(chunks=_chunks, fmt=st.sampled_from(list(FORMATS)))
 def test_what_is_written_is_read_in_the_same_order(
     tmp_path: Path, chunks: list[Any], fmt: str
@@ -409,7 +411,9 @@ def test_a_file_cut_anywhere_gives_what_is_there(tmp_path: Path, share: float) -
     assert n >= 10 * sum(p + 5 + 2 + 9 + 250 <= cut for p in chunk_positions(raw, Tag.SAMPLES))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     hits=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=12),
     keep=st.floats(0.02, 1),

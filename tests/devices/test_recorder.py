@@ -1,0 +1,244 @@
+"""The recorder: order kept, nobody blocked, every failure said within a second."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyxdf
+
+from configs import RecordingConfig
+from devices.errors import RecordingError
+from devices.recorder import EVENTS_INFO, Recorder
+from devices.replay import RecordedSource
+from devices.xdf import XdfFile
+from pipeline.values import ClockOffset, Packet, SourceItem, StateChange, StreamRole, StreamState
+from tests.devices.xdf_tools import eeg_stream, marker_stream, session_items
+
+QUIET = RecordingConfig(min_free_mb=0)
+STREAMS = {StreamRole.EEG: eeg_stream(), StreamRole.MARKERS: marker_stream()}
+
+
+def wait_for(condition: Callable[[], object], timeout: float = 5.0) -> float:
+    """Wait for a condition; how long it took, s."""
+    began = time.monotonic()
+    event = threading.Event()
+    while not condition():
+        if time.monotonic() - began > timeout:
+            raise AssertionError(f"did not happen within {timeout} s")
+        event.wait(0.01)
+    return time.monotonic() - began
+
+
+def read_all(path: Path) -> list[SourceItem]:
+    source = RecordedSource(path)
+    items: list[SourceItem] = []
+    while batch := source.read(0.0):
+        items += batch
+    source.close()
+    return items
+
+
+def packet(n: int, start: int = 0) -> Packet:
+    stamps = (start + np.arange(n)) / 250.0
+    return Packet(StreamRole.EEG, np.ones((n, 4), np.float32), stamps, 0.0)
+
+
+def test_a_replay_repeats_the_items_in_the_order_of_their_arrival(tmp_path: Path) -> None:
+    items = session_items()
+    # Changes of state in between, and a sender whose clock reads far more than ours.
+    items.insert(40, StateChange(StreamRole.EEG, StreamState.STALLED, 1.25, "No sample."))
+    items.insert(44, StateChange(StreamRole.EEG, StreamState.STREAMING, 1.5))
+    items.insert(50, ClockOffset(StreamRole.EEG, 100.1, -299_999.7))
+    recorder = Recorder(tmp_path / "a.xdf", STREAMS, QUIET)
+    assert [recorder.put(item) for item in items] == [True] * len(items)
+    assert recorder.close()
+    again = read_all(tmp_path / "a.xdf")
+    assert [type(i) for i in again[: len(items)]] == [type(i) for i in items]
+    for ours, theirs in zip(again, items, strict=False):
+        if isinstance(theirs, Packet):
+            assert isinstance(ours, Packet)
+            assert ours.role == theirs.role
+            np.testing.assert_array_equal(ours.timestamps, theirs.timestamps)
+            if isinstance(theirs.samples, np.ndarray):
+                assert isinstance(ours.samples, np.ndarray)
+                assert ours.samples.dtype == theirs.samples.dtype
+                np.testing.assert_array_equal(ours.samples, theirs.samples)
+            else:
+                assert ours.samples == theirs.samples
+        else:
+            assert ours == theirs
+    ends = again[len(items) :]
+    assert {(e.role, e.state) for e in ends if isinstance(e, StateChange)} == {
+        (StreamRole.EEG, StreamState.ENDED),
+        (StreamRole.MARKERS, StreamState.ENDED),
+    }
+    assert len(ends) == 2
+
+
+def test_pyxdf_reads_all_streams_with_their_clocks(tmp_path: Path) -> None:
+    items = session_items()
+    recorder = Recorder(tmp_path / "a.xdf", STREAMS, QUIET)
+    for item in items:
+        recorder.put(item)
+    recorder.put_event(json.dumps({"index": 0, "outcome": "decoded"}), 101.0)
+    assert recorder.close()
+    streams, _ = pyxdf.load_xdf(tmp_path / "a.xdf", dejitter_timestamps=False)
+    by_name = {stream["info"]["name"][0]: stream for stream in streams}
+    assert set(by_name) == {"amp", "stimuli", EVENTS_INFO.name}
+    n_samples = sum(
+        len(i.timestamps) for i in items if isinstance(i, Packet) and i.role is StreamRole.EEG
+    )
+    assert len(by_name["amp"]["time_stamps"]) == n_samples
+    # Synchronised by the probes: the sender's 5000 s are our 100.1 s.
+    assert by_name["amp"]["time_stamps"][0] == pytest.approx(100.1, abs=1e-3)
+    assert json.loads(by_name[EVENTS_INFO.name]["time_series"][-1][0])["outcome"] == "decoded"
+
+
+def test_a_late_stream_joins(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "a.xdf", {StreamRole.EEG: eeg_stream()}, QUIET)
+    marker = Packet(StreamRole.MARKERS, ("face",), np.array([1.0]), 0.0)
+    recorder.put(packet(10))
+    assert not recorder.put(marker)
+    recorder.add_stream(StreamRole.MARKERS, marker_stream())
+    recorder.add_stream(StreamRole.MARKERS, marker_stream())
+    assert recorder.put(marker)
+    recorder.close()
+    assert recorder.n_dropped == 1
+    with XdfFile(tmp_path / "a.xdf") as file:
+        assert sorted(s.role for s in file.streams.values()) == ["eeg", "events", "markers"]
+        assert file.damage == []
+
+
+def test_an_item_that_does_not_fit_costs_no_other(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "a.xdf", STREAMS, QUIET)
+    recorder.put(packet(10))
+    recorder.put(Packet(StreamRole.EEG, np.ones((3, 9), np.float32), np.arange(3.0), 0.0))
+    recorder.put(packet(10, 10))
+    assert not recorder.close()
+    assert recorder.n_dropped == 1
+    assert "missing" in recorder.alarm
+    with XdfFile(tmp_path / "a.xdf") as file:
+        assert file.n_samples(1) == 20
+
+
+def test_never_overwrites(tmp_path: Path) -> None:
+    (tmp_path / "a.xdf").write_bytes(b"old")
+    with pytest.raises(RecordingError, match="never overwritten"):
+        Recorder(tmp_path / "a.xdf", STREAMS, QUIET)
+
+
+def test_little_space_is_said_from_the_start(tmp_path: Path) -> None:
+    recorder = Recorder(
+        tmp_path / "a.xdf", STREAMS, RecordingConfig(), free_space=lambda _: 150_000_000
+    )
+    assert recorder.disk_free == 150_000_000
+    assert "150 MB are free" in recorder.alarm
+    assert recorder.close()
+
+
+def test_a_disk_that_hangs_blocks_nobody_and_is_said(tmp_path: Path) -> None:
+    go_on, calls = threading.Event(), [0]
+
+    def hanging(_: Path) -> int:
+        calls[0] += 1
+        if calls[0] > 1:
+            go_on.wait(20)
+        return 1 << 40
+
+    recorder = Recorder(tmp_path / "a.xdf", STREAMS, QUIET, max_queued=50_000, free_space=hanging)
+    try:
+        wait_for(lambda: calls[0] > 1)
+        worst, n_put = 0.0, 0
+        for k in range(500):
+            before = time.perf_counter()
+            n_put += recorder.put(packet(10, 10 * k))
+            worst = max(worst, time.perf_counter() - before)
+        assert worst < 0.1
+        assert recorder.n_dropped == 500 - n_put > 0
+        wait_for(lambda: "hangs" in recorder.alarm, 2.0)
+    finally:
+        go_on.set()
+        recorder.close()
+    assert "missing" in recorder.alarm
+    with XdfFile(tmp_path / "a.xdf") as file:
+        stamps = file.load()[1].timestamps
+    # What is dropped is the newest: the file holds the beginning without a hole.
+    np.testing.assert_array_equal(stamps, np.arange(10 * n_put) / 250.0)
+
+
+def test_a_deleted_file_is_said_within_a_second(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "a.xdf", STREAMS, QUIET)
+    recorder.put(packet(10))
+    wait_for(lambda: recorder.bytes_written > 0)
+    (tmp_path / "a.xdf").unlink()
+    assert wait_for(lambda: "vanished" in recorder.alarm) < 1.0
+    assert recorder.put(packet(10, 10))
+    assert not recorder.close()
+
+
+_FULL_DISK = """
+import json, resource, signal, sys, time
+from pathlib import Path
+import numpy as np
+from configs import RecordingConfig
+from devices.recorder import Recorder
+from pipeline.values import Packet, StreamRole
+from tests.devices.xdf_tools import eeg_stream
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+soft, hard = 30_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+recorder = Recorder(sys.argv[1], {StreamRole.EEG: eeg_stream()}, RecordingConfig(min_free_mb=0))
+put = lambda k: recorder.put(
+    Packet(StreamRole.EEG, np.full((100, 4), k, np.float32), k + np.arange(100) / 100, 0.0)
+)
+for k in range(30):
+    assert put(k)
+full_at, slowest = time.monotonic(), 0.0
+while not recorder.alarm and time.monotonic() < full_at + 5:
+    time.sleep(0.005)
+took, alarm = time.monotonic() - full_at, recorder.alarm
+for k in range(30, 60):
+    before = time.perf_counter()
+    assert put(k)
+    slowest = max(slowest, time.perf_counter() - before)
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+deadline = time.monotonic() + 5
+while recorder.alarm and time.monotonic() < deadline:
+    time.sleep(0.005)
+calm = recorder.alarm
+print(json.dumps([took, alarm, slowest, calm, recorder.close(), recorder.n_dropped]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
+def test_a_full_disk_is_said_and_the_file_goes_on_when_there_is_space(tmp_path: Path) -> None:
+    path = tmp_path / "a.xdf"
+    done = subprocess.run(
+        [sys.executable, "-c", _FULL_DISK, str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    took, alarm, slowest, calm, is_whole, n_dropped = json.loads(done.stdout)
+    assert took < 1.0
+    assert "free disk space" in alarm
+    assert slowest < 0.1
+    assert (calm, is_whole, n_dropped) == ("", True, 0)
+    with XdfFile(path) as file:
+        series = file.load()[1]
+        assert file.damage == []
+    np.testing.assert_array_equal(series.samples[:, 0], np.repeat(np.arange(60.0), 100))
+
+
+def test_closing_twice_and_putting_afterwards_is_harmless(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "a.xdf", STREAMS, QUIET)
+    assert recorder.close()
+    assert recorder.close()
+    assert not recorder.put(packet(5))
