@@ -318,6 +318,12 @@ def test_a_stream_that_pauses_is_stalled_and_goes_on_without_being_lost():
         feeder.go_on()
         items = read_until(source, has_samples(10))
         assert states(items) == [StreamState.STREAMING]
+        # A twin that appears while we run is not ours to take.
+        with Feeder(source_id="pause", ch_names=CH_NAMES[::-1]):
+            items = read_until(source, has_samples(100))
+        assert states(items) == []
+        assert source.streams[EEG].uid == feeder.outlet.info.uid
+        assert np.all(packets(items)[-1].samples % 1000 == np.arange(4))
 
 
 def test_a_stream_without_labels_or_units_is_read_as_it_is():

@@ -1,0 +1,135 @@
+"""`phosphene device NAME`: bridges a BrainFlow board to LSL until stopped."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from app.output import write_json, write_note, write_text
+
+if TYPE_CHECKING:
+    from devices.brainflow_bridge import BrainFlowBridge
+
+_TEXTS = {
+    "serial-port": "serial port of the board or its dongle",
+    "mac": "Bluetooth address",
+    "ip": "network address",
+    "serial-number": "the board's serial number, where several are near",
+    "other-info": "BrainFlow's other_info",
+    "file": "file to play back (board playback-file)",
+}
+_NUMBERS = {
+    "ip-port": "network port",
+    "timeout": "how long to look for the board, s",
+}
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "device",
+        help="bridge a board (OpenBCI, Muse, ...) to LSL",
+        description="Publish a board that BrainFlow knows as an LSL stream until Ctrl-C; "
+        "`phosphene devices` lists the boards and what each needs.",
+    )
+    parser.add_argument("name", metavar="NAME", help="board, such as cyton, ganglion, synthetic")
+    for option, text in _TEXTS.items():
+        parser.add_argument(f"--{option}", metavar="TEXT", help=text)
+    for option, text in _NUMBERS.items():
+        parser.add_argument(f"--{option}", metavar="N", type=int, help=text)
+    parser.add_argument("--master-board", metavar="NAME", help="board behind a file or a stream")
+    parser.add_argument("--montage", metavar="LABELS", help="labels, with commas between them")
+    parser.add_argument(
+        "--board-command",
+        metavar="TEXT",
+        action="append",
+        default=[],
+        help="sent to the board after connecting (OpenBCI's commands, loopback_true); repeatable",
+    )
+    parser.add_argument(
+        "--markers", action="store_true", help="publish the board's triggers as a marker stream"
+    )
+    parser.add_argument("--stream-name", metavar="NAME", help="name of the LSL stream")
+    parser.add_argument("--source-id", metavar="ID", help="source_id of the LSL stream")
+    parser.add_argument("--duration", type=float, metavar="S", help="stop after S seconds")
+    parser.add_argument("--json", action="store_true", help="describe the stream as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Bridge until Ctrl-C, the end of `--duration` or the end of a file."""
+    from devices.brainflow_bridge import BrainFlowBridge, BridgeSettings
+
+    names = [option.replace("-", "_") for option in (*_TEXTS, *_NUMBERS)]
+    labels = (args.montage or "").split(",")
+    bridge = BrainFlowBridge(
+        BridgeSettings(
+            board=args.name,
+            parameters={k: getattr(args, k) for k in names if getattr(args, k) is not None},
+            master_board=args.master_board,
+            ch_names=tuple(label.strip() for label in labels if label.strip()),
+            commands=tuple(args.board_command),
+            markers=args.markers,
+            name=args.stream_name,
+            source_id=args.source_id,
+        )
+    )
+    return _run(bridge, as_json=args.json, duration=args.duration)
+
+
+def _run(bridge: BrainFlowBridge, *, as_json: bool, duration: float | None) -> int:
+    """Run in a thread: BrainFlow may search for a board for many seconds, deaf to Ctrl-C."""
+    stop, failures = threading.Event(), list[BaseException]()
+
+    def work() -> None:
+        try:
+            bridge.run(stop, tell=_Teller(bridge, as_json=as_json))
+        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
+            failures.append(error)
+
+    worker = threading.Thread(target=work, name="phosphene-board", daemon=True)
+    worker.start()
+    try:
+        worker.join(duration)
+    except KeyboardInterrupt:
+        pass  # being stopped is how a bridge ends
+    finally:
+        stop.set()
+    worker.join(1.5)
+    if failures:
+        raise failures[0]
+    return 0
+
+
+class _Teller:
+    """Describes the stream on standard output once, says the rest on standard error."""
+
+    def __init__(self, bridge: BrainFlowBridge, *, as_json: bool) -> None:
+        self._bridge = bridge
+        self._as_json = as_json
+        self._is_told = False
+
+    def __call__(self, sentence: str) -> None:
+        if self._is_told:
+            write_note(sentence)
+            return
+        self._is_told = True
+        info = self._bridge.info
+        if self._as_json:
+            write_json(
+                {
+                    "name": info.name,
+                    "source_id": info.source_id,
+                    "sfreq": info.sfreq,
+                    "ch_names": list(info.ch_names),
+                    "ch_units": list(info.ch_units),
+                    "ch_types": list(info.ch_types),
+                }
+            )
+        else:
+            write_text(
+                f"{info.name}: {info.n_channels} channels at {info.sfreq:g} Hz, source_id "
+                f"{info.source_id}; Ctrl-C ends it."
+            )
+        sys.stdout.flush()
