@@ -31,6 +31,13 @@ JITTER_TIME = 1.0
 """Time constant of the running jitter, s."""
 SHIFT_TIME = 0.2
 """Time constant of the running mean misfit, s."""
+USUAL_SHIFT = 0.001
+"""Mean misfit that is assumed usual before any is seen, s."""
+USUAL_TIME = 10.0
+"""Time constant of the usual mean misfit, s."""
+N_SHIFT = 6.0
+"""A mean misfit beyond this many usual ones (and half a period) is a lasting shift. Neighbouring
+stamps may err together (one delay a chunk), so the jitter alone does not tell what is usual."""
 N_JITTER = 6.0
 """A stamp further off than this many jitters (and half a period) does not fit."""
 MAX_TABLE = 500_000
@@ -71,6 +78,8 @@ class Line:
         self._jitter2 = FIRST_JITTER**2
         self._n_jitter = 0
         self._shift = 0.0
+        self._usual_gain = 1.0 / (USUAL_TIME * sfreq)
+        self._usual2 = USUAL_SHIFT**2
         self.period = self._nominal
         self.last = 0.0
         """Newest time that was given out, s: the level, made strictly increasing."""
@@ -139,9 +148,10 @@ class Line:
         """
         level, period, last = self._level, self.period, self.last
         jitter2, shift = self._jitter2, self._shift
+        usual2, usual_gain = self._usual2, self._usual_gain
         least, shift_gain = self._least_step, self._shift_gain
         floor2 = (0.5 * self._nominal) ** 2
-        strange2 = N_JITTER * N_JITTER
+        strange2, far2 = N_JITTER * N_JITTER, N_SHIFT * N_SHIFT
         cold = max(0, self._n_warm - self.age)
         level_gains, slope_gains, jitter_gains = self._slices(stop - at)
         verdict: Verdict = "ok"
@@ -164,14 +174,14 @@ class Line:
                 last = level
             times.append(last)
             at = i + 1
-            if k >= cold:
-                shift2 = shift * shift
-                if shift2 > floor2 and shift2 > 0.25 * jitter2:
-                    verdict = "shifted"
-                    break
+            shift2 = shift * shift
+            if k >= cold and shift2 > floor2 and shift2 > 0.25 * jitter2 and shift2 > far2 * usual2:
+                verdict = "shifted"
+                break
+            usual2 += usual_gain * (shift2 - usual2)
         n_done = at - first
         self._level, self.period, self.last = level, period, last
-        self._jitter2, self._shift = jitter2, shift
+        self._jitter2, self._shift, self._usual2 = jitter2, shift, usual2
         self.age += n_done
         self._n_jitter += n_done
         self.n_followed += n_done

@@ -321,7 +321,9 @@ class TimeBase:
                 if self._counter is not None and counts is not None:
                     self._counter.accept(counts[at + n_seen - 1])
                 return at + n_seen
-            if self._counter is None and stamps[at] < line.expected(1) and line.fits(stamp, 1):
+            # Under heavy jitter a stamp that went back says nothing: drop no sample for it.
+            came_before = stamps[at] < line.expected(1) and line.fits(stamp, 1)
+            if self._counter is None and came_before and line.tolerance < 2 * line.period:
                 self.n_duplicates += n_seen  # as if they had not come: sent twice, or too late
                 return at + n_seen
         if n_seen + 1 < self._n_hold and not is_last:
