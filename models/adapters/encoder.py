@@ -1,0 +1,112 @@
+"""An adapter as an `Encoder`: epochs in, vectors of the gallery's space out.
+
+Owns the step from class probabilities to an embedding: the mean of the class prototypes, weighted
+by probability. Its length is the confidence: one where a class is certain, short where several
+are as probable, so that the sampler draws something definite only when the decoder is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs import FilterConfig
+from models.adapters.errors import AdapterError
+from models.adapters.lda import SpatioTemporalLda
+from models.adapters.manifest import AdapterManifest
+from models.adapters.window import Window
+from pipeline.ports import EncoderSpec
+from pipeline.values import Embedding, Epoch, Float32, Float64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AdapterEncoder:
+    """A person's decoder behind the `pipeline.ports.Encoder` Protocol.
+
+    Attributes
+    ----------
+    manifest : AdapterManifest
+    lda : SpatioTemporalLda
+    prototypes : ndarray, shape (n_classes, n_features), float32
+        Unit rows, in the order of `manifest.targets`.
+    sha256 : str
+        Over both files once saved; empty before.
+    """
+
+    manifest: AdapterManifest
+    lda: SpatioTemporalLda
+    prototypes: Float32
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that do not fit the manifest, or are none."""
+        window, n_filters = self.window, self.manifest.n_filters
+        n_classes = len(self.manifest.targets)
+        expected: dict[str, tuple[NDArray[Any], tuple[int, ...]]] = {
+            "filters": (self.lda.filters, (n_filters, len(window.ch_names))),
+            "coef": (self.lda.coef, (n_classes, window.n_bins, n_filters)),
+            "intercept": (self.lda.intercept, (n_classes,)),
+            "prototypes": (self.prototypes, (n_classes, self.prototypes.shape[-1])),
+        }
+        for name, (array, shape) in expected.items():
+            if array.shape != shape:
+                raise AdapterError(
+                    f"the adapter's {name} have shape {array.shape}, expected {shape} by its "
+                    "manifest: calibrate again, or restore the file."
+                )
+            if not np.isfinite(array).all():
+                raise AdapterError(
+                    f"the adapter's {name} hold NaN or infinity, expected finite numbers: "
+                    "calibrate again, or restore the file."
+                )
+
+    @property
+    def window(self) -> Window:
+        """Which samples it uses."""
+        m = self.manifest
+        return Window(m.ch_names, m.sfreq, m.tmin, m.tmax)
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """What it wants and gives."""
+        m = self.manifest
+        return EncoderSpec(
+            name=f"adapter:{m.subject}",
+            sfreq=m.sfreq,
+            tmin=m.tmin,
+            tmax=m.tmax,
+            l_freq=m.filter.l_freq,
+            h_freq=m.filter.h_freq,
+            n_features=self.prototypes.shape[1],
+            ch_names=m.ch_names,
+            sha256=self.sha256,
+        )
+
+    def check_filter(self, config: FilterConfig) -> None:
+        """Raise `AdapterError` when a session filters otherwise than the calibration did."""
+        wanted = self.manifest.filter
+        for name in type(wanted).model_fields:
+            given, expected = getattr(config, name), getattr(wanted, name)
+            if given != expected:
+                raise AdapterError(
+                    f"filter.{name} is {given}, the adapter was fitted with {expected}: set it so "
+                    "in the session, or calibrate again."
+                )
+
+    def predict_proba(self, epoch: Epoch) -> Float64:
+        """Class probabilities of one epoch, (n_classes,) float64, in the order of the targets."""
+        features = self.window.features(epoch)
+        if not np.isfinite(features).all():
+            raise AdapterError(
+                f"epoch {epoch.index} holds NaN or infinity, expected finite microvolts: reject it."
+            )
+        probability: Float64 = self.lda.predict_proba(features[np.newaxis])[0]
+        return probability
+
+    def encode(self, epoch: Epoch) -> Embedding:
+        """Embed one epoch; see the module's docstring for the length."""
+        vector = self.predict_proba(epoch) @ self.prototypes.astype(np.float64)
+        return Embedding(vector.astype(np.float32), index=epoch.index, t_onset=epoch.t_onset)

@@ -1,0 +1,51 @@
+"""Where a class of events lies in the gallery's embedding space.
+
+Owns the rule: the mean direction of the stimuli that a class stands for, at unit length. A class
+such as "face" has no picture of its own; its prototype is what its members have in common.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from models.adapters.errors import AdapterError
+from pipeline.gallery import Gallery
+from pipeline.values import Float32
+
+
+class Target(BaseModel):
+    """What a class of events means: stimuli of the gallery, by any of kind, category, labels."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    event: str
+    """The markers' label."""
+    kind: Literal["upright", "inverted", "checkerboard"] | None = None
+    """Kind of the stimuli."""
+    category: str | None = None
+    """Category of the stimuli."""
+    labels: tuple[str, ...] = ()
+    """Labels of the stimuli; empty: all of the kind and category."""
+
+    def members(self, gallery: Gallery) -> Gallery:
+        """Return the stimuli that it stands for."""
+        return gallery.subset(kind=self.kind, category=self.category, labels=self.labels or None)
+
+    def prototype(self, gallery: Gallery) -> Float32:
+        """Mean direction of the members, (n_features,) float32, unit norm."""
+        mean = self.members(gallery).embeddings.astype(np.float64).mean(axis=0)
+        norm = float(np.linalg.norm(mean))
+        if norm < 1e-6:
+            raise AdapterError(
+                f"the stimuli of {self.event!r} cancel out, expected some that have something in "
+                "common: name a category or labels."
+            )
+        return np.asarray(mean / norm, dtype=np.float32)
+
+
+def prototypes(targets: tuple[Target, ...], gallery: Gallery) -> Float32:
+    """Prototypes in the order of `targets`, (n_classes, n_features) float32, unit rows."""
+    return np.stack([target.prototype(gallery) for target in targets])
