@@ -24,7 +24,7 @@ from pipeline.line import Line
 from pipeline.repeats import RepeatFinder
 from pipeline.values import Float32, Float64
 
-HOLD = 0.1
+HOLD = 0.25
 """Longest time of samples that are held back to judge a strange stamp, s."""
 COUNTER_TRUST = 0.25
 """A counter is believed while it and the stamps differ by no more than this, s."""
