@@ -66,7 +66,9 @@ class TracePanel(QFrame):
         if snapshot.effective_sfreq is not None:
             effective = f" (effective {snapshot.effective_sfreq:.2f})"
         set_text(self.facts, f"{n_channels} channels · {rate}{effective}")
-        set_text(self.age, f"newest sample {formatting.age(snapshot.newest_age)}")
+        running = snapshot.phase in (Phase.STARTING, Phase.RUNNING, Phase.STOPPING)
+        age = f"newest sample {formatting.age(snapshot.newest_age)}" if running else ""
+        set_text(self.age, age)
         old = snapshot.newest_age is not None and snapshot.newest_age > SLOW_AGE
         set_tone(self.age, "warn" if old and snapshot.phase is Phase.RUNNING else "")
         gaps = f" · {formatting.count(snapshot.n_gaps, 'gap')}" if snapshot.n_gaps else ""
@@ -107,6 +109,10 @@ class TracePanel(QFrame):
             StreamState.STALLED: "warn",
             StreamState.LOST: "bad",
         }
+        if snapshot.phase in (Phase.STOPPED, Phase.FAILED):
+            set_text(self.state, "●  ended")
+            set_tone(self.state, "")
+            return
         set_text(self.state, f"●  {formatting.state_words(snapshot.stream_state)}")
         set_tone(self.state, tones.get(snapshot.stream_state, ""))
 
