@@ -8,7 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.errors import ConfigurationError
-from pipeline.virtual_brain import AVERAGE
+
+AVERAGE = "average"
+"""The word of `pipeline.virtual_brain`; not imported from there, for it brings SciPy along and
+`phosphene --help` shows it."""
 
 _CYTON = "Fp1 Fp2 C3 C4 P7 P8 O1 O2"
 _CAP32 = (

@@ -10,9 +10,8 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from devices.virtual.boards import BOARDS, board_of, custom_board
+from devices.virtual.boards import AVERAGE, BOARDS, board_of, custom_board
 from pipeline.errors import ConfigurationError
-from pipeline.virtual_brain import AVERAGE
 
 if TYPE_CHECKING:
     from devices.virtual.headset import HeadsetSettings
