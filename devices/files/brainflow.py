@@ -186,11 +186,15 @@ def _find(board: str) -> Layout:
     for layout in LAYOUTS:
         if word in (str(layout.board_id), layout.name, layout.name.removesuffix("_BOARD")):
             return layout
+    with warnings.catch_warnings():
+        # BrainFlow imports pkg_resources, which warns; nothing a user could act on.
+        warnings.simplefilter("ignore")
+        return _ask_brainflow(board, word)
+
+
+def _ask_brainflow(board: str, word: str) -> Layout:
     try:
-        with warnings.catch_warnings():
-            # BrainFlow imports pkg_resources, which warns; nothing a user could act on.
-            warnings.simplefilter("ignore")
-            from brainflow.board_shim import BoardIds, BoardShim
+        from brainflow.board_shim import BoardIds, BoardShim
     except ImportError as error:
         known = ", ".join(layout.name for layout in LAYOUTS)
         raise FileError(

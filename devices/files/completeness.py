@@ -11,8 +11,13 @@ from pathlib import Path
 from devices.errors import FileError
 
 
-def check_complete(path: Path) -> None:
+def check_complete(path: Path) -> tuple[str, ...]:
     """Refuse a file that is shorter than its header says.
+
+    Returns
+    -------
+    tuple of str
+        What the user should know of a file that promises nothing, one sentence each.
 
     Raises
     ------
@@ -21,14 +26,15 @@ def check_complete(path: Path) -> None:
     """
     suffix = path.suffix.lower()
     if suffix in (".edf", ".bdf"):
-        _check_edf(path, 3 if suffix == ".bdf" else 2)
-    elif suffix == ".vhdr":
+        return _check_edf(path, 3 if suffix == ".bdf" else 2)
+    if suffix == ".vhdr":
         _check_brainvision(path)
     elif suffix == ".set":
         _check_eeglab(path)
+    return ()
 
 
-def _check_edf(path: Path, width: int) -> None:
+def _check_edf(path: Path, width: int) -> tuple[str, ...]:
     """Header: 256 bytes, then 256 a signal; data records of equal size (edfplus.info)."""
     size = path.stat().st_size
     try:
@@ -46,12 +52,15 @@ def _check_edf(path: Path, width: int) -> None:
             f"{path} has a damaged header ({error}), expected an EDF or BDF file: copy it again."
         ) from error
     n_whole = max(0, size - n_header) // record if record > 0 else 0
-    # -1: the recording program never closed the file; all that is there is right.
-    if n_records >= 0 and n_whole < n_records:
+    if n_records < 0:
+        # The recording program never closed the file: all that is there is right.
+        return (f"{path.name} was never finished by its recorder; it holds {n_whole} records.",)
+    if n_whole < n_records:
         raise FileError(
             f"{path} is truncated: it holds {n_whole} whole records of {n_records} ({size} bytes "
             f"of {n_header + n_records * record}): copy it again from its source."
         )
+    return ()
 
 
 def _check_brainvision(path: Path) -> None:

@@ -38,7 +38,7 @@ class MneRecording:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        check_complete(path)
+        self._notes = check_complete(path)
         self._raw = _open(path)
         self._sidecars = read_sidecars(path)
         names = list(self._raw.ch_names)
@@ -88,10 +88,10 @@ class MneRecording:
 
     @property
     def warnings(self) -> Sequence[str]:
-        """Bad channels and events outside the data."""
+        """An unfinished file, bad channels, events outside the data."""
         bads = sorted({*self._raw.info["bads"], *self._sidecars.bads})
         outside = sum(1 for e in self._events if not 0 <= e.onset <= (self.duration or 0.0))
-        found = []
+        found = [*self._notes]
         if bads:
             found.append(f"{self._path.name} marks channels as bad: {', '.join(bads)}.")
         if outside:
