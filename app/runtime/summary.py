@@ -71,7 +71,7 @@ def summary_of(
     latency, compute = latencies.summary(), latencies.compute_p50()
     found = ledger.accuracy()
     overhead = None
-    if compute is not None:
+    if compute is not None and is_live:
         overhead = {
             "chunk_ms": round(streams.packet_ms, 3),
             "compute_p50": round(compute, 3),
