@@ -33,7 +33,7 @@ SHIFT_TIME = 0.2
 """Time constant of the running mean misfit, s."""
 USUAL_SHIFT = 0.001
 """Mean misfit that is assumed usual before any is seen, s."""
-USUAL_TIME = 10.0
+USUAL_TIME = 60.0
 """Time constant of the usual mean misfit, s."""
 N_SHIFT = 6.0
 """A mean misfit beyond this many usual ones (and half a period) is a lasting shift. Neighbouring
@@ -178,7 +178,8 @@ class Line:
             if k >= cold and shift2 > floor2 and shift2 > 0.25 * jitter2 and shift2 > far2 * usual2:
                 verdict = "shifted"
                 break
-            usual2 += usual_gain * (shift2 - usual2)
+            # Clipped, so that a lasting shift does not teach itself to be usual.
+            usual2 += usual_gain * (min(shift2, 4.0 * usual2 + 0.2 * floor2) - usual2)
         n_done = at - first
         self._level, self.period, self.last = level, period, last
         self._jitter2, self._shift, self._usual2 = jitter2, shift, usual2
