@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QObject, QPoint, QPointF, QSettings, Qt, QTimer, Signal
 from PySide6.QtGui import QImage, QWheelEvent
-from PySide6.QtWidgets import QApplication, QDialogButtonBox
+from PySide6.QtWidgets import QApplication, QDialogButtonBox, QWidget
 from pytestqt.qtbot import QtBot
 
 from app.commands import gui
@@ -98,9 +98,13 @@ def run_demo(window: MainWindow, qtbot: QtBot, until: float) -> FakeSession:
     return session
 
 
-def grabbed(widget: object) -> np.ndarray:
-    """The widget's picture, (height, width, 3)."""
-    image = widget.grab().toImage().convertToFormat(QImage.Format.Format_RGB32)  # type: ignore[attr-defined]
+def grabbed(widget: QWidget) -> np.ndarray:
+    """The widget as one full repaint gives it, (height, width, 3)."""
+    return pixels_of(widget.grab().toImage())
+
+
+def pixels_of(image: QImage) -> np.ndarray:
+    image = image.convertToFormat(QImage.Format.Format_RGB32)
     buffer = np.frombuffer(image.constBits(), dtype=np.uint8)
     rows = buffer.reshape(image.height(), image.bytesPerLine() // 4, 4)
     return rows[:, : image.width(), 2::-1].copy()
@@ -146,8 +150,9 @@ class _Spike:
         return []
 
 
-@pytest.mark.parametrize("sfreq", [250.0, 1000.0])
-@pytest.mark.parametrize("window_length", WINDOWS)
+@pytest.mark.parametrize(
+    ("window_length", "sfreq"), [*((length, 1000.0) for length in WINDOWS), (2.0, 250.0)]
+)
 @pytest.mark.parametrize("mode", list(TraceMode))
 def test_a_spike_of_one_sample_is_seen(
     qtbot: QtBot, mode: TraceMode, window_length: float, sfreq: float
@@ -207,6 +212,7 @@ def test_sweep_asks_for_the_new_columns_only(qtbot: QtBot) -> None:
 def test_columns_painted_one_by_one_look_as_if_painted_at_once(
     qtbot: QtBot, mode: TraceMode
 ) -> None:
+    """What stands on the screen after many small repaints is what one full repaint gives."""
     source = _Spike(500.0, 4000, 7000)
     model = TraceModel()
     model.mode = mode
@@ -214,12 +220,16 @@ def test_columns_painted_one_by_one_look_as_if_painted_at_once(
     model.set_scale(20.0)
     widget = TraceWidget(model)
     qtbot.addWidget(widget)
-    widget.resize(900, 480)
+    widget.resize(700, 400)
     widget.show()
-    for end in range(30, 7000, 61):
+    for number, end in enumerate(range(30, 7000, 61)):
         source.end = end
         model.poll(source)
         widget.refresh()
+        QApplication.processEvents()
+        if number % 9 == 0:
+            screen = QApplication.primaryScreen().grabWindow(widget.winId())
+            np.testing.assert_array_equal(pixels_of(screen.toImage()), grabbed(widget))
     piecewise = grabbed(widget)
     model.revision += 1
     widget.refresh()
