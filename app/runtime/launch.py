@@ -73,7 +73,8 @@ class VirtualHeadset:
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
-        self._ready = threading.Event()
+        self._spoke = threading.Event()
+        self._is_ready = False
         self._reader = threading.Thread(target=self._read, name="headset-output", daemon=True)
         self._reader.start()
 
@@ -83,13 +84,14 @@ class VirtualHeadset:
         for line in self._process.stdout:
             with contextlib.suppress(ValueError):
                 _LOG.info("virtual headset: %s", json.loads(line))
-                self._ready.set()
-        self._ready.set()
+                self._is_ready = True
+                self._spoke.set()
+        self._spoke.set()
 
     def wait_ready(self) -> None:
         """Wait until it streams; raise `AppError` when it does not."""
-        self._ready.wait(HEADSET_TIMEOUT)
-        if self._process.poll() is not None or not self._ready.is_set():
+        self._spoke.wait(HEADSET_TIMEOUT)
+        if not self._is_ready:
             self.close()
             raise AppError(
                 "The virtual headset did not start (its own message stands above): "
@@ -114,6 +116,7 @@ def demo_session(
     config: SessionConfig, *, out: Path | None = None, duration: float | None = None
 ) -> Session:
     """Start a virtual headset and make the session that decodes it (not yet started)."""
+    board_of(config.simulation.board)  # an unknown board is said before anything is started
     token = uuid.uuid4().hex[:8]
     markers_id = f"phosphene-stimuli-{token}"
     headset_id = f"phosphene-virtual-{token}"

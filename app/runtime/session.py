@@ -275,6 +275,7 @@ class Session:
             # A replay must not refuse what the live run decoded while its models were loaded.
             self._require_decoder()
         source = self._source = self._open_source(self._stop)
+        self._declared = set(source.streams)
         path = self._path = LivePath(self._config, source.streams, clock=time.monotonic)
         with self._lock:
             if self._config.recording.enabled:
@@ -297,7 +298,6 @@ class Session:
         while target.exists():
             number += 1
             target = self._folder.path / f"recording-{number}.xdf"
-        self._declared = set(source.streams)
         return Recorder(target, dict(source.streams), self._config.recording)
 
     def _take(self, items: Sequence[SourceItem], path: LivePath) -> bool:
@@ -307,6 +307,7 @@ class Session:
         for item in items:
             if isinstance(item, Packet) and item.role is StreamRole.EVENTS:
                 continue  # a recording's own decisions: read beforehand, made anew here
+            self._welcome(item.role, path)
             self._record(item)
             if isinstance(item, StateChange):
                 ended |= self._note_state(item)
@@ -319,16 +320,21 @@ class Session:
                 self._take_verdict(verdict, arrival, pulled, max(pulled, filtered))
         return ended
 
-    def _record(self, item: SourceItem) -> None:
-        recorder, source = self._recorder, self._source
-        if recorder is None or source is None:
+    def _welcome(self, role: StreamRole, path: LivePath) -> None:
+        """Declare a marker stream that joins late, before its first item is used."""
+        if role in self._declared or self._source is None:
             return
-        if item.role not in self._declared:
-            # A marker stream may join late; the file declares it before its first sample.
-            info = source.streams.get(item.role)
-            if info is not None:
-                recorder.add_stream(item.role, info)
-                self._declared.add(item.role)
+        info = self._source.streams.get(role)
+        if info is not None:
+            self._declared.add(role)
+            path.add_stream(role, info)
+            if self._recorder is not None:
+                self._recorder.add_stream(role, info)
+
+    def _record(self, item: SourceItem) -> None:
+        recorder = self._recorder
+        if recorder is None:
+            return
         written = recorder.put(item)
         if written and isinstance(item, Packet) and item.role is StreamRole.EEG:
             self._n_recorded += len(item.timestamps)

@@ -1,0 +1,1 @@
+"""Benchmarks; each runs its peer in the same process, interleaved, and reports the ratio."""
