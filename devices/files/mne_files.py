@@ -7,6 +7,7 @@ BIDS table's beside the file, else the file's annotations, else its trigger chan
 
 from __future__ import annotations
 
+import struct
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -52,6 +53,7 @@ class MneRecording:
         self._scale = np.array([1e6 if types[names[k]] in _VOLTS else 1.0 for k in self._picks])[
             :, None
         ]
+        self._check_end()
         self._events = self._find_events(types)
         chosen = [names[k] for k in self._picks]
         self._streams = (
@@ -113,7 +115,7 @@ class MneRecording:
         n_times = int(self._raw.n_times)
         for begin in range(first, n_times, step):
             stop = min(begin + step, n_times)
-            volts = self._raw.get_data(picks=self._picks, start=begin, stop=stop)
+            volts = self._read(self._picks, begin, stop)
             end = np.inf if stop == n_times else stop / self._sfreq
             low = begin / self._sfreq
             yield Piece(
@@ -121,6 +123,27 @@ class MneRecording:
                 np.arange(begin, stop) / self._sfreq,
                 [e for e in self._events if low <= e.onset < end or (begin == 0 and e.onset < 0)],
             )
+
+    def _read(self, picks: list[int] | list[str], begin: int, stop: int) -> Any:
+        """Samples in volts, shape (n_channels, n_times)."""
+        try:
+            return self._raw.get_data(picks=picks, start=begin, stop=stop)
+        except (OSError, ValueError, RuntimeError, struct.error) as error:
+            raise FileError(
+                f"{self._path} is truncated or damaged at {begin / self._sfreq:.1f} s of "
+                f"{self.duration:.1f} s: copy it again from its source."
+            ) from error
+
+    def _check_end(self) -> None:
+        """Read the last sample: a header is whole where the data behind it may not be."""
+        n_times = int(self._raw.n_times)
+        try:
+            if n_times == 0:
+                raise FileError(f"{self._path} holds no sample, expected a recording.")
+            self._read(self._picks, n_times - 1, n_times)
+        except FileError:
+            self.close()
+            raise
 
     def _types(self, names: list[str]) -> Mapping[str, str]:
         """MNE's word for each channel's type; the BIDS table's where there is one."""
@@ -157,7 +180,7 @@ class MneRecording:
         mask = 0xFFFF
         for begin in range(0, int(self._raw.n_times), step):
             stop = min(begin + step, int(self._raw.n_times))
-            values = self._raw.get_data(picks=names[-1:], start=begin, stop=stop)[0]
+            values = self._read(names[-1:], begin, stop)[0]
             codes = np.round(np.nan_to_num(values)).astype(np.int64) & mask
             previous = np.concatenate([[before if begin else codes[0]], codes[:-1]])
             for k in np.flatnonzero((codes != previous) & (codes != 0)).tolist():

@@ -103,6 +103,9 @@ class XdfSeries:
 
 XdfItem = XdfSamples | XdfOffset
 
+_USUAL = struct.Struct("<BIHIBI")
+"""Head of a samples chunk with 4-byte lengths: length, tag, stream, count of samples."""
+
 
 @dataclass(slots=True)
 class _Layout:
@@ -264,10 +267,31 @@ class XdfFile:
     def _build_index(self) -> None:
         position, size = len(MAGIC), len(self._map)
         while position < size:
-            end = self._index_chunk(position, size)
+            end = self._index_usual(position, size) or self._index_chunk(position, size)
             if end is None:
                 end = self._skip_damage(position, size)
             position = end
+
+    def _index_usual(self, position: int, size: int) -> int | None:
+        """Note a samples chunk of the usual make (numbers, all stamped) in one look; else None.
+
+        An hour holds hundreds of thousands of them: this is what a seek waits for.
+        """
+        if position + _USUAL.size > size:
+            return None
+        n_bytes, length, tag, stream_id, n_bytes_count, count = _USUAL.unpack_from(
+            self._map, position
+        )
+        if n_bytes != 4 or tag != Tag.SAMPLES or n_bytes_count != 4:
+            return None
+        layout = self._layouts.get(stream_id)
+        end: int = position + 5 + length
+        if layout is None or layout.record is None or end > size:
+            return None
+        if length != 11 + count * layout.record.itemsize:
+            return None
+        self._note(position + _USUAL.size, end, tag, stream_id, count)
+        return end
 
     def _index_chunk(self, position: int, size: int) -> int | None:
         """Note one chunk; its end, or None when it cannot be believed."""
@@ -376,9 +400,11 @@ class XdfFile:
         if layout is None or layout.record is None:
             return
         n_whole = min(n_samples, (size - content) // layout.record.itemsize)
+        if n_whole <= 0:
+            return
         stop = content + n_whole * layout.record.itemsize
         flags = np.frombuffer(self._map, np.uint8, stop - content, content)
-        if n_whole and (flags[:: layout.record.itemsize] == 8).all():
+        if (flags[:: layout.record.itemsize] == 8).all():
             self._note(content, stop, Tag.SAMPLES, stream_id, n_whole)
         del flags
 

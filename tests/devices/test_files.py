@@ -107,6 +107,18 @@ def test_fif_round_trip(tmp_path: Path) -> None:
     assert float(channels[0]["location"][0]["Z"][0]) > 50  # mm: Cz is on top
 
 
+def test_a_truncated_fif_is_refused(tmp_path: Path) -> None:
+    import mne
+
+    info = mne.create_info(["Cz", "Pz"], 100.0, "eeg")
+    raw = mne.io.RawArray(np.ones((2, 20_000)) * 1e-5, info, verbose="ERROR")
+    path = tmp_path / "a_raw.fif"
+    raw.save(path, verbose="ERROR")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with pytest.raises(FileError, match=r"truncated or damaged at \d+\.\d s of"):
+        open_recording(path)
+
+
 def test_a_start_in_the_middle_is_the_rest_of_the_whole(shared_data: Path) -> None:
     path = shared_data / "formats" / "eeglab_data.set"
     data, times, events = contents(open_recording(path))

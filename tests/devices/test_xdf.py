@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import pyxdf
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from devices.errors import FileError, RecordingError
@@ -414,6 +414,7 @@ def test_a_file_cut_anywhere_gives_what_is_there(tmp_path: Path, share: float) -
 @settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+@example(hits=[], keep=0.8518145622385997)  # cut inside the head of a chunk: a count of -1
 @given(
     hits=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=12),
     keep=st.floats(0.02, 1),
