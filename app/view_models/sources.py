@@ -53,8 +53,8 @@ class SourceChoice:
     @property
     def title(self) -> str:
         """A few words for the button."""
-        if self.kind is SourceKind.LIVE and self.stream is not None:
-            return self.stream.name
+        if self.kind is SourceKind.LIVE:
+            return "Stream of the settings" if self.stream is None else self.stream.name
         if self.kind is SourceKind.REPLAY and self.path is not None:
             return self.path.name
         return "Virtual headset"

@@ -39,6 +39,8 @@ class InspectDialog(QDialog):
         self.epoch = EpochPlot()
         self.seen = PictureView(minimum=150)
         self.decoded = PictureView(minimum=150)
+        self.control = PictureView(minimum=150)
+        self.control_label = text_label("Noise control", "caption")
         self.seen_label = text_label("", "caption")
         self.decoded_label = text_label("", "caption")
         self.top = TopList(n_rows=10)
@@ -96,6 +98,9 @@ class InspectDialog(QDialog):
         self.epoch.set_epoch(result.epoch_data, tmin=self._tmin, sfreq=self._sfreq)
         self.seen.set_pixels(self._load(result.label), word=name)
         self.decoded.set_pixels(result.pixels, word="" if result.pixels is not None else "none")
+        self.control.set_pixels(result.control_pixels)
+        for part in (self.control, self.control_label):
+            part.setVisible(result.control_pixels is not None)
         set_text(self.seen_label, f"Seen: {name}")
         guess = formatting.label(result.top[0][0]) if result.top else formatting.DASH
         set_text(self.decoded_label, f"Decoded: {guess}")
@@ -140,7 +145,12 @@ class InspectDialog(QDialog):
         row = QHBoxLayout(pair)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(10)
-        for view, label in ((self.seen, self.seen_label), (self.decoded, self.decoded_label)):
+        self.control.setToolTip("The same decoder on the same epoch with its phases scrambled")
+        for view, label in (
+            (self.seen, self.seen_label),
+            (self.decoded, self.decoded_label),
+            (self.control, self.control_label),
+        ):
             column = QVBoxLayout()
             column.addWidget(view, 1)
             label.setAlignment(Qt.AlignmentFlag.AlignHCenter)

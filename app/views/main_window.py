@@ -137,15 +137,15 @@ class MainWindow(QMainWindow):
         self.set_theme(THEMES["light" if self.theme.name == "dark" else "dark"])
 
     def show_sources(self) -> None:
-        """Open the list of sources and search."""
+        """Open the list of sources and search; once more goes back to the finished session."""
         if self.session.active:
             return
-        if self.pages.currentWidget() is self.welcome:
-            self.sources_view.search()
-            self.sources_view.list.setFocus()
+        if self.pages.currentWidget() is self.welcome and self._has_content():
+            self.pages.setCurrentWidget(self.work)
             return
         self.pages.setCurrentWidget(self.welcome)
         self.sources_view.search()
+        self.sources_view.list.setFocus()
 
     def show_stimuli(self) -> None:
         """Open the window for the person with the headset."""

@@ -218,6 +218,9 @@ class PicturePanel(QFrame):
             if part.isHidden() == presents:
                 part.setVisible(presents)
         self.now.set_pixels(self._load(label) if label else None, word="")
+        if self._shown is None:
+            busy = running and snapshot.decoder and not snapshot.decoder.startswith("ready")
+            self.decoded.set_pixels(None, word=f"decoder {snapshot.decoder}…" if busy else "")
         words = formatting.label(label) if label else ("fixation" if running else "nothing")
         set_text(self.now_label, elided(self.now_label.fontMetrics(), words, 84))
 

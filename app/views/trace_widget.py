@@ -160,8 +160,8 @@ class TraceWidget(Painted):
         """Ask for the columns from `first` to `last` and the gap ahead of the cursor."""
         plot, n_pixels = self.plot, self._model.n_pixels
         ratio = self.devicePixelRatioF()
-        first = min(first, max(0, self._cursor)) - 1
-        last += round(CURSOR_GAP * ratio) + 2
+        first = min(first, max(0, self._cursor)) - 2
+        last += round(CURSOR_GAP * ratio) + 3
         if last - first >= n_pixels:
             self.update(plot)
             return
@@ -205,12 +205,13 @@ class TraceWidget(Painted):
     def _paint_cursor(self, painter: QPainter, plot: QRect) -> None:
         ratio = self.devicePixelRatioF()
         n_pixels = self._model.n_pixels
-        x = (self._model.newest % n_pixels) / ratio
-        for start in (x + 1, x + 1 - n_pixels / ratio):
-            gap = QRectF(plot.left() + start, plot.top(), CURSOR_GAP, plot.height())
+        # Whole pixels: a rectangle between them is blended, at thirty times the cost.
+        x = round((self._model.newest % n_pixels) / ratio)
+        for start in (x + 1, x + 1 - round(n_pixels / ratio)):
+            gap = QRect(plot.left() + start, plot.top(), CURSOR_GAP, plot.height())
             painter.fillRect(gap, self.theme.color("plot"))
-        line = QRectF(plot.left() + x, plot.top(), 1.5, plot.height())
-        painter.fillRect(line, self.theme.color("accent", 150))
+        line = QRect(plot.left() + x, plot.top(), 1, plot.height())
+        painter.fillRect(line, self.theme.color("accent"))
 
     def _paint_badge(self, painter: QPainter, plot: QRect) -> None:
         text = "Paused · P goes on · wheel or arrows look back"
@@ -241,7 +242,7 @@ class TraceWidget(Painted):
         placed = sorted((self._x_of(c), m.label) for c, m in self._model.visible_markers())
         for at, (x, name) in enumerate(placed):
             following = placed[at + 1][0] if at + 1 < len(placed) else float(strip.right())
-            painter.fillRect(QRectF(x, 5, 1, RULER - 5), self.theme.color("marker"))
+            painter.fillRect(QRect(round(x), 5, 1, RULER - 5), self.theme.color("marker"))
             room = min(following - x - 8, strip.right() - x - 6)
             if room < 18 or x < free_from.get(0, 0.0):
                 continue

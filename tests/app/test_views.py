@@ -136,7 +136,7 @@ class _Spike:
     def __init__(self, sfreq: float, at: int, n_times: int, n_channels: int = 8) -> None:
         rng = np.random.default_rng(0)
         self.data = rng.standard_normal((n_channels, n_times)).astype(np.float32)
-        self.data[4, at] += 200.0
+        self.data[2, at] += 200.0
         self.times = T0 + np.arange(n_times) / sfreq
         self.end = 0
 
@@ -162,7 +162,7 @@ def test_a_spike_of_one_sample_is_seen(
         n_times = round((window_length + 1) * sfreq)
         source = _Spike(sfreq, round((window_length / 2 + 0.7) * sfreq), n_times)
         if not spike:
-            source.data[4] = source.data[5]
+            source.data[2] = source.data[3]
         model = TraceModel()
         model.window, model.mode = window_length, mode
         model.reset(Info(tuple(f"C{n}" for n in range(8)), sfreq))
@@ -177,10 +177,10 @@ def test_a_spike_of_one_sample_is_seen(
             widget.refresh()
         plot = widget.plot
         lane = plot.height() / 8
-        # 60 to 120 microvolts above the zero line of channel 4: empty but for the spike.
-        top = int(plot.top() + 4.5 * lane - 0.6 * lane)
+        # 60 to 120 microvolts above the zero line of channel 2: empty but for the spike.
+        top = int(plot.top() + 2.5 * lane - 0.6 * lane)
         band = grabbed(widget)[top : int(top + 0.3 * lane), plot.left() + 2 : plot.right() - 2]
-        color = np.array([int(DARK.traces[4][i : i + 2], 16) for i in (1, 3, 5)])
+        color = np.array([int(DARK.traces[2][i : i + 2], 16) for i in (1, 3, 5)])
         near = np.abs(band.astype(int) - color).max(axis=2) < 40
         heights.append(int(near.any(axis=1).sum()) / band.shape[0])
     assert heights[0] > 0.9, "the spike is missing"
