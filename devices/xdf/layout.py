@@ -124,7 +124,7 @@ def write_xml(root: ElementTree.Element) -> bytes:
 
 def _desc(info: StreamInfo, extra: Mapping[str, str] | None) -> dict[str, Any]:
     desc = {key: value for key, value in info.desc.items() if key != NOTE}
-    if info.manufacturer and "manufacturer" not in desc:
+    if info.manufacturer and not {"manufacturer", "acquisition"} & set(desc):
         desc["manufacturer"] = info.manufacturer
     if "channels" not in desc and (info.ch_names or info.ch_units or info.ch_types):
         columns = {"label": info.ch_names, "unit": info.ch_units, "type": info.ch_types}
