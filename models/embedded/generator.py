@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderTiny, UNet2DConditionModel
+from diffusers import AutoencoderDC, UNet2DConditionModel
 from diffusers.models.embeddings import ImageProjection
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -35,7 +35,7 @@ class Generator:
 
     Attributes
     ----------
-    vae : AutoencoderTiny
+    vae : AutoencoderDC
         Pictures in [-1, 1] to latents and back; its `scaling_factor` makes latents unit variance.
     unet : UNet2DConditionModel
         Predicts `noise - latents` at time `1000 * sigma`; takes the embedding as `class_labels`
@@ -46,7 +46,7 @@ class Generator:
         Over the three weight files.
     """
 
-    vae: AutoencoderTiny
+    vae: AutoencoderDC
     unet: UNet2DConditionModel
     projection: ImageProjection
     sha256: str
@@ -87,7 +87,7 @@ def load_generator(folder: Path | None = None) -> Generator:
             )
         digest.update(path.read_bytes())
     try:
-        vae = AutoencoderTiny.from_pretrained(root / "vae", local_files_only=True)
+        vae = AutoencoderDC.from_pretrained(root / "vae", local_files_only=True)
         unet = UNet2DConditionModel.from_pretrained(root / "unet", local_files_only=True)
         projection = _load_projection(root / "projection")
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
@@ -115,7 +115,7 @@ def _load_projection(folder: Path) -> ImageProjection:
 
 
 def _check(
-    root: Path, vae: AutoencoderTiny, unet: UNet2DConditionModel, projection: ImageProjection
+    root: Path, vae: AutoencoderDC, unet: UNet2DConditionModel, projection: ImageProjection
 ) -> None:
     pairs = {
         "latent channels of vae and unet": (vae.config.latent_channels, unet.config.in_channels),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderTiny, FlowMatchEulerDiscreteScheduler, UNet2DConditionModel
+from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler, UNet2DConditionModel
 from diffusers.models.embeddings import ImageProjection
 from safetensors.torch import save_file
 
@@ -24,12 +24,18 @@ PROJECTION = {"image_embed_dim": N_FEATURES, "cross_attention_dim": 12, "num_ima
 
 def _write_toy(root: Path, *, latent_channels: int = 4) -> None:
     torch.manual_seed(0)
-    AutoencoderTiny(
+    AutoencoderDC(
         latent_channels=latent_channels,
-        encoder_block_out_channels=(8, 8, 8, 8),
-        decoder_block_out_channels=(8, 8, 8, 8),
-        num_encoder_blocks=(1, 1, 1, 1),
-        num_decoder_blocks=(1, 1, 1, 1),
+        encoder_block_types="ResBlock",
+        decoder_block_types="ResBlock",
+        encoder_block_out_channels=(8, 8, 16, 32),
+        decoder_block_out_channels=(8, 8, 16, 32),
+        encoder_layers_per_block=(0, 1, 1, 1),
+        decoder_layers_per_block=(0, 1, 1, 1),
+        encoder_qkv_multiscales=((), (), (), ()),
+        decoder_qkv_multiscales=((), (), (), ()),
+        encoder_out_shortcut=False,
+        decoder_in_shortcut=False,
         scaling_factor=1.7,
     ).save_pretrained(root / "vae")
     UNet2DConditionModel(

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from diffusers import AutoencoderTiny
+from diffusers import AutoencoderDC
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -40,6 +40,8 @@ N_POSE = 4
 N_CLEAR = 12
 N_FOGGED = 2
 N_EXTRA = 2
+HELD_OUT = slice(5, None, 20)
+"""Of the concepts outside the gallery, those that the generator never sees."""
 
 
 def fog_of(length: float | npt.NDArray[np.float64]) -> float | npt.NDArray[np.float64]:
@@ -84,12 +86,12 @@ def draw(
 
 
 @torch.no_grad()
-def encode(vae: AutoencoderTiny, batch: list[pictures.Uint8]) -> torch.Tensor:
-    """Unscaled latents (n, 8, 16, 16) of 128 px pictures."""
+def encode(vae: AutoencoderDC, batch: list[pictures.Uint8]) -> torch.Tensor:
+    """Unscaled latents (n, 16, 16, 16) of 128 px pictures."""
     stacked = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
-    latents: torch.Tensor = vae.encode(
+    latents: torch.Tensor = vae.encoder(
         stacked.contiguous(memory_format=torch.channels_last)
-    ).latents
+    )
     return latents
 
 
@@ -104,7 +106,7 @@ def main() -> None:
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
     renders = pictures.read_renders(options.renders)
-    vae = AutoencoderTiny.from_pretrained(options.vae).eval()
+    vae = AutoencoderDC.from_pretrained(options.vae, local_files_only=True).eval()
     gallery = load_gallery()
     with safe_open(options.extras, "pt") as extras:
         table = extras.get_tensor("embeddings")
@@ -113,9 +115,12 @@ def main() -> None:
     shown = list(gallery.stimuli) + [
         Stimulus(stem, stem, "extra", "upright", stem, stem) for stem in stems
     ]
+    unseen = set(range(len(gallery), len(shown))[HELD_OUT])
     latents, numbers, owners, levels = [], [], [], []
     batch: list[pictures.Uint8] = []
     for owner, stimulus in enumerate(shown):
+        if owner in unseen:
+            continue
         inside = owner < len(gallery)
         for level, fog in enumerate(FOG_LEVELS[: None if inside else 1]):
             n_poses = (N_CLEAR if level == 0 else N_FOGGED) if inside else N_EXTRA
@@ -126,9 +131,11 @@ def main() -> None:
                 numbers.append(four)
                 owners.append(owner)
                 levels.append(level)
-        if len(batch) >= 32 or owner == len(shown) - 1:
+        if len(batch) >= 32:
             latents.append(encode(vae, batch).half())
             batch = []
+    if batch:
+        latents.append(encode(vae, batch).half())
     packed = {
         "latents": torch.cat(latents),
         "numbers": torch.tensor(np.stack(numbers), dtype=torch.float32),

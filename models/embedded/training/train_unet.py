@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderTiny, UNet2DConditionModel
+from diffusers import AutoencoderDC, UNet2DConditionModel
 from diffusers.models.embeddings import ImageProjection
 from safetensors import safe_open
 from torch import Tensor
@@ -30,8 +30,8 @@ from pipeline.gallery import load_gallery
 
 UNET = {
     "sample_size": 16,
-    "in_channels": 8,
-    "out_channels": 8,
+    "in_channels": 16,
+    "out_channels": 16,
     "down_block_types": ("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
     "mid_block_type": "UNetMidBlock2DCrossAttn",
     "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
@@ -63,6 +63,7 @@ class Pool:
             here = (levels == level).nonzero()[:, 0]
             for owner in owners[here].unique().tolist():
                 self._rows[owner, level] = here[owners[here] == owner]
+        self._outside = sorted({owner for owner, _ in self._rows if owner >= self.n_gallery})
         gallery = load_gallery()
         groups: dict[tuple[str, str], list[int]] = {}
         for row, each in enumerate(gallery.stimuli):
@@ -70,7 +71,7 @@ class Pool:
         self._groups = [torch.tensor(rows) for rows in groups.values() if len(rows) > 2]
 
     def batch(self, generator: torch.Generator, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Conditions (size, 64), noise and latents (size, 8, 16, 16)."""
+        """Conditions (size, 64), noise and latents (size, 16, 16, 16)."""
         kinds = torch.rand(size, generator=generator).tolist()
         conditions, rows, fifth = [], [], []
         for kind in kinds:
@@ -104,8 +105,7 @@ class Pool:
         return self.conditions[owner] * length, self._pick(owner, length, generator), free
 
     def _extra(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        n_extra = len(self.conditions) - self.n_gallery
-        owner = self.n_gallery + int(torch.randint(n_extra, (), generator=generator))
+        owner = self._outside[int(torch.randint(len(self._outside), (), generator=generator))]
         return self.conditions[owner], self._pick(owner, 1.0, generator)
 
     def _pair(self, free: float, generator: torch.Generator) -> tuple[Tensor, Tensor, float]:
@@ -147,7 +147,7 @@ def couple(noise: Tensor, numbers: Tensor) -> Tensor:
     return coupled
 
 
-def save(out: Path, vae: AutoencoderTiny, modules: dict[str, Any]) -> None:
+def save(out: Path, vae: AutoencoderDC, modules: dict[str, Any]) -> None:
     """Write the modules as fp16 safetensors in diffusers' layout."""
     copy.deepcopy(vae).half().save_pretrained(out / "vae")
     copy.deepcopy(modules["unet"]).half().save_pretrained(out / "unet")
@@ -222,7 +222,7 @@ class Run:
         self.step += 1
         return float(loss.item())
 
-    def keep(self, vae: AutoencoderTiny) -> None:
+    def keep(self, vae: AutoencoderDC) -> None:
         """Write the state to resume from, and the averaged weights as they would ship."""
         state = {
             "modules": self.modules.state_dict(),
@@ -249,7 +249,7 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     pool = Pool(options.latents)
-    vae = AutoencoderTiny.from_pretrained(options.vae)
+    vae = AutoencoderDC.from_pretrained(options.vae, local_files_only=True)
     vae.register_to_config(scaling_factor=pool.scaling)
     run = Run(options.out, options.seed)
     log = (options.out / "log.jsonl").open("a")
