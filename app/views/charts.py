@@ -31,6 +31,7 @@ class TopList(Painted):
         self._n_rows = n_rows
         self._top: tuple[tuple[str, float], ...] = ()
         self._truth: str | None = None
+        self._rank: int | None = None
         self._chance: float | None = None
         self.setMinimumHeight(n_rows * self.ROW + 16)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -50,11 +51,12 @@ class TopList(Painted):
         top: tuple[tuple[str, float], ...],
         *,
         truth: str | None = None,
+        rank: int | None = None,
         chance: float | None = None,
     ) -> None:
-        """Show `top`; the label equal to `truth` is marked."""
-        if (top, truth, chance) != (self._top, self._truth, self._chance):
-            self._top, self._truth, self._chance = top, truth, chance
+        """Show `top`; the label equal to `truth`, which stands at `rank`, is marked."""
+        if (top, truth, rank, chance) != (self._top, self._truth, self._rank, self._chance):
+            self._top, self._truth, self._rank, self._chance = top, truth, rank, chance
             self.setAccessibleDescription(
                 ", ".join(f"{name} {formatting.percent(p)}" for name, p in self.rows)
             )
@@ -90,7 +92,18 @@ class TopList(Painted):
             painter.drawText(box, _RIGHT, formatting.percent(probability))
         if self._chance is not None and rows:
             self._paint_chance(painter, bars.left() + bars.width() * self._chance / highest)
+        self._paint_rest(painter)
         painter.end()
+
+    def _paint_rest(self, painter: QPainter) -> None:
+        """Name the true label where it is too far down to be seen."""
+        if self._truth is None or self._rank is None or self._rank <= self._n_rows:
+            return
+        painter.setFont(small_font(11))
+        painter.setPen(self.theme.color("muted"))
+        text = f"{formatting.label(self._truth)} is {formatting.ordinal(self._rank)}"
+        foot = QRectF(self.width() / 2, self._n_rows * self.ROW, self.width() / 2, 16)
+        painter.drawText(foot, _RIGHT, elided(painter.fontMetrics(), text, foot.width()))
 
     def _paint_chance(self, painter: QPainter, x: float) -> None:
         bottom = self._n_rows * self.ROW

@@ -104,7 +104,7 @@ class InspectDialog(QDialog):
         set_text(self.seen_label, f"Seen: {name}")
         guess = formatting.label(result.top[0][0]) if result.top else formatting.DASH
         set_text(self.decoded_label, f"Decoded: {guess}")
-        self.top.set_values(result.top, truth=result.label, chance=result.chance)
+        self.top.set_values(result.top, truth=result.label, rank=result.rank, chance=result.chance)
         stages = {}
         if result.stages is not None:
             keys = LatencyChart.ROWS

@@ -203,7 +203,7 @@ class PicturePanel(QFrame):
         set_text(self.decoded_label, elided(metrics, words, self.decoded.width()))
         self._show_rank(result)
         self.confidence.set_value(result.confidence)
-        self.top.set_values(result.top, truth=result.label, chance=result.chance)
+        self.top.set_values(result.top, truth=result.label, rank=result.rank, chance=result.chance)
         delay = ""
         if result.stages is not None:
             delay = f" · {result.stages.total_after_epoch:.0f} ms after its epoch"
@@ -231,7 +231,7 @@ class PicturePanel(QFrame):
             set_tone(self.rank, "")
             return
         mark = "✓ " if result.rank == 1 else ""
-        set_text(self.rank, f"{mark}{_ordinal(result.rank)}")
+        set_text(self.rank, f"{mark}{formatting.ordinal(result.rank)}")
         among = round(1 / result.chance) if result.chance else None
         set_text(self.rank_note, f"of {among} concepts" if among else "among the concepts")
         set_tone(self.rank, "good" if result.rank == 1 else "")
@@ -280,9 +280,3 @@ class PicturePanel(QFrame):
         row.addWidget(self.now)
         row.addLayout(now, 2)
         return row
-
-
-def _ordinal(number: int) -> str:
-    if 10 <= number % 100 <= 20:
-        return f"{number}th"
-    return f"{number}" + {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")

@@ -514,6 +514,8 @@ def test_a_recording_is_opened_with_its_path(tmp_path: Path) -> None:
         (formatting.hertz(249.987), "249.99 Hz"),
         (formatting.p_value(3e-12), "p < 1e-6"),
         (formatting.count(1, "gap"), "1 gap"),
+        (formatting.ordinal(2), "2nd"),
+        (formatting.ordinal(112), "112th"),
         (formatting.label("smiling-face"), "smiling face"),
     ],
 )
