@@ -67,7 +67,7 @@ class SettingsModel:
             source: dict[str, object] = {
                 "name": choice.stream.name,
                 "type": choice.stream.type,
-                "source_id": choice.stream.source_id or None,
+                "source_id": choice.key or choice.stream.source_id or None,
             }
             if choice.ch_names:
                 source["ch_names"] = choice.ch_names

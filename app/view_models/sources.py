@@ -49,6 +49,8 @@ class SourceChoice:
     path: Path | None = None
     ch_names: tuple[str, ...] = ()
     unit: str = ""
+    key: str | None = None
+    """What names the stream where its `source_id` does not: two outlets may share one."""
 
     @property
     def title(self) -> str:
@@ -130,6 +132,13 @@ class SourcesModel:
         self.streams = tuple(sorted(search.streams, key=lambda s: (s.type, s.name, s.source_id)))
         self.revision += 1
         return True
+
+    def key_of(self, stream: StreamInfo) -> str | None:
+        """Return what tells `stream` from the others: its `source_id`, or its `uid`."""
+        twins = [s for s in self.streams if s.source_id == stream.source_id]
+        if stream.source_id and len(twins) == 1:
+            return stream.source_id
+        return stream.uid or None
 
     def choose(self, choice: SourceChoice) -> None:
         """Take `choice` as the source of the next session."""

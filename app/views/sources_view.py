@@ -5,6 +5,7 @@ Owns the list and the montage dialog; `SourcesModel` searches and keeps the choi
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from PySide6.QtCore import QSize, Qt, Signal
@@ -98,18 +99,15 @@ class SourcesView(QWidget):
         at = self.markers.currentIndex() - 1
         streams = self._model.marker_streams
         markers = streams[at] if 0 <= at < len(streams) else None
-        choice = SourceChoice(SourceKind.LIVE, stream=stream, markers=markers)
+        choice = SourceChoice(
+            SourceKind.LIVE, stream=stream, markers=markers, key=self._model.key_of(stream)
+        )
         if choice.needs_montage:
             dialog = MontageDialog(stream, self)
             if dialog.exec() != QDialog.DialogCode.Accepted:
                 return
-            choice = SourceChoice(
-                SourceKind.LIVE,
-                stream=stream,
-                markers=markers,
-                ch_names=dialog.ch_names if not stream.ch_names else (),
-                unit=dialog.unit,
-            )
+            names = dialog.ch_names if not stream.ch_names else ()
+            choice = replace(choice, ch_names=names, unit=dialog.unit)
         self._model.choose(choice)
         self.chosen.emit()
 

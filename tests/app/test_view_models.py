@@ -416,6 +416,19 @@ def test_streams_are_sorted_into_eeg_and_markers() -> None:
     assert not given_all.needs_montage
 
 
+def test_twins_of_one_source_id_are_told_apart() -> None:
+    twins = (
+        StreamInfo("a", "EEG", "openbcigui", 8, 250.0, "float32", uid="u1"),
+        StreamInfo("b", "EEG", "openbcigui", 8, 250.0, "float32", uid="u2"),
+        StreamInfo("c", "EEG", "cap", 8, 250.0, "float32", uid="u3"),
+    )
+    model = SourcesModel(FakeFactory(streams=twins))
+    model.refresh()
+    model.close()
+    model.poll()
+    assert [model.key_of(s) for s in twins] == ["u1", "u2", "cap"]
+
+
 def test_a_failed_search_is_a_sentence() -> None:
     model = SourcesModel(FakeFactory(error="LSL cannot open a socket: check the firewall."))
     model.refresh()
