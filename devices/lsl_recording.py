@@ -21,7 +21,7 @@ from configs import RecordingConfig
 from devices.errors import SourceError
 from devices.lsl.connection import Connection, StreamLostError
 from devices.lsl.discovery import Finder
-from devices.recorder import StreamRecorder
+from devices.stream_recorder import StreamRecorder
 from pipeline.values import StreamInfo
 
 _PULL: Final = 0.2

@@ -1,36 +1,25 @@
-"""Records a session's streams to XDF without ever holding up who brings them.
+"""Records a session: one XDF stream a role, items in the order of their arrival.
 
-Owns one thread and one queue bounded in bytes. `put` returns at once; what does not fit is
-dropped, counted and said. Items are written in the order of their arrival across all streams, one
-samples chunk a packet, so that a replay repeats exactly the same sequence. When a write fails the
-reason stands in `alarm` within a second, what waits stays queued, and writing is tried again: if
-space returns, the file goes on without a hole. Knows nothing of where items come from.
+Owns how a session's items become samples: one samples chunk a packet, clock probes as XDF has
+them, changes of state and decisions as JSON lines of an events stream, so that `devices.replay`
+repeats exactly the same sequence. The thread and the file are `devices.stream_recorder`'s. Knows
+nothing of where items come from.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
-import math
-import shutil
-import threading
-import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from configs import RecordingConfig
-from devices.errors import RecordingError
-from devices.xdf.writer import XdfWriter, sender_time
+from devices.stream_recorder import StreamRecorder
+from devices.xdf.writer import sender_time
 from pipeline.values import (
     ClockOffset,
-    Float64,
     Packet,
     SourceItem,
     StateChange,
@@ -48,17 +37,6 @@ EVENTS_INFO: Final = StreamInfo(
     channel_format="string",
 )
 """The stream of our own decisions and of stream states: one JSON object a sample."""
-
-_log = logging.getLogger(__name__)
-
-_TICK: Final = 0.1
-_FLUSH: Final = 0.25
-"""Longest wait of the thread, and time between flushes, s: a failed write is said, and a flush
-done, well within the second that is promised, on a busy machine too."""
-_STUCK: Final = 1.0
-"""A write that takes longer is said, s."""
-_MAX_PENDING: Final = 4 << 20
-"""Bytes that the writer may hold back when the disk fails; the rest waits in the queue."""
 
 
 def encode_state(change: StateChange) -> str:
@@ -105,242 +83,6 @@ def decode_probe(event: Any) -> tuple[StreamRole, float] | None:
         return StreamRole(table["role"]), float(table["measured_at"])
     except (KeyError, ValueError, TypeError):
         return None
-
-
-@dataclass(frozen=True, slots=True)
-class _Declare:
-    stream_id: int
-    info: StreamInfo
-    role: str
-
-    size = 0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Samples:
-    stream_id: int
-    samples: NDArray[Any] | Sequence[Any]
-    timestamps: Float64
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Probe:
-    stream_id: int
-    measured_at: float
-    offset: float
-
-    size = 32
-
-
-class StreamRecorder:
-    """Writes any number of numbered streams to one XDF file, in a thread of its own.
-
-    Parameters
-    ----------
-    path : Path
-        File to create; never overwritten.
-    config : RecordingConfig
-    max_queued : int
-        Bytes that may wait for the disk.
-    free_space : callable
-        Free bytes of a folder.
-
-    Raises
-    ------
-    RecordingError
-        The file exists or cannot be created.
-    """
-
-    def __init__(
-        self,
-        path: Path | str,
-        config: RecordingConfig,
-        *,
-        max_queued: int = 256 << 20,
-        free_space: Callable[[Path], int] | None = None,
-    ) -> None:
-        self.path = Path(path)
-        self._min_free = config.min_free_mb * 1e6
-        self._max_queued = max_queued
-        self._free_space = free_space or (lambda folder: shutil.disk_usage(folder).free)
-        self._writer = XdfWriter(
-            self.path, flush_interval=_FLUSH, boundary_interval=config.boundary_interval
-        )
-        self._queue: deque[_Declare | _Samples | _Probe] = deque()
-        self._queued = 0
-        self._condition = threading.Condition()
-        self._closing = False
-        self._known: set[int] = set()
-        self._n_dropped = 0
-        self._failure = ""
-        self._disk_free: int | None = None
-        self._busy_since: float | None = None
-        self._looked_at = -math.inf
-        self._watch_space()
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
-        self._thread.start()
-
-    # ------------------------------------------------------------------ any thread
-
-    def declare(self, stream_id: int, info: StreamInfo, role: str = "") -> None:
-        """Add a stream, at the start or later; a number that is known already changes nothing."""
-        with self._condition:
-            if stream_id not in self._known and not self._closing:
-                self._known.add(stream_id)
-                self._queue.append(_Declare(stream_id, info, role))
-                self._condition.notify()
-
-    def put_samples(
-        self, stream_id: int, samples: NDArray[Any] | Sequence[Any], timestamps: Float64
-    ) -> bool:
-        """Queue samples as `XdfWriter.write_samples` takes them; False when dropped (counted).
-
-        Never blocks, never raises. The arrays must not change afterwards.
-        """
-        size = 9 * len(timestamps) + (
-            samples.nbytes
-            if isinstance(samples, np.ndarray)
-            else sum(len(s) if isinstance(s, str) else sum(map(len, s)) for s in samples)
-        )
-        return self._put(_Samples(stream_id, samples, timestamps, size))
-
-    def put_offset(self, stream_id: int, measured_at: float, offset: float) -> bool:
-        """Queue a clock probe (`local = sender + offset`); False when dropped (counted)."""
-        return self._put(_Probe(stream_id, measured_at, offset))
-
-    @property
-    def bytes_written(self) -> int:
-        """Bytes handed to the operating system."""
-        return self._writer.bytes_written
-
-    @property
-    def disk_free(self) -> int | None:
-        """Free bytes where the file lies, looked up once a second; None when unknown."""
-        return self._disk_free
-
-    @property
-    def n_dropped(self) -> int:
-        """Items that are not in the file: the queue was full, or they were unwritable."""
-        return self._n_dropped
-
-    @property
-    def alarm(self) -> str:
-        """One sentence while something is wrong; `""` while all is well."""
-        if self._failure:
-            return self._failure
-        since = self._busy_since
-        if since is not None and time.monotonic() - since > _STUCK:
-            return (
-                f"{self.path} has taken no data for {time.monotonic() - since:.0f} s: the disk "
-                "hangs; what comes is kept in memory."
-            )
-        if self._n_dropped:
-            return f"{self._n_dropped} items are missing in {self.path}: use a faster disk."
-        if self._disk_free is not None and self._disk_free < self._min_free:
-            return (
-                f"{self._disk_free / 1e6:.0f} MB are free at {self.path.parent}, expected at least "
-                f"{self._min_free / 1e6:.0f} MB: free disk space."
-            )
-        return ""
-
-    def close(self, timeout: float = 10.0) -> bool:
-        """Write what waits and the footers; False when not all of it is in the file.
-
-        Safe to call twice. Waits at most `timeout` seconds; `alarm` says what went wrong.
-        """
-        with self._condition:
-            self._closing = True
-            self._condition.notify()
-        self._thread.join(timeout)
-        if self._thread.is_alive():
-            self._failure = f"{self.path} was not finished within {timeout:g} s: the disk hangs."
-        return not self._failure and self._n_dropped == 0
-
-    # ------------------------------------------------------------------ the thread
-
-    def _put(self, item: _Samples | _Probe) -> bool:
-        with self._condition:
-            fits = self._queued + item.size <= self._max_queued
-            if self._closing or not fits or item.stream_id not in self._known:
-                self._n_dropped += 1
-                return False
-            self._queue.append(item)
-            self._queued += item.size
-            self._condition.notify()
-        return True
-
-    def _run(self) -> None:
-        try:
-            while not self._step():
-                pass
-        except Exception as error:  # noqa: BLE001
-            # The thread's top: whatever it was, the session must hear of it and go on.
-            _log.exception("the recorder failed")
-            self._failure = f"recording {self.path} failed ({error}): the file ends here."
-            with self._condition:
-                self._closing = True
-                self._n_dropped += len(self._queue)
-                self._queue.clear()
-            with contextlib.suppress(RecordingError):
-                self._writer.close()
-
-    def _step(self) -> bool:
-        """Write what waits; True when closed."""
-        batch, closing = self._take()
-        self._busy_since = time.monotonic()
-        for item in batch:
-            self._write(item)
-        self._watch_space()
-        try:
-            if closing:
-                self._writer.close()
-            if closing or self._writer.tick():
-                self._failure = ""
-        except RecordingError as error:
-            if str(error) != self._failure:
-                _log.error("%s", error)
-            self._failure = str(error)
-        self._busy_since = None
-        return closing
-
-    def _take(self) -> tuple[list[_Declare | _Samples | _Probe], bool]:
-        with self._condition:
-            if not self._queue and not self._closing:
-                self._condition.wait(_TICK)
-            elif self._failure and not self._closing:
-                # Nothing gets through: look again soon, without spinning on a full queue.
-                self._condition.wait_for(lambda: self._closing, _TICK)
-            if self._writer.bytes_pending > _MAX_PENDING and not self._closing:
-                return [], False
-            batch = list(self._queue)
-            self._queue.clear()
-            self._queued = 0
-            return batch, self._closing
-
-    def _write(self, item: _Declare | _Samples | _Probe) -> None:
-        try:
-            if isinstance(item, _Samples):
-                self._writer.write_samples(item.stream_id, item.samples, item.timestamps)
-            elif isinstance(item, _Probe):
-                self._writer.write_clock_offset(item.stream_id, item.measured_at, item.offset)
-            else:
-                role = {"role": item.role} if item.role else None
-                self._writer.add_stream(item.stream_id, item.info, role)
-        except (RecordingError, KeyError, ValueError, AttributeError) as error:
-            # One item that does not fit its stream must not cost the others.
-            _log.error("an item of stream %d is not recorded: %s", item.stream_id, error)
-            self._n_dropped += 1
-
-    def _watch_space(self) -> None:
-        now = time.monotonic()
-        if now - self._looked_at < 1.0:
-            return
-        self._looked_at = now
-        try:
-            self._disk_free = self._free_space(self.path.parent)
-        except OSError:
-            self._disk_free = None
 
 
 _STREAM_IDS: Final = {StreamRole.EEG: 1, StreamRole.MARKERS: 2, StreamRole.EVENTS: 3}

@@ -21,7 +21,8 @@ from devices.errors import FileError
 from devices.files import open_recording
 from devices.files.base import Recording
 from devices.recorder import decode_probe, decode_state
-from devices.xdf.reader import XdfFile, XdfItem, XdfOffset, XdfSamples, XdfStream
+from devices.xdf.index import XdfStream
+from devices.xdf.reader import XdfFile, XdfItem, XdfOffset, XdfSamples
 from pipeline.values import (
     ClockOffset,
     Packet,

@@ -1,6 +1,7 @@
 """XDF 1.0, written and read here: a session's raw streams in one crash-safe file."""
 
-from devices.xdf.reader import Damage, XdfFile, XdfOffset, XdfSamples, XdfSeries, XdfStream
+from devices.xdf.index import Damage, XdfStream
+from devices.xdf.reader import XdfFile, XdfOffset, XdfSamples, XdfSeries
 from devices.xdf.writer import XdfWriter
 
 __all__ = [
