@@ -123,6 +123,7 @@ class SessionModel:
         if self.snapshot.phase is Phase.FAILED and not self.error and not self._stop_asked:
             self.error = self.snapshot.message
         if _differs(self.traces.info, self.snapshot.info):
+            self.traces.suggest_notch(port.config.filter.notch_freqs)
             self.traces.reset(self.snapshot.info)
         self.traces.poll(port)
         self.history.extend(port.results(self.history.taken))

@@ -100,6 +100,7 @@ class TraceModel:
         self._judged_at = 0
         self._misplaced = False
         self._auto_scale = True
+        self._filter_chosen = False
 
     @property
     def n_pixels(self) -> int:
@@ -148,9 +149,21 @@ class TraceModel:
 
     def set_filter(self, config: DisplayFilterConfig) -> None:
         """Filter the traces otherwise; the pipeline is not touched."""
+        self._filter_chosen = True
         if config != self.filter_config:
             self.filter_config = config
             self._begin()
+
+    def suggest_notch(self, notch_freqs: Sequence[float]) -> None:
+        """Take the session's line frequency out of the picture, unless somebody has chosen."""
+        if self._filter_chosen:
+            return
+        fitting = (
+            config
+            for config in DISPLAY_FILTERS
+            if config.notch_freq in notch_freqs and config.h_freq is None
+        )
+        self.filter_config = next(fitting, DISPLAY_FILTERS[0])
 
     def set_mode(self, mode: TraceMode) -> None:
         """Sweep or scroll; nothing needs computing again."""

@@ -6,6 +6,8 @@ model back to the controls.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from app.port import Phase, Snapshot
@@ -85,8 +87,8 @@ class TracePanel(QFrame):
         self._revision = model.revision
         for combo, at in (
             (self.mode, 0 if model.mode is TraceMode.SWEEP else 1),
-            (self.window_length, WINDOWS.index(model.window) if model.window in WINDOWS else -1),
-            (self.display_filter, DISPLAY_FILTERS.index(model.filter_config)),
+            (self.window_length, _index(WINDOWS, model.window)),
+            (self.display_filter, _index(DISPLAY_FILTERS, model.filter_config)),
         ):
             if combo.currentIndex() != at:
                 combo.setCurrentIndex(at)
@@ -169,3 +171,8 @@ class TracePanel(QFrame):
         self.refresh_scale()
         self.traces.refresh()
         self.traces.update()
+
+
+def _index(choices: Sequence[object], value: object) -> int:
+    """Where `value` stands among the choices; -1 when it is none of them."""
+    return choices.index(value) if value in choices else -1

@@ -318,6 +318,17 @@ def test_the_first_scale_fits_the_data_and_a_chosen_one_stays() -> None:
     assert model.scale_uv == 300.0
 
 
+def test_the_line_is_taken_out_of_the_picture_unless_somebody_chose() -> None:
+    model, _ = opened()
+    assert model.traces.filter_config.notch_freq == 50.0  # The settings' own.
+    traces = TraceModel()
+    traces.suggest_notch((60.0,))
+    assert traces.filter_config.notch_freq == 60.0
+    traces.set_filter(RAW)
+    traces.suggest_notch((50.0,))
+    assert traces.filter_config is RAW
+
+
 def test_a_change_of_mode_computes_nothing_again() -> None:
     model, source = traces_of()
     source.end = 500
