@@ -1,7 +1,8 @@
 """`python -m devices.virtual`: a virtual headset for whoever spawns it.
 
 Owns nothing but the process's edge: options in, one JSON line out once the stream can be found
-(`{"ready": true, "source_id": ...}`), exit code 1 and one line on standard error when it cannot
+(`{"ready": true, "source_id": ...}`), one more whenever it found the stimulus markers
+(`{"following": ...}`), exit code 1 and one line on standard error when it cannot
 start. It ends with the process that started it.
 """
 
@@ -11,6 +12,7 @@ import argparse
 import json
 import logging
 import sys
+from typing import Any
 
 from devices.virtual.options import add_options, settings_from
 from pipeline.errors import PhospheneError
@@ -26,11 +28,16 @@ def main(argv: list[str] | None = None) -> int:
         settings = settings_from(args)
         from devices.virtual.service import description, serve
 
-        def announce() -> None:
-            sys.stdout.write(json.dumps(description(settings)) + "\n")
+        def say(what: dict[str, Any]) -> None:
+            sys.stdout.write(json.dumps(what) + "\n")
             sys.stdout.flush()
 
-        serve(settings, on_ready=announce, follow_parent=True)
+        serve(
+            settings,
+            on_ready=lambda: say(description(settings)),
+            on_follow=lambda: say({"following": settings.markers_source_id}),
+            follow_parent=True,
+        )
     except PhospheneError as error:
         sys.stderr.write(f"phosphene: {error}\n")
         return 1

@@ -30,8 +30,9 @@ CHUNK_SECONDS = 0.02
 COUNTER = "COUNTER"
 COUNTER_WRAP = 2**24
 """float32 counts exactly up to here; then the counter starts again from 0."""
-_LOOK_SECONDS = 1.0
-_PULL_SECONDS = 0.2
+_LOOK_SECONDS = 0.5
+_OPEN_SECONDS = 3.0
+_PULL_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +121,9 @@ class MarkerListener:
     `take` gives what came since the last call as (label, onset on this machine's LSL clock, s).
     """
 
-    def __init__(self, source_id: str) -> None:
+    def __init__(self, source_id: str, *, on_follow: Callable[[], None] | None = None) -> None:
         self._source_id = source_id
+        self._on_follow = on_follow
         self._heard: deque[tuple[str, float]] = deque(maxlen=10_000)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="headset-markers", daemon=True)
@@ -132,9 +134,9 @@ class MarkerListener:
         return [self._heard.popleft() for _ in range(len(self._heard))]
 
     def close(self) -> None:
-        """Stop listening; returns within about `_LOOK_SECONDS`."""
+        """Stop listening; returns within about `_OPEN_SECONDS`."""
         self._stop.set()
-        self._thread.join(timeout=2 * _LOOK_SECONDS)
+        self._thread.join(timeout=2 * _OPEN_SECONDS)
 
     def _listen(self) -> None:
         while not self._stop.is_set():
@@ -146,10 +148,12 @@ class MarkerListener:
         """Read one stream until it is lost or we are closed."""
         inlet = pylsl.StreamInlet(info, recover=False)
         try:
-            inlet.open_stream(timeout=_LOOK_SECONDS)
+            inlet.open_stream(timeout=_OPEN_SECONDS)
             same_clock = info.hostname() == socket.gethostname()
-            offset = 0.0 if same_clock else inlet.time_correction(timeout=_LOOK_SECONDS)
+            offset = 0.0 if same_clock else inlet.time_correction(timeout=_OPEN_SECONDS)
             logger.info("following the markers of %s", info.name())
+            if self._on_follow is not None:
+                self._on_follow()
             while not self._stop.is_set():
                 sample, stamp = inlet.pull_sample(timeout=_PULL_SECONDS)
                 if sample is not None and stamp is not None:
@@ -181,13 +185,20 @@ class VirtualHeadset:
         self.n_late = 0
         """Markers heard so late that the start of their response was missed."""
 
-    def run(self, stop: threading.Event, *, on_ready: Callable[[], None] | None = None) -> None:
+    def run(
+        self,
+        stop: threading.Event,
+        *,
+        on_ready: Callable[[], None] | None = None,
+        on_follow: Callable[[], None] | None = None,
+    ) -> None:
         """Stream until `stop` is set or the duration is over; blocks.
 
-        `on_ready` is called once the stream can be resolved.
+        `on_ready` is called once the stream can be resolved, `on_follow` (in another thread)
+        whenever a stimulus marker stream was found: only then will stimuli be answered.
         """
         outlet = pylsl.StreamOutlet(outlet_info(self._settings), self.n_chunk)
-        listener = MarkerListener(self._settings.markers_source_id)
+        listener = MarkerListener(self._settings.markers_source_id, on_follow=on_follow)
         try:
             t_start = pylsl.local_clock()
             if on_ready is not None:

@@ -64,7 +64,11 @@ def _stop_with_parent(stop: threading.Event, ended: threading.Event) -> None:
 
 
 def serve(
-    settings: HeadsetSettings, *, on_ready: Callable[[], None], follow_parent: bool = False
+    settings: HeadsetSettings,
+    *,
+    on_ready: Callable[[], None],
+    on_follow: Callable[[], None] | None = None,
+    follow_parent: bool = False,
 ) -> None:
     """Stream until a signal, the duration's end, or (with `follow_parent`) the parent's end."""
     headset = VirtualHeadset(settings, gallery_embeddings())
@@ -76,6 +80,6 @@ def serve(
         if follow_parent:
             watcher.start()
         try:
-            headset.run(stop, on_ready=on_ready)
+            headset.run(stop, on_ready=on_ready, on_follow=on_follow)
         finally:
             ended.set()

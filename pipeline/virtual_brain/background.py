@@ -29,7 +29,10 @@ BURN_IN_SECONDS = 8.0
 SENSOR_UV = 0.6
 """White noise of electrode and amplifier, RMS, microvolts."""
 LINE_HZ = 50.0
+DRIFT_UV = 15.0
+"""Standard deviation of the drift, microvolts."""
 _DRIFT_SECONDS = 20.0
+_SMOOTH_SECONDS = 1.0
 _BLINK_SECONDS = 0.5
 
 
@@ -104,7 +107,7 @@ class Background:
         self._line_uv = np.asarray(self._rng.uniform(0.5, 3.0, n_channels))
         self._line_phase = np.asarray(self._rng.uniform(0, 0.4, n_channels))
         self._offset = 100.0 * np.asarray(self._rng.standard_normal(n_channels))
-        self._drift = 15.0 * np.asarray(self._rng.standard_normal(n_channels))
+        self._drift = Drift(n_channels, seconds=self.n_block / sfreq, rng=self._rng)
         self._blinks: list[float] = []
         self._bursts: list[tuple[float, float, int]] = []
         n_burn = int(np.ceil(BURN_IN_SECONDS / BLOCK_SECONDS))
@@ -166,17 +169,37 @@ class Background:
         wave = np.sin(phase)
         if self._sfreq > 6.5 * LINE_HZ:
             wave += 0.2 * np.sin(3 * phase)
-        return self._line_uv[:, None] * wave
+        return np.asarray(self._line_uv[:, None] * wave)
 
     def _slow(self) -> Float64:
-        """Electrode drift: a slow walk back to a constant offset, straight within a block."""
-        keep = np.exp(-self.n_block / self._sfreq / _DRIFT_SECONDS)
-        before = self._drift
-        kick = 15.0 * np.sqrt(1 - keep**2) * self._rng.standard_normal(len(before))
-        self._drift = keep * before + kick
+        """Electrode drift around a constant offset, straight within a block."""
+        before = self._drift.value
+        after = self._drift.step(self._rng)
         part = (np.arange(self.n_block) + 1) / self.n_block
-        drift = before[:, None] + (self._drift - before)[:, None] * part
+        drift = before[:, None] + (after - before)[:, None] * part
         return np.asarray(self._offset[:, None] + drift)
+
+
+class Drift:
+    """Slow drift of `n` electrodes: a random walk that comes back, smoothed over a second.
+
+    Unsmoothed, its power would reach into the evoked responses' band, which an electrode that
+    settles does not do. `seconds` is the time from one `step` to the next.
+    """
+
+    def __init__(self, n: int, *, seconds: float, rng: np.random.Generator) -> None:
+        self._keep = np.exp(-seconds / _DRIFT_SECONDS)
+        self._follow = 1 - np.exp(-seconds / _SMOOTH_SECONDS)
+        self._target: Float64 = DRIFT_UV * np.asarray(rng.standard_normal(n))
+        self.value = self._target.copy()
+        """Microvolts, shape (n,)."""
+
+    def step(self, rng: np.random.Generator) -> Float64:
+        """Move on and return the new value."""
+        kick = DRIFT_UV * np.sqrt(1 - self._keep**2) * rng.standard_normal(len(self.value))
+        self._target = self._keep * self._target + kick
+        self.value = self.value + self._follow * (self._target - self.value)
+        return self.value
 
 
 def blink_course(since: Float64) -> Float64:

@@ -32,7 +32,7 @@ CODE_LATENCIES = read_only(
 """Centres of the code's time courses, s after onset."""
 CODE_WIDTHS = read_only(np.linspace(0.012, 0.022, len(CODE_LATENCIES)))
 """Standard deviations of the code's time courses, s."""
-CODE_NAM = 35.0
+CODE_NAM = 31.0
 """RMS moment of a code source at its latency, nAm, for a unit embedding and gain 1."""
 RESPONSE_SECONDS = 1.0
 """Length of a response, s; nothing happens before `ONSET_SECONDS` (retina to cortex)."""
@@ -46,6 +46,8 @@ _WAVES: tuple[tuple[str, float, float, dict[str, float]], ...] = (
 )
 """Name, latency (s), width (s) and moments (nAm, outward positive) of the common waves."""
 N_WAVES = len(_WAVES)
+WAVE_LATENCIES = read_only(np.array([wave[1] for wave in _WAVES]))
+WAVE_WIDTHS = read_only(np.array([wave[2] for wave in _WAVES]))
 N_KERNELS = len(CODE_LATENCIES)
 _CODE_SEED = 64
 
@@ -93,9 +95,7 @@ def code_kernels(times: Float64, subject: Subject, *, jitter: float = 0.0) -> Fl
 
 def common_kernels(times: Float64, subject: Subject, *, jitter: float = 0.0) -> Float64:
     """Return the common waves' time courses at `times` (s from onset): (N_WAVES, n_times)."""
-    latencies = np.array([wave[1] for wave in _WAVES])
-    widths = np.array([wave[2] for wave in _WAVES])
-    return _kernels(times, latencies, widths, subject, jitter)
+    return _kernels(times, WAVE_LATENCIES, WAVE_WIDTHS, subject, jitter)
 
 
 def _kernels(

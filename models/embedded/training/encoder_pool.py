@@ -2,8 +2,8 @@
 
 Owns banks of noise that went through the live path's causal filter, and their assembly into
 batches. Filtering is linear, so filtered noise and filtered responses are added instead of
-filtering each epoch's sum anew; nothing else differs from the stream of `VirtualBrain` (line noise
-and drift, which the filter removes, are left out). Knows nothing of networks.
+filtering each epoch's sum anew; nothing else differs from the stream of `VirtualBrain` (line
+noise, which the filter removes, is left out). Knows nothing of networks.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from scipy import signal
 from configs.models import FilterConfig
 from models.embedded.encoder_input import (
     N_TIMES,
+    SFREQ,
     TMIN,
     interpolation,
     normalise,
@@ -29,17 +30,20 @@ from pipeline.filters import design
 from pipeline.values import Float32, Float64
 from pipeline.virtual_brain.background import (
     ALPHA_SHARED,
+    BLOCK_SECONDS,
     N_ALPHA,
     SENSOR_UV,
+    Drift,
     alpha_mixing,
     background_mixing,
     blink_course,
 )
 from pipeline.virtual_brain.evoked import (
+    CODE_LATENCIES,
+    CODE_WIDTHS,
     N_KERNELS,
-    N_WAVES,
-    code_kernels,
-    common_kernels,
+    WAVE_LATENCIES,
+    WAVE_WIDTHS,
     common_moments,
     personal_code,
     trial_variation,
@@ -53,6 +57,13 @@ RATES = (125.0, 250.0, 500.0)
 EXPONENTS = (1.0, 1.1, 1.2, 1.3, 1.4)
 ALPHA_HZ = tuple(float(x) for x in np.arange(8.0, 12.6, 0.5))
 _EPOCH_SECONDS = 1.0
+_SOA = (1.25, 1.4)
+_LATENCIES = np.concatenate([CODE_LATENCIES, WAVE_LATENCIES])
+_WIDTHS = np.concatenate([CODE_WIDTHS, WAVE_WIDTHS])
+_FINE = 8
+"""Steps between two native samples in the table of filtered responses."""
+_LAG = 0.25
+"""Earliest lag from a response's centre in that table, s."""
 
 
 def _cut(series: Float64, sfreq: float, *, every: float = 1.1) -> Float32:
@@ -83,6 +94,8 @@ class NoiseBank:
         self.emg = self._shaped(band_sos(sfreq, 20.0, 120.0), 24, n_times)
         self.burst = self._bursts(2000)
         self.blink = self._blinks(3000)
+        self.drift = self._drifts(48, n_times)
+        self._table = self._response_table()
 
     def _filtered(self, series: Float64) -> Float32:
         return _cut(np.asarray(signal.sosfilt(self.sos, series, axis=1)), self.sfreq)
@@ -90,6 +103,50 @@ class NoiseBank:
     def _shaped(self, sos: Float64, n_series: int, n_times: int) -> Float32:
         white = self._rng.standard_normal((n_series, n_times))
         return self._filtered(Shaper(sos, n_series)(white))
+
+    def _drifts(self, n_series: int, n_times: int) -> Float32:
+        n_block = round(BLOCK_SECONDS * self.sfreq)
+        drift = Drift(n_series, seconds=n_block / self.sfreq, rng=self._rng)
+        knots = [drift.value] + [drift.step(self._rng) for _ in range(n_times // n_block)]
+        at = np.arange(n_times) / n_block
+        low = np.minimum(at.astype(int), len(knots) - 2)
+        values = np.stack(knots, axis=1)
+        return self._filtered(values[:, low] + (values[:, low + 1] - values[:, low]) * (at - low))
+
+    def _response_table(self) -> Float32:
+        """Each kernel's bell through the filter, by lag from its centre: (n_kernels, n_lags).
+
+        The filter runs at the native rate, once for each of `_FINE` onsets between samples.
+        """
+        n = round(2.6 * self.sfreq)
+        phases = np.arange(_FINE)[:, None] / (_FINE * self.sfreq)
+        lags = np.arange(n) / self.sfreq - _LAG + phases
+        bells = np.exp(-0.5 * (lags / _WIDTHS[:, None, None]) ** 2)
+        filtered = np.asarray(signal.sosfilt(self.sos, bells, axis=-1))
+        return filtered.transpose(0, 2, 1).reshape(len(_WIDTHS), -1).astype(np.float32)
+
+    def responses(self, shift: Float64) -> Float32:
+        """Look up filtered kernels on the encoder's grid, baselined.
+
+        Parameters
+        ----------
+        shift : ndarray, shape (n_epochs, n_responses, n_kernels)
+            Time 0 of the epoch less the kernel's centre, s.
+
+        Returns
+        -------
+        ndarray, shape (n_epochs, n_responses, n_kernels, N_TIMES), float32
+        """
+        times = TMIN + np.arange(N_TIMES) / SFREQ
+        at = (shift[..., None] + times + _LAG) * self.sfreq * _FINE
+        index = np.clip(at.astype(np.int64), 0, self._table.shape[1] - 2)
+        part = np.clip(at - index, 0, 1).astype(np.float32)
+        kernel = np.arange(len(_WIDTHS))[:, None]
+        low, high = self._table[kernel, index], self._table[kernel, index + 1]
+        values = low + (high - low) * part
+        values[at < 0] = 0
+        level = values[..., : round(-TMIN * SFREQ) + 1].mean(axis=-1, keepdims=True)
+        return np.asarray(values - level, dtype=np.float32)
 
     def _window(self) -> Float64:
         """Times from 2.5 s before onset, so that what came earlier has its after-effects."""
@@ -211,6 +268,7 @@ class EpochPool:
         data = person.brain[rows] @ self._draw(rng, bank.pink[slope], (n, N_BACKGROUND))
         data += person.alpha[rows] @ self._draw(rng, bank.alpha[rhythm], (n, N_ALPHA + 1))
         data += np.float32(SENSOR_UV) * self._draw(rng, bank.white, (n, len(rows)))
+        data += self._draw(rng, bank.drift, (n, len(rows)))
         return np.asarray(data, dtype=np.float32)
 
     def _evoked(
@@ -223,19 +281,22 @@ class EpochPool:
         embeddings: Float32,
         snr: Float64,
     ) -> Float32:
-        n, sfreq = len(embeddings), bank.sfreq
-        times = TMIN + np.arange(round(_EPOCH_SECONDS * sfreq) + 1) / sfreq
-        courses = np.empty((n, N_KERNELS + N_WAVES, len(times)))
-        for i in range(n):
-            gain, jitter = trial_variation(rng)
-            between = times + rng.uniform(-0.5, 0.5) / sfreq  # the onset lies between samples
-            courses[i, :N_KERNELS] = code_kernels(between, person.subject, jitter=jitter) * gain
-            courses[i, N_KERNELS:] = common_kernels(between, person.subject, jitter=jitter) * gain
-        courses[:, :N_KERNELS] *= snr[:, None, None]
-        grid = _to_grid(np.asarray(signal.sosfilt(bank.sos, courses, axis=-1)), sfreq)
-        moments = np.einsum("slf,nf->nsl", person.code, embeddings, optimize=True)
-        sources = moments @ grid[:, :N_KERNELS]
-        waves = person.common_field[rows] @ grid[:, N_KERNELS:]
+        n = len(embeddings)
+        variation = [trial_variation(rng) for _ in range(2 * n)]
+        gain, jitter = (np.array(x).reshape(n, 2) for x in zip(*variation, strict=True))
+        # Column 0: this picture, its onset between two samples; column 1: the one before, whose
+        # slow after-effect in a causal high-pass reaches into this epoch.
+        since = rng.uniform(-0.5, 0.5, (n, 2)) / bank.sfreq
+        since[:, 1] += rng.uniform(*_SOA, n)
+        subject = person.subject
+        centres = _LATENCIES * subject.latency_scale + subject.latency_shift
+        shift = since[:, :, None] - centres - jitter[:, :, None]
+        grid = bank.responses(shift) * gain[:, :, None, None].astype(np.float32)
+        code = grid[:, :, :N_KERNELS] * snr[:, None, None, None].astype(np.float32)
+        both = np.stack([embeddings, embeddings[rng.permutation(n)]], axis=1)
+        moments = np.einsum("slf,nwf->nswl", person.code, both, optimize=True)
+        sources = moments.reshape(n, -1, 2 * N_KERNELS) @ code.reshape(n, 2 * N_KERNELS, -1)
+        waves = person.common_field[rows] @ grid[:, :, N_KERNELS:].sum(axis=1)
         return np.asarray(person.code_field[rows] @ sources + waves, dtype=np.float32)
 
     def _artifacts(

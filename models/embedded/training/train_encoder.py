@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
 
@@ -40,7 +40,7 @@ BATCH = 256
 MASK_PART = 0.4
 MASK_SAMPLES = 14
 EMA = 0.998
-REGRESSION_WEIGHT = 4.0
+REGRESSION_WEIGHT = 1.0
 
 
 def log(message: str) -> None:
@@ -64,37 +64,79 @@ def place_gallery(network: EncoderNetwork, gallery: Gallery, rows: np.ndarray) -
     network.radius.copy_((chosen - network.centre).norm(dim=1).mean())
 
 
+class _Moments:
+    """Second moments of features (with a constant) and centred targets, summed over batches."""
+
+    def __init__(self) -> None:
+        self.gram: Tensor | float = 0.0
+        self.cross: Tensor | float = 0.0
+        self.targets: Tensor | float = 0.0
+        self.n = 0
+
+    def add(self, features: Tensor, targets: Tensor) -> None:
+        """Add a batch, (n, n_inputs) and (n, n_features)."""
+        rows = torch.cat([features, torch.ones(len(features), 1)], dim=1).double()
+        goal = targets.double()
+        self.gram = self.gram + rows.T @ rows
+        self.cross = self.cross + rows.T @ goal
+        self.targets = self.targets + goal.T @ goal
+        self.n += len(rows)
+
+    def solve(self, shrinkage: float) -> Tensor:
+        """Ridge regression followed by a discriminant: (n_inputs + 1, n_features).
+
+        The ridge estimate V of the targets Y is noisy in some directions more than in others;
+        with V = Y H + noise of covariance S, the best inner product with an embedding is that of
+        V S^-1 H^T (linear discriminant analysis with a common covariance).
+        """
+        gram = torch.as_tensor(self.gram)
+        cross = torch.as_tensor(self.cross)
+        goal = torch.as_tensor(self.targets)
+        ridge = shrinkage * gram.diagonal()[:-1].mean() * torch.ones(len(gram)).double()
+        ridge[-1] = 0
+        weights = torch.linalg.solve(gram + torch.diag(ridge), cross)
+        slope = torch.linalg.solve(goal, cross.T @ weights)
+        noise = (weights.T @ gram @ weights - slope.T @ goal @ slope) / self.n
+        solution: Tensor = weights @ torch.linalg.solve(noise, slope.T)
+        return solution
+
+
 @torch.no_grad()
 def solve_straight(
-    network: EncoderNetwork, maker: BatchMaker, *, n_epochs: int, seed: int, shrinkage: float = 0.03
-) -> None:
-    """Set each expert's straight path by ridge regression on its own kind of montage."""
+    network: EncoderNetwork,
+    maker: BatchMaker,
+    *,
+    n_epochs: int,
+    seed: int,
+    shrinkage: float = 3e-4,
+    length: float = 0.45,
+) -> float:
+    """Set each expert's straight path in closed form on its own kind of montage.
+
+    The estimates are scaled to a mean norm of `length`; returns the temperature that goes with
+    it (the discriminant's own scale is that of log probabilities).
+    """
+    scales = []
     for expert, kind in enumerate(EXPERT_MONTAGES):
         rng = np.random.default_rng([seed, 1, expert])
-        gram: Tensor | None = None
+        moments = _Moments()
         homes = []
-        for _ in range(n_epochs // 512):
+        for _ in range(max(1, n_epochs // 512)):
             batch = maker.draw(rng, 512, kind=kind)
             x, conditions, targets = tensors(batch)
             keep = torch.from_numpy(batch.snr > 0.3)
-            features = straight_features(x[keep]).double()
-            rows = torch.cat([features, torch.ones(len(features), 1).double()], dim=1)
-            goal = (targets[keep] - network.centre).double()
+            features = straight_features(x[keep])
+            moments.add(features, targets[keep] - network.centre)
             homes.append(conditions[:, : network.config.n_virtual].mean(dim=0))
-            if gram is None:
-                gram = torch.zeros(rows.shape[1], rows.shape[1]).double()
-                cross = torch.zeros(rows.shape[1], goal.shape[1]).double()
-            gram += rows.T @ rows
-            cross += rows.T @ goal
-        if gram is None:
-            continue
-        ridge = shrinkage * gram.diagonal()[:-1].mean() * torch.ones(len(gram)).double()
-        ridge[-1] = 0
-        solution = torch.linalg.solve(gram + torch.diag(ridge), cross).float()
-        network.straight[expert] = solution[:-1]
-        network.straight_bias[expert] = solution[-1]
+        solution = moments.solve(shrinkage).float()
+        norm = (features @ solution[:-1] + solution[-1]).norm(dim=1).mean()
+        scales.append(length / float(norm))
+        network.straight[expert] = solution[:-1] * scales[-1]
+        network.straight_bias[expert] = solution[-1] * scales[-1]
         network.homes[expert] = torch.stack(homes).mean(dim=0)
-        log(f"ridge for {kind}: done")
+        log(f"closed form for {kind}: temperature {scales[-1]:.3f}")
+    network.log_sharpness.fill_(np.log(4.0))
+    return float(np.median(scales))
 
 
 def masked_loss(network: EncoderNetwork, batch: Batch, generator: torch.Generator) -> Tensor:
@@ -155,13 +197,14 @@ class Trainer:
         self.step = 0
         self.folder = Path(args.out)
         self.folder.mkdir(parents=True, exist_ok=True)
+        # The closed form's weights are small numbers: a step of Adam's usual size would wipe them.
         straight = [self.network.straight, self.network.straight_bias]
         fixed = {id(p) for p in straight}
         others = [p for p in self.network.parameters() if id(p) not in fixed]
         self.optimiser = torch.optim.AdamW(
             [
                 {"params": others, "lr": args.lr, "weight_decay": 0.02},
-                {"params": straight, "lr": args.lr * 0.1, "weight_decay": 0.0},
+                {"params": straight, "lr": args.lr * 0.005, "weight_decay": 0.0},
                 {"params": [self.log_temperature], "lr": args.lr, "weight_decay": 0.0},
             ],
             betas=(0.9, 0.98),
@@ -210,7 +253,7 @@ class Trainer:
             if not k.startswith("rebuild")
         }
         path = folder / "model.safetensors"
-        save_file(weights, str(path))
+        path.write_bytes(save(weights))
         (folder / "config.json").write_text(json.dumps(self.description(path), indent=2) + "\n")
 
     def description(self, path: Path) -> dict[str, Any]:
@@ -302,10 +345,10 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--out", default="out/encoder", help="folder of checkpoint and weights")
     options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--ridge-epochs", type=int, default=16384)
+    options.add_argument("--ridge-epochs", type=int, default=24576)
     options.add_argument("--pretrain-steps", type=int, default=400)
     options.add_argument("--steps", type=int, default=6000)
-    options.add_argument("--lr", type=float, default=1e-3)
+    options.add_argument("--lr", type=float, default=6e-4)
     options.add_argument("--save-every", type=int, default=100)
     options.add_argument("--threads", type=int, default=1)
     return options
@@ -317,7 +360,11 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(args.threads)
     trainer = Trainer(args)
     if not trainer.resume():
-        solve_straight(trainer.network, trainer.maker, n_epochs=args.ridge_epochs, seed=args.seed)
+        temperature = solve_straight(
+            trainer.network, trainer.maker, n_epochs=args.ridge_epochs, seed=args.seed
+        )
+        with torch.no_grad():
+            trainer.log_temperature.fill_(np.log(temperature))
         trainer.average = {k: v.clone() for k, v in trainer.network.state_dict().items()}
         trainer.save()
     trainer.pretrain()
