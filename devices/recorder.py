@@ -69,18 +69,27 @@ def decode_state(event: Any) -> StateChange | None:
         return None
 
 
-def encode_probe(probe: ClockOffset) -> str:
-    """The exact time of the probe that follows, as one line of the events stream."""
-    return json.dumps({"probe": {"role": probe.role.value, "measured_at": probe.measured_at}})
+def encode_time(item: Packet | ClockOffset) -> str:
+    """What XDF cannot hold of the item that follows, as one line of the events stream.
+
+    A packet's arrival, where its stamps are not finite and so cannot tell it; a probe's exact time.
+    """
+    what, at = (
+        ("received_at", item.received_at)
+        if isinstance(item, Packet)
+        else ("measured_at", item.measured_at)
+    )
+    return json.dumps({"next": {"role": item.role.value, what: at}})
 
 
-def decode_probe(event: Any) -> tuple[StreamRole, float] | None:
-    """Undo `encode_probe` on a parsed line; None when it is something else."""
-    table = event.get("probe") if isinstance(event, dict) else None
+def decode_time(event: Any) -> tuple[StreamRole, str, float] | None:
+    """Undo `encode_time` on a parsed line: role, attribute, value; None for something else."""
+    table = event.get("next") if isinstance(event, dict) else None
     if not isinstance(table, dict):
         return None
     try:
-        return StreamRole(table["role"]), float(table["measured_at"])
+        what = "received_at" if "received_at" in table else "measured_at"
+        return StreamRole(table["role"]), what, float(table[what])
     except (KeyError, ValueError, TypeError):
         return None
 
@@ -132,11 +141,13 @@ class Recorder:
     def put(self, item: SourceItem) -> bool:
         """Queue one item of the source; False when it was dropped (counted). Never blocks."""
         if isinstance(item, Packet):
+            if not np.isfinite(item.timestamps).all():
+                self.put_event(encode_time(item), item.received_at)
             return self._file.put_samples(_STREAM_IDS[item.role], item.samples, item.timestamps)
         if isinstance(item, ClockOffset):
             if sender_time(item.measured_at, item.offset) + item.offset != item.measured_at:
                 # XDF keeps the sender's time only, too coarse here to give this probe's back.
-                self.put_event(encode_probe(item), item.measured_at)
+                self.put_event(encode_time(item), item.measured_at)
             return self._file.put_offset(_STREAM_IDS[item.role], item.measured_at, item.offset)
         return self.put_event(encode_state(item), item.at)
 

@@ -20,7 +20,7 @@ import numpy as np
 from devices.errors import FileError
 from devices.files import open_recording
 from devices.files.base import Recording
-from devices.recorder import decode_probe, decode_state
+from devices.recorder import decode_time, decode_state
 from devices.xdf.index import XdfStream
 from devices.xdf.reader import XdfFile, XdfItem, XdfOffset, XdfSamples
 from pipeline.values import (
@@ -217,7 +217,8 @@ class _Xdf:
             self._file.close()
             raise
         self._offsets: dict[StreamRole, float] = {}
-        self._exact: dict[StreamRole, float] = {}
+        self._exact: dict[tuple[StreamRole, str], float] = {}
+        self._arrived = 0.0
         self.streams: dict[StreamRole, StreamInfo] = {
             role: self._file.streams[stream_id].info
             for stream_id, role in self._roles.items()
@@ -238,9 +239,9 @@ class _Xdf:
                 yield self._probe(role, item)
             elif role is StreamRole.EVENTS:
                 for event in _events(item):
-                    exact = decode_probe(event)
+                    exact = decode_time(event)
                     if exact is not None:
-                        self._exact[exact[0]] = exact[1]
+                        self._exact[exact[:2]] = exact[2]
                     state = decode_state(event)
                     if state is not None:
                         yield state
@@ -265,12 +266,15 @@ class _Xdf:
         if isinstance(samples, tuple):
             # A packet holds one string a sample: of several channels the first is the label.
             samples = tuple(s if isinstance(s, str) else s[0] for s in samples)
-        received_at = float(item.timestamps[-1]) + self._offsets.get(role, 0.0)
-        return Packet(role, samples, item.timestamps, received_at)
+        by_stamp = float(item.timestamps[-1]) + self._offsets.get(role, 0.0)
+        if not np.isfinite(by_stamp):
+            by_stamp = self._arrived
+        self._arrived = self._exact.pop((role, "received_at"), by_stamp)
+        return Packet(role, samples, item.timestamps, self._arrived)
 
     def _probe(self, role: StreamRole, item: XdfOffset) -> ClockOffset:
         self._offsets[role] = item.offset
-        measured_at = self._exact.pop(role, item.measured_at)
+        measured_at = self._exact.pop((role, "measured_at"), item.measured_at)
         return ClockOffset(role, measured_at, item.offset)
 
     def _seek(self, start: float) -> int:

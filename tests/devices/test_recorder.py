@@ -83,6 +83,18 @@ def test_a_replay_repeats_the_items_in_the_order_of_their_arrival(tmp_path: Path
     assert len(ends) == 2
 
 
+def test_a_marker_without_a_time_keeps_its_arrival(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "a.xdf", STREAMS, QUIET)
+    marker = Packet(StreamRole.MARKERS, ("?",), np.array([np.nan]), 123.456)
+    for item in (packet(10), marker, packet(10, 10)):
+        assert recorder.put(item)
+    assert recorder.close()
+    again = [i for i in read_all(tmp_path / "a.xdf") if isinstance(i, Packet)]
+    assert [i.role for i in again] == [StreamRole.EEG, StreamRole.MARKERS, StreamRole.EEG]
+    assert again[1].received_at == 123.456
+    assert np.isnan(again[1].timestamps).all()
+
+
 def test_pyxdf_reads_all_streams_with_their_clocks(tmp_path: Path) -> None:
     items = session_items()
     recorder = Recorder(tmp_path / "a.xdf", STREAMS, QUIET)
