@@ -164,6 +164,7 @@ class MainWindow(QMainWindow):
 
     def grab_screen(self, path: Path) -> None:
         """Save a picture of the window to `path`."""
+        QApplication.sendPostedEvents()  # New texts ask for their room by an event.
         pixmap: QPixmap = self.grab()
         pixmap.save(str(path))
 

@@ -64,6 +64,7 @@ class FakeSession:
     gap_at: tuple[float, float] | None = None
     """Start and length of a loss, s."""
     out: Path | None = None
+    decodes: bool = True
 
     def __post_init__(self) -> None:
         self.phase = Phase.IDLE
@@ -193,6 +194,8 @@ class FakeSession:
         return self._done()[since:]
 
     def _done(self) -> list[Result]:
+        if not self.decodes:
+            return []
         return [r for r in self._results if r.t_onset + 0.97 <= T0 + self.now]
 
     def _accuracy(self, done: list[Result]) -> Accuracy | None:
