@@ -20,7 +20,7 @@ import numpy as np
 from devices.errors import FileError
 from devices.files import open_recording
 from devices.files.base import Recording
-from devices.recorder import decode_time, decode_state
+from devices.recorder import decode_state, decode_time
 from devices.xdf.index import XdfStream
 from devices.xdf.reader import XdfFile, XdfItem, XdfOffset, XdfSamples
 from pipeline.values import (
