@@ -7,6 +7,8 @@ Zero-phase filtering was rejected: it needs the future, so a replay could not eq
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
@@ -14,6 +16,12 @@ from scipy import signal
 from configs.models import FilterConfig
 from pipeline.errors import ConfigurationError
 from pipeline.values import Float32, Float64, Info
+
+_kernel: Callable[[Float64, Float64, Float64], None] | None
+try:  # the kernel behind `signal.sosfilt`, whose checks cost as much as a short packet's samples
+    from scipy.signal._sosfilt import _sosfilt as _kernel
+except ImportError:  # another SciPy may keep it elsewhere: the public function gives the same bits
+    _kernel = None
 
 SETTLED = 0.01
 """Part of the step response's peak that counts as settled."""
@@ -127,11 +135,17 @@ class CausalFilter:
         """
         if not len(self.sos) or data.shape[1] == 0:
             return data
-        samples = data.astype(np.float64)
+        samples = data.astype(np.float64, order="C")
         if self._state is None:
-            self._state = self._unit_state[:, np.newaxis, :] * samples[:, :1]
-        filtered, self._state = signal.sosfilt(self.sos, samples, axis=-1, zi=self._state)
-        result: NDArray[np.float32] = filtered.astype(np.float32)
+            # (n_channels, n_sections, 2), as the kernel wants it
+            start = self._unit_state[np.newaxis] * samples[:, :1, np.newaxis]
+            self._state = np.ascontiguousarray(start)
+        if _kernel is not None:
+            _kernel(self.sos, samples, self._state)  # both in place
+        else:
+            samples, state = signal.sosfilt(self.sos, samples, zi=self._state.transpose(1, 0, 2))
+            self._state = np.ascontiguousarray(state.transpose(1, 0, 2))
+        result: NDArray[np.float32] = samples.astype(np.float32)
         return result
 
     def group_delay(self, freq: float = 10.0) -> float:

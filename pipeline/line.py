@@ -11,7 +11,7 @@ where g and h depend on the number of samples only and come from a table.
 from __future__ import annotations
 
 from functools import lru_cache
-from math import isnan, sqrt
+from math import sqrt
 from typing import Literal
 
 import numpy as np
@@ -154,33 +154,45 @@ class Line:
         strange2, far2 = N_JITTER * N_JITTER, N_SHIFT * N_SHIFT
         cold = max(0, self._n_warm - self.age)
         level_gains, slope_gains, jitter_gains = self._slices(stop - at)
+        little2 = 0.2 * floor2
         verdict: Verdict = "ok"
         first = at
-        for i in range(at, stop):
-            error = stamps[i] - level - period
+        n_before = len(times)
+        append = times.append
+        part = stamps if at == 0 and stop == len(stamps) else stamps[at:stop]
+        # The one loop over samples of the live path: no calls in it but `append`.
+        for stamp, level_gain, slope_gain, jitter_gain in zip(
+            part, level_gains, slope_gains, jitter_gains, strict=True
+        ):
+            error = stamp - level - period
             error2 = error * error
             if error2 > floor2 and error2 > strange2 * jitter2:
                 verdict = "strange"
                 break
-            if isnan(error):  # no stamp at all
+            if error != error:  # noqa: PLR0124 - not a number: no stamp at all
                 error = error2 = 0.0
-            k = i - first
-            level = level + period + level_gains[k] * error
-            period = period + slope_gains[k] * error
-            jitter2 += jitter_gains[k] * (error2 - jitter2)
+            level = level + period + level_gain * error
+            period = period + slope_gain * error
+            jitter2 += jitter_gain * (error2 - jitter2)
             shift += shift_gain * (error - shift)
             last += least
             if level > last:  # noqa: PLR1730 - max() costs a call a sample
                 last = level
-            times.append(last)
-            at = i + 1
+            append(last)
             shift2 = shift * shift
-            if k >= cold and shift2 > floor2 and shift2 > 0.25 * jitter2 and shift2 > far2 * usual2:
+            if (
+                shift2 > floor2
+                and shift2 > 0.25 * jitter2
+                and shift2 > far2 * usual2
+                and len(times) - n_before > cold
+            ):
                 verdict = "shifted"
                 break
             # Clipped, so that a lasting shift does not teach itself to be usual.
-            usual2 += usual_gain * (min(shift2, 4.0 * usual2 + 0.2 * floor2) - usual2)
-        n_done = at - first
+            most2 = 4.0 * usual2 + little2
+            usual2 += usual_gain * ((shift2 if shift2 < most2 else most2) - usual2)
+        n_done = len(times) - n_before
+        at = first + n_done
         self._level, self.period, self.last = level, period, last
         self._jitter2, self._shift, self._usual2 = jitter2, shift, usual2
         self.age += n_done

@@ -28,6 +28,7 @@ class RepeatFinder:
         self._n_memory = max(2, round(MEMORY * sfreq))
         # Stamps in a ring to search; rows as the blocks they came in, without a copy.
         self._ring = Ring(1, 2 * self._n_memory + 1)
+        self._nothing = np.zeros((1, self._n_memory), np.float32)
         self._blocks: deque[tuple[int, Float32]] = deque()
         self._newest = -np.inf
 
@@ -54,11 +55,14 @@ class RepeatFinder:
         first = self._ring.n_written
         if n_times == 0:
             return None
-        self._ring.append(np.zeros((1, n_times), np.float32), stamps)
+        self._ring.append(self._nothing[:, :n_times], stamps)
         self._blocks.append((first, data))
         oldest = self._ring.oldest
         while self._blocks[0][0] + self._blocks[0][1].shape[1] <= oldest:
             self._blocks.popleft()
+        if stamps[0] > self._newest and (stamps[1:] > stamps[:-1]).all():
+            self._newest = float(stamps[-1])  # the usual case: time goes on
+            return None
         before = np.empty(n_times)
         before[0] = self._newest
         np.fmax.accumulate(stamps[:-1], out=before[1:])

@@ -35,8 +35,10 @@ class Ring:
             )
         self.n_channels = n_channels
         self.capacity = capacity
-        # Filled, not `zeros`: the pages are touched here and not while samples come.
-        self._data = np.full((n_channels, 2 * capacity), 0, dtype=dtype)
+        # One row a sample: a packet is one stretch of memory, whatever the ring's length; with
+        # one row a channel each packet touched two pages a channel. Filled, not `zeros`: the
+        # pages are touched here and not while samples come.
+        self._data = np.full((2 * capacity, n_channels), 0, dtype=dtype)
         self._timestamps = np.full(2 * capacity, 0.0)
         # `_n_claimed` runs ahead of `n_written` while an append is under way: a reader that
         # looks at it after copying knows whether its window was being overwritten.
@@ -77,20 +79,21 @@ class Ring:
         if n_times > self.capacity:
             position += n_times - self.capacity
             data, timestamps = data[:, -self.capacity :], timestamps[-self.capacity :]
-        self._write(data, timestamps, position % self.capacity)
+        at = position % self.capacity
+        n_first = min(len(timestamps), self.capacity - at)
+        self._write(data[:, :n_first], timestamps[:n_first], at)
+        if n_first < len(timestamps):
+            self._write(data[:, n_first:], timestamps[n_first:], 0)
         self._n_written = self._n_claimed
 
     def _write(self, data: Float32, timestamps: Float64, at: int) -> None:
-        n_times = len(timestamps)
-        n_first = min(n_times, self.capacity - at)
-        for shift in (0, self.capacity):
-            low = at + shift
-            self._data[:, low : low + n_first] = data[:, :n_first]
-            self._timestamps[low : low + n_first] = timestamps[:n_first]
-            if n_first < n_times:
-                n_rest = n_times - n_first
-                self._data[:, shift : shift + n_rest] = data[:, n_first:]
-                self._timestamps[shift : shift + n_rest] = timestamps[n_first:]
+        """Write a part that does not cross the ring's end, and its twin."""
+        stop = at + len(timestamps)
+        twin, twin_stop = at + self.capacity, stop + self.capacity
+        self._data[at:stop] = data.T
+        self._data[twin:twin_stop] = self._data[at:stop]
+        self._timestamps[at:stop] = timestamps
+        self._timestamps[twin:twin_stop] = timestamps
 
     def read(self, start: int, stop: int) -> tuple[Float32, Float64] | None:
         """Copy samples `start` to `stop` (exclusive); None when they are gone or not yet there.
@@ -106,7 +109,7 @@ class Ring:
         if not self._holds(start, stop):
             return None
         low = start % self.capacity
-        data = self._data[:, low : low + stop - start].copy()
+        data = self._data[low : low + stop - start].T.copy()
         timestamps = self._timestamps[low : low + stop - start].copy()
         return (data, timestamps) if start >= self.oldest else None
 
@@ -128,7 +131,7 @@ class Ring:
     def data_view(self, start: int, stop: int) -> NDArray[np.float32]:
         """Samples that are there, without a copy: for the writer's thread only."""
         low = start % self.capacity
-        return self._data[:, low : low + stop - start]
+        return self._data[low : low + stop - start].T
 
     def _holds(self, start: int, stop: int) -> bool:
         return self.oldest <= start <= stop <= self._n_written

@@ -80,6 +80,8 @@ class _Block:
     counts: Float64 | None
 
     def part(self, low: int, high: int | None = None) -> _Block:
+        if low == 0 and (high is None or high == len(self.stamps)):
+            return self
         counts = None if self.counts is None else self.counts[low:high]
         return _Block(self.data[:, low:high], self.stamps[low:high], self.bad[low:high], counts)
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import signal
 
 from configs.models import FilterConfig
+from pipeline import filters
 from pipeline.errors import ConfigurationError
 from pipeline.filters import CausalFilter, design
 from pipeline.values import Info
@@ -41,6 +42,17 @@ def test_any_cut_gives_the_same_bits_as_the_whole(cuts: list[int]) -> None:
     edges = sorted({0, 700, *cuts})
     pieces = [filt.process(data[:, a:b]) for a, b in pairwise(edges)]
     assert np.concatenate(pieces, axis=1).tobytes() == whole.tobytes()
+
+
+def test_the_kernel_and_the_public_function_give_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data, found = _eeg(900), []
+    for kernel in (filters._kernel, None):
+        monkeypatch.setattr(filters, "_kernel", kernel)
+        filt = CausalFilter(FilterConfig(), INFO)
+        found.append(b"".join(filt.process(data[:, a : a + 9]).tobytes() for a in range(0, 900, 9)))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(
