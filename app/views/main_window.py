@@ -183,7 +183,8 @@ class MainWindow(QMainWindow):
             self.picture_panel.show_result(latest)
         snapshot = self.session.snapshot
         self.picture_panel.refresh(snapshot, presents=self._presents())
-        self.stimuli.show_stimulus(snapshot.stimulus)
+        running = snapshot.phase is Phase.RUNNING
+        self.stimuli.show_stimulus(snapshot.stimulus if running else None)
         if self._frame % TEXT_FRAMES == 0 or self.session.phase is not self._phase:
             self._show_texts()
 

@@ -7,8 +7,17 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QFontMetrics, QImage, QPainter, QPainterPath, QPen, QPixmap
-from PySide6.QtWidgets import QComboBox, QLabel, QPushButton, QWidget
+from PySide6.QtGui import (
+    QColor,
+    QFontMetrics,
+    QImage,
+    QPainter,
+    QPainterPath,
+    QPen,
+    QPixmap,
+    QResizeEvent,
+)
+from PySide6.QtWidgets import QComboBox, QLabel, QPushButton, QSizePolicy, QWidget
 
 from app.views.icons import icon
 from app.views.theme import DARK, Theme
@@ -84,6 +93,31 @@ class Button(QPushButton):
         elif self._kind in ("primary", "large"):
             color = theme.color("accent_text" if self.isEnabled() else "faint")
         self.setIcon(icon(self._icon_name, color))
+
+
+class ElidedLabel(QLabel):
+    """One line of text that is cut at its end where there is no room, never in mid-letter."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__()
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setProperty("role", role)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._whole = ""
+
+    def set_whole(self, text: str) -> None:
+        """Show `text`, as much of it as fits."""
+        if text != self._whole:
+            self._whole = text
+            self._fit()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Fit the text to the new width."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        set_text(self, elided(self.fontMetrics(), self._whole, self.width() - 4))
 
 
 def text_label(text: str = "", role: str = "") -> QLabel:

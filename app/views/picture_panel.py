@@ -212,8 +212,8 @@ class PicturePanel(QFrame):
     def refresh(self, snapshot: Snapshot, *, presents: bool) -> None:
         """Show the accuracy, and the stimulus of the moment where the session `presents` them."""
         self.accuracy.set_value(snapshot.accuracy)
-        label = snapshot.stimulus
         running = snapshot.phase is Phase.RUNNING
+        label = snapshot.stimulus if running else None
         for part in (self.now, self.now_title, self.now_label):
             if part.isHidden() == presents:
                 part.setVisible(presents)

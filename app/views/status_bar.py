@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from PySide6.QtCore import QUrl, Signal
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
 
 from app.port import Phase
 from app.view_models import formatting
 from app.view_models.session import SessionModel
-from app.views.painted import Button, elided, set_text, set_tone, text_label
+from app.views.painted import Button, ElidedLabel, set_text, set_tone, text_label
 from app.views.theme import Theme
 
 _TONES = {Phase.RUNNING: "good", Phase.FAILED: "bad", Phase.STARTING: "warn"}
@@ -30,9 +30,8 @@ class StatusBar(QFrame):
         self.expected: float | None = None
         """How long the session will last, s; None: until it is stopped."""
         self.phase = text_label("", "caption")
-        self.message = text_label("", "caption")
+        self.message = ElidedLabel("caption")
         self.right = text_label("", "small")
-        self.message.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         row = QHBoxLayout(self)
         row.setContentsMargins(14, 0, 14, 0)
         row.setSpacing(12)
@@ -53,8 +52,7 @@ class StatusBar(QFrame):
             message = "Space starts · M marks · + and - scale · P pauses"
         if phase is Phase.RUNNING and snapshot.warnings:
             message = snapshot.warnings[-1]
-        shown = elided(self.message.fontMetrics(), message, self.message.width() - 4)
-        set_text(self.message, shown)
+        self.message.set_whole(message)
         self.message.setToolTip("\n".join([message, *snapshot.warnings]) if message else "")
         set_text(self.right, "   ".join(self._facts()))
 
