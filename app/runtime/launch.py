@@ -74,7 +74,7 @@ class VirtualHeadset:
             command, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
         self._spoke = threading.Event()
-        self._is_ready = False
+        self._is_ready = self._is_following = False
         self._reader = threading.Thread(target=self._read, name="headset-output", daemon=True)
         self._reader.start()
 
@@ -83,10 +83,16 @@ class VirtualHeadset:
             return
         for line in self._process.stdout:
             with contextlib.suppress(ValueError):
-                _LOG.info("virtual headset: %s", json.loads(line))
-                self._is_ready = True
+                said = json.loads(line)
+                _LOG.info("virtual headset: %s", said)
+                self._is_ready |= "ready" in said
+                self._is_following |= "following" in said
                 self._spoke.set()
         self._spoke.set()
+
+    def is_following(self) -> bool:
+        """Whether it has found the stimulus markers: before that it answers none."""
+        return self._is_following
 
     def wait_ready(self) -> None:
         """Wait until it streams; raise `AppError` when it does not."""
@@ -136,7 +142,14 @@ def demo_session(
 
     try:
         headset.wait_ready()
-        return _live(config, out=out, outlet=outlet, duration=duration, on_end=close)
+        return _live(
+            config,
+            out=out,
+            outlet=outlet,
+            duration=duration,
+            may_present=headset.is_following,
+            on_end=close,
+        )
     except BaseException:
         close()
         raise
@@ -193,7 +206,14 @@ def live_session(
     )
     outlet = MarkerOutlet(name="phosphene-stimuli", source_id=markers_id)
     try:
-        return _live(config, out=out, outlet=outlet, duration=duration, on_end=outlet.close)
+        return _live(
+            config,
+            out=out,
+            outlet=outlet,
+            duration=duration,
+            may_present=lambda: True,
+            on_end=outlet.close,
+        )
     except BaseException:
         outlet.close()
         raise
@@ -213,6 +233,7 @@ def _live(
     out: Path | None,
     outlet: MarkerOutlet,
     duration: float | None,
+    may_present: Callable[[], bool],
     on_end: Callable[[], None],
 ) -> Session:
     labels = candidate_labels(load_gallery(), config.stimuli)
@@ -231,6 +252,7 @@ def _live(
         open_source=_opener(config),
         clock=local_clock,
         make_presenter=make_presenter,
+        may_present=may_present,
         on_end=on_end,
     )
 

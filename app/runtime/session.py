@@ -53,6 +53,10 @@ _LOG = logging.getLogger(__name__)
 
 WALL_CLOCK_OUTCOMES = frozenset({Outcome.OVERLOAD, Outcome.FAILED})
 """Outcomes that depend on how fast this machine was; a replay takes them from the recording."""
+MARKERS_TIMEOUT = 30.0
+"""Longest wait for our own stimulus markers to come back over LSL, s."""
+NEWS_SECONDS = 6.0
+"""How long the sentence about a stream's return stands, s."""
 DRAIN_TIMEOUT = 15.0
 """Longest wait for pictures under way when a live session ends, s."""
 
@@ -71,6 +75,8 @@ class Session:
         `local_clock`, s.
     make_presenter : callable or None
         Makes the app's own stimuli once source and decoder are ready.
+    may_present : callable
+        Whether stimuli would be seen by now (the virtual headset has found their markers).
     make_decoder : callable
         `Decoder` but for tests.
     duration : float or None
@@ -96,6 +102,7 @@ class Session:
         open_source: Callable[[threading.Event], Source],
         clock: Callable[[], float],
         make_presenter: Callable[[], Presenter] | None = None,
+        may_present: Callable[[], bool] = lambda: True,
         make_decoder: Callable[..., Decoder] = Decoder,
         duration: float | None = None,
         is_live: bool = True,
@@ -107,6 +114,7 @@ class Session:
         self._open_source = open_source
         self._clock = clock
         self._make_presenter = make_presenter
+        self._may_present = may_present
         self._duration = duration
         self._is_live = is_live
         self._replay_of = replay_of
@@ -130,6 +138,7 @@ class Session:
         self._presenter: Presenter | None = None
         self._stream_state = StreamState.CONNECTING
         self._n_reconnects = 0
+        self._news_until: float | None = None
         self._n_recorded = self._n_packets = 0
         self._declared: set[StreamRole] = set()
         self._first_at: float | None = None
@@ -350,6 +359,7 @@ class Session:
             self._phases.say(item.reason or f"The stream is {item.state}; waiting for it.")
         elif self._stream_state is StreamState.STREAMING:
             self._phases.say(item.reason or self._running_sentence())
+            self._news_until = time.monotonic() + NEWS_SECONDS
         return item.state is StreamState.ENDED
 
     def _note_data(self, packet: Packet) -> None:
@@ -409,6 +419,9 @@ class Session:
     def _watch(self, path: LivePath) -> None:
         if self._decoder.refusal:
             raise PhospheneError(self._decoder.refusal)
+        if self._news_until is not None and time.monotonic() > self._news_until:
+            self._news_until = None
+            self._phases.say(self._running_sentence())
         recorder = self._recorder
         if recorder is not None and recorder.alarm:
             self._warn(recorder.alarm)
@@ -418,9 +431,23 @@ class Session:
             and self._presenter is None
             and settled
             and self._decoder.ready is not None
+            and self._hears_markers()
+            and self._may_present()
         ):
             self._presenter = self._make_presenter()
             self._presenter.start()
+
+    def _hears_markers(self) -> bool:
+        """Whether our own inlet follows the marker stream, so that no stimulus goes unrecorded."""
+        source = self._source
+        if source is not None and StreamRole.MARKERS in source.streams:
+            return True
+        if self._elapsed() > MARKERS_TIMEOUT:
+            raise PhospheneError(
+                f"The stimulus markers were not found within {MARKERS_TIMEOUT:g} s, expected our "
+                "own stream in reach: check LSL with `phosphene doctor`."
+            )
+        return False
 
     def _is_over(self) -> bool:
         if self._make_presenter is None:

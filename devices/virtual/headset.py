@@ -30,7 +30,7 @@ CHUNK_SECONDS = 0.02
 COUNTER = "COUNTER"
 COUNTER_WRAP = 2**24
 """float32 counts exactly up to here; then the counter starts again from 0."""
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 0.1
 _OPEN_SECONDS = 3.0
 _PULL_SECONDS = 0.1
 
@@ -139,9 +139,12 @@ class MarkerListener:
         self._thread.join(timeout=2 * _OPEN_SECONDS)
 
     def _listen(self) -> None:
-        while not self._stop.is_set():
-            found = pylsl.resolve_byprop("source_id", self._source_id, 1, _LOOK_SECONDS / 2)
-            if found and not self._stop.is_set():
+        # One resolver for all the time: a search of its own that is given up after a fraction of a
+        # second may never see an answer on a busy machine.
+        resolver = pylsl.ContinuousResolver("source_id", self._source_id, forget_after=2.0)
+        while not self._stop.wait(_LOOK_SECONDS):
+            found = resolver.results()
+            if found:
                 self._follow(found[0])
 
     def _follow(self, info: pylsl.StreamInfo) -> None:
