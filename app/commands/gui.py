@@ -99,6 +99,8 @@ def run_window(
         _schedule_screenshot(app, window, screenshot, after)
     with _interrupts(app) as interrupted:
         app.exec()
+        # Else closing it would ask to quit once more, and no event loop would run any longer.
+        app.setQuitOnLastWindowClosed(False)
         window.close()
         window.shut_down()
     return 130 if interrupted else 0
