@@ -41,6 +41,7 @@ MASK_PART = 0.4
 MASK_SAMPLES = 14
 EMA = 0.998
 REGRESSION_WEIGHT = 1.0
+TEMPERATURE = 0.015
 
 
 def log(message: str) -> None:
@@ -109,14 +110,13 @@ def solve_straight(
     n_epochs: int,
     seed: int,
     shrinkage: float = 3e-4,
-    length: float = 0.45,
-) -> float:
+    temperature: float = TEMPERATURE,
+) -> None:
     """Set each expert's straight path in closed form on its own kind of montage.
 
-    The estimates are scaled to a mean norm of `length`; returns the temperature that goes with
-    it (the discriminant's own scale is that of log probabilities).
+    The discriminant's own scale is that of log probabilities; times `temperature` it gives a norm
+    of about 0.5 for 32 channels, less for montages that see less.
     """
-    scales = []
     for expert, kind in enumerate(EXPERT_MONTAGES):
         rng = np.random.default_rng([seed, 1, expert])
         moments = _Moments()
@@ -128,15 +128,13 @@ def solve_straight(
             features = straight_features(x[keep])
             moments.add(features, targets[keep] - network.centre)
             homes.append(conditions[:, : network.config.n_virtual].mean(dim=0))
-        solution = moments.solve(shrinkage).float()
-        norm = (features @ solution[:-1] + solution[-1]).norm(dim=1).mean()
-        scales.append(length / float(norm))
-        network.straight[expert] = solution[:-1] * scales[-1]
-        network.straight_bias[expert] = solution[-1] * scales[-1]
+        solution = temperature * moments.solve(shrinkage).float()
+        network.straight[expert] = solution[:-1]
+        network.straight_bias[expert] = solution[-1]
         network.homes[expert] = torch.stack(homes).mean(dim=0)
-        log(f"closed form for {kind}: temperature {scales[-1]:.3f}")
+        norm = (features @ solution[:-1] + solution[-1]).norm(dim=1).mean()
+        log(f"closed form for {kind}: mean norm {float(norm):.3f}")
     network.log_sharpness.fill_(np.log(4.0))
-    return float(np.median(scales))
 
 
 def masked_loss(network: EncoderNetwork, batch: Batch, generator: torch.Generator) -> Tensor:
@@ -192,7 +190,7 @@ class Trainer:
         self.maker = BatchMaker(EpochPool(seed=args.seed), self.gallery)
         self.network = EncoderNetwork(NetworkConfig())
         place_gallery(self.network, self.gallery, self.maker.upright_rows)
-        self.log_temperature = torch.nn.Parameter(torch.tensor(np.log(0.1), dtype=torch.float32))
+        self.log_temperature = torch.nn.Parameter(torch.tensor(float(np.log(TEMPERATURE))))
         self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
         self.step = 0
         self.folder = Path(args.out)
@@ -360,11 +358,12 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(args.threads)
     trainer = Trainer(args)
     if not trainer.resume():
-        temperature = solve_straight(
-            trainer.network, trainer.maker, n_epochs=args.ridge_epochs, seed=args.seed
+        solve_straight(
+            trainer.network,
+            trainer.maker,
+            n_epochs=args.ridge_epochs,
+            seed=args.seed,
         )
-        with torch.no_grad():
-            trainer.log_temperature.fill_(np.log(temperature))
         trainer.average = {k: v.clone() for k, v in trainer.network.state_dict().items()}
         trainer.save()
     trainer.pretrain()
