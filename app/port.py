@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from configs import SessionConfig
+from pipeline.signal_quality import ChannelQuality
 from pipeline.values import Float32, Float64, Info, Outcome, StreamInfo, StreamState, Uint8
 
 
@@ -110,6 +111,8 @@ class Snapshot:
     n_gaps: int = 0
     n_reconnects: int = 0
     effective_sfreq: float | None = None
+    quality: tuple[ChannelQuality, ...] = ()
+    """The newest second's verdict on each channel; empty before the first whole second."""
     clock_offset: float | None = None
     n_markers: int = 0
     outcomes: Mapping[str, int] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from pipeline.ingest import Ingest
 from pipeline.markers import MarkerReader
 from pipeline.quality import line_ratio
 from pipeline.ring import Ring
+from pipeline.signal_quality import SignalQuality
 from pipeline.timebase import Break, Stretch, TimeBase
 from pipeline.values import (
     ClockOffset,
@@ -55,6 +56,8 @@ class LivePath:
     ring : Ring
         Filtered microvolts.
     filter : CausalFilter
+    signal_quality : SignalQuality
+        Verdicts on the channels, once a second.
     clock, marker_clock : OffsetTracker
     n_received : int
         EEG samples that came, repeated ones included.
@@ -91,6 +94,9 @@ class LivePath:
         capacity = math.ceil(config.buffer * self.info.sfreq) + 1
         self._n_block = max(1, capacity // 4)
         self.raw_ring = Ring(self.info.n_channels, capacity)
+        self.signal_quality = SignalQuality(
+            self.info, self.raw_ring, line_freqs=config.filter.notch_freqs
+        )
         self.engine = EpochEngine(
             config.epochs,
             self.info,
@@ -207,6 +213,7 @@ class LivePath:
         for stretch in stretches:
             if stretch.is_first:
                 self.filter.reset()
+                self.signal_quality.start_run()
             for low in range(0, len(stretch.timestamps), self._n_block):
                 verdicts += self._block(stretch, low)
         return verdicts
@@ -219,6 +226,7 @@ class LivePath:
         if self._now is not None:
             self.filtered_at = self._now()
         self.raw_ring.append(data, timestamps)
+        self.signal_quality.update()
         is_first = stretch.is_first and low == 0
         return self.engine.feed_samples(filtered, timestamps, stretch.bad[part], is_first=is_first)
 
@@ -247,9 +255,11 @@ class LivePath:
         return []
 
     def _measure(self, start: int, stop: int) -> dict[str, float]:
-        """Line noise of an epoch before the filter."""
+        """Line noise of an epoch before the filter, and how many channels were bad."""
+        quality = {"n_bad_channels": float(self.signal_quality.n_bad_channels(start, stop))}
         freqs = [freq for freq in self.config.filter.notch_freqs if freq < self.info.sfreq / 2]
         if not freqs or start < self.raw_ring.oldest or stop > self.raw_ring.n_written:
-            return {}
+            return quality
         raw = self.raw_ring.data_view(start, stop).copy()
-        return {"line_ratio": max(line_ratio(raw, self.info.sfreq, freq) for freq in freqs)}
+        worst = max(line_ratio(raw, self.info.sfreq, freq) for freq in freqs)
+        return quality | {"line_ratio": worst}

@@ -214,6 +214,7 @@ class Session:
                 n_lost=path.n_lost,
                 n_gaps=path.n_gaps,
                 effective_sfreq=path.effective_sfreq,
+                quality=path.signal_quality.newest,
                 clock_offset=path.clock_offset,
                 filter_delay=path.filter.group_delay(10.0),
             )
@@ -597,6 +598,7 @@ class Session:
             n_reconnects=self._n_reconnects,
             sfreq=path.info.sfreq,
             effective_sfreq=path.effective_sfreq,
+            quality=path.signal_quality.shares(),
             packet_ms=1000 * path.n_received / max(1, self._n_packets) / path.info.sfreq,
         )
 

@@ -13,6 +13,7 @@ from app.port import Accuracy
 from app.runtime.ledger import Ledger
 from app.runtime.statistics import accuracy_table
 from configs import SessionConfig
+from pipeline.signal_quality import QualityShare, mostly_bad
 
 RATE_TOLERANCE = 0.005
 """Relative error of the declared rate above which it is said."""
@@ -29,6 +30,7 @@ class StreamFigures:
     sfreq: float | None = None
     effective_sfreq: float | None = None
     packet_ms: float = 0.0
+    quality: tuple[QualityShare, ...] = ()
 
 
 def warnings_of(streams: StreamFigures, found: Accuracy | None, config: SessionConfig) -> list[str]:
@@ -43,6 +45,9 @@ def warnings_of(streams: StreamFigures, found: Accuracy | None, config: SessionC
             )
     if streams.n_lost or streams.n_gaps:
         words.append(f"{streams.n_lost} samples were lost in {streams.n_gaps} gaps.")
+    poor = mostly_bad(streams.quality)
+    if poor:
+        words.append(poor)
     if found is not None and found.p_value > 0.05:
         words.append(
             f"Identification ({found.n_correct} of {found.n}, chance {found.chance:.2%}) is not "
@@ -95,6 +100,14 @@ def summary_of(
         "gaps": streams.n_gaps,
         "reconnects": streams.n_reconnects,
         "effective_sfreq": streams.effective_sfreq,
+        "channels": {
+            each.ch_name: {
+                "bad": round(each.bad, 4),
+                "doubtful": round(each.doubtful, 4),
+                "reason": each.reason,
+            }
+            for each in streams.quality
+        },
         "latency_ms": latency,
         "latency_check": latencies.check(),
         "latency_clock": "live" if is_live else "replay",
