@@ -73,9 +73,16 @@ def load_system(config: DecoderConfig) -> System:
     folder = None if config.weights is None else Path(config.weights)
     import diffusers
 
+    encoder: Encoder
+    if config.adapter is not None:
+        from models.adapters import load_adapter
+
+        encoder = load_adapter(Path(config.adapter))
+    else:
+        encoder = load_encoder(None if folder is None else folder / "encoder")
     return System(
         name="embedded",
-        encoder=load_encoder(None if folder is None else folder / "encoder"),
+        encoder=encoder,
         sampler=load_sampler(
             folder,
             num_inference_steps=config.num_inference_steps,

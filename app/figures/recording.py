@@ -7,6 +7,7 @@ command takes its folder.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from devices.files import open_recording
 from devices.replay import RecordedSource
 from models.adapters import Target
 from pipeline.live import LivePath
-from pipeline.values import Epoch, Outcome
+from pipeline.values import Epoch, Outcome, Packet
 
 TARGETS = (
     Target(event="face-upright", kind="upright", category="face"),
@@ -149,15 +150,19 @@ def session_config(picks: Sequence[str], *, filter_config: FilterConfig = FILTER
     )
 
 
-def live_epochs(path: Path, config: SessionConfig, *, start: float = 0.0) -> LiveEpochs:
-    """Run a recording's packets through the live path, as fast as they are read."""
+def live_epochs(
+    path: Path, config: SessionConfig, *, start: float = 0.0, stop: float = math.inf
+) -> LiveEpochs:
+    """Run a recording's packets from `start` to `stop` (s) through the live path, at full speed."""
     source = RecordedSource(path, start=start)
     try:
         live = LivePath(config, source.streams)
         verdicts = []
-        while items := source.read(1.0):
+        now = start
+        while now < stop and (items := source.read(1.0)):
             for item in items:
                 verdicts += live.feed(item)
+                now = item.received_at if isinstance(item, Packet) else now
         verdicts += live.finish()
     finally:
         source.close()
