@@ -37,9 +37,9 @@ FOG_LEVELS = (0.0, 0.12, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0)
 CLEAR, BLIND = 0.85, 0.10
 """Lengths of a condition from which on a picture is clear, and below which it is all fog."""
 N_POSE = 4
-N_CLEAR = 12
-N_FOGGED = 2
-N_EXTRA = 2
+N_CLEAR = 8
+N_FOGGED = 1
+N_EXTRA = 1
 HELD_OUT = slice(5, None, 20)
 """Of the concepts outside the gallery, those that the generator never sees."""
 
@@ -137,7 +137,7 @@ def main() -> None:
     if batch:
         latents.append(encode(vae, batch).half())
     packed = {
-        "latents": torch.cat(latents),
+        "latents": torch.cat(latents).contiguous(),
         "numbers": torch.tensor(np.stack(numbers), dtype=torch.float32),
         "owners": torch.tensor(owners),
         "levels": torch.tensor(levels),

@@ -4,7 +4,7 @@
 
 One convention throughout, that of diffusers' `FlowMatchEulerDiscreteScheduler`: at noise level
 sigma the sample is x = (1 - sigma) x0 + sigma noise, the network predicts v = noise - x0, and the
-time it is told is 1000 sigma. A quarter of all samples are drawn at sigma = 1, where a one-step
+time it is told is 1000 sigma. Two of five samples are drawn at sigma = 1, where a one-step
 picture is decided. Two ways of conditioning: `ImageProjection` makes cross-attention tokens of the
 embedding, and the embedding itself joins the time embedding (`class_labels`). See `latents.py` for
 fog and for the coupling of pose and noise.
@@ -44,6 +44,7 @@ UNET = {
     "projection_class_embeddings_input_dim": 64,
     "resnet_time_scale_shift": "scale_shift",
 }
+PEAK_LR = 1.5e-3
 PROJECTION = {"image_embed_dim": 64, "cross_attention_dim": 128, "num_image_text_embeds": 4}
 
 
@@ -92,16 +93,16 @@ class Pool:
 
     def _one(self, kind: float, generator: torch.Generator) -> tuple[Tensor, Tensor, float]:
         free = float(torch.randn((), generator=generator))
-        if kind < 0.12:
+        if kind < 0.08:
             return (*self._extra(generator), free)
-        if kind < 0.18:
+        if kind < 0.13:
             return self._pair(free, generator)
-        if kind < 0.24:
+        if kind < 0.18:
             return (*self._crowd(generator), free)
         owner = int(torch.randint(self.n_gallery, (), generator=generator))
         length = float(torch.rand((), generator=generator))
         # Most conditions are clear; the rest cover every length evenly.
-        length = 0.85 + 0.3 * length if kind < 0.76 else length
+        length = 0.85 + 0.3 * length if kind < 0.78 else length
         return self.conditions[owner] * length, self._pick(owner, length, generator), free
 
     def _extra(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -259,8 +260,8 @@ def main() -> None:
         generator = torch.Generator().manual_seed(options.seed * 1_000_003 + run.step)
         batch = pool.batch(generator, options.batch)
         sigma = torch.rand(options.batch, generator=generator)
-        sigma = torch.where(torch.rand(options.batch, generator=generator) < 0.25, 1.0, sigma)
-        lr = 1e-3 * min(1.0, (run.step + 1) / 200) * (0.01 + 0.99 * (1 - progress))
+        sigma = torch.where(torch.rand(options.batch, generator=generator) < 0.4, 1.0, sigma)
+        lr = PEAK_LR * min(1.0, (run.step + 1) / 200) * (0.01 + 0.99 * (1 - progress))
         losses.append(run.advance(batch, sigma, lr))
         if run.step % 100 == 0:
             line = {
