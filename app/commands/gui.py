@@ -77,7 +77,7 @@ def run_window(
     window is saved `after` s and the window closes. Raises `AppError` where none can be opened.
     """
     _require_display(offscreen=screenshot is not None)
-    from PySide6.QtCore import QSettings
+    from PySide6.QtCore import QEvent, QSettings
 
     from app.views.main_window import MainWindow
     from configs import list_presets, load_preset
@@ -99,9 +99,10 @@ def run_window(
         _schedule_screenshot(app, window, screenshot, after)
     with _interrupts(app) as interrupted:
         app.exec()
-        # Else closing it would ask to quit once more, and no event loop would run any longer.
+        # Closing asks to quit once more; left in the queue, that would end any later event loop.
         app.setQuitOnLastWindowClosed(False)
         window.close()
+        app.removePostedEvents(app, QEvent.Type.Quit.value)
         window.shut_down()
     return 130 if interrupted else 0
 

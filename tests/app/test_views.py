@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -547,6 +548,9 @@ def test_a_picture_of_the_window_is_saved_and_the_command_ends(
     assert code == 0
     assert factory.session is not None
     assert factory.session.stopped == 1
+    before = time.monotonic()  # An event loop still runs its full time.
+    qtbot.wait(40)
+    assert time.monotonic() - before > 0.03
     image = QImage(str(tmp_path / "w.png"))
     assert (image.width(), image.height()) == (1280, 800)
     assert threading.active_count() == 1 or all(
