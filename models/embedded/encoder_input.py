@@ -158,12 +158,19 @@ def usable_channels(epoch: Epoch) -> tuple[list[int], tuple[str, ...]]:
     return rows, tuple(names)
 
 
+FLAT_UV = 0.02
+"""A channel that moves less than this is not connected, microvolts."""
+LOUD = 6.0
+"""A channel louder than this many times the median one is left out."""
+
+
 def _good(data: Float64) -> list[int]:
     """Rows that are neither flat nor far louder than the others; all when few would remain."""
+    alive = robust_scale(data) > FLAT_UV
     spread = robust_scale(data - np.median(data, axis=0))
-    middle = float(np.median(spread))
-    keep = [i for i, s in enumerate(spread) if middle / 20 < s < 6 * middle and np.isfinite(s)]
-    return keep if len(keep) >= max(2, len(spread) // 2) else list(range(len(spread)))
+    quiet = spread < LOUD * np.median(spread)
+    keep = np.flatnonzero(alive & quiet).tolist()
+    return keep if len(keep) >= max(2, len(data) // 2) else list(range(len(data)))
 
 
 def prepare(epoch: Epoch) -> tuple[Float32, Float32]:

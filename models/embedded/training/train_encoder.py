@@ -187,7 +187,7 @@ class Trainer:
         self.gallery = load_gallery()
         self.embeddings = torch.from_numpy(self.gallery.embeddings.copy())
         log("making the noise banks")
-        self.maker = BatchMaker(EpochPool(seed=args.seed), self.gallery)
+        self.maker = BatchMaker(EpochPool(seed=args.seed, seconds=args.bank_seconds), self.gallery)
         self.network = EncoderNetwork(NetworkConfig())
         place_gallery(self.network, self.gallery, self.maker.upright_rows)
         self.log_temperature = torch.nn.Parameter(torch.tensor(float(np.log(TEMPERATURE))))
@@ -348,6 +348,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--steps", type=int, default=6000)
     options.add_argument("--lr", type=float, default=6e-4)
     options.add_argument("--save-every", type=int, default=100)
+    options.add_argument("--bank-seconds", type=float, default=240.0, help="noise a bank, s")
     options.add_argument("--threads", type=int, default=1)
     return options
 
