@@ -199,6 +199,7 @@ class MontageDialog(QDialog):
         self.buttons = QDialogButtonBox(
             QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
         )
+        self.buttons.button(QDialogButtonBox.StandardButton.Ok).setProperty("kind", "primary")
         self._build()
         self.board.activated.connect(self._take_board)
         self.names.textChanged.connect(lambda _: self._check())
@@ -254,6 +255,7 @@ class MontageDialog(QDialog):
         self.names.setPlaceholderText("Fp1, Fp2, C3, C4, …")
         form = QFormLayout()
         form.setSpacing(10)
+        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         form.addRow("Board", self.board)
         form.addRow("Labels", self.names)
         form.addRow("Unit", self.unit_box)
