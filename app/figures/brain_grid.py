@@ -36,6 +36,7 @@ _PAPER, _CARD, _INK, _QUIET = "#ffffff", "#20242b", "#f8f9fa", "#495057"
 class Trial:
     """One trial: what was shown, what was decoded (None: nothing was), and the picture."""
 
+    index: int
     event: str
     decoded: str | None
     confidence: float
@@ -75,6 +76,7 @@ def read_trials(folder: Path) -> list[Trial]:
 def _trial(result: dict[str, Any], folder: Path, gallery: Gallery, first: float) -> Trial:
     top = result["top"]
     return Trial(
+        index=int(result["index"]),
         event=result["label"],
         decoded=class_of(top[0][0], gallery) if top else None,
         confidence=float(result["confidence"] or 0.0),
