@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from app.port import Phase, Snapshot
 from configs import ConfigError, SessionConfig, load_config, load_preset
 
 if TYPE_CHECKING:
+    from app.port import Snapshot
     from app.runtime.session import Session
 
 
@@ -59,6 +59,8 @@ def watch(
 
     Ctrl-C ends it cleanly: what was decoded so far is finished and kept.
     """
+    from app.port import Phase
+
     if note:
         sys.stderr.write(note + "\n")
     interrupted = False
