@@ -503,6 +503,9 @@ class Session:
             self._take_verdict(verdict, arrival, now, now)
 
     def _finish_files(self, failure: str) -> None:
+        # A damaged recording is replayed as far as it goes, and said to be damaged.
+        for sentence in getattr(self._source, "warnings", ()):
+            self._warn(sentence)
         with self._lock:
             recorder, self._recorder = self._recorder, None
         recording: dict[str, Any] | None = None
