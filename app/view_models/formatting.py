@@ -100,6 +100,11 @@ def size(n_bytes: int | None) -> str:
     return f"{value:.1f} TB"
 
 
+def sentence(text: str) -> str:
+    """Return `text` as a person begins a sentence; errors of the command line begin small."""
+    return text[:1].upper() + text[1:]
+
+
 def count(number: int, noun: str) -> str:
     """Return `1 gap`, `2 gaps`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

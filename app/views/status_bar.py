@@ -52,7 +52,7 @@ class StatusBar(QFrame):
             message = "Space starts · M marks · + and - scale · P pauses"
         if phase is Phase.RUNNING and snapshot.warnings:
             message = snapshot.warnings[-1]
-        self.message.set_whole(message)
+        self.message.set_whole(formatting.sentence(message))
         self.message.setToolTip("\n".join([message, *snapshot.warnings]) if message else "")
         set_text(self.right, "   ".join(self._facts()))
 
@@ -105,7 +105,7 @@ class Banner(QWidget):
 
     def show_error(self, sentence: str) -> None:
         """Show what went wrong and what to do."""
-        set_text(self.text, sentence)
+        set_text(self.text, formatting.sentence(sentence))
         set_tone(self.frame, "bad")
         self.report.hide()
         self.folder.hide()
