@@ -37,7 +37,11 @@ class OffsetTracker:
         """The newest belief, s."""
         return self._base + sum(change for _, change in self._ramps)
 
-    def add(self, measured_at: float, offset: float) -> bool:
+    def renew(self) -> None:
+        """Believe the next probe at once: the sender's clock may be another one now."""
+        self._probed, self._candidate = False, None
+
+    def add(self, measured_at: float, offset: float, *, certain: bool = False) -> bool:
         """Take a probe; True when the belief jumped.
 
         Parameters
@@ -46,6 +50,8 @@ class OffsetTracker:
             `local_clock` at the probe, s.
         offset : float
             s; a value that is not finite is ignored.
+        certain : bool
+            Whether something else says the same: then no second probe is needed.
         """
         if not (math.isfinite(offset) and math.isfinite(measured_at)):
             return False
@@ -58,7 +64,7 @@ class OffsetTracker:
                 self._base += self._ramps.pop(0)[1]
             return False
         confirmed = self._candidate is not None and abs(offset - self._candidate) <= TOLERANCE
-        if not (is_first or confirmed):
+        if not (is_first or confirmed or certain):
             self._candidate = offset
             return False
         self._base, self._ramps, self._candidate = offset, [], None

@@ -34,6 +34,7 @@ class _Run:
     stop: int
     t_first: float
     t_last: float
+    is_doubtful: bool = False
 
 
 @dataclass(slots=True)
@@ -124,7 +125,13 @@ class EpochEngine:
     # -- samples --------------------------------------------------------------------------------
 
     def feed_samples(
-        self, data: Float32, timestamps: Float64, bad: NDArray[np.bool_], *, is_first: bool
+        self,
+        data: Float32,
+        timestamps: Float64,
+        bad: NDArray[np.bool_],
+        *,
+        is_first: bool,
+        is_doubtful: bool = False,
     ) -> list[Verdict]:
         """Take the next samples of the current run, or the first ones of a new run.
 
@@ -135,12 +142,15 @@ class EpochEngine:
         bad : ndarray, shape (n_times,), bool
         is_first : bool
             Whether a new run starts with the first of them.
+        is_doubtful : bool
+            Whether the run's times may be wrong: its epochs are refused.
         """
         verdicts: list[Verdict] = []
         if not len(timestamps):
             return verdicts
         if is_first or not self._runs:
             verdicts += self._start_run(float(timestamps[0]))
+            self._runs[-1].is_doubtful = is_doubtful
         # In blocks, so that a huge packet cannot push samples out before they were cut.
         for low in range(0, len(timestamps), self._n_block):
             block = slice(low, low + self._n_block)
@@ -310,7 +320,12 @@ class EpochEngine:
         plan = _Plan(marker, start, float(times[nearest]) - t_onset)
         ready = start + self.n_times
         is_open = run is self._runs[-1]
-        if start < self.ring.oldest and start >= run.start:
+        if run.is_doubtful:
+            plan.outcome, plan.reason = (
+                Outcome.GAP,
+                "the sender's clock jumped, by how much is open",
+            )
+        elif start < self.ring.oldest and start >= run.start:
             plan.outcome, plan.reason = Outcome.LATE, "its samples had left the buffer"
         elif start < run.start and run.number > 0:
             plan.outcome, plan.reason = Outcome.GAP, "samples are missing before its onset: a gap"

@@ -204,8 +204,12 @@ class LivePath:
     def _samples(self, packet: Packet) -> list[Verdict]:
         block = self._ingest.read(packet)
         self.n_received += len(block.stamps)
+        # 0 in a packet stands for an arrival that nobody noted.
+        arrival = packet.received_at if packet.received_at > 0 else math.inf
         return self._process(
-            self._time_base.feed(block.data, block.stamps, block.bad, block.counts)
+            self._time_base.feed(
+                block.data, block.stamps, block.bad, block.counts, received_at=arrival
+            )
         )
 
     def _process(self, stretches: list[Stretch]) -> list[Verdict]:
@@ -228,7 +232,13 @@ class LivePath:
         self.raw_ring.append(data, timestamps)
         self.signal_quality.update()
         is_first = stretch.is_first and low == 0
-        return self.engine.feed_samples(filtered, timestamps, stretch.bad[part], is_first=is_first)
+        return self.engine.feed_samples(
+            filtered,
+            timestamps,
+            stretch.bad[part],
+            is_first=is_first,
+            is_doubtful=stretch.is_doubtful,
+        )
 
     def _markers(self, packet: Packet) -> list[Verdict]:
         lag = self.config.markers.stimulus_offset_ms / 1000

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.clock import OffsetTracker
+from pipeline.clock import TOLERANCE, OffsetTracker
 from pipeline.counter import SampleCounter
 from pipeline.line import Line
 from pipeline.repeats import RepeatFinder
@@ -30,6 +30,14 @@ COUNTER_TRUST = 0.25
 """A counter is believed while it and the stamps differ by no more than this, s."""
 RESOLVE = 0.5
 """Under jitter a loss is counted once the new run's line has this much behind it, s."""
+BACKWARD = 0.05
+"""Stamps that jump back further tell of another clock, s: no loss looks like that."""
+FUTURE = 0.5
+"""Samples stamped later than they arrived, by more than this, tell of another clock, s."""
+EXPLAINS = 0.1
+"""A probe that moves the offset by what the stamps jumped, this exactly, is believed at once, s."""
+N_AGREEING = 3
+"""Probes that see no change, after which a jump of the stamps is taken as it is."""
 MAX_BREAKS = 4096
 
 Bool = NDArray[np.bool_]
@@ -61,6 +69,9 @@ class Stretch:
     segment : int
     is_first : bool
         Whether the run starts here.
+    is_doubtful : bool
+        Whether the sender's clock jumped before this run, and no probe has said by how much: its
+        times may be wrong by seconds.
     """
 
     data: Float32
@@ -68,6 +79,7 @@ class Stretch:
     bad: Bool
     segment: int
     is_first: bool
+    is_doubtful: bool = False
 
 
 @dataclass(slots=True)
@@ -146,6 +158,11 @@ class TimeBase:
         self._line_must_restart = True
         self._has_returned = False
         self._n_lost_here = 0
+        # By how much the stamps jumped, s, while that may be the sender's clock; None: no doubt.
+        self._doubt: float | None = None
+        self._n_agreeing = 0
+        self._received_at = np.inf
+        self._offset_before = 0.0
         # An unresolved loss: where the old line expected the new run's first sample.
         self._open: tuple[Break, float, float] | None = None
 
@@ -161,21 +178,39 @@ class TimeBase:
 
     def add_probe(self, measured_at: float, offset: float) -> None:
         """Take a clock probe; a jump of the offset starts a new run at the next sample."""
-        before = self.clock.offset
-        if self.clock.add(measured_at, offset) and self.segment >= 0:
-            moved = self.clock.offset - before
-            self._break_reason = f"clock offset moved by {moved:+.3f} s"
+        before, doubt = self.clock.offset, self._doubt
+        explains = doubt is not None and abs(offset - before + doubt) <= EXPLAINS
+        if self.clock.add(measured_at, offset, certain=explains):
+            self._doubt = None
+            if self.segment >= 0:
+                moved = self.clock.offset - before
+                self._break_reason = self._break_reason or f"clock offset moved by {moved:+.3f} s"
+        elif doubt is not None:
+            self._n_agreeing += abs(offset - before) <= TOLERANCE
+            if self._n_agreeing >= N_AGREEING:
+                self._doubt = None
+                self._break_reason = "the clock's offset is confirmed after a jump of the stamps"
 
     def restart(self, reason: str) -> list[Stretch]:
         """Start a new run at the next sample (the stream came back); yields what was held."""
         stretches = self.finish()
         if self.segment >= 0:
+            if not self._has_returned:
+                self._offset_before = self.clock.offset
             self._break_reason, self._line_must_restart = reason, True
             self._has_returned = True
+            self._doubt = None
+            self.clock.renew()
         return stretches
 
     def feed(
-        self, data: Float32, stamps: Float64, bad: Bool, counts: Float64 | None = None
+        self,
+        data: Float32,
+        stamps: Float64,
+        bad: Bool,
+        counts: Float64 | None = None,
+        *,
+        received_at: float = np.inf,
     ) -> list[Stretch]:
         """Take the next samples.
 
@@ -186,7 +221,10 @@ class TimeBase:
         bad : ndarray, shape (n_times,), bool
         counts : ndarray, shape (n_times,), float64, or None
             Values of the counting channel.
+        received_at : float
+            When they arrived, s, this machine's clock; infinite: not known.
         """
+        self._received_at = received_at
         block = _Block(data, stamps, bad, counts)
         if self._counter is None:
             repeated = self._repeats.find(data, stamps)
@@ -247,10 +285,14 @@ class TimeBase:
         if self._line_must_restart:
             self._resolve()
             expected, period = line.expected(1), line.period
+            if self._has_returned:  # perhaps with another clock: count the loss in ours
+                expected += self._offset_before - self.clock.offset
             time = line.restart(stamp)
             border = self._border(piece.reason, time)
             # A counter may start anew with the device: then the stamps say what was lost.
-            if not is_very_first and (self._counter is None or self._has_returned):
+            # A clock that jumped says nothing of loss.
+            counts_loss = self._counter is None or self._has_returned
+            if not is_very_first and counts_loss and self._doubt is None:
                 self._open = (border, expected, period)
         else:
             time = line.follow(stamp)
@@ -339,6 +381,9 @@ class TimeBase:
         jump = stamps[at] - line.expected(1)
         word = "stamps jumped back" if jump < 0 else "gap"
         self._break_reason, self._line_must_restart = f"{word} ({jump:+.3f} s)", True
+        ahead = stamps[at] + self.clock.offset - self._received_at
+        if self._doubt is None and (jump < -BACKWARD or ahead > FUTURE):
+            self._doubt, self._n_agreeing = jump, 0
         return at
 
     def _has_lapped(self, stamps: list[float], counts: list[float], at: int) -> bool:
@@ -413,5 +458,12 @@ class TimeBase:
             self.breaks[-1].timestamp = float(local[0])
         self.n_emitted += len(times)
         stretches.append(
-            Stretch(part.data, local, part.bad, self.segment, piece.reason is not None)
+            Stretch(
+                part.data,
+                local,
+                part.bad,
+                self.segment,
+                piece.reason is not None,
+                self._doubt is not None,
+            )
         )

@@ -117,7 +117,7 @@ def _hostile(seed: int) -> tuple[list[list[Packet]], list[list[SourceItem]], int
     samples, stamps = samples[keep], stamps[keep]
     borders = np.sort(rng.integers(1, len(stamps), 12))
     blocks = [
-        [Packet(EEG, s, t, 0.0)]
+        [Packet(EEG, s, t, float(t[-1]) + 0.5 * (seed % 3) if len(t) else 0.0)]
         for s, t in zip(np.split(samples, borders), np.split(stamps, borders), strict=True)
     ]
     between: list[list[SourceItem]] = []
@@ -143,7 +143,10 @@ def _interleave(
     items: list[SourceItem] = []
     for (packet,), after in zip(blocks, between, strict=True):
         assert isinstance(packet.samples, np.ndarray)
-        items += _packets(packet.samples, packet.timestamps, cuts) if len(packet.samples) else []
+        if len(packet.samples):
+            # However it is cut, it arrived when it did.
+            parts = _packets(packet.samples, packet.timestamps, cuts)
+            items += [replace(part, received_at=packet.received_at) for part in parts]
         items += after
     return items
 
