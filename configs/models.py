@@ -159,7 +159,8 @@ class DecoderConfig(_Frozen):
     threads: int = Field(default=1, ge=1, le=256)
     """CPU threads of the decoder: pictures are bit-identical for the same count only."""
     control: bool = False
-    """Draw a noise control beside each picture: the same decoder on phase-scrambled EEG."""
+    """Draw a noise control beside each picture, into `controls/`: the same decoder on the same
+    epoch with its phases scrambled. Doubles the time of a picture."""
 
 
 class RecordingConfig(_Frozen):

@@ -36,6 +36,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="X",
         help="factor on the evoked responses; 0: the control without information",
     )
+    parser.add_argument(
+        "--control",
+        action="store_const",
+        const=True,
+        help="draw a noise control beside each picture (doubles the time of a picture)",
+    )
     parser.add_argument("--seed", type=int, default=None, metavar="N")
     parser.add_argument(
         "--fast",
@@ -64,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
             "simulation.subject_number": args.subject,
             "simulation.board": args.board,
             "simulation.snr": args.snr,
+            "decoder.control": args.control,
         },
     )
     if not (args.headless or args.fast) and has_display():

@@ -132,9 +132,10 @@ class SessionFolder:
         table["streams"] = {str(role): _stream_table(info) for role, info in streams.items()}
         _write_atomically(self.path / "session.toml", tomli_w.dumps(table).encode())
 
-    def write_image(self, index: int, png: bytes) -> tuple[str, str]:
+    def write_image(self, index: int, png: bytes, *, below: str = "images") -> tuple[str, str]:
         """Write `images/NNNNNN.png`; return its path in the folder and its SHA-256."""
-        name = f"images/{index:06d}.png"
+        name = f"{below}/{index:06d}.png"
+        (self.path / below).mkdir(exist_ok=True)
         with (self.path / name).open("xb") as stream:
             stream.write(png)
         return name, hashlib.sha256(png).hexdigest()

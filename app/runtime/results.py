@@ -57,6 +57,7 @@ def decoded(
     vector: Float32,
     pixels: Uint8,
     cut: Cut,
+    control_pixels: Uint8 | None = None,
     *,
     config: SessionConfig,
     candidates: Gallery,
@@ -82,6 +83,9 @@ def decoded(
         "phosphene:version": version("phosphene"),
     }
     path, image_sha256 = folder.write_image(epoch.index, encode_png(pixels, provenance))
+    if control_pixels is not None:
+        control = provenance | {"phosphene:control": "phase-scrambled EEG of the same epoch"}
+        folder.write_image(epoch.index, encode_png(control_pixels, control), below="controls")
     return Result(
         index=epoch.index,
         t_onset=epoch.t_onset,
@@ -97,6 +101,7 @@ def decoded(
         embedding_sha256=digest,
         quality=epoch.quality,
         epoch_data=epoch.data,
+        control_pixels=control_pixels,
     )
 
 

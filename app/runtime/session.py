@@ -558,6 +558,7 @@ class Session:
             answer.vector,
             answer.pixels,
             cut,
+            answer.control_pixels,
             config=self._config,
             candidates=self._candidates,
             folder=self._folder,

@@ -18,6 +18,7 @@ import numpy as np
 from configs import DecoderConfig
 from pipeline.errors import PhospheneError
 from pipeline.ports import EncoderSpec
+from pipeline.surrogates import phase_scrambled
 from pipeline.values import Embedding, Epoch, Float32, Info, Uint8
 
 
@@ -41,7 +42,8 @@ class Job:
 class Answer:
     """The decoder's answer to one `Job`; `error` is a sentence when it failed.
 
-    `started`, `encoded`, `sampled` are `time.monotonic` of this machine, s.
+    `started`, `encoded`, `sampled` are `time.monotonic` of this machine, s. `control_pixels` is the
+    noise control, when it is on: the same decoder on the same epoch with its phases scrambled.
     """
 
     index: int
@@ -50,6 +52,7 @@ class Answer:
     started: float = 0.0
     encoded: float = 0.0
     sampled: float = 0.0
+    control_pixels: Uint8 | None = None
     error: str = ""
 
 
@@ -127,10 +130,16 @@ def _load(config: DecoderConfig) -> tuple[Any, Ready]:
 
     def decode(job: Job) -> Answer:
         started = time.monotonic()
+        control = None
         try:
-            embedding: Embedding = system.encoder.encode(_epoch_of(job))
+            epoch = _epoch_of(job)
+            embedding: Embedding = system.encoder.encode(epoch)
             encoded = time.monotonic()
             image = system.sampler.sample(embedding, seed=job.seed)
+            sampled = time.monotonic()
+            if config.control:
+                scrambled = system.encoder.encode(phase_scrambled(epoch, seed=job.seed))
+                control = np.array(system.sampler.sample(scrambled, seed=job.seed).pixels)
         except Exception as error:  # noqa: BLE001 - the thread's top loop: every failure is told
             return Answer(index=job.index, error=f"{type(error).__name__}: {error}")
         return Answer(
@@ -139,7 +148,8 @@ def _load(config: DecoderConfig) -> tuple[Any, Ready]:
             pixels=np.array(image.pixels),
             started=started,
             encoded=encoded,
-            sampled=time.monotonic(),
+            sampled=sampled,
+            control_pixels=control,
         )
 
     system.warm_up()
