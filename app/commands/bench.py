@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import json
 import os
 import platform
 import sys
+from collections.abc import Callable
 from typing import Any
 
 BENCHMARKS = {
     "live": ("app.benchmarks.live", "run_live_bench"),
     "xdf": ("app.benchmarks.xdf", "run_xdf_bench"),
     "gui": ("app.benchmarks.gui", "run_gui_bench"),
+    "fuzz": ("app.benchmarks.fuzz", "run_fuzz_bench"),
 }
 """Name to module and function."""
 
@@ -28,6 +31,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "what", nargs="*", metavar="WHAT", help=f"{', '.join(BENCHMARKS)}; all when none is given"
     )
+    parser.add_argument("--minutes", type=float, metavar="M", help="length, where one is chosen")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed, where chance plays a part")
     parser.add_argument("--json", action="store_true")
 
 
@@ -43,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     report: dict[str, Any] = {"machine": _machine(), "benchmarks": {}}
     for name in args.what or BENCHMARKS:
         module, function = BENCHMARKS[name]
-        result = getattr(importlib.import_module(module), function)()
+        result = _call(getattr(importlib.import_module(module), function), args)
         report["benchmarks"][name] = result
         if not args.json:
             sys.stdout.write(_text(name, result))
@@ -53,6 +58,13 @@ def run(args: argparse.Namespace) -> int:
     else:
         sys.stdout.write(f"machine: {json.dumps(report['machine'])}\n")
     return 0
+
+
+def _call(function: Callable[..., dict[str, Any]], args: argparse.Namespace) -> dict[str, Any]:
+    """Run a benchmark with those of the options that were given and that it has."""
+    given = {name: getattr(args, name) for name in ("minutes", "seed")}
+    known = inspect.signature(function).parameters
+    return function(**{k: v for k, v in given.items() if v is not None and k in known})
 
 
 def _machine() -> dict[str, Any]:

@@ -62,6 +62,7 @@ class Index:
         self.streams: dict[int, XdfStream] = {}
         self.layouts: dict[int, Layout] = {}
         self.damage: list[Damage] = []
+        self._reported: set[tuple[int, int, str]] = set()
         self.start = array("q")
         self.stop = array("q")
         self.tag = array("B")
@@ -184,9 +185,12 @@ class Index:
         self.count.append(count)
 
     def report(self, start: int, stop: int, reason: str) -> None:
-        """Note damaged bytes; a stretch of the same kind is one entry."""
+        """Note damaged bytes, once; a stretch of the same kind is one entry."""
+        if (start, stop, reason) in self._reported:
+            return  # found again by a second reading
+        self._reported.add((start, stop, reason))
         last = self.damage[-1] if self.damage else None
-        if last is not None and last.reason == reason and start - last.stop <= 16:
+        if last is not None and last.reason == reason and 0 <= start - last.stop <= 16:
             self.damage[-1] = Damage(last.start, stop, reason)
         else:
             self.damage.append(Damage(start, stop, reason))

@@ -449,3 +449,21 @@ def test_no_damage_raises_or_takes_memory(
         assert total <= len(raw)
         assert all(0 <= d.start <= d.stop <= len(raw) for d in file.damage)
     path.unlink()
+
+
+def test_damage_is_reported_once_however_often_it_is_read(tmp_path: Path) -> None:
+    """Found by `phosphene bench fuzz` (seed 0, case 117): a second reading gave 4260 to 2481."""
+    path = tmp_path / "a.xdf"
+    write_eeg_file(path, n_packets=40)
+    raw = bytearray(path.read_bytes())
+    for position in chunk_positions(bytes(raw), Tag.SAMPLES)[10:30:9]:
+        raw[position + 16] = 3  # a flag that says neither "stamp" nor "none"
+    path.write_bytes(raw)
+    with XdfFile(path) as file:
+        list(file.iter_chunks())
+        once = list(file.damage)
+        file.load()
+        list(file.iter_chunks())
+        assert file.damage == once
+    assert len(once) == 3
+    assert all(0 <= d.start < d.stop <= len(raw) for d in once)
