@@ -181,7 +181,7 @@ class BrainFlowBridge:
             try:
                 while not stop.is_set():
                     try:
-                        session = self._connect()
+                        session = connect_board(self._shim, self.board, self._settings)
                     except BoardError as error:
                         if not ever_connected:
                             raise
@@ -193,6 +193,9 @@ class BrainFlowBridge:
                     tell(f"{self.board.title} is connected.")
                     if self._pump(session, outlet, markers, stop):
                         pause = _FIRST_PAUSE
+                    # BrainFlow knows sessions by their parameters, and one that is collected
+                    # releases its own: dropped later, it would end the next connection.
+                    del session
                     if self.board.is_file or stop.is_set():
                         return
                     tell(f"No data from {self.board.title} for {SILENCE:g} s: connecting anew.")
@@ -208,28 +211,6 @@ class BrainFlowBridge:
         return MarkerOutlet(
             name=f"{self.info.name}-markers", source_id=f"{self.info.source_id}-markers"
         )
-
-    def _connect(self) -> Any:
-        params = self._shim.BrainFlowInputParams()
-        for ours, theirs in _FIELDS.items():
-            if ours in self._settings.parameters:
-                setattr(params, theirs, self._settings.parameters[ours])
-        if self._settings.master_board is not None:
-            params.master_board = find_board(self._settings.master_board).board_id
-        session = self._shim.BoardShim(self.board.board_id, params)
-        try:
-            session.prepare_session()
-            for command in self._settings.commands:
-                session.config_board(command)
-            session.start_stream(int(max(self.board.sfreq, 1.0) * _BUFFER_S))
-        except self._shim.BrainFlowError as error:
-            _release(session, self._shim.BrainFlowError)
-            given = ", ".join(f"{k} {v!r}" for k, v in self._settings.parameters.items()) or "none"
-            raise BoardError(
-                f"Board {self.board.name} cannot be reached ({error}), given parameters: {given}. "
-                f"Check that it is switched on; {self.board.needs.hint}."
-            ) from None
-        return session
 
     def _pump(
         self,
@@ -253,7 +234,7 @@ class BrainFlowBridge:
         except self._shim.BrainFlowError as error:
             _LOG.warning("board %s failed: %s", self.board.name, error)
         finally:
-            _release(session, self._shim.BrainFlowError)
+            release_board(session, self._shim.BrainFlowError)
         return came
 
     def _publish(
@@ -279,6 +260,36 @@ class BrainFlowBridge:
             values = data[board.marker_row]
             for index in np.flatnonzero(values):
                 markers.push(f"{values[index]:g}", float(stamps[index]))
+
+
+def connect_board(shim: Any, board: Board, settings: BridgeSettings) -> Any:
+    """Connect a board and let it stream; `release_board` gives it back.
+
+    Raises
+    ------
+    BoardError
+        It cannot be reached.
+    """
+    params = shim.BrainFlowInputParams()
+    for ours, theirs in _FIELDS.items():
+        if ours in settings.parameters:
+            setattr(params, theirs, settings.parameters[ours])
+    if settings.master_board is not None:
+        params.master_board = find_board(settings.master_board).board_id
+    session = shim.BoardShim(board.board_id, params)
+    try:
+        session.prepare_session()
+        for command in settings.commands:
+            session.config_board(command)
+        session.start_stream(int(max(board.sfreq, 1.0) * _BUFFER_S))
+    except shim.BrainFlowError as error:
+        release_board(session, shim.BrainFlowError)
+        given = ", ".join(f"{k} {v!r}" for k, v in settings.parameters.items()) or "none"
+        raise BoardError(
+            f"Board {board.name} cannot be reached ({error}), given parameters: {given}. "
+            f"Check that it is switched on; {board.needs.hint}."
+        ) from None
+    return session
 
 
 def describe_board(board: Board, settings: BridgeSettings) -> StreamInfo:
@@ -342,7 +353,7 @@ def _check(board: Board, settings: BridgeSettings) -> None:
         )
 
 
-def _release(session: Any, error_type: type[Exception]) -> None:
+def release_board(session: Any, error_type: type[Exception]) -> None:
     """Give the board back whatever state it is in."""
     try:
         if session.is_prepared():

@@ -7,10 +7,10 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from app.output import write_json, write_note, write_text
+from app.output import table, write_json, write_note, write_text
 
 if TYPE_CHECKING:
-    from devices.brainflow_bridge import BrainFlowBridge
+    from devices.brainflow_bridge import BrainFlowBridge, BridgeSettings
 
 _TEXTS = {
     "serial-port": "serial port of the board or its dongle",
@@ -51,6 +51,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--markers", action="store_true", help="publish the board's triggers as a marker stream"
     )
+    parser.add_argument(
+        "--impedance",
+        action="store_true",
+        help="measure the electrodes' impedances instead, one after the other (cyton)",
+    )
     parser.add_argument("--stream-name", metavar="NAME", help="name of the LSL stream")
     parser.add_argument("--source-id", metavar="ID", help="source_id of the LSL stream")
     parser.add_argument("--duration", type=float, metavar="S", help="stop after S seconds")
@@ -63,19 +68,43 @@ def run(args: argparse.Namespace) -> int:
 
     names = [option.replace("-", "_") for option in (*_TEXTS, *_NUMBERS)]
     labels = (args.montage or "").split(",")
-    bridge = BrainFlowBridge(
-        BridgeSettings(
-            board=args.name,
-            parameters={k: getattr(args, k) for k in names if getattr(args, k) is not None},
-            master_board=args.master_board,
-            ch_names=tuple(label.strip() for label in labels if label.strip()),
-            commands=tuple(args.board_command),
-            markers=args.markers,
-            name=args.stream_name,
-            source_id=args.source_id,
-        )
+    settings = BridgeSettings(
+        board=args.name,
+        parameters={k: getattr(args, k) for k in names if getattr(args, k) is not None},
+        master_board=args.master_board,
+        ch_names=tuple(label.strip() for label in labels if label.strip()),
+        commands=tuple(args.board_command),
+        markers=args.markers,
+        name=args.stream_name,
+        source_id=args.source_id,
     )
+    bridge = BrainFlowBridge(settings)
+    if args.impedance:
+        return _measure(settings, as_json=args.json)
     return _run(bridge, as_json=args.json, duration=args.duration)
+
+
+def _measure(settings: BridgeSettings, *, as_json: bool) -> int:
+    """Measure impedances; exit code 1 when an electrode is not good."""
+    from devices.impedance import measure_cyton
+
+    found = measure_cyton(
+        settings,
+        tell=lambda z: write_note(f"{z.ch_name}: {z.ohm / 1000:.1f} kOhm, {z.verdict}"),
+    )
+    if as_json:
+        write_json(
+            [
+                {"ch_name": z.ch_name, "ohm": z.ohm, "error": z.error, "verdict": z.verdict}
+                for z in found
+            ]
+        )
+    else:
+        rows = [
+            (z.ch_name, f"{z.ohm / 1000:.1f}", f"{z.error / 1000:.2g}", z.verdict) for z in found
+        ]
+        write_text(table(("channel", "kOhm", "+-", "verdict"), rows))
+    return 0 if all(z.verdict == "good" for z in found) else 1
 
 
 def _run(bridge: BrainFlowBridge, *, as_json: bool, duration: float | None) -> int:
