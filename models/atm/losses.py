@@ -1,0 +1,68 @@
+"""The objectives of ATM-S as published, and those that later systems gained from.
+
+Functions of vectors only: shapes are (n, n_features) on both sides, a row of one belongs to the
+row of the other. Knows nothing of networks or data.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+RETRIEVAL_IMAGE_WEIGHT = 0.99
+RECONSTRUCTION_MSE_WEIGHT = 0.9
+RECONSTRUCTION_EVALUATION_WEIGHT = 0.99
+"""The original's evaluation uses another weight than its training; kept to compare figures."""
+
+
+def clip_loss(eeg: Tensor, target: Tensor, logit_scale: Tensor | float) -> Tensor:
+    """Symmetric cross-entropy over the batch; returns a scalar.
+
+    `logit_scale` multiplies as it is. The original passes its *logarithm* (2.659) and leaves the
+    EEG side at a norm of about 32, which makes an effective scale of 85 on cosines.
+    """
+    logits = logit_scale * eeg @ target.T
+    rows = torch.arange(len(logits), device=logits.device)
+    return (functional.cross_entropy(logits, rows) + functional.cross_entropy(logits.T, rows)) / 2
+
+
+def multi_positive_clip_loss(
+    eeg: Tensor, target: Tensor, logit_scale: Tensor | float, image_ids: Tensor
+) -> Tensor:
+    """Contrast where every repetition of a picture is a positive; returns a scalar.
+
+    With four repetitions a picture, `clip_loss` pushes an epoch away from its own picture's other
+    rows. Here the target is uniform over the rows of equal `image_ids` (n,). Published gain:
+    +2.41 points of 200-way top-1 on THINGS-EEG2 (SCORE, arXiv 2608.19134).
+    """
+    logits = logit_scale * eeg @ target.T
+    same = (image_ids[:, None] == image_ids[None, :]).to(logits.dtype)
+    share = same / same.sum(dim=1, keepdim=True)
+    return (functional.cross_entropy(logits, share) + functional.cross_entropy(logits.T, share)) / 2
+
+
+def retrieval_loss(
+    eeg: Tensor,
+    image: Tensor,
+    text: Tensor,
+    logit_scale: Tensor | float,
+    *,
+    image_weight: float = RETRIEVAL_IMAGE_WEIGHT,
+) -> Tensor:
+    """Contrast with pictures and, a little, with texts; returns a scalar."""
+    return image_weight * clip_loss(eeg, image, logit_scale) + (1 - image_weight) * clip_loss(
+        eeg, text, logit_scale
+    )
+
+
+def reconstruction_loss(
+    eeg: Tensor,
+    image: Tensor,
+    logit_scale: Tensor | float,
+    *,
+    mse_weight: float = RECONSTRUCTION_MSE_WEIGHT,
+) -> Tensor:
+    """Ten times the mix of squared error and contrast, for un-normalised targets; a scalar."""
+    contrast = clip_loss(eeg, image, logit_scale)
+    return 10 * (mse_weight * functional.mse_loss(eeg, image) + (1 - mse_weight) * contrast)

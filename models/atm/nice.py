@@ -1,0 +1,74 @@
+"""NICE, the ancestor of ATM-S (Song et al., ICLR 2024, arXiv 2308.13234).
+
+Owns its network, its loss's logits and its way of ranking. Its gallery holds class centres of
+*other* pictures of the test concepts, so its figures and those of ATM-S do not compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import log
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.atm.layers import N_FILTERS, TemporalSpatialConvolution, n_positions, projector
+
+TEST_SCALE = 100.0
+_PREFIXES = {"Enc_eeg.": "enc_eeg.", "Proj_eeg.": "proj_eeg."}
+
+
+class NiceEncoder(nn.Module):
+    """NICE's network; 768 features of CLIP ViT-L/14 as published.
+
+    The original's image projector has parameters but returns its input; it is left out here.
+    """
+
+    def __init__(self, *, n_channels: int = 63, n_times: int = 250, n_features: int = 768) -> None:
+        super().__init__()
+        self.enc_eeg = nn.Sequential(TemporalSpatialConvolution(n_channels))
+        self.proj_eeg = projector(n_positions(n_times) * N_FILTERS, n_features)
+        # In no optimiser of the original: its exponential stays 1 / 0.07.
+        self.register_buffer("logit_scale", torch.tensor(log(1 / 0.07)))
+
+    logit_scale: Tensor
+
+    def forward(self, eeg: Tensor) -> Tensor:
+        """Embed epochs: (n, n_channels, n_times) to (n, n_features), float32."""
+        return self.proj_eeg(self.enc_eeg(eeg))  # type: ignore[no-any-return]
+
+    def contrastive_loss(self, vectors: Tensor, image_features: Tensor) -> Tensor:
+        """Symmetric cross-entropy of cosines, scaled by the exponential of `logit_scale`."""
+        vectors, image_features = (
+            functional.normalize(vectors, dim=-1),
+            functional.normalize(image_features, dim=-1),
+        )
+        logits = self.logit_scale.exp() * vectors @ image_features.T
+        targets = torch.arange(len(logits), device=logits.device)
+        return (
+            functional.cross_entropy(logits, targets) + functional.cross_entropy(logits.T, targets)
+        ) / 2
+
+
+def class_probabilities(vectors: Tensor, centres: Tensor) -> Tensor:
+    """Rank class centres: (n, n_features) against (n_classes, n_features) to (n, n_classes).
+
+    As published: only the EEG side is normalised here, the factor is 100.
+    """
+    return (TEST_SCALE * functional.normalize(vectors, dim=-1) @ centres.T).softmax(dim=-1)
+
+
+def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename a published state; its three parts carry the prefixes Enc_eeg., Proj_eeg., Proj_img.
+
+    The image projector is dropped, because the original never uses it.
+    """
+    renamed: dict[str, Tensor] = {}
+    for name, value in state.items():
+        for old, new in _PREFIXES.items():
+            if name.startswith(old):
+                renamed[new + name.removeprefix(old)] = value
+    if "logit_scale" in state:
+        renamed["logit_scale"] = state["logit_scale"]
+    return renamed

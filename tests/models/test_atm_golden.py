@@ -1,0 +1,167 @@
+"""ATM-S, NICE and the diffusion prior compute what their originals compute."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from models.atm.encoder import AtmsConfig, AtmsEncoder
+from models.atm.losses import (
+    RECONSTRUCTION_EVALUATION_WEIGHT,
+    clip_loss,
+    reconstruction_loss,
+    retrieval_loss,
+)
+from models.atm.nice import NiceEncoder, class_probabilities, from_published
+from models.atm.prior import DiffusionPriorUNet, PriorConfig
+from models.atm.prior_sampling import sample_prior
+from models.atm.prior_training import PriorDraws, learning_rate, train_pass
+from models.atm.retrieval import k_way_retrieval, published_loss
+from tests.models.golden_files import Golden, golden
+
+
+def _prior(file: Golden) -> DiffusionPriorUNet:
+    prior = DiffusionPriorUNet(PriorConfig(**file.arguments["args"]))
+    prior.load_state_dict(file.state)
+    return prior.eval()
+
+
+@torch.inference_mode()
+def test_encoder_matches() -> None:
+    file = golden("atms_encoder")
+    n_subject_layers = sum(k.startswith("subject_wise_linear") for k in file.state) // 2
+    model = AtmsEncoder(AtmsConfig.published(n_subject_layers=n_subject_layers)).eval()
+    model.load_state_dict(file.state)
+    calls = sorted(k.removeprefix("eeg_") for k in file.inputs if k.startswith("eeg_"))
+    for call in calls:
+        eeg, ids = file.inputs[f"eeg_{call}"], file.inputs[f"subject_ids_{call}"]
+        tokens = model.tokens(eeg, ids)
+        file.check(f"tokens_{call}", tokens)
+        if f"conv_features_{call}" in file.outputs:
+            file.check(f"conv_features_{call}", model.convolve(tokens))
+        file.check(f"embedding_{call}", model(eeg, ids))
+
+
+@torch.inference_mode()
+def test_nice_matches() -> None:
+    file = golden("nice_encoder")
+    model = NiceEncoder(n_features=file.arguments["proj"]).eval()
+    model.load_state_dict(from_published(file.state))
+    eeg = file.inputs["eeg"].squeeze(1)
+    vectors, images = model(eeg), file.inputs["image_features"]
+    file.check("features", model.enc_eeg(eeg))
+    file.check("embedding", vectors)
+    file.check("image_projected", images)
+    file.check("loss", model.contrastive_loss(vectors, images))
+    ranking = class_probabilities(vectors, file.inputs["centers"])
+    file.check("test_similarity", ranking)
+    file.check("test_top5", ranking.topk(5).indices)
+
+
+def test_losses_match() -> None:
+    file = golden("atms_losses")
+    x, scale = file.inputs, file.inputs["logit_scale"]
+    file.check("clip_img", clip_loss(x["eeg"], x["img_unit"], scale))
+    file.check("clip_txt", clip_loss(x["eeg"], x["txt_unit"], scale))
+    file.check("clip_img_unnormalised", clip_loss(x["eeg"], x["img"], scale))
+    file.check("mse", torch.nn.functional.mse_loss(x["eeg"], x["img"]))
+    file.check("retrieval_loss", retrieval_loss(x["eeg"], x["img_unit"], x["txt_unit"], scale))
+    file.check("reconstruction_loss", reconstruction_loss(x["eeg"], x["img"], scale))
+    weight = RECONSTRUCTION_EVALUATION_WEIGHT
+    own = reconstruction_loss(x["eeg"], x["img"], scale, mse_weight=weight)
+    file.check("reconstruction_loss_eval", own)
+
+
+def test_retrieval_evaluation_matches() -> None:
+    file = golden("atms_retrieval_evaluation")
+    x, labels = file.inputs, file.inputs["labels"]
+    gallery, scale = x["image_features_all"], x["logit_scale"]
+    text = torch.ones_like(x["eeg_features"])
+    batch = file.arguments["batch"]
+    for k in file.arguments["ks"]:
+        score = k_way_retrieval(x["eeg_features"], gallery, labels, x[f"draws_{k}"][:, 0])
+        file.check(f"top1_{k}", torch.tensor(score.top1))
+        file.check(f"top5_{k}", torch.tensor(score.top5))
+        loss = published_loss(x["eeg_features"], gallery[labels], text, scale, batch_size=batch)
+        file.check(f"loss_{k}", torch.tensor(loss))
+
+
+@torch.inference_mode()
+def test_prior_network_matches() -> None:
+    file = golden("diffusion_prior_unet")
+    prior, x = _prior(file), file.inputs
+    file.check("eps_cond", prior(x["x"], x["t"], x["c"]))
+    file.check("eps_uncond", prior(x["x"], x["t"]))
+    file.check("eps_float_t", prior(x["x"], x["t"].float(), x["c"]))
+
+
+def test_prior_sampling_matches() -> None:
+    file = golden("diffusion_prior_generate")
+    prior, c = _prior(file), file.inputs["c"]
+    guidance = file.arguments["guidance"]
+    for steps in file.arguments["steps"]:
+        noise, path = file.inputs[f"noise_{steps}"], []
+        options = {"num_inference_steps": steps, "noise": noise}
+        whole = sample_prior(prior, c, guidance_scale=guidance, trajectory=path, **options)
+        file.check(f"sample_{steps}", whole)
+        file.check(f"trajectory_{steps}", torch.stack(path, dim=1))
+        for g in (0, 2):
+            if f"sample_{steps}_g{g}" in file.outputs:
+                file.check(
+                    f"sample_{steps}_g{g}", sample_prior(prior, c, guidance_scale=g, **options)
+                )
+        if f"sample_{steps}_none" in file.outputs:
+            expected = file.outputs[f"sample_{steps}_none"]
+            each = [
+                sample_prior(prior, None, num_inference_steps=steps, noise=noise[j : j + 1])
+                for j in range(len(expected))
+            ]
+            file.check(f"sample_{steps}_none", torch.cat(each))
+
+
+def test_prior_training_matches() -> None:
+    file = golden("diffusion_prior_training")
+    prior, x, arguments = _prior(file), file.inputs, file.arguments
+    n_batches, n_passes = arguments["batches"], arguments["epochs"]
+    n_steps = n_batches * n_passes
+    optimizer = torch.optim.Adam(prior.parameters(), lr=arguments["lr"])
+    losses = []
+    for number in range(n_passes):
+        steps = range(number * n_batches, (number + 1) * n_batches)
+        draws = [
+            PriorDraws(x["t"][s], x["noise"][s], bool(x["drop_draws"][s] < 0.1)) for s in steps
+        ]
+        batches = list(zip(x["h"], x["c"], draws, strict=True))
+        made = train_pass(
+            prior, optimizer, batches, base_lr=arguments["lr"], first_step=steps[0], n_steps=n_steps
+        )
+        losses.append(sum(made) / len(made))
+    file.check("epoch_losses", torch.tensor(losses, dtype=torch.float64))
+    rates = [learning_rate(s, base=arguments["lr"], n_steps=n_steps) for s in range(n_steps)]
+    file.check("learning_rates", torch.tensor(rates, dtype=torch.float64))
+    parameters = dict(prior.named_parameters())
+    for name in (k for k in file.outputs if k.startswith("after/")):
+        file.check(name, parameters[name.removeprefix("after/")])
+
+
+def _count(module: torch.nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize(("layers", "expected"), [(2, 3_202_413), (0, 3_076_913)])
+def test_encoder_has_the_published_size(layers: int, expected: int) -> None:
+    with torch.device("meta"):
+        model = AtmsEncoder(AtmsConfig.published(n_subject_layers=layers))
+    assert _count(model) == expected
+
+
+def test_own_encoder_keeps_nothing_unused() -> None:
+    with torch.device("meta"):
+        model = AtmsEncoder()
+    assert _count(model) == 3_076_913 - 1_500
+
+
+def test_prior_has_the_published_size() -> None:
+    with torch.device("meta"):
+        model = DiffusionPriorUNet()
+    assert _count(model) == 9_675_648

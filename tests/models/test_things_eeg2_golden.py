@@ -1,0 +1,59 @@
+"""THINGS-EEG2 epochs and their whitening equal the published preprocessing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.things_eeg2.epoching import SortedEpochs, epoch_recording, merge_sessions
+from models.things_eeg2.montage import CH_NAMES, POSTERIOR
+from models.things_eeg2.whitening import normalise_session
+from tests.models.golden_files import golden
+
+
+def test_whitening_and_merging_match() -> None:
+    file = golden("things_eeg2_mvnn")
+    arguments = file.arguments
+    sessions = range(arguments["S"])
+    for mode in ("epochs", "time"):
+        for s in sessions:
+            train, test = normalise_session(
+                file.inputs[f"train_{s}"].numpy(), file.inputs[f"test_{s}"].numpy(), mode=mode
+            )
+            file.check(f"{mode}_train_{s}", train)
+            file.check(f"{mode}_test_{s}", test)
+    times = np.zeros(0)
+    white = {k: v.numpy() for k, v in file.outputs.items() if k.startswith("epochs_")}
+    train = merge_sessions(
+        [
+            SortedEpochs(white[f"epochs_train_{s}"], np.array(arguments["cond"][s]), times)
+            for s in sessions
+        ]
+    )
+    file.check("merged_train", train.data)
+    numbers = np.arange(arguments["nte"])
+    test = merge_sessions(
+        [SortedEpochs(white[f"epochs_test_{s}"], numbers, times) for s in sessions]
+    )
+    file.check("merged_test", test.data)
+
+
+def test_epoching_matches() -> None:
+    file = golden("things_eeg2_epoching")
+    arguments = file.arguments
+    order = file.inputs["channel_permutation"].tolist()
+    made = epoch_recording(
+        file.inputs["raw"].numpy(),
+        [*(CH_NAMES[i] for i in order), "stim"],
+        sfreq=arguments["sf"],
+        target_sfreq=arguments["target"],
+        n_dropped=50,
+        n_repetitions=file.outputs["epoched"].shape[1],
+    )
+    file.check("epoched", made.data)
+    file.check("conditions", made.conditions)
+    file.check("times", made.times)
+
+
+def test_montage_has_63_channels_of_which_17_are_posterior() -> None:
+    assert len(set(CH_NAMES)) == 63
+    assert len(POSTERIOR) == 17
