@@ -1,0 +1,132 @@
+"""Reading foreign checkpoints without running their code, and writing our own as safetensors.
+
+Owns the one door through which `.pth` and `.ckpt` files come in: `torch.load` with
+`weights_only=True`. Published training scripts pickled their settings object beside the weights;
+those few classes are read as inert records (a name and its attributes), anything else is
+refused. Knows nothing of what the tensors mean.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pipeline.errors import PhospheneError
+
+INERT_MODULES = ("config", "pytorch_lightning.callbacks", "lightning.pytorch.callbacks")
+"""Modules whose classes are settings that published checkpoints carry beside their weights."""
+
+
+class CheckpointError(PhospheneError):
+    """A checkpoint is missing, unreadable, unsafe, or does not fit the model."""
+
+
+class _Inert:
+    """Stands for a pickled settings object; holds its attributes, runs nothing."""
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of `.safetensors`, `.pth`, `.pt`, `.ckpt` or `.bin`.
+
+    Returns
+    -------
+    dict
+        Tensors and plain values; settings objects come as records without code.
+
+    Raises
+    ------
+    CheckpointError
+        Missing, damaged, or it holds Python objects that are not data.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file, expected a checkpoint.")
+    if path.suffix == ".safetensors":
+        return dict(_load_safetensors(path))
+    content = _load_weights_only(path)
+    if not isinstance(content, dict):
+        raise CheckpointError(
+            f"{path} holds a {type(content).__name__}, expected a dict of tensors: "
+            "give the checkpoint that the training wrote."
+        )
+    return content
+
+
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        state: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not a safetensors file ({error}).") from None
+    return state
+
+
+def _load_weights_only(path: Path) -> Any:
+    records = [(type("Inert", (_Inert,), {}), name) for name in _settings_in(path)]
+    try:
+        with torch.serialization.safe_globals(list(records)):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).split("\n")[0].split(". ")[0]
+        raise CheckpointError(
+            f"{path} holds Python objects beside weights and is refused, since reading it could "
+            f"run code ({reason}): convert it to safetensors where you trust it."
+        ) from None
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{path} is damaged or no checkpoint of torch ({error}).") from None
+
+
+def _settings_in(path: Path) -> list[str]:
+    """Full names of the classes in a checkpoint that are known to be settings."""
+    with contextlib.suppress(RuntimeError, ValueError, pickle.UnpicklingError, OSError, EOFError):
+        found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        return [name for name in found if name.startswith(tuple(f"{m}." for m in INERT_MODULES))]
+    return []
+
+
+def tensors_of(table: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Only the tensors of a checkpoint's dict."""
+    return {name: value for name, value in table.items() if isinstance(value, Tensor)}
+
+
+def below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Tensors whose name starts with `prefix`, without it."""
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def save_tensors(path: Path, state: Mapping[str, Tensor], *, meta: str = "") -> None:
+    """Write tensors so that a file is either the old one or whole.
+
+    `meta` is free text (JSON) for the file's header.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    plain = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+    save_file(plain, partial, metadata={"phosphene": meta})
+    partial.replace(path)
+
+
+def load_into(module: torch.nn.Module, state: Mapping[str, Tensor], *, what: str) -> None:
+    """Load a state that must fit exactly; one sentence where it does not.
+
+    Raises
+    ------
+    CheckpointError
+        Names are missing or too many, or shapes differ.
+    """
+    try:
+        missing, unexpected = module.load_state_dict(dict(state), strict=False)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split()[:40])
+        raise CheckpointError(f"{what} does not fit its sizes ({reason}).") from None
+    if missing or unexpected:
+        raise CheckpointError(
+            f"{what} lacks {missing[:3]} and has {unexpected[:3]} too many: "
+            "it is a checkpoint of another model or of other sizes."
+        )

@@ -1,0 +1,1 @@
+"""Double-conditioned latent diffusion on diffusers' classes, and the CompVis checkpoint layout."""

@@ -1,0 +1,101 @@
+"""From a published state of the masked autoencoder to our modules.
+
+Owns the reading of sizes from shapes and the fitting of positions to another length. Only the
+count of heads leaves no trace in a state, so it is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from configs.published import MaskedAutoencoderConfig
+from models.checkpoints import CheckpointError, load_into
+from models.masked_autoencoder.network import MaskedAutoencoder, SignalEncoder
+from models.masked_autoencoder.positions import resize_positions
+
+_TOKENS = ("cls_token", "mask_token")
+"""Published encoders carry both without using them."""
+
+
+def config_of(
+    state: Mapping[str, Tensor], *, num_heads: int = 16, decoder_num_heads: int = 16
+) -> MaskedAutoencoderConfig:
+    """Read the sizes from a state's shapes.
+
+    Raises
+    ------
+    CheckpointError
+        The state is not of this family.
+    """
+    try:
+        embed_dim, n_channels, patch_size = state["patch_embed.proj.weight"].shape
+        n_tokens = state["pos_embed"].shape[1] - 1
+        hidden = state["blocks.0.mlp.fc1.weight"].shape[0]
+    except KeyError as error:
+        raise CheckpointError(
+            f"the state has no {error}, expected one of a masked autoencoder: give the encoder's "
+            "checkpoint.pth."
+        ) from None
+    sizes: dict[str, float] = {}
+    if "decoder_embed.weight" in state:
+        sizes = {
+            "decoder_embed_dim": state["decoder_embed.weight"].shape[0],
+            "decoder_depth": _depth(state, "decoder_blocks."),
+            "decoder_num_heads": decoder_num_heads,
+        }
+    return MaskedAutoencoderConfig.model_validate(
+        {
+            "n_channels": n_channels,
+            "n_times": n_tokens * patch_size,
+            "patch_size": patch_size,
+            "embed_dim": embed_dim,
+            "depth": _depth(state, "blocks."),
+            "num_heads": num_heads,
+            "mlp_ratio": hidden / embed_dim,
+            **sizes,
+        }
+    )
+
+
+def _depth(state: Mapping[str, Tensor], prefix: str) -> int:
+    return 1 + max(int(k[len(prefix) :].split(".")[0]) for k in state if k.startswith(prefix))
+
+
+def import_autoencoder(
+    state: Mapping[str, Tensor], *, num_heads: int = 16, decoder_num_heads: int = 16
+) -> MaskedAutoencoder:
+    """Build the whole autoencoder of a published state (parameters and fixed positions)."""
+    config = config_of(state, num_heads=num_heads, decoder_num_heads=decoder_num_heads)
+    model = MaskedAutoencoder(config)
+    load_into(model, state, what="the autoencoder's state")
+    return model
+
+
+def import_encoder(
+    state: Mapping[str, Tensor], *, num_heads: int = 16, n_times: int | None = None
+) -> SignalEncoder:
+    """Build the conditioning encoder of an encoder's or an autoencoder's state.
+
+    Parameters
+    ----------
+    state : mapping
+        Published names; decoder and special tokens are left out.
+    num_heads : int
+        Attention heads, which shapes do not tell.
+    n_times : int, optional
+        Samples of the signals to encode; the positions are resized (nearest) where it differs.
+    """
+    config = config_of(state, num_heads=num_heads)
+    if n_times is not None and n_times != config.n_times:
+        config = MaskedAutoencoderConfig.model_validate(config.model_dump() | {"n_times": n_times})
+    kept = {
+        name: value
+        for name, value in state.items()
+        if not name.startswith("decoder_") and name not in _TOKENS
+    }
+    kept["pos_embed"] = resize_positions(kept["pos_embed"], config.n_tokens)
+    encoder = SignalEncoder(config)
+    load_into(encoder, kept, what="the encoder's state")
+    return encoder
