@@ -7,6 +7,7 @@ in one kind of montage, so that one network serves any of them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,12 @@ STRAIGHT_WINDOW = (31, 115)
 """Samples that the straight path reads: 0.05 to 0.72 s at 125 Hz."""
 STRAIGHT_POOL = 3
 """Samples averaged for one feature of the straight path (24 ms)."""
+
+
+TEMPERATURE = 0.015
+"""At which evidence starts out; it is learnt."""
+RESIDUAL = 0.3
+"""Part of the evidence that reaches the embedding past the known pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,7 @@ class NetworkConfig:
     n_late: int = 48
     n_hidden: int = 192
     n_features: int = 64
+    n_memory: int = 459
     dropout: float = 0.1
 
 
@@ -69,12 +77,17 @@ class EncoderNetwork(nn.Module):
     set in closed form) and a deep one (spatial filters, temporal convolutions) are added; a factor
     read from both shrinks the sum, so that its length says how much was understood.
 
-    The sum `d` estimates the picture's embedding less the gallery's centre; the output is
-    `d + centre * min(1, |d| / radius)`: the embedding itself when sure, zero when nothing was seen.
+    What comes of it is the evidence `u`: `u @ e / temperature` is the log likelihood of a picture
+    with embedding `e`, up to a constant. The output is the posterior mean under a prior of known
+    pictures (`memory`, the gallery) plus `RESIDUAL * u`, which is not bound to them. With `d` the
+    posterior mean less the gallery's centre, it is placed at `d + centre * min(1, |d| / radius)`:
+    the picture's own embedding when sure, near zero when nothing was seen.
     """
 
     centre: Tensor
     radius: Tensor
+    memory: Tensor
+    log_prior: Tensor
 
     def __init__(self, config: NetworkConfig | None = None) -> None:
         super().__init__()
@@ -106,8 +119,11 @@ class EncoderNetwork(nn.Module):
         for layer in (self.deep, self.factor):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(TEMPERATURE)))
         self.register_buffer("centre", torch.zeros(c.n_features))
         self.register_buffer("radius", torch.ones(()))
+        self.register_buffer("memory", torch.zeros(c.n_memory, c.n_features))
+        self.register_buffer("log_prior", torch.full((c.n_memory,), -math.log(c.n_memory)))
 
     def mixture(self, conditions: Tensor) -> Tensor:
         """Weigh the experts by how near their montages lie: (batch, n_experts), sums to 1."""
@@ -124,8 +140,8 @@ class EncoderNetwork(nn.Module):
             hidden = block(hidden, code)
         return hidden
 
-    def centred(self, x: Tensor, conditions: Tensor) -> Tensor:
-        """Estimate the embedding less the gallery's centre: (batch, n_features)."""
+    def evidence(self, x: Tensor, conditions: Tensor) -> Tensor:
+        """Weigh what was measured: `u` of the class, (batch, n_features)."""
         late = self.shrink(functional.gelu(self.trunk(x, conditions)))
         hidden = self.dropout(functional.gelu(self.hidden(self.norm(late.flatten(1)))))
         each = torch.einsum("bi,eif->bef", straight_features(x), self.straight)
@@ -139,13 +155,16 @@ class EncoderNetwork(nn.Module):
 
     def forward(self, x: Tensor, conditions: Tensor) -> Tensor:
         """Embed; see the class."""
-        return self.placed(self.centred(x, conditions))
+        return self.recall(self.evidence(x, conditions))
 
-    def placed(self, centred: Tensor) -> Tensor:
-        """Put a centred estimate into the gallery's space."""
-        length = centred.norm(dim=1, keepdim=True)
-        placed: Tensor = centred + self.centre * (length / self.radius).clamp(max=1.0)
-        return placed
+    def recall(self, evidence: Tensor) -> Tensor:
+        """Turn evidence into an embedding by way of the known pictures."""
+        logits = evidence @ self.memory.T * torch.exp(-self.log_temperature) + self.log_prior
+        mean = torch.softmax(logits, dim=1) @ (self.memory - self.centre)
+        length = mean.norm(dim=1, keepdim=True)
+        placed = mean + self.centre * (length / self.radius).clamp(max=1.0)
+        embedding: Tensor = placed + RESIDUAL * evidence
+        return embedding
 
     def reconstruct(self, x: Tensor, conditions: Tensor) -> Tensor:
         """Rebuild the virtual electrodes from a masked input (pretraining)."""

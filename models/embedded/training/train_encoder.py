@@ -25,7 +25,12 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
 
-from models.embedded.encoder_network import EncoderNetwork, NetworkConfig, straight_features
+from models.embedded.encoder_network import (
+    TEMPERATURE,
+    EncoderNetwork,
+    NetworkConfig,
+    straight_features,
+)
 from models.embedded.training.encoder_batches import (
     EXPERT_MONTAGES,
     POOL_SUBJECTS,
@@ -41,7 +46,7 @@ MASK_PART = 0.4
 MASK_SAMPLES = 14
 EMA = 0.998
 REGRESSION_WEIGHT = 1.0
-TEMPERATURE = 0.015
+UPRIGHT_SHARE = 0.85
 
 
 def log(message: str) -> None:
@@ -58,11 +63,21 @@ def tensors(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-def place_gallery(network: EncoderNetwork, gallery: Gallery, rows: np.ndarray) -> None:
-    """Tell the network the gallery's centre and radius, from the training pictures alone."""
-    chosen = torch.from_numpy(gallery.embeddings[rows].copy())
-    network.centre.copy_(chosen.mean(dim=0))
-    network.radius.copy_((chosen - network.centre).norm(dim=1).mean())
+@torch.no_grad()
+def place_gallery(network: EncoderNetwork, gallery: Gallery) -> None:
+    """Tell the network the known pictures, and how often which kind is shown.
+
+    The memory holds every picture that can be shown, those that training leaves out included:
+    they are told apart by their embeddings alone. The centre is what is expected beforehand.
+    """
+    upright = torch.tensor([s.kind == "upright" for s in gallery.stimuli])
+    network.memory.copy_(torch.from_numpy(gallery.embeddings.copy()))
+    share = torch.where(
+        upright, UPRIGHT_SHARE / upright.sum(), (1 - UPRIGHT_SHARE) / (~upright).sum().clamp(min=1)
+    )
+    network.log_prior.copy_(share.log())
+    network.centre.copy_(share @ network.memory)
+    network.radius.copy_((network.memory[upright] - network.centre).norm(dim=1).mean())
 
 
 class _Moments:
@@ -76,11 +91,10 @@ class _Moments:
 
     def add(self, features: Tensor, targets: Tensor) -> None:
         """Add a batch, (n, n_inputs) and (n, n_features)."""
-        rows = torch.cat([features, torch.ones(len(features), 1)], dim=1).double()
-        goal = targets.double()
-        self.gram = self.gram + rows.T @ rows
-        self.cross = self.cross + rows.T @ goal
-        self.targets = self.targets + goal.T @ goal
+        rows = torch.cat([features, torch.ones(len(features), 1)], dim=1)
+        self.gram = self.gram + (rows.T @ rows).double()
+        self.cross = self.cross + (rows.T @ targets).double()
+        self.targets = self.targets + (targets.T @ targets).double()
         self.n += len(rows)
 
     def solve(self, shrinkage: float) -> Tensor:
@@ -109,7 +123,7 @@ def solve_straight(
     *,
     n_epochs: int,
     seed: int,
-    shrinkage: float = 3e-4,
+    shrinkage: float = 2e-4,
     temperature: float = TEMPERATURE,
 ) -> None:
     """Set each expert's straight path in closed form on its own kind of montage.
@@ -152,26 +166,21 @@ def masked_loss(network: EncoderNetwork, batch: Batch, generator: torch.Generato
 
 
 def alignment_loss(
-    network: EncoderNetwork,
-    log_temperature: Tensor,
-    batch: Batch,
-    gallery: Tensor,
-    candidates: Tensor,
+    network: EncoderNetwork, batch: Batch, candidates: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Contrastive loss against gallery pictures and regression to the centred embedding."""
+    """Contrastive loss of the evidence against known pictures, regression of the embedding."""
     x, conditions, targets = tensors(batch)
-    centred = network.centred(x, conditions)
-    regression = (centred - (targets - network.centre)).square().sum(dim=1).mean()
-    vectors = network.placed(centred)
+    evidence = network.evidence(x, conditions)
+    regression = (network.recall(evidence) - targets).square().sum(dim=1).mean()
     rows = torch.from_numpy(batch.rows)
-    place = torch.full((len(gallery),), -1)
+    place = torch.full((len(network.memory),), -1)
     place[candidates] = torch.arange(len(candidates))
     named = (rows >= 0) & (place[rows.clamp(min=0)] >= 0)
-    sharp = torch.exp(-log_temperature)
-    logits = vectors[named] @ gallery[candidates].T * sharp
+    sharp = torch.exp(-network.log_temperature)
+    logits = evidence[named] @ network.memory[candidates].T * sharp
     contrastive = functional.cross_entropy(logits, place[rows[named]])
     made = rows < 0  # made-up embeddings are told apart among themselves
-    between = vectors[made] @ targets[made].T * sharp
+    between = evidence[made] @ targets[made].T * sharp
     contrastive = contrastive + 0.3 * functional.cross_entropy(
         between, torch.arange(int(made.sum()))
     )
@@ -185,25 +194,23 @@ class Trainer:
         torch.manual_seed(args.seed)
         self.args = args
         self.gallery = load_gallery()
-        self.embeddings = torch.from_numpy(self.gallery.embeddings.copy())
         log("making the noise banks")
         self.maker = BatchMaker(EpochPool(seed=args.seed, seconds=args.bank_seconds), self.gallery)
-        self.network = EncoderNetwork(NetworkConfig())
-        place_gallery(self.network, self.gallery, self.maker.upright_rows)
-        self.log_temperature = torch.nn.Parameter(torch.tensor(float(np.log(TEMPERATURE))))
+        self.network = EncoderNetwork(NetworkConfig(n_memory=len(self.gallery)))
+        place_gallery(self.network, self.gallery)
         self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
         self.step = 0
         self.folder = Path(args.out)
         self.folder.mkdir(parents=True, exist_ok=True)
         # The closed form's weights are small numbers: a step of Adam's usual size would wipe them.
         straight = [self.network.straight, self.network.straight_bias]
-        fixed = {id(p) for p in straight}
+        fixed = {id(p) for p in [*straight, self.network.log_temperature]}
         others = [p for p in self.network.parameters() if id(p) not in fixed]
         self.optimiser = torch.optim.AdamW(
             [
                 {"params": others, "lr": args.lr, "weight_decay": 0.02},
-                {"params": straight, "lr": args.lr * 0.005, "weight_decay": 0.0},
-                {"params": [self.log_temperature], "lr": args.lr, "weight_decay": 0.0},
+                {"params": straight, "lr": args.lr * 0.02, "weight_decay": 0.0},
+                {"params": [self.network.log_temperature], "lr": args.lr, "weight_decay": 0.0},
             ],
             betas=(0.9, 0.98),
         )
@@ -219,7 +226,6 @@ class Trainer:
         state = {
             "network": self.network.state_dict(),
             "average": self.average,
-            "log_temperature": self.log_temperature.detach(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
         }
@@ -235,8 +241,6 @@ class Trainer:
         state = torch.load(self.checkpoint, weights_only=True)
         self.network.load_state_dict(state["network"])
         self.average = state["average"]
-        with torch.no_grad():
-            self.log_temperature.copy_(state["log_temperature"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = int(state["step"])
         log(f"resumed at step {self.step}")
@@ -260,7 +264,7 @@ class Trainer:
             "schema": 1,
             "name": "embedded",
             "network": dataclasses.asdict(self.network.config),
-            "temperature": round(float(self.log_temperature.detach().exp()), 5),
+            "temperature": self.args.rank_temperature,
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
             "gallery_sha256": self.gallery.sha256,
             "training": {
@@ -324,14 +328,12 @@ class Trainer:
         for rng in self.steps(self.args.pretrain_steps + self.args.steps):
             candidates = upright if rng.random() < 0.75 else everything
             batch = self.maker.draw(rng, BATCH)
-            loss, contrastive = alignment_loss(
-                self.network, self.log_temperature, batch, self.embeddings, candidates
-            )
+            loss, contrastive = alignment_loss(self.network, batch, candidates)
             self._update(loss)
             sums += float(loss.detach()), float(contrastive)
             if (self.step + 1) % 50 == 0:
                 total, part = sums / 50
-                temperature = float(self.log_temperature.detach().exp())
+                temperature = float(self.network.log_temperature.detach().exp())
                 log(
                     f"align {self.step + 1}: {total:.4f} contrastive {part:.4f} T {temperature:.3f}"
                 )
@@ -343,12 +345,15 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--out", default="out/encoder", help="folder of checkpoint and weights")
     options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--ridge-epochs", type=int, default=24576)
-    options.add_argument("--pretrain-steps", type=int, default=400)
-    options.add_argument("--steps", type=int, default=6000)
-    options.add_argument("--lr", type=float, default=6e-4)
+    options.add_argument("--ridge-epochs", type=int, default=98304)
+    options.add_argument("--pretrain-steps", type=int, default=150)
+    options.add_argument("--steps", type=int, default=2400)
+    options.add_argument("--lr", type=float, default=4e-4)
     options.add_argument("--save-every", type=int, default=100)
     options.add_argument("--bank-seconds", type=float, default=240.0, help="noise a bank, s")
+    options.add_argument(
+        "--rank-temperature", type=float, default=0.05, help="for Gallery.rank, from evaluation"
+    )
     options.add_argument("--threads", type=int, default=1)
     return options
 
