@@ -47,14 +47,12 @@ class Agreement:
 
 
 def compare(session: Path, data: Path, adapter: AdapterEncoder) -> Agreement:
-    """Pair the trials of a session with the file's, from the last one backwards."""
+    """Compare the trials of a session with the same ones of the file."""
     path = find_recording(data)
     config = session_config(adapter.manifest.ch_names)
     played = live_epochs(path, config).epochs
     heard = live_epochs(session / "recording.xdf", config).epochs
-    pairs = list(zip(reversed(played), reversed(heard), strict=False))[::-1]
-    if [a.event for a, _ in pairs] != [b.event for _, b in pairs]:
-        raise AppError("the session's trials are not the file's last ones: give its own recording.")
+    pairs = _paired(played, heard)
     same = [_guess(adapter, a) == _guess(adapter, b) for a, b in pairs]
     split = CALIBRATION * duration_of(path)
     tested = [b for a, b in pairs if a.t_onset >= split]
@@ -77,6 +75,16 @@ def compare(session: Path, data: Path, adapter: AdapterEncoder) -> Agreement:
         n_pictures=len(shown),
         n_same_as_pictures=sum(a == b for a, b in shown),
     )
+
+
+def _paired(played: Sequence[Epoch], heard: Sequence[Epoch]) -> list[tuple[Epoch, Epoch]]:
+    """Pair what was played with what was heard: a run of the file's trials, wherever it began."""
+    events = [epoch.event for epoch in heard]
+    for first in range(len(played) - len(heard), -1, -1):
+        run = played[first : first + len(heard)]
+        if heard and [epoch.event for epoch in run] == events:
+            return list(zip(run, heard, strict=True))
+    raise AppError("the session's trials are no run of the file's: give the session that heard it.")
 
 
 def _guess(adapter: AdapterEncoder, epoch: Epoch) -> int:
