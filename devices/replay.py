@@ -20,6 +20,7 @@ import numpy as np
 from devices.errors import FileError
 from devices.files import open_recording
 from devices.files.base import Recording
+from devices.files.opening import is_xdf
 from devices.recorder import decode_state, decode_time
 from devices.xdf.index import XdfStream
 from devices.xdf.reader import XdfFile, XdfItem, XdfOffset, XdfSamples
@@ -88,7 +89,7 @@ class RecordedSource:
         self._reading = threading.Lock()
         self._recording: _Xdf | _Other = (
             _Xdf(self.path, eeg, markers, start)
-            if self.path.suffix.lower() == ".xdf"
+            if is_xdf(self.path)
             else _Other(self.path, board, start)
         )
         self._items = self._with_end(self._recording.items())

@@ -11,7 +11,12 @@ from devices.errors import FileError
 from devices.files.base import Recording
 
 MNE_SUFFIXES = (".fif", ".edf", ".bdf", ".vhdr", ".set")
-KNOWN = (*MNE_SUFFIXES, ".xdf", ".txt", ".csv", ".tsv")
+KNOWN = (*MNE_SUFFIXES, ".xdf", ".xdfz", ".txt", ".csv", ".tsv")
+
+
+def is_xdf(path: Path) -> bool:
+    """Whether a name is one of an XDF file, compressed (`.xdfz`, `.xdf.gz`) or not."""
+    return path.name.lower().endswith((".xdf", ".xdfz", ".xdf.gz"))
 
 
 def open_recording(path: Path | str, *, board: str | None = None) -> Recording:
@@ -32,7 +37,7 @@ def open_recording(path: Path | str, *, board: str | None = None) -> Recording:
     path = Path(path)
     _check_there(path)
     suffix = path.suffix.lower()
-    if suffix == ".xdf":
+    if is_xdf(path):
         from devices.files.xdf import XdfRecording
 
         return XdfRecording(path)
@@ -65,7 +70,7 @@ def _advice(path: Path) -> str:
     suffix = header.get(path.suffix.lower())
     if suffix:
         return f": give the header {path.with_suffix(suffix).name} beside it."
-    if path.suffix.lower() in (".xdfz", ".gz"):
+    if path.suffix.lower() == ".gz":
         return ": unpack it first (gunzip)."
     return ": export the recording to one of these."
 

@@ -7,16 +7,25 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from devices.xdf.layout import FORMATS, sample_dtype
 from pipeline.values import StreamInfo
 
 USUAL = struct.Struct("<BIHIBI")
 """Head of a samples chunk with 4-byte lengths: length, tag, stream, count of samples."""
+_LARGEST: Final[Mapping[str, float]] = {
+    "volts": 10.0,
+    "millivolts": 1e4,
+    "microvolts": 1e7,
+    "nanovolts": 1e10,
+}
+"""Ten volts: no electrode, and no amplifier's converter, gives more."""
 
 
 @dataclass(slots=True)
@@ -29,6 +38,8 @@ class Layout:
     step: float
     last: float = 0.0
     """Last stamp decoded: what a sample without a stamp is counted from."""
+    limits: NDArray[np.float64] | None = None
+    """Largest believable value of each channel, for floats with a unit of voltage; else None."""
 
     @classmethod
     def of(cls, info: StreamInfo) -> Layout:
@@ -37,7 +48,20 @@ class Layout:
         if info.channel_format == "string":
             return cls(info.n_channels, None, None, step)
         record = sample_dtype(info.channel_format, info.n_channels)
-        return cls(info.n_channels, record, np.dtype(FORMATS[info.channel_format]), step)
+        values = np.dtype(FORMATS[info.channel_format])
+        limits = _limits(info) if values.kind == "f" else None
+        return cls(info.n_channels, record, values, step, limits=limits)
+
+    def n_beyond(self, samples: NDArray[Any]) -> int:
+        """Count of values that no electrode gives: one flipped bit of an exponent makes 1e28."""
+        if self.limits is None or not samples.size:
+            return 0
+        # NaN is no value, and says nothing here.
+        if np.fmax.reduce(samples, axis=None) <= self.limits.min() and (
+            np.fmin.reduce(samples, axis=None) >= -self.limits.min()
+        ):
+            return 0
+        return int(np.count_nonzero(np.abs(samples) > self.limits))
 
     def fits(self, n_samples: int, n_bytes: int) -> bool:
         """Whether `n_samples` can take `n_bytes`: each has a flag, values, perhaps a stamp."""
@@ -47,6 +71,14 @@ class Layout:
             return n_samples * (1 + 2 * self.n_channels) <= n_bytes
         spare = n_bytes - n_samples * (self.record.itemsize - 8)
         return 0 <= spare <= 8 * n_samples and spare % 8 == 0
+
+
+def _limits(info: StreamInfo) -> NDArray[np.float64] | None:
+    """Largest value of each channel in its unit; infinite where that is no voltage."""
+    if len(info.ch_units) != info.n_channels:
+        return None
+    limits = np.array([_LARGEST.get(unit, np.inf) for unit in info.ch_units])
+    return limits if np.isfinite(limits).any() else None
 
 
 def read_head(

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from devices.xdf.heads import USUAL, Layout, believable, read_head, samples_head
 from devices.xdf.layout import BOUNDARY, MAGIC, Tag, header_info, parse_xml, read_tree
@@ -75,13 +76,21 @@ class Index:
 
     def numbers(self, *, stream_id: int | None = None, tag: Tag | None = None) -> list[int]:
         """Numbers of the chunks of a stream, of a kind, or of both."""
+        found: list[int] = np.flatnonzero(self._chosen(stream_id, tag)).tolist()
+        return found
+
+    def n_samples(self, stream_id: int) -> int:
+        """Samples that the chunks of a stream claim to hold."""
+        counts = np.frombuffer(self.count, dtype=np.int64)
+        return int(counts[self._chosen(stream_id, None)].sum())
+
+    def _chosen(self, stream_id: int | None, tag: Tag | None) -> NDArray[np.bool_]:
         chosen = np.ones(len(self), dtype=bool)
         if stream_id is not None:
             chosen &= np.frombuffer(self.stream, dtype=np.uint32) == stream_id
         if tag is not None:
             chosen &= np.frombuffer(self.tag, dtype=np.uint8) == tag
-        found: list[int] = np.flatnonzero(chosen).tolist()
-        return found
+        return chosen
 
     def _build(self) -> None:
         position, size = len(MAGIC), len(self._data)
@@ -94,13 +103,13 @@ class Index:
     def _index_usual(self, position: int, size: int) -> int | None:
         """Note a samples chunk of the usual make (numbers, all stamped) in one look; else None.
 
-        An hour holds hundreds of thousands of them: this is what a seek waits for.
+        An hour holds hundreds of thousands of them: this is what a seek waits for. Those that
+        follow with the very same head are noted together.
         """
-        if position + USUAL.size > size:
+        head = self._data[position : position + USUAL.size]
+        if len(head) < USUAL.size:
             return None
-        n_bytes, length, tag, stream_id, n_bytes_count, count = USUAL.unpack_from(
-            self._data, position
-        )
+        n_bytes, length, tag, stream_id, n_bytes_count, count = USUAL.unpack(head)
         if n_bytes != 4 or tag != Tag.SAMPLES or n_bytes_count != 4:
             return None
         layout = self.layouts.get(stream_id)
@@ -110,7 +119,36 @@ class Index:
         if length != 11 + count * layout.record.itemsize:
             return None
         self._note(position + USUAL.size, end, tag, stream_id, count)
-        return end
+        if self._data[end : end + USUAL.size] != head:
+            return end
+        n_more = self._count_same(head, end, end - position)
+        self._note_run(end, end - position, n_more, stream_id, count)
+        return end + n_more * (end - position)
+
+    def _count_same(self, head: bytes, position: int, step: int) -> int:
+        """How many chunks from `position` on, each `step` bytes long, start with `head`."""
+        wanted = np.frombuffer(head, "<u8")
+        n_most, n, look = (len(self._data) - position) // step, 0, 64
+        while n < n_most:
+            n_look = min(look, n_most - n)
+            heads = np.ndarray(
+                (n_look, 2), "<u8", self._data, offset=position + n * step, strides=(step, 8)
+            )
+            same = (heads == wanted).all(axis=1)
+            if not same.all():
+                return n + int(same.argmin())
+            n, look = n + n_look, 4 * look
+        return n
+
+    def _note_run(
+        self, position: int, step: int, n_chunks: int, stream_id: int, count: int
+    ) -> None:
+        starts = position + step * np.arange(n_chunks, dtype=np.int64)
+        self.start.frombytes((starts + USUAL.size).tobytes())
+        self.stop.frombytes((starts + step).tobytes())
+        self.tag.extend([Tag.SAMPLES] * n_chunks)
+        self.stream.extend([stream_id] * n_chunks)
+        self.count.extend([count] * n_chunks)
 
     def _index_chunk(self, position: int, size: int) -> int | None:
         """Note one chunk; its end, or None when it cannot be believed."""
@@ -133,8 +171,10 @@ class Index:
                 return None
         elif tag in (Tag.STREAM_HEADER, Tag.STREAM_FOOTER):
             return self._index_xml(tag, position, start, end)
-        elif tag != Tag.FILE_HEADER and not believable(self._data, end, size):
-            return None
+        elif tag != Tag.FILE_HEADER:
+            if not believable(self._data, end, size):
+                return None
+            self.report(position, end, f"a chunk of the unknown kind {tag}; it is left out")
         return end
 
     def _index_samples(self, start: int, end: int) -> bool:

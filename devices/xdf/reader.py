@@ -7,14 +7,18 @@ never raised; only a file that is no XDF at all is refused. Knows nothing of ses
 
 from __future__ import annotations
 
+import contextlib
 import mmap
+import shutil
 import struct
+import tempfile
+import zlib
 from bisect import bisect_left
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +28,8 @@ from devices.xdf.index import Damage, Index, XdfStream
 from devices.xdf.layout import MAGIC, Tag
 from devices.xdf.samples import decode, stamped_records
 from pipeline.values import Float64
+
+_PIECE: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +110,7 @@ class XdfFile:
 
     def n_samples(self, stream_id: int) -> int:
         """Samples that the chunks of a stream claim to hold."""
-        return sum(self._index.count[number] for number in self._index.numbers(stream_id=stream_id))
+        return self._index.n_samples(stream_id)
 
     def iter_chunks(
         self, start: int = 0, *, streams: Collection[int] | None = None
@@ -193,6 +199,7 @@ class XdfFile:
             index.report(start, stop, "a samples chunk does not hold what it claims; left out")
             return None
         samples, stamps = decoded
+        self._check_range(number, samples)
         if len(stamps):
             layout.last = float(stamps[-1])
         return XdfSamples(stream_id, samples, stamps, start)
@@ -265,18 +272,70 @@ class XdfFile:
                 stamps[n : n + count] = item.timestamps
                 values[n : n + count] = item.samples
                 n += count
+        if layout.n_beyond(values[:n]):
+            for number in index.numbers(stream_id=stream_id, tag=Tag.SAMPLES):
+                self._decode(number)  # says which chunks they are in
         return values[:n], stamps[:n]
+
+    def _check_range(self, number: int, samples: Any) -> None:
+        """Report values that cannot be; they are kept, for the reader to judge."""
+        index = self._index
+        layout = index.layouts[index.stream[number]]
+        n_beyond = layout.n_beyond(samples) if layout.limits is not None else 0
+        if n_beyond:
+            index.report(
+                index.start[number],
+                index.stop[number],
+                f"{n_beyond} values lie beyond 10 V, as flipped bits leave them; they are kept",
+            )
 
 
 def _open_map(path: Path) -> mmap.mmap:
     try:
         with path.open("rb") as file:
-            if file.read(4) != MAGIC:
+            head = file.read(4)
+            if head[:2] == b"\x1f\x8b":
+                return _unpack(path)
+            if head != MAGIC:
                 empty = path.stat().st_size == 0
                 raise FileError(
                     f"{path} is {'empty' if empty else 'no XDF file'}, expected a file that starts "
-                    "with 'XDF:': give a recording (a compressed .xdfz must be unpacked first)."
+                    "with 'XDF:': give a recording."
                 )
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise FileError(f"{path} cannot be read ({error.strerror}): give an XDF file.") from error
+
+
+def _unpack(path: Path) -> mmap.mmap:
+    """Map the content of a gzip file, unpacked piece by piece to a nameless file on disk."""
+    with tempfile.TemporaryFile() as target:
+        # Ten bytes can promise terabytes: half of the free disk is the end.
+        left = shutil.disk_usage(tempfile.gettempdir()).free // 2
+        with path.open("rb") as file:
+            for piece in _inflate(file):
+                left -= len(piece)
+                if left < 0:
+                    raise FileError(
+                        f"{path} unpacks to more than half of the free disk space, expected less: "
+                        "unpack it yourself (gunzip)."
+                    )
+                target.write(piece)
+        target.flush()
+        target.seek(0)
+        if target.read(4) != MAGIC:
+            raise FileError(f"{path} holds no XDF, expected a compressed one: give another file.")
+        return mmap.mmap(target.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _inflate(file: IO[bytes]) -> Iterator[bytes]:
+    """Content of a gzip file in pieces, up to its end or to where it is cut or damaged."""
+    unpacker, raw = zlib.decompressobj(zlib.MAX_WBITS | 16), b""
+    # Not the gzip module: it keeps back what it has when the end is missing.
+    with contextlib.suppress(zlib.error):
+        while raw := raw or file.read(_PIECE):
+            yield unpacker.decompress(raw, _PIECE)
+            raw = unpacker.unconsumed_tail
+            if unpacker.eof:
+                raw = unpacker.unused_data
+                unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from devices.errors import FileError, RecordingError
+from devices.files import open_recording
 from devices.xdf import XdfFile, XdfOffset, XdfSamples, XdfWriter
 from devices.xdf.layout import FORMATS, Tag
 from devices.xdf.writer import sender_time
@@ -467,3 +468,89 @@ def test_damage_is_reported_once_however_often_it_is_read(tmp_path: Path) -> Non
         assert file.damage == once
     assert len(once) == 3
     assert all(0 <= d.start < d.stop <= len(raw) for d in once)
+
+
+def test_an_hour_is_opened_and_sought_in_a_fifth_of_a_second(tmp_path: Path) -> None:
+    """CPU time, best of three: an hour of 40 ms packets, some of uneven length."""
+    path = tmp_path / "hour.xdf"
+    block = np.zeros((11, 8), np.float32)
+    with XdfWriter(path, boundary_interval=10.0, clock=iter(np.arange(0, 1e6, 0.04)).__next__) as w:
+        w.add_stream(1, eeg_stream(8))
+        n = 0
+        for k in range(90_000):
+            size = 10 if k % 50 else 11
+            w.write_samples(1, block[:size], 1000.0 + np.arange(n, n + size) / 250)
+            n += size
+            if k % 125 == 0:
+                w.write_clock_offset(1, 1000.0 + k / 25, 0.5)
+                w.tick()
+    took = []
+    for _ in range(3):
+        began = time.process_time()
+        with XdfFile(path) as file:
+            number = file.seek(1000.0 + 3000.0, 1)
+            found = next(file.iter_chunks(number))
+            took.append(time.process_time() - began)
+            assert file.n_samples(1) == n
+    assert isinstance(found, XdfSamples)
+    assert found.timestamps[0] <= 4000.0 <= found.timestamps[-1]
+    assert min(took) < 0.2
+
+
+def test_chunks_of_one_size_are_indexed_like_any_others(tmp_path: Path) -> None:
+    path = tmp_path / "a.xdf"
+    data, stamps = write_eeg_file(path, n_packets=300, boundary_every=7)
+    raw = bytearray(path.read_bytes())
+    damaged = chunk_positions(bytes(raw), Tag.SAMPLES)[150]
+    with XdfFile(path) as file:
+        np.testing.assert_array_equal(file.load()[1].samples, data)
+    raw[damaged + 6] ^= 1  # the tag: no longer like its neighbours
+    path.write_bytes(raw)
+    with XdfFile(path) as file:
+        series = file.load()[1]
+        assert file.damage
+    left = np.isin(stamps, series.timestamps)
+    assert left.sum() >= len(stamps) - 70
+    np.testing.assert_array_equal(series.samples, data[left])
+
+
+def test_flipped_bits_that_make_giants_are_reported_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a.xdf"
+    write_eeg_file(path, n_packets=40)
+    raw = bytearray(path.read_bytes())
+    chunk = chunk_positions(bytes(raw), Tag.SAMPLES)[7]
+    # Head 16 bytes, flag 1, stamp 8: the first value's highest exponent bit.
+    raw[chunk + 16 + 9 + 3] |= 0x40
+    path.write_bytes(raw)
+    with XdfFile(path) as file:
+        series = file.load()[1]
+        one_by_one = [item for item in file.iter_chunks() if isinstance(item, XdfSamples)]
+        (damage,) = file.damage
+    assert "1 values lie beyond 10 V" in damage.reason
+    assert chunk < damage.start < damage.stop < chunk + 300
+    assert np.abs(series.samples[70, 0]) > 1e7
+    assert len(series.samples) == 400 == sum(len(item.timestamps) for item in one_by_one)
+
+
+@pytest.mark.parametrize("suffix", [".xdfz", ".xdf.gz"])
+def test_a_compressed_file_is_read_even_when_it_is_cut(tmp_path: Path, suffix: str) -> None:
+    import gzip
+
+    plain = tmp_path / "a.xdf"
+    data, _ = write_eeg_file(plain)
+    path = tmp_path / f"b{suffix}"
+    packed = gzip.compress(plain.read_bytes())
+    path.write_bytes(packed)
+    with XdfFile(path) as file:
+        np.testing.assert_array_equal(file.load()[1].samples, data)
+    recording = open_recording(path)
+    assert sum(len(block.times) for block in recording.blocks()) == len(data)
+    recording.close()
+    path.write_bytes(packed[: len(packed) // 2])
+    with XdfFile(path) as file:
+        part = file.load()[1].samples
+    assert 100 < len(part) < len(data)
+    np.testing.assert_array_equal(part, data[: len(part)])
+    path.write_bytes(gzip.compress(b"no XDF at all"))
+    with pytest.raises(FileError, match="holds no XDF"):
+        XdfFile(path)
