@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tomli_w
 from numpy.typing import NDArray
 
 from app.figures import scores
@@ -28,6 +29,7 @@ from app.figures.recording import (
     TARGETS,
     duration_of,
     find_recording,
+    live_config,
     live_epochs,
     session_config,
 )
@@ -90,12 +92,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             write_note(f"{montage} channels, {window}: {row.cross_validated:.3f} cross-validated")
             rows.append(row)
             if args.out is not None and window == next(iter(WINDOWS)):
-                save_adapter(adapter, args.out / f"faces-houses-{montage}")
+                _keep(adapter, args.out / f"faces-houses-{montage}")
     if args.json:
         write_json([asdict(row) for row in rows])
     else:
         write_text(_table(rows))
     return 0
+
+
+def _keep(adapter: AdapterEncoder, folder: Path) -> None:
+    """Write an adapter, and beside it the settings of a session that decodes with it."""
+    save_adapter(adapter, folder)
+    config = live_config(adapter.manifest.ch_names, folder.resolve())
+    folder.with_suffix(".toml").write_bytes(tomli_w.dumps(config.to_table()).encode())
 
 
 def _row(

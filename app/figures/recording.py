@@ -13,10 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import AppError
-from configs import EpochsConfig, FilterConfig, MarkersConfig, SessionConfig, SourceConfig
+from configs import (
+    DecoderConfig,
+    EpochsConfig,
+    FilterConfig,
+    MarkersConfig,
+    SessionConfig,
+    SourceConfig,
+    StimuliConfig,
+)
 from devices.files import open_recording
 from devices.replay import RecordedSource
 from models.adapters import Target
+from pipeline.gallery import load_gallery
 from pipeline.live import LivePath
 from pipeline.values import Epoch, Outcome, Packet
 
@@ -147,6 +156,29 @@ def session_config(picks: Sequence[str], *, filter_config: FilterConfig = FILTER
         markers=MarkersConfig(event_id=tuple(target.event for target in TARGETS)),
         filter=filter_config,
         epochs=EpochsConfig(tmin=-0.2, tmax=0.8, reject_uv={}),
+    )
+
+
+def live_config(picks: Sequence[str], adapter: Path) -> SessionConfig:
+    """Settings of a session that decodes the recording with an adapter and draws.
+
+    Pictures are ranked among the members of the six classes but one, whose label is that of an
+    event (`house-inverted`, the plain house upside down): a session would take it for the very
+    picture that was shown, which nobody knows.
+    """
+    gallery = load_gallery()
+    events = {target.event for target in TARGETS}
+    members = {label for target in TARGETS for label in target.members(gallery).labels}
+    config = session_config(picks)
+    return config.model_copy(
+        update={
+            "subject": "faces-houses",
+            "stimuli": StimuliConfig(
+                kinds=("upright", "inverted", "checkerboard"),
+                labels=tuple(sorted(members - events)),
+            ),
+            "decoder": DecoderConfig(adapter=str(adapter)),
+        }
     )
 
 
