@@ -36,6 +36,8 @@ FUTURE = 0.5
 """Samples stamped later than they arrived, by more than this, tell of another clock, s."""
 EXPLAINS = 0.1
 """A probe that moves the offset by what the stamps jumped, this exactly, is believed at once, s."""
+LONGEST_LOSS = 60.0
+"""A counter that goes on by more than this while the clock jumps did not go on at all, s."""
 N_AGREEING = 3
 """Probes that see no change, after which a jump of the stamps is taken as it is."""
 MAX_BREAKS = 4096
@@ -108,6 +110,13 @@ class _Block:
             both,
         )
 
+    def sorted(self, *, at: int, stop: int) -> _Block:
+        """Put samples `at` to `stop` into the order of their stamps."""
+        order = np.arange(len(self.stamps))
+        order[at:stop] = at + np.argsort(self.stamps[at:stop], kind="stable")
+        counts = None if self.counts is None else self.counts[order]
+        return _Block(self.data[:, order], self.stamps[order], self.bad[order], counts)
+
     def without(self, repeated: Bool) -> _Block:
         keep = ~repeated
         counts = None if self.counts is None else self.counts[keep]
@@ -138,7 +147,7 @@ class TimeBase:
     clock : OffsetTracker
     breaks : list of Break
         The newest ones; another thread may copy it while samples come.
-    n_lost, n_gaps, n_duplicates, n_strays : int
+    n_lost, n_gaps, n_duplicates, n_strays, n_reordered : int
         `n_gaps` counts borders between runs; a stray is a stamp that was replaced by the line.
     """
 
@@ -146,6 +155,7 @@ class TimeBase:
         self.clock = OffsetTracker()
         self.breaks: list[Break] = []
         self.n_lost = self.n_gaps = self.n_duplicates = self.n_strays = 0
+        self.n_reordered = 0
         self.n_emitted = 0
         self.segment = -1
         self._sfreq = sfreq
@@ -161,6 +171,7 @@ class TimeBase:
         # By how much the stamps jumped, s, while that may be the sender's clock; None: no doubt.
         self._doubt: float | None = None
         self._n_agreeing = 0
+        self._shuffled_until = 0
         self._received_at = np.inf
         self._offset_before = 0.0
         # An unresolved loss: where the old line expected the new run's first sample.
@@ -262,6 +273,11 @@ class TimeBase:
                 at = self._start(piece, stamps, counts, at)
                 continue
             after = self._step(piece, stamps, counts, at, is_last=is_last)
+            if self._shuffled_until:
+                block = block.sorted(at=piece.low + len(piece.times), stop=self._shuffled_until)
+                stamps = block.stamps.tolist()
+                self.n_reordered += self._shuffled_until - piece.low - len(piece.times)
+                self._shuffled_until = 0
             if after is None:
                 self._held = block.part(piece.low + len(piece.times))
                 break
@@ -359,7 +375,11 @@ class TimeBase:
         n_seen = 0
         for n_seen in range(1, min(self._n_hold, len(stamps) - at)):
             stamp = stamps[at + n_seen]
-            if line.fits(stamp, n_seen + 1):  # back on the line: the stamps between were strays
+            if line.fits(stamp, n_seen + 1):
+                if self._counter is None and self._are_shuffled(stamps[at : at + n_seen]):
+                    self._shuffled_until = at + n_seen
+                    return at
+                # Back on the line: the stamps between were strays.
                 self.n_strays += n_seen
                 piece.times.extend(line.coast() for _ in range(n_seen))
                 if self._counter is not None and counts is not None:
@@ -381,10 +401,25 @@ class TimeBase:
         jump = stamps[at] - line.expected(1)
         word = "stamps jumped back" if jump < 0 else "gap"
         self._break_reason, self._line_must_restart = f"{word} ({jump:+.3f} s)", True
-        ahead = stamps[at] + self.clock.offset - self._received_at
-        if self._doubt is None and (jump < -BACKWARD or ahead > FUTURE):
-            self._doubt, self._n_agreeing = jump, 0
+        self._doubt_clock(stamps[at])
         return at
+
+    def _are_shuffled(self, stamps: list[float]) -> bool:
+        """Whether samples came in another order than they were taken: sorted, they fit."""
+        ordered = sorted(stamps)
+        return ordered != stamps and all(
+            self._line.fits(stamp, i + 1) for i, stamp in enumerate(ordered)
+        )
+
+    def _doubt_clock(self, stamp: float) -> bool:
+        """Whether a jump to `stamp` cannot be a loss alone; then the clock is in doubt."""
+        jump = stamp - self._line.expected(1)
+        is_future = stamp + self.clock.offset - self._received_at > FUTURE
+        if not (jump < -BACKWARD or is_future):
+            return False
+        if self._doubt is None:
+            self._doubt, self._n_agreeing = jump, 0
+        return True
 
     def _has_lapped(self, stamps: list[float], counts: list[float], at: int) -> bool:
         """Whether whole laps of a short counter were lost: it counts on, the stamps do not."""
@@ -419,6 +454,8 @@ class TimeBase:
         off = abs(by_stamps - advance) * line.period
         if off > max(COUNTER_TRUST, line.tolerance):  # the counter started anew
             self._break_reason, self._line_must_restart = "sample counter restarted", True
+            if self._doubt_clock(stamp):  # or the clock did: then the counter may well go on
+                by_stamps = advance if 0 < advance < LONGEST_LOSS * self._sfreq else 1.0
             self._n_lost_here = max(0, round(by_stamps) - 1)
             self.n_lost += self._n_lost_here
             return at

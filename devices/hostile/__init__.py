@@ -24,6 +24,7 @@ from devices.hostile.faults import (
     random_faults,
 )
 from devices.hostile.source import HostileSettings, HostileSource, TrueMarker
+from devices.hostile.witness import Witness, untouched
 
 __all__ = [
     "Burst",
@@ -49,5 +50,7 @@ __all__ = [
     "Reordered",
     "ShuffledMarkers",
     "TrueMarker",
+    "Witness",
     "random_faults",
+    "untouched",
 ]

@@ -222,7 +222,7 @@ def _one(rng: np.random.Generator, at: float, name: str, n_channels: int) -> Fau
         lambda: Duplicate(at),
         lambda: Reordered(at),
         lambda: Jitter(at, 3.0, 0.004),
-        lambda: Drift(at, 20.0, float(rng.uniform(-200, 200))),
+        lambda: Drift(at, 20.0, float(rng.uniform(-40, 40))),
         lambda: NotFinite(at, name, int(rng.integers(1, 40)), value),
         lambda: Flat(at, length, name),
         lambda: Railed(at, length, name),

@@ -40,6 +40,8 @@ class MarkerPlan:
         self._settings = settings
         self._start = start
         self._rng = np.random.default_rng((settings.seed, 1))
+        # Apart, so that a fault leaves labels and onsets of the others as they were.
+        self._order_rng = np.random.default_rng((settings.seed, 2))
         self._late = [f for f in faults if isinstance(f, kinds.LateMarkers)]
         self._shuffled = [f for f in faults if isinstance(f, kinds.ShuffledMarkers)]
         self._given: list[TrueMarker] = []
@@ -88,7 +90,7 @@ class MarkerPlan:
                 arrival += late.delay
         for shuffled in self._shuffled:
             if shuffled.at <= t < shuffled.end:
-                arrival, order = shuffled.end, float(self._rng.random())
+                arrival, order = shuffled.end, float(self._order_rng.random())
         self._send(t, text, arrival, order)
 
     def _send(self, t: float, text: str, arrival: float, order: float = 0.0) -> None:

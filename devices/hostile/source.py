@@ -176,7 +176,7 @@ class HostileSource:
                 active.append(following)
                 following = next(upcoming)
             starts = low / self._rate
-            active = [f for f in active if getattr(f, "end", f.at + 1.0) > starts]
+            active = [f for f in active if self._end(f) > starts]
             self._sample(numbers, active)
             for arrival, marker in self._markers.until(T_START + ends):
                 self._put(arrival, marker)
@@ -186,6 +186,12 @@ class HostileSource:
         yield from self._arrived(math.inf)
         end = T_START + settings.duration
         yield [StateChange(role, StreamState.ENDED, end, "The end.") for role in self._streams]
+
+    def _end(self, fault: Fault) -> float:
+        """When a fault has certainly passed, s of stream time."""
+        n_samples = getattr(fault, "n_samples", 0)
+        end: float = getattr(fault, "end", fault.at + 1.0 + n_samples / self._rate)
+        return end
 
     def _put(self, arrival: float, item: SourceItem) -> None:
         heapq.heappush(self._queue, (arrival, next(self._number), item))
