@@ -174,6 +174,9 @@ class RecordingConfig(_Frozen):
     """Time between XDF boundary chunks, s."""
     min_free_mb: float = Field(default=200.0, ge=0)
     """Free disk space below which a warning is shown, MB."""
+    fallback: str | None = None
+    """Folder where the recording goes on, from up to 30 s before, when its own fails (disk full,
+    unplugged, read-only); None: it waits in memory until its own is back."""
 
 
 class StimuliConfig(_Frozen):

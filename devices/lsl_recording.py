@@ -93,6 +93,11 @@ class LslRecording:
         return self._recorder.alarm
 
     @property
+    def paths(self) -> Sequence[Path]:
+        """Files of the recording: more than one after a fallback."""
+        return tuple(self._recorder.paths)
+
+    @property
     def bytes_written(self) -> int:
         """Bytes in the file."""
         return self._recorder.bytes_written

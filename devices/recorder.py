@@ -9,7 +9,7 @@ nothing of where items come from.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -131,8 +131,13 @@ class Recorder:
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """The file that is written to."""
         return self._file.path
+
+    @property
+    def paths(self) -> Sequence[Path]:
+        """All files of this recording: more than one after a fallback."""
+        return tuple(self._file.paths)
 
     def add_stream(self, role: StreamRole, info: StreamInfo) -> None:
         """Declare a stream that joined late; a role that is there already stays as it is."""

@@ -3,7 +3,9 @@
 Owns one thread and one queue bounded in bytes. `put_*` return at once; what does not fit is
 dropped, counted and said. Items are written in the order of their arrival across all streams. When
 a write fails the reason stands in `alarm` within a second, what waits stays queued, and writing is
-tried again: if space returns, the file goes on without a hole. Knows nothing of roles or sessions.
+tried again: if space returns, the file goes on without a hole. Where a fallback folder is given the
+recording goes on there instead, in a file that begins up to 30 s earlier: what the system had taken
+but not yet put on a disk that is gone is in it too. Knows nothing of roles or sessions.
 """
 
 from __future__ import annotations
@@ -38,6 +40,10 @@ _STUCK: Final = 1.0
 """A write that takes longer is said, s."""
 _MAX_PENDING: Final = 4 << 20
 """Bytes that the writer may hold back when the disk fails; the rest waits in the queue."""
+_OVERLAP: Final = 30.0
+"""How far a file in the fallback folder begins before the failure, s; longer than two `fsync`s."""
+_MAX_OVERLAP: Final = 64 << 20
+"""Bytes that are kept for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +100,18 @@ class StreamRecorder:
         free_space: Callable[[Path], int] | None = None,
     ) -> None:
         self.path = Path(path)
+        self.paths = [self.path]
+        """Files of this recording; the last one is written to."""
+        self._fallback = Path(config.fallback) if config.fallback is not None else None
+        self._boundary_interval = config.boundary_interval
         self._min_free = config.min_free_mb * 1e6
         self._max_queued = max_queued
         self._free_space = free_space or (lambda folder: shutil.disk_usage(folder).free)
-        self._writer = XdfWriter(
-            self.path, flush_interval=_FLUSH, boundary_interval=config.boundary_interval
-        )
+        self._notice = ""
+        self._writer = self._open_first()
+        self._declared: list[_Declare] = []
+        self._recent: deque[tuple[float, _Samples | _Probe]] = deque()
+        self._recent_size = 0
         self._queue: deque[_Declare | _Samples | _Probe] = deque()
         self._queued = 0
         self._condition = threading.Condition()
@@ -175,7 +187,7 @@ class StreamRecorder:
                 f"{self._disk_free / 1e6:.0f} MB are free at {self.path.parent}, expected at least "
                 f"{self._min_free / 1e6:.0f} MB: free disk space."
             )
-        return ""
+        return self._notice
 
     def close(self, timeout: float = 10.0) -> bool:
         """Write what waits and the footers; False when not all of it is in the file.
@@ -234,6 +246,8 @@ class StreamRecorder:
             if str(error) != self._failure:
                 _log.error("%s", error)
             self._failure = str(error)
+            if self._fallback is not None and self._go_on_elsewhere(self._fallback):
+                closing = False  # if it was asked for, it is the next step's
         self._busy_since = None
         return closing
 
@@ -251,7 +265,63 @@ class StreamRecorder:
             self._queued = 0
             return batch, self._closing
 
+    def _open_first(self) -> XdfWriter:
+        """The file, or one in the fallback folder where it cannot be made at all."""
+        try:
+            return self._open(self.path)
+        except RecordingError as error:
+            if self._fallback is None or self.path.exists():
+                raise
+            writer = self._open(_free_name(self._fallback, self.path))
+            self._note_move(writer.path, str(error))
+            self.paths = [writer.path]
+            return writer
+
+    def _open(self, path: Path) -> XdfWriter:
+        return XdfWriter(path, flush_interval=_FLUSH, boundary_interval=self._boundary_interval)
+
+    def _go_on_elsewhere(self, folder: Path) -> bool:
+        """Begin a file in the fallback folder with all that is kept; False when that fails too."""
+        try:
+            writer = self._open(_free_name(folder, self.path))
+        except RecordingError as error:
+            self._failure += f" The fallback failed too: {error}"
+            return False
+        old, self._writer = self._writer, writer
+        with contextlib.suppress(RecordingError):
+            old.close()
+        self._fallback = None  # no third place: a failure there waits, as without one
+        self._note_move(writer.path, self._failure)
+        self.paths.append(writer.path)
+        self._failure = ""
+        for item in (*self._declared, *(kept for _, kept in self._recent)):
+            self._write_now(item)
+        return True
+
+    def _note_move(self, path: Path, reason: str) -> None:
+        self.path = path
+        self._notice = f"The recording goes on in {path}, because {reason}"
+        _log.warning("%s", self._notice)
+
+    def _keep(self, item: _Samples | _Probe) -> None:
+        """Remember the newest items for a file that has to begin anew."""
+        now = time.monotonic()
+        self._recent.append((now, item))
+        self._recent_size += item.size
+        if self._failure:
+            return  # what the failed file could not take must not be forgotten
+        while self._recent_size > _MAX_OVERLAP or self._recent[0][0] < now - _OVERLAP:
+            self._recent_size -= self._recent.popleft()[1].size
+
     def _write(self, item: _Declare | _Samples | _Probe) -> None:
+        if not self._write_now(item):
+            self._n_dropped += 1
+        elif isinstance(item, _Declare):
+            self._declared.append(item)
+        elif self._fallback is not None:
+            self._keep(item)
+
+    def _write_now(self, item: _Declare | _Samples | _Probe) -> bool:
         try:
             if isinstance(item, _Samples):
                 self._writer.write_samples(item.stream_id, item.samples, item.timestamps)
@@ -263,7 +333,8 @@ class StreamRecorder:
         except (RecordingError, KeyError, ValueError, AttributeError) as error:
             # One item that does not fit its stream must not cost the others.
             _log.error("an item of stream %d is not recorded: %s", item.stream_id, error)
-            self._n_dropped += 1
+            return False
+        return True
 
     def _watch_space(self) -> None:
         now = time.monotonic()
@@ -274,3 +345,18 @@ class StreamRecorder:
             self._disk_free = self._free_space(self.path.parent)
         except OSError:
             self._disk_free = None
+
+
+def _free_name(folder: Path, path: Path) -> Path:
+    """A name in the fallback folder that no file has."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecordingError(
+            f"{folder} cannot be made ({error.strerror}): give another fallback folder."
+        ) from error
+    target, number = folder / path.name, 1
+    while target.exists():
+        number += 1
+        target = folder / f"{path.stem}-{number}{path.suffix}"
+    return target

@@ -32,6 +32,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="ID",
         help="only these streams (may be given several times)",
     )
+    parser.add_argument(
+        "--fallback",
+        type=Path,
+        metavar="DIR",
+        help="folder to go on in when the disk of FILE is full or gone",
+    )
     parser.add_argument("--duration", type=float, metavar="S", help="end after S seconds")
     parser.add_argument(
         "--timeout", type=float, default=5.0, metavar="S", help="how long to look for streams (5)"
@@ -41,9 +47,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Record until the duration is over or Ctrl-C."""
+    from configs import RecordingConfig
     from devices.lsl_recording import LslRecording
 
-    recording = LslRecording(args.out, source_ids=args.source_id, resolve_timeout=args.timeout)
+    fallback = None if args.fallback is None else str(args.fallback)
+    recording = LslRecording(
+        args.out,
+        source_ids=args.source_id,
+        resolve_timeout=args.timeout,
+        config=RecordingConfig(fallback=fallback),
+    )
     interrupted = False
     try:
         _record(recording, math.inf if args.duration is None else args.duration)
@@ -52,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         interrupted = args.duration is not None
     whole = recording.close()
     _clear()
-    _report(recording, args.out, whole=whole, as_json=args.json)
+    _report(recording, whole=whole, as_json=args.json)
     if not whole:
         write_note(f"phosphene record: {recording.alarm}")
         return 1
@@ -79,7 +92,8 @@ def _record(recording: LslRecording, duration: float) -> None:
             sys.stderr.flush()
 
 
-def _report(recording: LslRecording, out: Path, *, whole: bool, as_json: bool) -> None:
+def _report(recording: LslRecording, *, whole: bool, as_json: bool) -> None:
+    files = [str(path) for path in recording.paths]
     tallies = list(recording.tallies.values())
     if as_json:
         streams = [
@@ -92,12 +106,12 @@ def _report(recording: LslRecording, out: Path, *, whole: bool, as_json: bool) -
             }
             for tally in tallies
         ]
-        write_json({"file": str(out), "complete": whole, "streams": streams})
+        write_json({"file": files[-1], "files": files, "complete": whole, "streams": streams})
         return
     for tally in tallies:
         note = f" ({tally.note})" if tally.note else ""
         write_text(f"{tally.info.name} ({tally.info.type}): {tally.n_samples} samples{note}")
-    write_text(f"{out}: {recording.bytes_written / 1e6:.1f} MB")
+    write_text(f"{', '.join(files)}: {recording.bytes_written / 1e6:.1f} MB")
 
 
 def _clear() -> None:

@@ -212,8 +212,9 @@ class XdfWriter:
         try:
             while self._buffer:
                 # A short write is legal: what is left goes next, in order.
-                with memoryview(self._buffer) as view:
-                    n = os.write(self._fd, view[: 1 << 20])
+                # Both views end here: one that an error's traceback held would pin the buffer.
+                with memoryview(self._buffer) as view, view[: 1 << 20] as part:
+                    n = os.write(self._fd, part)
                 del self._buffer[:n]
                 self._bytes_written += n
             if sync:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -254,3 +257,101 @@ def test_closing_twice_and_putting_afterwards_is_harmless(tmp_path: Path) -> Non
     assert recorder.close()
     assert recorder.close()
     assert not recorder.put(packet(5))
+
+
+# ---------------------------------------------------------------------- the fallback folder
+
+
+def _fail_writes_of(monkeypatch: pytest.MonkeyPatch, path: Path, code: int) -> None:
+    """Writes to one file fail from now on, as on a medium that was pulled or is read-only."""
+    real, file = os.write, path.stat()
+
+    def write(fd: int, data: bytes) -> int:
+        if os.path.samestat(os.fstat(fd), file):
+            raise OSError(code, os.strerror(code))
+        return real(fd, data)
+
+    monkeypatch.setattr("devices.xdf.writer.os.write", write)
+
+
+def _numbers(path: Path) -> np.ndarray:
+    with XdfFile(path) as file:
+        assert all("ends inside a chunk" in damage.reason for damage in file.damage)
+        return np.round(file.load()[1].timestamps * 250).astype(int)
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EIO, errno.ENOSPC])
+def test_a_medium_that_fails_is_left_for_the_fallback_without_a_hole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    config = RecordingConfig(min_free_mb=0, fallback=str(tmp_path / "other" / "disk"))
+    first, second = tmp_path / "a.xdf", tmp_path / "other" / "disk" / "a.xdf"
+    recorder = Recorder(first, STREAMS, config)
+    for k in range(20):
+        recorder.put(packet(10, 10 * k))
+    wait_for(lambda: first.stat().st_size > 200 * 25 + 1000)
+    _fail_writes_of(monkeypatch, first, code)
+    for k in range(20, 40):
+        recorder.put(packet(10, 10 * k))
+    assert wait_for(lambda: recorder.path == second, 3.0) < 1.0
+    assert "goes on in" in recorder.alarm
+    assert os.strerror(code) in recorder.alarm
+    for k in range(40, 60):
+        recorder.put(packet(10, 10 * k))
+    recorder.put(Packet(StreamRole.MARKERS, ("face",), np.array([2.0]), 0.0))
+    assert recorder.close()
+    assert recorder.paths == (first, second)
+    assert recorder.n_dropped == 0
+    assert set(_numbers(first)) == set(range(200))
+    # The second begins anew with all that a pulled disk might have lost.
+    np.testing.assert_array_equal(_numbers(second), np.arange(600))
+    with XdfFile(second) as file:
+        assert file.n_samples(2) == 1
+        assert all(stream.footer for stream in file.streams.values())
+
+
+def test_a_folder_that_vanishes_is_left_for_the_fallback(tmp_path: Path) -> None:
+    folder = tmp_path / "stick"
+    folder.mkdir()
+    config = RecordingConfig(min_free_mb=0, fallback=str(tmp_path / "disk"))
+    recorder = Recorder(folder / "a.xdf", STREAMS, config)
+    recorder.put(packet(10))
+    wait_for(lambda: recorder.bytes_written > 0)
+    shutil.rmtree(folder)
+    recorder.put(packet(10, 10))
+    assert wait_for(lambda: recorder.path.parent.name == "disk", 3.0) < 1.0
+    assert "vanished" in recorder.alarm
+    recorder.put(packet(10, 20))
+    assert recorder.close()
+    np.testing.assert_array_equal(_numbers(tmp_path / "disk" / "a.xdf"), np.arange(30))
+
+
+def test_a_folder_that_cannot_be_written_at_all_is_said_or_avoided(tmp_path: Path) -> None:
+    nowhere = Path("/proc/nowhere.xdf") if sys.platform == "linux" else tmp_path / "no" / "a.xdf"
+    with pytest.raises(RecordingError, match="cannot be created"):
+        Recorder(nowhere, STREAMS, QUIET)
+    (tmp_path / nowhere.name).write_bytes(b"an older one")
+    config = RecordingConfig(min_free_mb=0, fallback=str(tmp_path))
+    recorder = Recorder(nowhere, STREAMS, config)
+    assert recorder.put(packet(10))
+    assert recorder.close()
+    assert "cannot be created" in recorder.alarm
+    assert recorder.paths == (tmp_path / f"{nowhere.stem}-2.xdf",)
+    assert len(_numbers(recorder.path)) == 10
+    assert (tmp_path / nowhere.name).read_bytes() == b"an older one"
+
+
+def test_a_fallback_that_fails_too_is_said_and_nothing_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    config = RecordingConfig(min_free_mb=0, fallback=str(tmp_path / "file" / "folder"))
+    recorder = Recorder(tmp_path / "a.xdf", STREAMS, config)
+    with monkeypatch.context() as patch:
+        _fail_writes_of(patch, tmp_path / "a.xdf", errno.EIO)
+        recorder.put(packet(10))
+        wait_for(lambda: "fallback failed too" in recorder.alarm)
+        recorder.put(packet(10, 10))
+    wait_for(lambda: not recorder.alarm)
+    assert recorder.close()
+    np.testing.assert_array_equal(_numbers(tmp_path / "a.xdf"), np.arange(20))
