@@ -12,10 +12,14 @@ import time
 from collections.abc import Callable
 
 from app.port import Phase, SessionPort, Snapshot
+from app.view_models.evoked import EvokedModel
 from app.view_models.factory import SessionFactory
+from app.view_models.head import HeadModel
 from app.view_models.history import HistoryModel
 from app.view_models.settings import SettingsModel
 from app.view_models.sources import SourceChoice, SourceKind
+from app.view_models.spectrum import SpectrumModel
+from app.view_models.stream_health import StreamHealthModel
 from app.view_models.traces import TraceModel
 from configs import ConfigError
 from pipeline.errors import PhospheneError
@@ -38,6 +42,10 @@ class SessionModel:
         self.snapshot = Snapshot(message="")
         self.traces = TraceModel(n_pixels=n_pixels)
         self.history = HistoryModel()
+        self.spectrum = SpectrumModel()
+        self.head = HeadModel()
+        self.evoked = EvokedModel()
+        self.health = StreamHealthModel()
         self.error = ""
         """A sentence to show until it is dismissed; empty when all is well."""
         self._task: threading.Thread | None = None
@@ -125,8 +133,21 @@ class SessionModel:
         if _differs(self.traces.info, self.snapshot.info):
             self.traces.suggest_notch(port.config.filter.notch_freqs)
             self.traces.reset(self.snapshot.info)
+            self.spectrum.reset()
+            self.evoked.reset(self.snapshot.info.ch_names if self.snapshot.info else ())
         self.traces.poll(port)
-        self.history.extend(port.results(self.history.taken))
+        self.health.update(self.snapshot)
+        if self.snapshot.info is not None:
+            self.head.update(self.snapshot.info.ch_names, self.snapshot.quality)
+        new = port.results(self.history.taken)
+        self.evoked.extend(new)
+        self.history.extend(new)
+
+    def poll_spectrum(self) -> None:
+        """Estimate the spectrum anew when there is new data; only while somebody looks."""
+        info = self.snapshot.info
+        if self.port is not None and info is not None:
+            self.spectrum.poll(self.port, info.sfreq)
 
     def close(self, timeout: float = 10.0) -> None:
         """End everything; waits up to `timeout` seconds in all."""
@@ -147,6 +168,10 @@ class SessionModel:
         self.snapshot = Snapshot()
         self.history.clear()
         self.traces.reset(None)
+        self.spectrum.reset()
+        self.evoked.reset()
+        self.health.reset()
+        self.head.update((), ())
         self._stop_asked = False
 
     def _start(self, port: SessionPort) -> None:

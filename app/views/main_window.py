@@ -33,6 +33,7 @@ from app.views.history_strip import HistoryStrip
 from app.views.inspect_dialog import InspectDialog
 from app.views.painted import Button, Painted, set_text, text_label
 from app.views.picture_panel import PicturePanel
+from app.views.signal_panel import SignalPanel
 from app.views.sources_view import SourcesView
 from app.views.status_bar import Banner, StatusBar
 from app.views.stimulus_window import StimulusWindow
@@ -198,6 +199,7 @@ class MainWindow(QMainWindow):
         self.top_bar.refresh()
         self.status.refresh()
         self.trace_panel.refresh_facts(snapshot)
+        self.signals.refresh()
         self.latency.set_values(snapshot.stages)
         self.outcomes.set_values(
             snapshot.outcomes, n_markers=snapshot.n_markers, n_pending=snapshot.n_pending
@@ -286,6 +288,7 @@ class MainWindow(QMainWindow):
             Qt.Key.Key_Left: lambda: self._look_back(0.1),
             Qt.Key.Key_Right: lambda: self._look_back(-0.1),
             Qt.Key.Key_F2: self.show_sources,
+            Qt.Key.Key_F3: self.signals.step,
             Qt.Key.Key_F5: self.sources_view.search,
             Qt.Key.Key_F9: self.toggle_theme,
             Qt.Key.Key_F11: self.show_stimuli,
@@ -326,6 +329,7 @@ class MainWindow(QMainWindow):
         self.status = StatusBar(self.session)
         self.banner = Banner()
         self.trace_panel = TracePanel(self.session.traces)
+        self.signals = SignalPanel(self.session)
         self.picture_panel = PicturePanel(self._load)
         self.history = HistoryStrip(self.session.history, self._load)
         self.latency = LatencyChart()
@@ -355,7 +359,7 @@ class MainWindow(QMainWindow):
         work = QWidget()
         upper = QHBoxLayout()
         upper.setSpacing(10)
-        upper.addWidget(self.trace_panel, 1)
+        upper.addWidget(self._build_left(), 1)
         self.picture_panel.setFixedWidth(432)
         upper.addWidget(self.picture_panel)
         lower = QHBoxLayout()
@@ -376,6 +380,19 @@ class MainWindow(QMainWindow):
         layout.addLayout(upper, 1)
         layout.addLayout(lower)
         return work
+
+    def _build_left(self) -> QWidget:
+        left = QWidget()
+        column = QVBoxLayout(left)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(10)
+        column.addWidget(self.trace_panel, 1)
+        column.addWidget(self.signals)
+        # An open view shares the height with the traces; closed, only its tabs stand.
+        self.signals.opened.connect(
+            lambda is_open: column.setStretchFactor(self.signals, 1 if is_open else 0)
+        )
+        return left
 
     def _connect(self) -> None:
         bar = self.top_bar

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from app.port import (
 )
 from configs import SessionConfig
 from pipeline.errors import PhospheneError
+from pipeline.signal_quality import ChannelQuality, Grade
 from pipeline.values import Float32, Info, Outcome, StreamInfo, StreamState, Uint8
 
 CAP32 = (
@@ -65,6 +66,7 @@ class FakeSession:
     """Start and length of a loss, s."""
     out: Path | None = None
     decodes: bool = True
+    faults: Mapping[str, tuple[Grade, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.phase = Phase.IDLE
@@ -80,6 +82,11 @@ class FakeSession:
             at = round(self.gap_at[0] * self.sfreq)
             self.times[at:] += self.gap_at[1]
             self.breaks = (at,)
+        good = (Grade.GOOD, "")
+        self._quality = tuple(
+            ChannelQuality(name, 60.0, 0.0, 0.1, 2.0, 1.0, 0, 10.0, *self.faults.get(name, good))
+            for name in self.ch_names
+        )
         rng = np.random.default_rng(1)
         n_markers = int((self.length - 2) / SOA)
         self.shown = [self.labels[i] for i in rng.integers(0, len(self.labels), n_markers)]
@@ -155,6 +162,7 @@ class FakeSession:
             n_lost=0 if self.gap_at is None else round(self.gap_at[1] * self.sfreq),
             n_gaps=len(self.breaks),
             effective_sfreq=self.sfreq * 0.99994,
+            quality=self._quality if self.now >= 1.0 else (),
             clock_offset=-0.00021,
             n_markers=n_markers,
             outcomes=outcomes,

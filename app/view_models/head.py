@@ -1,0 +1,103 @@
+"""The head from above: where each electrode sits, and how good its signal is.
+
+Owns the projection and the words; `pipeline.signal_quality` judges. Knows nothing of Qt.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.electrodes import canonical_name, unit_positions
+from pipeline.signal_quality import ChannelQuality, Grade
+
+GRADE_WORDS = {Grade.GOOD: "good", Grade.DOUBTFUL: "doubtful", Grade.BAD: "bad"}
+
+
+@dataclass(frozen=True, slots=True)
+class Electrode:
+    """One channel on the head.
+
+    `x` (right) and `y` (front) are 1 at the rim of the head, None for a label without a position;
+    `grade` is None before the first verdict.
+    """
+
+    ch_name: str
+    x: float | None
+    y: float | None
+    grade: Grade | None = None
+    reason: str = ""
+
+
+def project(ch_names: Sequence[str]) -> list[tuple[float, float] | None]:
+    """Return where each label sits seen from above (azimuthal, equal distances from Cz)."""
+    places: list[tuple[float, float] | None] = []
+    for name in ch_names:
+        if canonical_name(name) is None:
+            places.append(None)
+            continue
+        x, y, z = (float(value) for value in unit_positions([name])[0])
+        flat = float(np.hypot(x, y))
+        radius = float(np.arccos(np.clip(z, -1.0, 1.0))) / (np.pi / 2)
+        places.append((radius * x / flat, radius * y / flat) if flat > 1e-9 else (0.0, 0.0))
+    return places
+
+
+class HeadModel:
+    """Electrodes with their newest verdict."""
+
+    def __init__(self) -> None:
+        self.electrodes: tuple[Electrode, ...] = ()
+        self.revision = 0
+        self._names: tuple[str, ...] = ()
+        self._places: list[tuple[float, float] | None] = []
+        self._quality: tuple[ChannelQuality, ...] = ()
+
+    def update(self, ch_names: Sequence[str], quality: tuple[ChannelQuality, ...]) -> bool:
+        """Take the verdicts of the newest second; return whether anything changed."""
+        names = tuple(ch_names)
+        if names == self._names and quality is self._quality:
+            return False
+        if names != self._names:
+            self._names, self._places = names, project(names)
+        self._quality = quality
+        found = {each.ch_name: each for each in quality}
+        self.electrodes = tuple(
+            Electrode(
+                name,
+                None if place is None else place[0],
+                None if place is None else place[1],
+                grade=found[name].grade if name in found else None,
+                reason=found[name].reason if name in found else "",
+            )
+            for name, place in zip(names, self._places, strict=True)
+        )
+        self.revision += 1
+        return True
+
+    @property
+    def spacing(self) -> float:
+        """Distance of the two electrodes that are nearest, in radii of the head."""
+        at = np.array([(e.x, e.y) for e in self.electrodes if e.x is not None], dtype=np.float64)
+        if len(at) < 2:
+            return 1.0
+        apart = np.hypot(*(at[:, np.newaxis] - at[np.newaxis]).transpose(2, 0, 1))
+        return float(apart[np.triu_indices(len(at), 1)].min())
+
+    @property
+    def doubtful(self) -> list[Electrode]:
+        """Electrodes that are not good, the bad ones first."""
+        worse = [e for e in self.electrodes if e.grade in (Grade.BAD, Grade.DOUBTFUL)]
+        return sorted(worse, key=lambda e: e.grade is not Grade.BAD)
+
+    @property
+    def sentence(self) -> str:
+        """The verdicts in words."""
+        if not any(e.grade for e in self.electrodes):
+            return "The first verdict comes after one second of data."
+        counts = Counter(e.grade for e in self.electrodes)
+        parts = [f"{counts[grade]} {word}" for grade, word in GRADE_WORDS.items() if counts[grade]]
+        return f"{len(self.electrodes)} electrodes: " + ", ".join(parts)
