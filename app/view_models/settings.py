@@ -31,6 +31,8 @@ class SettingsModel:
             self.presets = (config.preset, *self.presets)
         self.subject = config.subject
         self.record = config.recording.enabled
+        self.control = config.decoder.control
+        """Whether the next session draws a noise control beside each picture."""
 
     @property
     def preset(self) -> str:
@@ -56,12 +58,14 @@ class SettingsModel:
         """Load another preset; `ConfigError` passes through."""
         if name != self._base.preset and self._load is not None:
             self._base = self._load(name)
+            self.control = self.control or self._base.decoder.control
 
     def build(self, choice: SourceChoice) -> SessionConfig:
         """Return the configuration of the next session on `choice`."""
         update: dict[str, object] = {
             "subject": self.subject,
             "recording": self._base.recording.model_copy(update={"enabled": self.record}),
+            "decoder": self._base.decoder.model_copy(update={"control": self.control}),
         }
         if choice.kind is SourceKind.LIVE and choice.stream is not None:
             source: dict[str, object] = {

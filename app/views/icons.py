@@ -128,6 +128,21 @@ def _wave(painter: QPainter, color: QColor) -> None:
     painter.drawPolyline(QPolygonF([QPointF(x, y) for x, y in points]))
 
 
+def _save(painter: QPainter, color: QColor) -> None:
+    _ = color
+    painter.drawLine(QPointF(8, 2.5), QPointF(8, 9.5))
+    painter.drawPolyline(QPolygonF([QPointF(5, 6.7), QPointF(8, 9.7), QPointF(11, 6.7)]))
+    points = ((2.8, 9.8), (2.8, 13), (13.2, 13), (13.2, 9.8))
+    painter.drawPolyline(QPolygonF([QPointF(x, y) for x, y in points]))
+
+
+def _copy(painter: QPainter, color: QColor) -> None:
+    _ = color
+    painter.drawRoundedRect(QRectF(5.6, 5.6, 7.8, 7.8), 1.4, 1.4)
+    points = ((3.6, 10.4), (2.6, 10.4), (2.6, 2.6), (10.4, 2.6), (10.4, 3.6))
+    painter.drawPolyline(QPolygonF([QPointF(x, y) for x, y in points]))
+
+
 _SHAPES: dict[str, Callable[[QPainter, QColor], None]] = {
     "play": _play,
     "stop": _stop,
@@ -142,6 +157,8 @@ _SHAPES: dict[str, Callable[[QPainter, QColor], None]] = {
     "right": _right,
     "down": _down,
     "close": _close,
+    "save": _save,
+    "copy": _copy,
     "plus": _plus,
     "minus": _minus,
     "wave": _wave,

@@ -13,6 +13,7 @@ from PySide6.QtCore import QByteArray, QEvent, QPoint, QSettings, QSize, Qt, QTi
 from PySide6.QtGui import QCloseEvent, QKeyEvent, QPixmap
 from PySide6.QtWidgets import (
     QApplication,
+    QFileDialog,
     QFrame,
     QHBoxLayout,
     QMainWindow,
@@ -23,6 +24,7 @@ from PySide6.QtWidgets import (
 
 from app.port import Phase
 from app.view_models import formatting
+from app.view_models.export import BackgroundTask, export_history, save_picture
 from app.view_models.factory import SessionFactory
 from app.view_models.pictures import GalleryPictures, PictureLoader
 from app.view_models.session import SessionModel
@@ -31,7 +33,7 @@ from app.view_models.sources import SourceChoice, SourceKind, SourcesModel
 from app.views.charts import LatencyChart, OutcomeChart
 from app.views.history_strip import HistoryStrip
 from app.views.inspect_dialog import InspectDialog
-from app.views.painted import Button, Painted, set_text, text_label
+from app.views.painted import Button, Painted, set_text, text_label, to_image
 from app.views.picture_panel import PicturePanel
 from app.views.signal_panel import SignalPanel
 from app.views.sources_view import SourcesView
@@ -46,6 +48,7 @@ from configs import SessionConfig
 FRAME_MS = 33
 TEXT_FRAMES = 5
 """Texts change in every fifth frame: nobody reads faster."""
+EXPORTS = ("Grid of pictures (*.png)", "Animation (*.gif)")
 MARKER_KEYS = {Qt.Key(Qt.Key.Key_1 + n): str(n + 1) for n in range(8)}
 
 
@@ -88,6 +91,8 @@ class MainWindow(QMainWindow):
         self._frame = 0
         self._phase = Phase.IDLE
         self._error = ""
+        self.task = BackgroundTask()
+        self._task_done = ("", Path())
         self._build()
         self._connect()
         self.set_theme(self.theme)
@@ -163,6 +168,57 @@ class MainWindow(QMainWindow):
             self.inspect.show()
             self.inspect.raise_()
 
+    def set_control(self, on: bool) -> None:
+        """Show the noise control's place, and draw one from the next session on."""
+        self.settings.control = on
+        self.picture_panel.set_control(on)
+
+    def copy_picture(self) -> None:
+        """Put the decoded picture on the clipboard."""
+        shown = self.picture_panel.shown
+        if shown is not None and shown.pixels is not None:
+            QApplication.clipboard().setImage(to_image(shown.pixels))
+
+    def save_picture(self) -> None:
+        """Ask where to, and save the decoded picture as PNG."""
+        shown = self.picture_panel.shown
+        if shown is None or shown.pixels is None:
+            return
+        pixels = shown.pixels
+        name, _ = QFileDialog.getSaveFileName(
+            self, "Save the picture", f"picture-{shown.index + 1:06d}.png", "Picture (*.png)"
+        )
+        if name:
+            path = Path(name if Path(name).suffix else f"{name}.png")
+            self._run_task(lambda: save_picture(path, pixels), "Picture saved as", path)
+
+    def export_history(self) -> None:
+        """Ask where to, and save all pictures as a grid or an animation."""
+        results = self.session.history.pictures
+        if not results:
+            return
+        name, kind = QFileDialog.getSaveFileName(
+            self, "Export the history", "history.png", ";;".join(EXPORTS)
+        )
+        if name:
+            suffix = ".gif" if kind == EXPORTS[1] else ".png"
+            path = Path(name if Path(name).suffix else name + suffix)
+            self._run_task(
+                lambda: export_history(path, results, self._load), "History exported as", path
+            )
+
+    def _run_task(self, call: Callable[[], None], words: str, path: Path) -> None:
+        if self.task.start(call):
+            self._task_done = (words, path)
+
+    def _poll_task(self) -> None:
+        outcome = self.task.poll()
+        if outcome:
+            self.banner.show_error(outcome)
+        elif outcome is not None:
+            words, path = self._task_done
+            self.banner.show_note(f"{words} {formatting.short_path(path)}.", path.parent)
+
     def grab_screen(self, path: Path) -> None:
         """Save a picture of the window to `path`."""
         QApplication.sendPostedEvents()  # New texts ask for their room by an event.
@@ -177,6 +233,7 @@ class MainWindow(QMainWindow):
         self.session.poll()
         if self.sources.poll() or self.sources.searching:
             self.sources_view.refresh()
+        self._poll_task()
         self.trace_panel.refresh()
         self.history.refresh()
         latest = self.session.history.latest
@@ -209,6 +266,7 @@ class MainWindow(QMainWindow):
             formatting.count(snapshot.n_markers, "marker") if snapshot.n_markers else "",
         )
         n_pictures = snapshot.outcomes.get("decoded", 0)
+        self.export.setEnabled(bool(n_pictures))
         set_text(self.n_pictures, formatting.count(n_pictures, "picture") if n_pictures else "")
         self.trace_panel.traces.message = self._plot_message()
         self._show_page()
@@ -251,7 +309,9 @@ class MainWindow(QMainWindow):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Act on the shortcuts; what a focused part takes for itself never comes here."""
-        if event.isAutoRepeat() or not self._act_on(Qt.Key(event.key())):
+        control = bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
+        act = self._act_with_control if control else self._act_on
+        if event.isAutoRepeat() or not act(Qt.Key(event.key())):
             super().keyPressEvent(event)
 
     def changeEvent(self, event: QEvent) -> None:
@@ -273,6 +333,7 @@ class MainWindow(QMainWindow):
     def shut_down(self, timeout: float = 10.0) -> None:
         """End session and search; waits up to `timeout` seconds."""
         self._timer.stop()
+        self.task.close()
         self.session.close(timeout)
         self.sources.close(min(timeout, 2.0))
 
@@ -285,6 +346,7 @@ class MainWindow(QMainWindow):
             Qt.Key.Key_Equal: lambda: self._zoom(1),
             Qt.Key.Key_Minus: lambda: self._zoom(-1),
             Qt.Key.Key_P: self._pause,
+            Qt.Key.Key_C: lambda: self.set_control(not self.settings.control),
             Qt.Key.Key_Left: lambda: self._look_back(0.1),
             Qt.Key.Key_Right: lambda: self._look_back(-0.1),
             Qt.Key.Key_F2: self.show_sources,
@@ -297,6 +359,17 @@ class MainWindow(QMainWindow):
         if key in MARKER_KEYS:
             self._mark(MARKER_KEYS[key])
             return True
+        if key not in actions:
+            return False
+        actions[key]()
+        return True
+
+    def _act_with_control(self, key: Qt.Key) -> bool:
+        actions: dict[Qt.Key, Callable[[], object]] = {
+            Qt.Key.Key_S: self.save_picture,
+            Qt.Key.Key_C: self.copy_picture,
+            Qt.Key.Key_E: self.export_history,
+        }
         if key not in actions:
             return False
         actions[key]()
@@ -334,6 +407,7 @@ class MainWindow(QMainWindow):
         self.history = HistoryStrip(self.session.history, self._load)
         self.latency = LatencyChart()
         self.outcomes = OutcomeChart()
+        self.export = Button("Export…", kind="mini", tip="Export the pictures (Ctrl+E)")
         self.n_markers = text_label("", "caption")
         self.n_pictures = text_label("", "caption")
         self.sources_view = SourcesView(self.sources)
@@ -364,7 +438,7 @@ class MainWindow(QMainWindow):
         upper.addWidget(self.picture_panel)
         lower = QHBoxLayout()
         lower.setSpacing(10)
-        strip = _card("History", self.history, self.n_pictures)
+        strip = _card("History", self.history, self.n_pictures, self.export)
         latency = _card("Latency, ms", self.latency, text_label("p50 / p95", "small"))
         outcomes = _card("Outcomes", self.outcomes, self.n_markers)
         latency.setFixedWidth(300)
@@ -405,6 +479,12 @@ class MainWindow(QMainWindow):
         self.banner.dismissed.connect(self._dismiss)
         self.welcome.demo_asked.connect(self.start_demo)
         self.sources_view.chosen.connect(self.start)
+        self.export.clicked.connect(self.export_history)
+        panel = self.picture_panel
+        panel.save_asked.connect(self.save_picture)
+        panel.copy_asked.connect(self.copy_picture)
+        panel.control_asked.connect(self.set_control)
+        panel.set_control(self.settings.control)
         self.history.chosen.connect(self.inspect_result)
 
     def _stored_theme(self) -> str:
@@ -420,13 +500,14 @@ class MainWindow(QMainWindow):
             self.move(screen.availableGeometry().topLeft() + QPoint(20, 20))
 
 
-def _card(title: str, content: QWidget, note: QWidget) -> QFrame:
+def _card(title: str, content: QWidget, *notes: QWidget) -> QFrame:
     card = QFrame()
     card.setObjectName("card")
     head = QHBoxLayout()
     head.addWidget(text_label(title, "title"))
     head.addStretch(1)
-    head.addWidget(note)
+    for note in notes:
+        head.addWidget(note)
     layout = QVBoxLayout(card)
     layout.setContentsMargins(14, 8, 14, 10)
     layout.setSpacing(6)

@@ -6,7 +6,7 @@ stimuli come from a loader that is given.
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QImage, QPainter, QPaintEvent, QPen, QPixmap
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
@@ -15,6 +15,7 @@ from app.view_models import formatting
 from app.view_models.pictures import PictureLoader
 from app.views.charts import AccuracyChart, TopList
 from app.views.painted import (
+    Button,
     Painted,
     draw_bar,
     elided,
@@ -140,6 +141,10 @@ class ConfidenceBar(Painted):
 class PicturePanel(QFrame):
     """The picture, the ranked concepts and the accuracy."""
 
+    save_asked = Signal()
+    copy_asked = Signal()
+    control_asked = Signal(bool)
+
     def __init__(self, load_picture: PictureLoader, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("card")
@@ -148,6 +153,16 @@ class PicturePanel(QFrame):
         self.about = text_label("", "caption")
         self.seen = PictureView(hint="the stimulus appears here")
         self.decoded = PictureView(hint="the decoded picture appears here")
+        self.control = PictureView(hint="none with this picture", minimum=80)
+        self.control.setToolTip("The same decoder on the same epoch with its phases scrambled")
+        self.control_label = text_label("Noise control", "caption")
+        self.control_button = Button(
+            "Control",
+            kind="mini",
+            tip="Noise control beside the picture, drawn from the next start on (C)",
+        )
+        self.save = Button(icon_name="save", kind="mini", tip="Save the picture (Ctrl+S)")
+        self.copy = Button(icon_name="copy", kind="mini", tip="Copy the picture (Ctrl+C)")
         self.now = PictureView(minimum=48, radius=6)
         self.now.setFixedSize(48, 48)
         self.now_label = text_label("", "small")
@@ -167,14 +182,23 @@ class PicturePanel(QFrame):
         return self._shown
 
     def set_theme(self, theme: Theme) -> None:
-        """Nothing of its own to paint; its parts are told by the window."""
-        _ = theme
+        """Redraw the icons."""
+        for button in (self.save, self.copy):
+            button.set_theme(theme)
+
+    def set_control(self, on: bool) -> None:
+        """Show or hide the noise control's place."""
+        self.control_button.setChecked(on)
+        for part in (self.control, self.control_label):
+            part.setVisible(on)
 
     def clear(self) -> None:
         """Show an empty panel."""
         self._shown = None
         self.seen.set_pixels(None)
         self.decoded.set_pixels(None)
+        self.control.set_pixels(None)
+        self._enable(None)
         set_text(self.seen_label, "Seen")
         set_text(self.decoded_label, "Decoded")
         set_text(self.rank, formatting.DASH)
@@ -195,6 +219,8 @@ class PicturePanel(QFrame):
         self.decoded.set_pixels(
             result.pixels, word="" if result.pixels is not None else "no picture"
         )
+        self.control.set_pixels(result.control_pixels)
+        self._enable(result)
         metrics = self.seen_label.fontMetrics()
         name = formatting.label(result.label)
         set_text(self.seen_label, elided(metrics, f"Seen: {name}", self.seen.width()))
@@ -206,7 +232,7 @@ class PicturePanel(QFrame):
         self.top.set_values(result.top, truth=result.label, rank=result.rank, chance=result.chance)
         delay = ""
         if result.stages is not None:
-            delay = f" · {result.stages.total_after_epoch:.0f} ms after its epoch"
+            delay = f" · {result.stages.total_after_epoch:.0f} ms"
         set_text(self.about, f"No. {result.index + 1}{delay}")
 
     def refresh(self, snapshot: Snapshot, *, presents: bool) -> None:
@@ -224,6 +250,10 @@ class PicturePanel(QFrame):
         words = formatting.label(label) if label else ("fixation" if running else "nothing")
         set_text(self.now_label, elided(self.now_label.fontMetrics(), words, 84))
 
+    def _enable(self, result: Result | None) -> None:
+        for button in (self.save, self.copy):
+            button.setEnabled(result is not None and result.pixels is not None)
+
     def _show_rank(self, result: Result) -> None:
         if result.rank is None:
             set_text(self.rank, formatting.DASH)
@@ -239,11 +269,24 @@ class PicturePanel(QFrame):
     def _build(self) -> None:
         head = QHBoxLayout()
         head.addWidget(text_label("Seen and decoded", "title"))
-        head.addStretch(1)
+        head.addSpacing(4)
         head.addWidget(self.about)
+        head.addStretch(1)
+        for button in (self.control_button, self.save, self.copy):
+            head.addWidget(button)
+        head.setSpacing(2)
+        self.about.setToolTip("Number of the picture, and its delay after the end of its epoch")
+        self.control_button.setCheckable(True)
+        self.control_button.clicked.connect(self.control_asked)
+        self.save.clicked.connect(self.save_asked)
+        self.copy.clicked.connect(self.copy_asked)
         pair = QHBoxLayout()
         pair.setSpacing(10)
-        for view, label in ((self.seen, self.seen_label), (self.decoded, self.decoded_label)):
+        for view, label in (
+            (self.seen, self.seen_label),
+            (self.decoded, self.decoded_label),
+            (self.control, self.control_label),
+        ):
             column = QVBoxLayout()
             column.setSpacing(4)
             column.addWidget(view, 1)
@@ -259,6 +302,8 @@ class PicturePanel(QFrame):
         layout.addLayout(self._metrics())
         layout.addWidget(self.top)
         layout.addWidget(self.accuracy)
+        self.set_control(False)
+        self._enable(None)
 
     def _metrics(self) -> QHBoxLayout:
         rank = QVBoxLayout()

@@ -6,6 +6,8 @@ what to do about it.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from PySide6.QtCore import QUrl, Signal
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
@@ -109,6 +111,16 @@ class Banner(QWidget):
         set_tone(self.frame, "bad")
         self.report.hide()
         self.folder.hide()
+        self.show()
+
+    def show_note(self, sentence: str, folder: Path | None = None) -> None:
+        """Show what was done, with a button for the folder it lies in."""
+        set_text(self.text, sentence)
+        set_tone(self.frame, "good")
+        self.report.hide()
+        self.folder.setVisible(folder is not None)
+        if folder is not None:
+            self._folder_url = QUrl.fromLocalFile(str(folder.resolve()))
         self.show()
 
     def show_finished(self, session: SessionModel) -> None:

@@ -212,7 +212,11 @@ QPushButton[kind="large"]:hover {{ background: {QColor(t.accent).lighter(108).na
 QPushButton[kind="large"]:focus {{ border: 1px solid {t.text}; }}
 QPushButton[kind="plain"] {{ background: transparent; border: 1px solid transparent;
   padding: 0 7px; min-height: {px(26)}; }}
-QPushButton[kind="plain"]:hover {{ background: {t.hover}; }}
+QPushButton[kind="mini"] {{ background: transparent; border: 1px solid transparent;
+  padding: 0 6px; min-height: {px(19)}; font-size: {px(12)}; border-radius: 6px; }}
+QPushButton[kind="mini"]:checked {{ background: {t.hover}; border-color: {t.accent}; }}
+QPushButton[kind="mini"]:focus {{ border: 1px solid {t.accent}; }}
+QPushButton[kind="mini"]:hover, QPushButton[kind="plain"]:hover {{ background: {t.hover}; }}
 QPushButton[kind="plain"]:checked {{ background: {t.hover}; }}
 QPushButton[kind="plain"]:focus {{ border: 1px solid {t.accent}; }}
 QLineEdit, QComboBox {{ background: {t.raised}; border: 1px solid {t.border};
