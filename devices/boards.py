@@ -18,6 +18,8 @@ from typing import Any
 
 from devices.errors import BoardError
 
+COUNTER = "COUNTER"
+"""Label of the channel that carries a board's package counter."""
 CYTON_LABELS = ("Fp1", "Fp2", "C3", "C4", "P7", "P8", "O1", "O2")
 DAISY_LABELS = (*CYTON_LABELS, "F7", "F8", "F3", "F4", "T7", "T8", "P3", "P4")
 

@@ -18,14 +18,12 @@ import numpy as np
 import pylsl
 from numpy.typing import NDArray
 
-from devices.boards import Board, find_board, load_brainflow
+from devices.boards import COUNTER, Board, find_board, load_brainflow
 from devices.errors import BoardError
 from devices.lsl.metadata import eeg_info
 from devices.lsl.outlet import EegOutlet, MarkerOutlet
 from pipeline.values import Float64, StreamInfo
 
-COUNTER = "COUNTER"
-"""Label of the channel that carries the board's package counter."""
 SILENCE = 3.0
 """Without data for so long (s) the board is connected anew: BrainFlow reports no loss itself."""
 _POLL = 0.01

@@ -1,0 +1,137 @@
+"""A recording as a BIDS data set: BrainVision with its sidecars, written by MNE-BIDS.
+
+Owns the way from a grid of samples to MNE's `Raw` and MNE-BIDS's words. Microvolts become volts
+here, at the border. Knows nothing of how recordings are read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from devices.continuous import Continuous
+from devices.errors import RecordingError
+
+_MNE_TYPES: Final = {"eeg", "eog", "ecg", "emg", "misc", "bio", "stim", "resp", "gsr"}
+_WORD: Final = re.compile(r"[A-Za-z0-9]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class BidsName:
+    """Where in a data set a recording belongs; letters and digits, as BIDS wants them.
+
+    Raises
+    ------
+    RecordingError
+        A word holds anything else.
+    """
+
+    subject: str
+    task: str
+    session: str | None = None
+    run: str | None = None
+
+    def __post_init__(self) -> None:
+        for what in ("subject", "task", "session", "run"):
+            word = getattr(self, what)
+            if word is not None and not _WORD.fullmatch(word):
+                raise RecordingError(
+                    f"BIDS {what} is {word!r}, expected letters and digits only: leave out "
+                    "blanks, '-' and '_'."
+                )
+
+
+def write_bids(
+    recording: Continuous, root: Path, name: BidsName, *, line_freq: float | None = None
+) -> Path:
+    """Write a recording into a data set, new or old; return its `.vhdr`.
+
+    Raises
+    ------
+    RecordingError
+        MNE-BIDS is not installed, the recording is there already, or the folder cannot be written.
+    """
+    mne_bids = _load()
+    raw = _make_raw(recording, line_freq)
+    target = mne_bids.BIDSPath(
+        root=root,
+        subject=name.subject,
+        task=name.task,
+        session=name.session,
+        run=name.run,
+        datatype="eeg",
+        suffix="eeg",
+        extension=".vhdr",
+    )
+    if target.fpath.exists():
+        raise RecordingError(
+            f"{target.fpath} exists already and is never overwritten: give another --run, "
+            "--session or --bids folder."
+        )
+    try:
+        with _quiet():
+            mne_bids.write_raw_bids(
+                raw,
+                target,
+                format="BrainVision",
+                allow_preload=True,
+                overwrite=False,
+                verbose="ERROR",
+            )
+    except OSError as error:
+        raise RecordingError(
+            f"{root} cannot be written ({error}): free disk space or give another folder."
+        ) from error
+    return Path(target.fpath)
+
+
+def _make_raw(recording: Continuous, line_freq: float | None) -> Any:
+    import mne
+
+    types = [kind if kind in _MNE_TYPES else "misc" for kind in recording.ch_types]
+    info = mne.create_info(list(recording.ch_names), recording.sfreq, types)
+    raw = mne.io.RawArray(recording.data.astype(np.float64) * 1e-6, info, verbose="ERROR")
+    with raw.info._unlock():  # noqa: SLF001 - MNE's own way; its setter refuses None
+        raw.info["line_freq"] = line_freq
+    rows = sorted((*recording.events, *recording.gaps), key=lambda event: event.sample)
+    if rows:
+        raw.set_annotations(
+            mne.Annotations(
+                # Counted in samples: an event stands exactly on the one that it is nearest to.
+                onset=[row.sample / recording.sfreq for row in rows],
+                duration=[row.n_times / recording.sfreq for row in rows],
+                description=[_plain(row.label) for row in rows],
+            )
+        )
+    return raw
+
+
+def _plain(label: str) -> str:
+    """A label that a table of tabs and lines can hold."""
+    return " ".join(label.split()) or "n/a"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """MNE-BIDS warns of what was asked for: that the data were in memory and are converted."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _load() -> Any:
+    try:
+        import mne_bids
+        import pybv  # noqa: F401 - MNE-BIDS asks for it only once it writes
+    except ImportError as error:
+        raise RecordingError(
+            f"{error.name} is not installed, expected it for BIDS: pip install 'phosphene[bids]'."
+        ) from error
+    return mne_bids

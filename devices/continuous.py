@@ -1,0 +1,249 @@
+"""A recording as one even grid of samples with its events on it, as file formats want it.
+
+Owns the layout: the samples of each run stand next to each other, as the live path's own time base
+finds them; lost time between two runs is filled with zeros and named. Everything is in memory (an
+export's libraries need it so). Knows nothing of file formats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs import SourceConfig
+from devices.boards import COUNTER
+from devices.errors import FileError
+from devices.replay import RecordedSource
+from pipeline.clock import OffsetTracker
+from pipeline.ingest import Ingest
+from pipeline.labels import unit_scale
+from pipeline.markers import MarkerReader
+from pipeline.timebase import Stretch, TimeBase
+from pipeline.values import (
+    ClockOffset,
+    Float32,
+    Float64,
+    Packet,
+    SourceItem,
+    StreamInfo,
+    StreamRole,
+    StreamState,
+)
+
+LONGEST_FILL: Final = 600.0
+"""Lost time beyond this is not filled, s: the recording was two recordings."""
+
+
+@dataclass(frozen=True, slots=True)
+class GridEvent:
+    """An event at a sample; `n_times` samples long (0: a moment)."""
+
+    sample: int
+    label: str
+    n_times: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Continuous:
+    """A recording on a grid.
+
+    Attributes
+    ----------
+    data : ndarray, shape (n_channels, n_times), float32, microvolts
+    ch_names, ch_types : tuple of str
+    sfreq : float
+        Nominal, Hz.
+    events : tuple of GridEvent
+        Markers, in order of their samples.
+    gaps : tuple of GridEvent
+        Lost time (filled with zeros), and stretches whose values were unusable.
+    n_left_out : int
+        Markers without a time, unreadable, or outside of the samples.
+    n_filled : int
+        Samples of filled gaps.
+    warnings : tuple of str
+    """
+
+    data: Float32
+    ch_names: tuple[str, ...]
+    ch_types: tuple[str, ...]
+    sfreq: float
+    events: tuple[GridEvent, ...]
+    gaps: tuple[GridEvent, ...]
+    n_left_out: int
+    n_filled: int
+    warnings: tuple[str, ...]
+
+
+def read_continuous(
+    path: Path, *, source: SourceConfig | None = None, board: str | None = None
+) -> Continuous:
+    """Read a recording of any known format onto a grid.
+
+    `source` gives labels and unit of a stream that does not say them.
+
+    Raises
+    ------
+    FileError
+        It cannot be read, or holds no sample.
+    InfoError
+        Labels, units or rate are missing.
+    """
+    recording = RecordedSource(path, board=board)
+    try:
+        stream = recording.streams[StreamRole.EEG]
+        reader = _Reader(
+            _with_picks(source or SourceConfig(), stream),
+            stream,
+            recording.streams.get(StreamRole.MARKERS),
+        )
+        while items := recording.read(0.0):
+            for item in items:
+                reader.take(item)
+        reader.finish()
+        warnings = recording.warnings
+    finally:
+        recording.close()
+    if not reader.grid.n_times:
+        raise FileError(f"{path} holds no EEG sample, expected a recording: give another file.")
+    return reader.result(warnings)
+
+
+def _with_picks(source: SourceConfig, stream: StreamInfo) -> SourceConfig:
+    """Every channel that is a voltage, not EEG alone; a board's package counter counts."""
+    names = source.ch_names or stream.ch_names
+    changes: dict[str, object] = {}
+    if source.counter_channel is None and COUNTER in names:
+        changes["counter_channel"] = COUNTER
+    if not source.picks and len(names) == stream.n_channels and len(stream.ch_units) == len(names):
+        units = zip(names, stream.ch_units, strict=True)
+        volts = tuple(n for n, unit in units if unit_scale(source.unit or unit) and n != COUNTER)
+        changes["picks"] = volts if len(set(volts)) == len(volts) else ()
+    return source.model_copy(update=changes)
+
+
+@dataclass(slots=True)
+class _Grid:
+    """Runs next to each other, with the gaps between them."""
+
+    sfreq: float
+    blocks: list[Float32] = field(default_factory=list)
+    times: list[Float64] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    gaps: list[GridEvent] = field(default_factory=list)
+    n_times: int = 0
+    n_filled: int = 0
+
+    def add(self, stretch: Stretch) -> None:
+        if not len(stretch.timestamps):
+            return
+        if stretch.is_first and self.times:
+            self._fill(float(stretch.timestamps[0]) - float(self.times[-1][-1]))
+        self._mark_bad(stretch.bad)
+        self.starts.append(self.n_times)
+        self.blocks.append(stretch.data)
+        self.times.append(stretch.timestamps)
+        self.n_times += len(stretch.timestamps)
+
+    def _fill(self, elapsed: float) -> None:
+        n_lost = max(0, round(elapsed * self.sfreq) - 1)
+        if n_lost > LONGEST_FILL * self.sfreq:
+            n_lost = 0
+        self.gaps.append(GridEvent(self.n_times, "BAD_ACQ_SKIP", n_lost))
+        if n_lost:
+            self.blocks.append(np.zeros((self.blocks[-1].shape[0], n_lost), np.float32))
+            self.n_times += n_lost
+            self.n_filled += n_lost
+
+    def _mark_bad(self, bad: NDArray[np.bool_]) -> None:
+        edges = np.flatnonzero(np.diff(bad.astype(np.int8), prepend=0, append=0))
+        for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+            self.gaps.append(GridEvent(self.n_times + start, "BAD_values", stop - start))
+
+    def sample_at(self, t: float) -> int | None:
+        """The sample nearest to `t` (local clock, s); None outside of the recording."""
+        for start, times in zip(reversed(self.starts), reversed(self.times), strict=True):
+            if t >= times[0] - 0.5 / self.sfreq:
+                place = int(np.searchsorted(times, t))
+                if place == len(times):
+                    # Behind this stretch: within a gap, or between two samples at a seam.
+                    sample = start + place - 1 + round((t - float(times[-1])) * self.sfreq)
+                    return sample if sample < self.n_times else None
+                if place and t - times[place - 1] < times[place] - t:
+                    place -= 1
+                return start + place
+        return None
+
+
+class _Reader:
+    def __init__(self, source: SourceConfig, eeg: StreamInfo, markers: StreamInfo | None) -> None:
+        self._ingest = Ingest(source, eeg)
+        self._info = self._ingest.info
+        self._base = TimeBase(self._info.sfreq, has_counter=self._ingest.has_counter)
+        self._labels = MarkerReader(markers)
+        self._marker_clock = OffsetTracker()
+        self._onsets: list[tuple[float, str]] = []
+        self._n_unreadable = 0
+        self.grid = _Grid(self._info.sfreq)
+
+    def take(self, item: SourceItem) -> None:
+        if isinstance(item, ClockOffset):
+            if item.role is StreamRole.EEG:
+                self._base.add_probe(item.measured_at, item.offset)
+            elif item.role is StreamRole.MARKERS:
+                self._marker_clock.add(item.measured_at, item.offset)
+        elif isinstance(item, Packet):
+            if item.role is StreamRole.EEG:
+                self._take_eeg(item)
+            elif item.role is StreamRole.MARKERS:
+                self._take_markers(item)
+        elif item.state is StreamState.RETURNED and item.role is StreamRole.EEG:
+            self._add(self._base.restart("the stream came back"))
+
+    def finish(self) -> None:
+        self._add(self._base.finish())
+
+    def result(self, warnings: tuple[str, ...]) -> Continuous:
+        found, n_left_out = [], self._n_unreadable
+        for onset, label in self._onsets:
+            sample = self.grid.sample_at(onset)
+            if sample is None:
+                n_left_out += 1
+            else:
+                found.append(GridEvent(sample, label))
+        return Continuous(
+            data=np.concatenate(self.grid.blocks, axis=1),
+            ch_names=self._ingest.display_names,
+            ch_types=self._info.ch_types,
+            sfreq=self._info.sfreq,
+            events=tuple(sorted(found, key=lambda event: event.sample)),
+            gaps=tuple(self.grid.gaps),
+            n_left_out=n_left_out,
+            n_filled=self.grid.n_filled,
+            warnings=warnings,
+        )
+
+    def _take_eeg(self, packet: Packet) -> None:
+        block = self._ingest.read(packet)
+        self._add(
+            self._base.feed(
+                block.data, block.stamps, block.bad, block.counts, received_at=packet.received_at
+            )
+        )
+
+    def _take_markers(self, packet: Packet) -> None:
+        onsets = packet.timestamps + self._marker_clock.at(packet.timestamps)
+        pairs = zip(onsets.tolist(), self._labels.read(packet), strict=True)
+        for onset, (label, problem) in pairs:
+            if problem or not label or not np.isfinite(onset):
+                self._n_unreadable += 1
+            else:
+                self._onsets.append((onset, label))
+
+    def _add(self, stretches: list[Stretch]) -> None:
+        for stretch in stretches:
+            self.grid.add(stretch)

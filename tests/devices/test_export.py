@@ -1,0 +1,162 @@
+"""The export to BIDS: what MNE-BIDS reads back is what was recorded, event by event."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.cli import main
+from configs import SourceConfig
+from devices.bids_export import BidsName
+from devices.continuous import GridEvent, read_continuous
+from devices.errors import RecordingError
+from devices.xdf import XdfWriter
+from tests.devices.xdf_tools import eeg_stream, marker_stream
+
+mne_bids = pytest.importorskip("mne_bids", reason="MNE-BIDS is an extra (phosphene[bids])")
+
+SFREQ = 250.0
+GAP = 130
+"""Samples that are lost after the first 1000."""
+
+
+def write_session(folder: Path) -> np.ndarray:
+    """8 s of EEG with jitter, a gap, one NaN, markers on another clock; its samples."""
+    folder.mkdir()
+    rng = np.random.default_rng(5)
+    data = (rng.standard_normal((2000, 4)) * 40).astype(np.float32)
+    data[1500, 2] = np.nan
+    numbers = np.r_[np.arange(1000), np.arange(1000 + GAP, 2000 + GAP)]
+    stamps = 5000.0 + numbers / SFREQ + rng.normal(0, 2e-4, 2000)
+    with XdfWriter(folder / "recording.xdf") as writer:
+        writer.add_stream(1, eeg_stream(), {"role": "eeg"})
+        writer.add_stream(2, marker_stream(), {"role": "markers"})
+        writer.write_clock_offset(1, 100.0, -4900.0)
+        writer.write_clock_offset(2, 100.0, 90.0)
+        for first in range(0, 2000, 10):
+            writer.write_samples(1, data[first : first + 10], stamps[first : first + 10])
+        # EEG sample n is at 100 + n / 250 on our clock; the markers' sender reads 90 s less.
+        for number, label in ((100, "face"), (1060, "in the\tgap"), (1800, '{"label": "house"}')):
+            writer.write_samples(2, (label,), np.array([10.0 + number / SFREQ]))
+        writer.write_samples(2, ("far away",), np.array([10.0 + 9999.0]))
+    return data
+
+
+def read_back(path: Path) -> Any:
+    target = mne_bids.get_bids_path_from_fname(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        raw = mne_bids.read_raw_bids(target, verbose="ERROR")
+        raw.load_data(verbose="ERROR")
+    return raw
+
+
+def test_a_session_is_read_back_equal_with_its_events(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_session(tmp_path / "session")
+    command = [
+        *("export", str(tmp_path / "session"), "--bids", str(tmp_path / "bids")),
+        *("--subject", "01", "--task", "faces", "--line-freq", "50", "--json"),
+    ]
+    assert main(command) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["n_times"], said["n_filled"], said["n_events"]) == (2000 + GAP, GAP, 3)
+    assert (said["n_gaps"], said["n_left_out"]) == (2, 1)
+
+    raw = read_back(Path(said["file"]))
+    assert (raw.ch_names, raw.info["sfreq"]) == (["E0", "E1", "E2", "E3"], SFREQ)
+    assert raw.info["line_freq"] == 50
+    expected = data.copy()
+    expected[1500, 2] = data[1499, 2]
+    got = raw.get_data().T * 1e6
+    np.testing.assert_allclose(got[:1000], expected[:1000], rtol=1e-6)
+    np.testing.assert_allclose(got[1000 + GAP :], expected[1000:], rtol=1e-6)
+    assert not got[1000 : 1000 + GAP].any()
+    found = {a["description"]: a["onset"] * SFREQ for a in raw.annotations}
+    for label, number in {"face": 100, "in the gap": 1060, "house": 1800}.items():
+        assert abs(found[label] - number) <= 0.5
+    assert abs(found["BAD_ACQ_SKIP"] - 1000) <= 0.5
+    assert abs(found["BAD_values"] - 1500 - GAP) <= 0.5
+
+    folder = Path(said["file"]).parent
+    rows = (folder / "sub-01_task-faces_channels.tsv").read_text(encoding="utf-8-sig").split("\n")
+    assert rows[0].split("\t")[:3] == ["name", "type", "units"]
+    assert rows[1].split("\t")[:3] == ["E0", "EEG", "µV"]
+    sidecar = json.loads((folder / "sub-01_task-faces_eeg.json").read_text(encoding="utf-8"))
+    assert (sidecar["SamplingFrequency"], sidecar["PowerLineFrequency"]) == (250, 50)
+
+    before = sorted((p, p.stat().st_mtime_ns) for p in folder.rglob("*"))
+    assert main(command) == 1
+    assert "never overwritten" in capsys.readouterr().err
+    assert sorted((p, p.stat().st_mtime_ns) for p in folder.rglob("*")) == before
+    assert main([*command, "--run", "2"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("formats/eeglab_data.set", SourceConfig()),
+        ("xdf/p300-checkerboard.xdf", SourceConfig()),
+        ("xdf/ssvep-dsi7.xdf", SourceConfig()),
+    ],
+)
+def test_real_recordings_lie_on_the_grid(
+    shared_data: Path, name: str, source: SourceConfig
+) -> None:
+    from devices.replay import RecordedSource
+    from pipeline.values import Packet, StreamRole
+
+    grid = read_continuous(shared_data / name, source=source)
+    recording = RecordedSource(shared_data / name)
+    packets = []
+    while items := recording.read(0.0):
+        packets += [i for i in items if isinstance(i, Packet)]
+    recording.close()
+    data = np.concatenate([np.asarray(p.samples) for p in packets if p.role is StreamRole.EEG])
+    n_markers = sum(len(p.timestamps) for p in packets if p.role is StreamRole.MARKERS)
+    assert grid.data.shape[1] == len(data) + grid.n_filled
+    assert len(grid.events) + grid.n_left_out == n_markers
+    skipped = np.zeros(grid.data.shape[1], dtype=bool)
+    for gap in grid.gaps:
+        skipped[gap.sample : gap.sample + gap.n_times] = gap.label == "BAD_ACQ_SKIP"
+    assert skipped.sum() == grid.n_filled
+    n_channels = len(grid.ch_names)
+    first = data[:, :n_channels].astype(np.float32)
+    np.testing.assert_allclose(grid.data[:, ~skipped].T, first, rtol=1e-5)
+
+
+def test_long_lost_time_is_a_seam_and_not_zeros(tmp_path: Path) -> None:
+    path = tmp_path / "a.xdf"
+    with XdfWriter(path) as writer:
+        writer.add_stream(1, eeg_stream())
+        for start in (0.0, 5000.0):
+            writer.write_samples(1, np.ones((500, 4), np.float32), start + np.arange(500) / SFREQ)
+    grid = read_continuous(path)
+    assert grid.data.shape == (4, 1000)
+    assert grid.gaps == (GridEvent(500, "BAD_ACQ_SKIP", 0),)
+
+
+@pytest.mark.parametrize("word", ["", "a b", "a_b", "ü", "x" * 65])
+def test_words_that_bids_refuses_are_refused_in_one_line(word: str) -> None:
+    with pytest.raises(RecordingError, match="letters and digits only") as caught:
+        BidsName(word, "task")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_stream_without_labels_says_what_to_give(
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(shared_data / "xdf" / "obci-test.xdf")
+    command = ["export", path, "--bids", str(tmp_path), "--subject", "1", "--task", "t", "--json"]
+    assert main(command) == 1
+    assert "--montage" in capsys.readouterr().err
+    labels = "Fp1,Fp2,C3,C4,P7,P8,O1,O2"
+    assert main([*command, "--montage", labels, "--unit", "microvolts"]) == 0
+    raw = read_back(Path(json.loads(capsys.readouterr().out)["file"]))
+    assert raw.ch_names == labels.split(",")
