@@ -26,6 +26,7 @@ COMMANDS = (
     "simulate",
     "replay",
     "record",
+    "export",
     "systems",
     "bench",
     "doctor",
