@@ -61,7 +61,8 @@ def run_live_bench(
     return result
 
 
-def _streams(n_channels: int, sfreq: float) -> dict[StreamRole, StreamInfo]:
+def streams_of(n_channels: int, sfreq: float) -> dict[StreamRole, StreamInfo]:
+    """Info of a labelled headset in microvolts."""
     eeg = StreamInfo(
         name="bench",
         type="EEG",
@@ -76,7 +77,7 @@ def _streams(n_channels: int, sfreq: float) -> dict[StreamRole, StreamInfo]:
     return {StreamRole.EEG: eeg}
 
 
-def _signal(n_channels: int, sfreq: float) -> Float32:
+def signal_of(n_channels: int, sfreq: float) -> Float32:
     """Noise, alpha, line and offsets, shape (n_times, n_channels), microvolts."""
     rng = np.random.default_rng(0)
     n_times = round(N_BASE * sfreq)
@@ -98,8 +99,8 @@ def _packets(base: Float32, n_times: int, sfreq: float, n_chunk: int) -> Iterato
 def _offline(duration: float, n_channels: int, sfreq: float, n_chunk: int) -> dict[str, Any]:
     from scipy import signal
 
-    base, n_times = _signal(n_channels, sfreq), round(duration * sfreq)
-    path = LivePath(SessionConfig(), _streams(n_channels, sfreq))
+    base, n_times = signal_of(n_channels, sfreq), round(duration * sfreq)
+    path = LivePath(SessionConfig(), streams_of(n_channels, sfreq))
     ours = np.empty((n_channels, n_times), dtype=np.float32)
     per_marker = max(1, round(1.0 * sfreq / n_chunk))
     cpu = wall = 0.0
@@ -137,7 +138,7 @@ def _offline(duration: float, n_channels: int, sfreq: float, n_chunk: int) -> di
     }
 
 
-def _own_lsl() -> None:
+def own_lsl() -> None:
     """Keep the benchmark's streams on this machine and to itself, unless settings are given."""
     if "LSLAPICFG" in os.environ:
         return
@@ -154,7 +155,7 @@ def _against_mne_lsl(
     n_channels: int, sfreq: float, n_chunk: int, n_rounds: int, *, buffer: float
 ) -> dict[str, Any]:
     """CPU time of one pull, filter and store: ours and mne-lsl's, taking turns."""
-    _own_lsl()
+    own_lsl()
     try:
         from mne_lsl import set_log_level
         from mne_lsl.lsl import StreamInfo as PeerInfo
@@ -178,8 +179,8 @@ def _against_mne_lsl(
     found = pylsl.resolve_byprop("source_id", source_id, timeout=10)
     inlet = pylsl.StreamInlet(found[0], recover=False)
     inlet.open_stream(timeout=10)
-    path = LivePath(SessionConfig(buffer=buffer), _streams(n_channels, sfreq))
-    base = _signal(n_channels, sfreq)
+    path = LivePath(SessionConfig(buffer=buffer), streams_of(n_channels, sfreq))
+    base = signal_of(n_channels, sfreq)
     pulled = np.empty((n_chunk, n_channels), dtype=np.float32)
     ours, theirs = [], []
     try:

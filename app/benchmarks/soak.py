@@ -37,19 +37,20 @@ WARM = 0.125
 
 
 def run_soak_bench(
-    *, hours: float = HOURS, n_starts: int = N_STARTS, seed: int = 0
+    *, minutes: float = 60 * HOURS, n_starts: int = N_STARTS, seed: int = 0
 ) -> dict[str, Any]:
     """Run both; a dict with `rows`.
 
     Parameters
     ----------
-    hours : float
+    minutes : float
         Stream time of each of the two hostile runs: loss from a counting channel, from stamps.
     n_starts : int
         Starts and stops of a session.
     seed : int
         Of the faults.
     """
+    hours = minutes / 60
     rows = [_hostile(hours, seed=seed, counter=counter) for counter in (True, False)]
     if n_starts:
         rows.append(_starts(n_starts))

@@ -17,19 +17,27 @@ from collections.abc import Callable
 from typing import Any
 
 BENCHMARKS = {
+    "acquisition": ("app.benchmarks.acquisition", "run_acquisition_bench"),
     "live": ("app.benchmarks.live", "run_live_bench"),
+    "soak": ("app.benchmarks.soak", "run_soak_bench"),
     "xdf": ("app.benchmarks.xdf", "run_xdf_bench"),
     "gui": ("app.benchmarks.gui", "run_gui_bench"),
     "fuzz": ("app.benchmarks.fuzz", "run_fuzz_bench"),
 }
 """Name to module and function."""
+BY_NAME_ONLY = frozenset({"soak"})
+"""Takes many minutes: runs when it is asked for."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = subparsers.add_parser("bench", help="benchmarks with their peers", description=__doc__)
     parser.add_argument(
-        "what", nargs="*", metavar="WHAT", help=f"{', '.join(BENCHMARKS)}; all when none is given"
+        "what",
+        nargs="*",
+        metavar="WHAT",
+        help=f"{', '.join(BENCHMARKS)}; all but "
+        f"{', '.join(sorted(BY_NAME_ONLY))} when none is given",
     )
     parser.add_argument("--minutes", type=float, metavar="M", help="length, where one is chosen")
     parser.add_argument("--seed", type=int, metavar="N", help="seed, where chance plays a part")
@@ -46,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
             f"benchmark {unknown[0]!r} is unknown, expected one of {', '.join(BENCHMARKS)}."
         )
     report: dict[str, Any] = {"machine": _machine(), "benchmarks": {}}
-    for name in args.what or BENCHMARKS:
+    for name in args.what or [name for name in BENCHMARKS if name not in BY_NAME_ONLY]:
         module, function = BENCHMARKS[name]
         result = _call(getattr(importlib.import_module(module), function), args)
         report["benchmarks"][name] = result
