@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import keyword
 import logging
 import signal
 import sys
@@ -28,10 +29,17 @@ COMMANDS = (
     "record",
     "export",
     "systems",
+    "train",
+    "import",
     "bench",
     "doctor",
 )
 """Commands in the order of `--help`; each is a module of `app.commands`."""
+
+
+def _module(name: str) -> str:
+    # `import` is a word of Python and cannot name a module.
+    return f"app.commands.{name}_" if keyword.iskeyword(name) else f"app.commands.{name}"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-v", "--verbose", action="count", default=0, help="more on standard error")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
-        importlib.import_module(f"app.commands.{name}").add_parser(subparsers)
+        importlib.import_module(_module(name)).add_parser(subparsers)
     return parser
 
 
@@ -60,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from configs import ConfigError
     from pipeline.errors import PhospheneError
 
-    command = importlib.import_module(f"app.commands.{args.command}")
+    command = importlib.import_module(_module(args.command))
     try:
         return int(command.run(args))
     except (PhospheneError, ConfigError) as error:

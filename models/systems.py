@@ -6,6 +6,7 @@ of streams, processes or windows.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,13 @@ from configs import DecoderConfig
 from pipeline.errors import PhospheneError
 from pipeline.ports import Encoder, ImageSampler
 from pipeline.values import Epoch, Info
+
+LOADERS = {
+    "dreamdiffusion": "models.dreamdiffusion.live:load",
+    "dreamdiffusion-toy": "models.dreamdiffusion.live:load_toy",
+}
+"""Published systems by name: `module:function`, which takes a `DecoderConfig` and returns an
+`Encoder` and an `ImageSampler`."""
 
 
 class UnknownSystemError(PhospheneError):
@@ -62,10 +70,12 @@ def load_system(config: DecoderConfig) -> System:
         The name is unknown, or a weight file is missing or damaged; the sentence says which.
     """
     _make_repeatable(config.threads)
+    if config.system in LOADERS:
+        return _load_published(config)
     if config.system != "embedded":
         raise UnknownSystemError(
-            f"system {config.system!r} cannot run live, expected 'embedded': "
-            "see `phosphene systems` for what each one needs."
+            f"system {config.system!r} cannot run live, expected 'embedded' or one of "
+            f"{', '.join(sorted(LOADERS))}: see `phosphene systems` for what each one needs."
         )
     from models.embedded.encoder import load_encoder
     from models.embedded.sampler import load_sampler
@@ -88,6 +98,20 @@ def load_system(config: DecoderConfig) -> System:
             num_inference_steps=config.num_inference_steps,
             guidance_scale=config.guidance_scale,
         ),
+        device="cpu",
+        versions={"torch": torch.__version__, "diffusers": diffusers.__version__},
+    )
+
+
+def _load_published(config: DecoderConfig) -> System:
+    import diffusers
+
+    module, _, function = LOADERS[config.system].partition(":")
+    encoder, sampler = getattr(importlib.import_module(module), function)(config)
+    return System(
+        name=config.system,
+        encoder=encoder,
+        sampler=sampler,
         device="cpu",
         versions={"torch": torch.__version__, "diffusers": diffusers.__version__},
     )

@@ -1,0 +1,114 @@
+"""`phosphene train`: one training stage of a published system."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from models.training.loop import Progress
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "train", help="train one stage of a published system", description=__doc__
+    )
+    parser.add_argument("system", metavar="SYSTEM")
+    parser.add_argument("stage", metavar="STAGE")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="weights and checkpoints; the newest checkpoint in it is continued",
+    )
+    parser.add_argument("--config", type=Path, default=None, metavar="FILE", help="TOML settings")
+    parser.add_argument(
+        "--resume", type=Path, default=None, metavar="DIR", help="another checkpoint to continue"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--save-every", type=int, default=1000, metavar="STEPS")
+    parser.add_argument("--stop-after", type=int, default=None, metavar="STEPS")
+    parser.add_argument("--precision", choices=("no", "bf16"), default="no")
+    parser.add_argument(
+        "--log", choices=("", "tensorboard", "wandb"), default="", help="needs phosphene[train]"
+    )
+    parser.add_argument("--device", default="", help="cpu, cuda, cuda:1; a GPU if any")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train."""
+    from app.output import write_json, write_note, write_text
+    from devices.files.opening import KNOWN
+    from models.stages import STAGES, StageRequest, find
+
+    stages = STAGES.get(args.system, {})
+    if not stages:
+        from app.errors import AppError
+
+        raise AppError(
+            f"system {args.system!r} has no training stages, expected one of "
+            f"{', '.join(sorted(STAGES))}."
+        )
+    train = find(stages, args.stage, what=f"stage of {args.system}")
+    report = train(
+        StageRequest(
+            data=args.data,
+            out=args.out,
+            table={} if args.config is None else _read_toml(args.config),
+            seed=args.seed,
+            resume=args.resume,
+            save_every=args.save_every,
+            stop_after=args.stop_after,
+            precision=args.precision,
+            tracker=args.log,
+            device=args.device,
+            read_recording=_read_microvolts,
+            # Tables of numbers lie about in data folders; recordings are named as such.
+            suffixes=tuple(s for s in KNOWN if s not in (".txt", ".csv", ".tsv")),
+            on_step=_progress(sys.stderr.isatty()),
+            on_note=write_note,
+        )
+    )
+    if args.json:
+        write_json(report)
+    else:
+        write_text("\n".join(f"{key}: {value}" for key, value in report.items()))
+    return 0
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    from configs import ConfigError
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML ({error}).") from None
+
+
+def _progress(shown: bool) -> Callable[[Progress], None]:
+    def show(progress: Progress) -> None:
+        if shown:
+            losses = " ".join(f"{name} {value:.4g}" for name, value in progress.losses.items())
+            end = "\n" if progress.step == progress.n_steps else ""
+            sys.stderr.write(
+                f"\r\x1b[Kstep {progress.step}/{progress.n_steps}  lr {progress.lr:.3g}  "
+                f"{losses}{end}"
+            )
+            sys.stderr.flush()
+
+    return show
+
+
+def _read_microvolts(path: Path) -> Any:
+    """EEG channels of a recording, (n_channels, n_times) microvolts float32."""
+    from app.recordings import read_microvolts
+
+    return read_microvolts(path)

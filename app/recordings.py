@@ -1,0 +1,49 @@
+"""A recording of any known format as one array, for training.
+
+Owns the joining of blocks and the choice of EEG channels; the formats are `devices.files`'s.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from app.errors import AppError
+from pipeline.values import Float32
+
+_MICROVOLTS = {"microvolts": 1.0, "": 1.0, "millivolts": 1e3, "volts": 1e6, "nanovolts": 1e-3}
+
+
+def read_microvolts(path: Path) -> Float32:
+    """Read the EEG channels of a recording.
+
+    Returns
+    -------
+    ndarray, shape (n_channels, n_times), float32, microvolts
+
+    Raises
+    ------
+    AppError
+        No EEG channel in a known unit, or no sample.
+    """
+    from devices.files.opening import open_recording
+
+    recording = open_recording(path)
+    try:
+        info = recording.streams[0]
+        types = info.ch_types or ("eeg",) * info.n_channels
+        units = info.ch_units or ("",) * info.n_channels
+        picks = [
+            i
+            for i, (kind, unit) in enumerate(zip(types, units, strict=True))
+            if kind == "eeg" and unit in _MICROVOLTS
+        ]
+        samples = [block.samples for block in recording.blocks() if block.stream == 0]
+    finally:
+        recording.close()
+    if not picks or not samples:
+        raise AppError(f"{path} has no EEG channel in a known unit: leave it out of the folder.")
+    joined = np.concatenate([np.asarray(each, dtype=np.float32) for each in samples])
+    scale = np.array([_MICROVOLTS[units[i]] for i in picks], dtype=np.float32)
+    return np.ascontiguousarray((joined[:, picks] * scale).T)

@@ -1,0 +1,140 @@
+"""A trained or imported DreamDiffusion on disk, in diffusers' layout.
+
+Owns the folder: `unet/`, `vae/`, `scheduler/` as diffusers writes them, `condition/` for what is
+not in Stable Diffusion, `config.json` for how signals come in, `hashes.json` over all. Knows
+nothing of the published checkpoints.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from diffusers import AutoencoderKL, UNet2DConditionModel
+
+from configs.published import ConditionConfig, MaskedAutoencoderConfig
+from models.checkpoints import CheckpointError, below, load_checkpoint, load_into, save_tensors
+from models.latent_diffusion.conditioning import ConditionStage, TimeCondition
+from models.latent_diffusion.model import LatentDiffusion
+from models.latent_diffusion.schedules import make_scheduler
+from models.masked_autoencoder import SignalEncoder
+from models.weights import write_hashes
+
+SOURCE = (
+    "its authors (github.com/bbaaii/DreamDiffusion), then `phosphene import dreamdiffusion "
+    "generation/checkpoint.pth --out FOLDER`"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What rebuilds the condition stage: `config.json` holds it as `encoder` and `condition`."""
+
+    encoder: MaskedAutoencoderConfig
+    condition: ConditionConfig
+
+
+def save_model(model: LatentDiffusion, folder: Path, *, preprocessing: dict[str, Any]) -> None:
+    """Write the whole model; `preprocessing` says how epochs become signals."""
+    model.unet.save_pretrained(folder / "unet")
+    model.vae.save_pretrained(folder / "vae")
+    make_scheduler("plms").save_pretrained(folder / "scheduler")
+    condition = {f"stage.{k}": v for k, v in model.condition_stage.state_dict().items()}
+    if model.time_condition is not None:
+        condition |= {f"time.{k}": v for k, v in model.time_condition.state_dict().items()}
+    save_tensors(folder / "condition" / "model.safetensors", condition)
+    sizes = sizes_of(model)
+    table = {
+        "schema": 1,
+        "system": "dreamdiffusion",
+        "encoder": sizes.encoder.model_dump(),
+        "condition": sizes.condition.model_dump(),
+        "time_condition": model.time_condition is not None,
+        "preprocessing": preprocessing,
+    }
+    (folder / "config.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+    write_hashes(folder)
+
+
+def sizes_of(model: LatentDiffusion) -> Sizes:
+    """Read the sizes from a model."""
+    stage = model.condition_stage
+    return Sizes(
+        encoder=cast("SignalEncoder", stage.mae).config,
+        condition=ConditionConfig(
+            context_tokens=stage.channel_mapper[1].out_channels,
+            context_dim=stage.dim_mapper.out_features,
+            time_embed_dim=4 * model.unet.config.block_out_channels[0],
+            image_embed_dim=0 if stage.mapping is None else stage.mapping.fc.out_features,
+        ),
+    )
+
+
+def make_stage(sizes: Sizes) -> ConditionStage:
+    """A condition stage with fresh mappers around a fresh encoder."""
+    return ConditionStage(
+        SignalEncoder(sizes.encoder),
+        n_tokens=sizes.encoder.n_tokens,
+        embed_dim=sizes.encoder.embed_dim,
+        config=sizes.condition,
+    )
+
+
+def make_time_condition(condition: ConditionConfig) -> TimeCondition:
+    """A fresh time condition."""
+    return TimeCondition(condition.context_tokens, condition.context_dim, condition.time_embed_dim)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read `config.json`.
+
+    Raises
+    ------
+    CheckpointError
+        Missing or of something else; the sentence says where to get it.
+    """
+    try:
+        table = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise CheckpointError(
+            f"{folder / 'config.json'} is missing, so there is no DreamDiffusion in {folder}: get "
+            f"the weights from {SOURCE}, and name the folder with decoder.weights."
+        ) from None
+    if not isinstance(table, dict) or table.get("system") != "dreamdiffusion":
+        raise CheckpointError(f"{folder / 'config.json'} is not of DreamDiffusion.")
+    return table
+
+
+def load_model(folder: Path) -> tuple[LatentDiffusion, dict[str, Any]]:
+    """Load the model and its `config.json`.
+
+    Raises
+    ------
+    CheckpointError
+        A part is missing or does not fit; the sentence names the file.
+    """
+    table = read_config(folder)
+    for name in ("unet", "vae"):
+        path = folder / name / "diffusion_pytorch_model.safetensors"
+        if not path.is_file():
+            raise CheckpointError(f"{path} is missing: get it from {SOURCE}.")
+    sizes = Sizes(
+        MaskedAutoencoderConfig.model_validate(table["encoder"]),
+        ConditionConfig.model_validate(table["condition"]),
+    )
+    state = load_checkpoint(folder / "condition" / "model.safetensors")
+    stage = make_stage(sizes)
+    load_into(stage, below(state, "stage."), what=f"{folder / 'condition'}")
+    time_condition = None
+    if table["time_condition"]:
+        time_condition = make_time_condition(sizes.condition)
+        load_into(time_condition, below(state, "time."), what=f"{folder / 'condition'}")
+    model = LatentDiffusion(
+        unet=UNet2DConditionModel.from_pretrained(folder / "unet", local_files_only=True),
+        vae=AutoencoderKL.from_pretrained(folder / "vae", local_files_only=True),
+        condition_stage=stage,
+        time_condition=time_condition,
+    )
+    return model.eval(), table

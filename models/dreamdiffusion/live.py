@@ -1,0 +1,205 @@
+"""DreamDiffusion behind the ports: an epoch becomes a context, a context a picture.
+
+Owns the way from any headset's epoch to the network's signal, and the choice of the sampler.
+Knows nothing of streams or of training. The signal of a live epoch at 1 kHz is the paired trial's
+of `items.paired_item`, sample for sample; only the scale differs: the data set was standardised
+as a whole, a live epoch is standardised by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+import torch
+from torch import Tensor
+
+from configs import DecoderConfig
+from models.checkpoints import CheckpointError
+from models.dreamdiffusion.folder import load_model
+from models.dreamdiffusion.items import fill_channels
+from models.latent_diffusion.lora import LORA_FILE, fuse_lora
+from models.latent_diffusion.model import LatentDiffusion, sample_latents
+from models.latent_diffusion.schedules import make_scheduler
+from models.weights import HASHES, WeightState, check_weights
+from pipeline.electrodes import canonical_name
+from pipeline.errors import ConfigurationError, ShapeError
+from pipeline.ports import EncoderSpec
+from pipeline.values import Embedding, Epoch, Float32, GeneratedImage
+
+FEW_STEPS = 8
+"""Up to this many steps the sampler is LCM's (for distilled weights); above, PLMS as published."""
+
+
+def signal_of(epoch: Epoch, *, preprocessing: dict[str, Any], shape: tuple[int, int]) -> Float32:
+    """Signal (n_channels, n_times) of an epoch of any montage and rate.
+
+    Linear interpolation at `n_times` points of the published interval; each channel to mean 0 and
+    deviation 1. Where the weights name their channels, each takes its own and absent ones are
+    zero; where they do not (the published ones do not), the montage is repeated until it fills
+    the network, as in pre-training.
+
+    Raises
+    ------
+    ConfigurationError
+        The epoch does not cover the interval.
+    """
+    n_channels, n_times = shape
+    tmin, tmax = float(preprocessing["tmin"]), float(preprocessing["tmax"])
+    times = epoch.tmin + np.arange(epoch.data.shape[1]) / epoch.info.sfreq
+    room = 0.5 / epoch.info.sfreq
+    if times[0] > tmin + room or times[-1] < tmax - room:
+        raise ConfigurationError(
+            f"the epoch covers {times[0]:.3f} to {times[-1]:.3f} s, expected {tmin} to {tmax} s: "
+            "set epochs.tmin and epochs.tmax around it."
+        )
+    at = np.linspace(tmin, tmax, n_times)
+    eeg = [i for i, kind in enumerate(epoch.info.ch_types) if kind == "eeg"]
+    data = np.stack([np.interp(at, times, epoch.data[i]) for i in eeg])
+    data = data - data.mean(axis=1, keepdims=True)
+    data /= np.maximum(data.std(axis=1, keepdims=True), 1e-6)
+    names = [epoch.info.ch_names[i] for i in eeg]
+    wanted = list(preprocessing.get("ch_names") or ())
+    signal = _arrange(data, names, wanted) if wanted else fill_channels(data, n_channels)
+    return np.ascontiguousarray(signal[:n_channels], dtype=np.float32)
+
+
+def _arrange(data: np.ndarray[Any, Any], names: list[str], wanted: list[str]) -> Any:
+    place = {canonical_name(name) or name: i for i, name in enumerate(names)}
+    signal = np.zeros((len(wanted), data.shape[1]))
+    for row, name in enumerate(wanted):
+        index = place.get(canonical_name(name) or name)
+        if index is not None:
+            signal[row] = data[index]
+    return signal
+
+
+class ContextEncoder:
+    """The condition stage; satisfies `pipeline.ports.Encoder`."""
+
+    def __init__(self, model: LatentDiffusion, table: dict[str, Any], *, sha256: str) -> None:
+        self._stage = model.condition_stage
+        self._preprocessing: dict[str, Any] = table["preprocessing"]
+        sizes = table["encoder"]
+        self._shape = (int(sizes["n_channels"]), int(sizes["n_times"]))
+        self._spec = EncoderSpec(
+            name="dreamdiffusion",
+            sfreq=float(self._preprocessing["sfreq"]),
+            tmin=float(self._preprocessing["tmin"]),
+            tmax=float(self._preprocessing["tmax"]),
+            l_freq=5.0,
+            h_freq=95.0,
+            n_features=int(table["condition"]["context_dim"]),
+            ch_names=tuple(self._preprocessing.get("ch_names") or ()),
+            sha256=sha256,
+        )
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """What it wants and gives."""
+        return self._spec
+
+    @torch.inference_mode()
+    def encode(self, epoch: Epoch) -> Embedding:
+        """Context (context_tokens, context_dim) float32 of an epoch."""
+        signal = signal_of(epoch, preprocessing=self._preprocessing, shape=self._shape)
+        context, _ = self._stage(torch.from_numpy(signal)[None])
+        return Embedding(
+            vector=context[0].numpy().astype(np.float32), index=epoch.index, t_onset=epoch.t_onset
+        )
+
+
+class ContextSampler:
+    """Stable Diffusion with both condition paths; satisfies `pipeline.ports.ImageSampler`."""
+
+    def __init__(
+        self, model: LatentDiffusion, *, num_inference_steps: int, sha256: str, side: int
+    ) -> None:
+        self._model = model
+        self._steps = num_inference_steps
+        self._sha256 = sha256
+        depth = len(model.vae.config.block_out_channels) - 1
+        self._latent = (model.vae.config.latent_channels, side // 2**depth, side // 2**depth)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of its weights."""
+        return self._sha256
+
+    @torch.no_grad()
+    def sample(self, embedding: Embedding, *, seed: int) -> GeneratedImage:
+        """Draw the picture of a context.
+
+        Raises
+        ------
+        ShapeError
+            The embedding is not a context of this model.
+        """
+        width = self._model.unet.config.cross_attention_dim
+        if embedding.vector.ndim != 2 or embedding.vector.shape[1] != width:
+            raise ShapeError(
+                f"the embedding has shape {embedding.vector.shape}, expected (n_tokens, {width}): "
+                "use DreamDiffusion's own encoder."
+            )
+        context = torch.from_numpy(np.array(embedding.vector))[None]
+        generator = torch.Generator().manual_seed(seed)
+
+        def predict(latents: Tensor, timestep: Tensor) -> Tensor:
+            return self._model.predict_noise(latents, timestep, context)
+
+        latents = sample_latents(
+            predict,
+            torch.randn(1, *self._latent, generator=generator),
+            scheduler=make_scheduler("lcm" if self._steps <= FEW_STEPS else "plms"),
+            num_inference_steps=self._steps,
+            generator=generator,
+        )
+        made = self._model.decode_latents(latents)[0].clamp(-1, 1)
+        pixels = (made + 1).mul(127.5).round().to(torch.uint8).permute(1, 2, 0).contiguous()
+        return GeneratedImage(
+            pixels=pixels.numpy(), seed=seed, index=embedding.index, t_onset=embedding.t_onset
+        )
+
+
+def load(config: DecoderConfig) -> tuple[ContextEncoder, ContextSampler]:
+    """Load encoder and sampler from `config.weights`, or from the user's data folder.
+
+    Raises
+    ------
+    PhospheneError
+        Weights are missing, damaged, or set for something else; one sentence.
+    """
+    default = platformdirs.user_data_path("phosphene", appauthor=False) / "systems"
+    folder = Path(config.weights) if config.weights else default / "dreamdiffusion"
+    return load_folder(folder, num_inference_steps=config.num_inference_steps)
+
+
+def load_toy(config: DecoderConfig) -> tuple[ContextEncoder, ContextSampler]:
+    """Load the toy: random weights in the published layout, through the real importer."""
+    from models.dreamdiffusion.toy import toy_folder
+
+    folder = Path(config.weights) if config.weights else toy_folder()
+    return load_folder(folder, num_inference_steps=config.num_inference_steps)
+
+
+def load_folder(folder: Path, *, num_inference_steps: int) -> tuple[ContextEncoder, ContextSampler]:
+    """Load encoder and sampler of a folder that `import` or stage B wrote."""
+    model, table = load_model(folder)
+    status = check_weights(folder)
+    if status.state == WeightState.DAMAGED:
+        raise CheckpointError(f"{status.problems[0]}; import the published checkpoint again.")
+    if num_inference_steps <= FEW_STEPS and (folder / LORA_FILE).is_file():
+        fuse_lora(model.unet, folder / LORA_FILE)
+    hashes = folder / HASHES
+    table_of_hashes = json.loads(hashes.read_text()) if hashes.is_file() else {}
+    digest = hashlib.sha256(json.dumps(table_of_hashes, sort_keys=True).encode()).hexdigest()
+    side = int(table["preprocessing"].get("side", 512))
+    encoder = ContextEncoder(model, table, sha256=digest)
+    sampler = ContextSampler(
+        model, num_inference_steps=num_inference_steps, sha256=digest, side=side
+    )
+    return encoder, sampler

@@ -1,0 +1,124 @@
+"""Any EEG as training signals: a folder of `.npy`, or of recordings through a given reader.
+
+Owns the list of items and the memory-mapped cache; a corpus may be larger than memory. Knows
+nothing of file formats but `.npy`: a reader is an argument, so that `models` needs no `devices`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.dreamdiffusion.errors import DatasetError
+from models.dreamdiffusion.items import pretrain_item
+
+Reader = Callable[[Path], NDArray[Any]]
+"""Reads a recording as (n_channels, n_times) microvolts."""
+
+
+class RecordingFolder:
+    """Signals below a folder, mapped into memory file by file.
+
+    A file longer than one window counts once for each whole window in it (the published code
+    counts files, each a short segment); the window itself is drawn anew at each visit.
+    """
+
+    def __init__(self, arrays: Sequence[NDArray[Any]], *, n_channels: int, n_times: int) -> None:
+        self._arrays = arrays
+        self._shape = (n_channels, n_times)
+        counts = [max(1, array.shape[1] // n_times) for array in arrays]
+        self._file_of = np.repeat(np.arange(len(arrays)), counts)
+
+    def __len__(self) -> int:
+        return len(self._file_of)
+
+    def batch(self, indices: NDArray[np.int64], generator: torch.Generator) -> Tensor:
+        """Signals (n, n_channels, n_times) float32; windows and channel blocks are drawn."""
+        n_channels, n_times = self._shape
+        made = np.empty((len(indices), n_channels, n_times), dtype=np.float32)
+        for row, index in enumerate(indices):
+            recording = self._arrays[self._file_of[index]]
+            made[row] = pretrain_item(
+                recording,
+                start=_draw(recording.shape[1] - n_times, generator),
+                first_channel=_draw(recording.shape[0] - n_channels, generator),
+                n_channels=n_channels,
+                n_times=n_times,
+            )
+        return torch.from_numpy(made)
+
+
+def _draw(room: int, generator: torch.Generator) -> int:
+    if room <= 0:
+        return 0
+    return int(torch.randint(0, room + 1, (1,), generator=generator))
+
+
+def open_folder(
+    folder: Path,
+    *,
+    n_channels: int,
+    n_times: int,
+    reader: Reader | None = None,
+    suffixes: Sequence[str] = (),
+    cache: Path | None = None,
+) -> RecordingFolder:
+    """Open every signal below a folder, sorted by path.
+
+    Parameters
+    ----------
+    reader, suffixes, cache : optional
+        How to read recordings of other formats, which ones, and where their arrays are kept.
+
+    Raises
+    ------
+    DatasetError
+        No signal, or one that is not (n_channels, n_times).
+    """
+    known = {".npy", *suffixes}
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix.lower() in known)
+    arrays = [
+        _map(path) if path.suffix == ".npy" else _map(_cached(path, reader, cache))
+        for path in paths
+    ]
+    if not arrays:
+        raise DatasetError(
+            f"{folder} holds no signal, expected {', '.join(sorted(known))} files below it."
+        )
+    return RecordingFolder(arrays, n_channels=n_channels, n_times=n_times)
+
+
+def _map(path: Path) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DatasetError(
+            f"{path} is not an array ({error}): remove it or write it anew."
+        ) from None
+    if array.ndim != 2 or array.shape[1] < 2 or not np.issubdtype(array.dtype, np.number):
+        raise DatasetError(
+            f"{path} is {array.dtype} of shape {array.shape}, expected numbers "
+            "(n_channels, n_times)."
+        )
+    return array
+
+
+def _cached(path: Path, reader: Reader | None, cache: Path | None) -> Path:
+    if reader is None or cache is None:
+        raise DatasetError(f"{path} needs a reader, and a folder for what it reads.")
+    stamp = f"{path.resolve()}:{path.stat().st_size}:{path.stat().st_mtime_ns}"
+    target = cache / f"{path.stem}-{hashlib.sha256(stamp.encode()).hexdigest()[:12]}.npy"
+    if not target.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        partial = target.with_suffix(".partial")
+        with partial.open("wb") as stream:
+            np.save(stream, reader(path).astype(np.float32))
+        partial.replace(target)
+    return target

@@ -1,0 +1,220 @@
+"""What the commands call: stage A, stage B and the import, from settings and folders.
+
+Owns the reading of the settings' tables and the order of the steps; each step lives elsewhere.
+
+Settings of stage A: tables `model` (`MaskedAutoencoderConfig`) and `training`
+(`MaskedTrainingConfig`). Of stage B: `training` (`DiffusionTrainingConfig`), `condition`
+(`ConditionConfig`), `model` (of an untrained encoder) and `data` (`StageBData`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from pydantic import ValidationError
+
+from configs.published import (
+    ConditionConfig,
+    DiffusionTrainingConfig,
+    MaskedAutoencoderConfig,
+    MaskedTrainingConfig,
+    PublishedConfig,
+)
+from models.checkpoints import CheckpointError, below, load_checkpoint
+from models.dreamdiffusion import finetuning, imagenet40, pretraining
+from models.dreamdiffusion.folder import Sizes, make_stage, make_time_condition, save_model
+from models.dreamdiffusion.importing import PUBLISHED, import_files, unwrap
+from models.dreamdiffusion.recordings import open_folder
+from models.latent_diffusion.importing import import_unet, import_vae
+from models.latent_diffusion.model import LatentDiffusion
+from models.stages import StageRequest, check_tables
+from models.training import make_engine, train
+from models.training.engine import Engine
+from pipeline.errors import ConfigurationError
+
+_Config = TypeVar("_Config", bound=PublishedConfig)
+
+
+class StageBData(PublishedConfig):
+    """Where stage B finds what it needs; paths are relative to the data folder."""
+
+    base: str = "v1-5-pruned.ckpt"
+    """Stable Diffusion 1.5: the CompVis file, or a folder with `unet/` and `vae/`."""
+    encoder: str = "encoder"
+    """Folder that stage A wrote; `none`: an untrained encoder."""
+    clip: str = "clip-vit-large-patch14"
+    """Hugging Face folder of CLIP ViT-L/14; `none`: no alignment."""
+    images: str = "imageNet_images"
+    """Folder of `<synset>/<name>.JPEG`."""
+    eeg: str = "eeg_5_95_std.pth"
+    """File of the trials."""
+    split: str = "block_splits_by_image_single.pth"
+    """File of the published split, or `leave-block-out`."""
+    subject: int = 4
+    """Subject, 0: all."""
+    side: int = 512
+    """Side of the pictures, pixels."""
+    num_heads: int = 8
+    """Attention heads of the U-Net."""
+
+
+def _read(kind: type[_Config], table: Any, *, where: str) -> _Config:
+    try:
+        return kind.model_validate(table or {})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(
+            f"settings: {where}.{key} = {first.get('input')!r}: {first['msg']}"
+        ) from None
+
+
+def _engine(request: StageRequest) -> Engine:
+    precision: Literal["no", "bf16"] = "bf16" if request.precision == "bf16" else "no"
+    return make_engine(
+        precision=precision,
+        tracker=request.tracker,
+        folder=str(request.out / "log"),
+        device=request.device,
+    )
+
+
+def run_stage_a(request: StageRequest) -> dict[str, Any]:
+    """Train the masked autoencoder on the signals below the data folder."""
+    check_tables(request.table, ("model", "training"))
+    model = _read(MaskedAutoencoderConfig, request.table.get("model"), where="model")
+    training = _read(MaskedTrainingConfig, request.table.get("training"), where="training")
+    recordings = open_folder(
+        request.data,
+        n_channels=model.n_channels,
+        n_times=model.n_times,
+        reader=request.read_recording,
+        suffixes=request.suffixes,
+        cache=request.out / "cache",
+    )
+    task = pretraining.MaskedModelling(
+        recordings, model=model, training=training, seed=request.seed
+    )
+    engine = _engine(request)
+    report = train(
+        task,
+        pretraining.loop_config(training, seed=request.seed),
+        engine=engine,
+        out=request.out,
+        save_every=request.save_every,
+        stop_after=request.stop_after,
+        resume=request.resume,
+        on_step=request.on_step,
+    )
+    if engine.rank == 0:
+        pretraining.save_autoencoder(task.autoencoder, request.out / "encoder")
+    return report | {"encoder": str(request.out / "encoder"), "n_items": len(recordings)}
+
+
+def run_stage_b(request: StageRequest) -> dict[str, Any]:
+    """Train the condition path and the cross-attention on EEG-ImageNet40."""
+    check_tables(request.table, ("data", "training", "condition", "model"))
+    data = _read(StageBData, request.table.get("data"), where="data")
+    training = _read(DiffusionTrainingConfig, request.table.get("training"), where="training")
+    request.on_note(f"warning: {imagenet40.BLOCK_DESIGN}")
+    torch.manual_seed(request.seed)
+    trials = imagenet40.read_trials(request.data / data.eeg, subject=data.subject)
+    parts = _parts(trials, data, request.data)
+    model = _begin(request, data, trials)
+    pictures = finetuning.Pictures(request.data / data.images, [t.image for t in trials])
+    targets = None
+    if data.clip != "none" and training.alignment_weight > 0:
+        targets = finetuning.clip_targets(pictures, request.data / data.clip)
+    task = finetuning.Finetuning(
+        model,
+        train_trials=[trials[i] for i in parts["train"]],
+        val_trials=[trials[i] for i in parts["val"]],
+        pictures=pictures,
+        targets=targets,
+        training=training,
+        side=data.side,
+    )
+    engine = _engine(request)
+    report = train(
+        task,
+        finetuning.loop_config(training, seed=request.seed),
+        engine=engine,
+        out=request.out,
+        save_every=request.save_every,
+        stop_after=request.stop_after,
+        resume=request.resume,
+        on_step=request.on_step,
+    )
+    if engine.rank == 0:
+        save_model(model, request.out / "model", preprocessing=PUBLISHED | {"split": data.split})
+    return report | {
+        "model": str(request.out / "model"),
+        "split": data.split,
+        "n_trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "warning": imagenet40.BLOCK_DESIGN,
+    }
+
+
+def _parts(
+    trials: Sequence[imagenet40.Trial], data: StageBData, folder: Path
+) -> dict[imagenet40.Part, list[int]]:
+    lengths = [trial.eeg.shape[1] for trial in trials]
+    names: tuple[imagenet40.Part, ...] = ("train", "val")
+    if data.split == "leave-block-out":
+        found = imagenet40.leave_block_out(trials)
+    else:
+        found = {name: imagenet40.read_split(folder / data.split, name) for name in names}
+    return {name: imagenet40.kept_indices(lengths, found[name]) for name in names}
+
+
+def _begin(
+    request: StageRequest, data: StageBData, trials: Sequence[imagenet40.Trial]
+) -> LatentDiffusion:
+    unet, vae = _stable_diffusion(request.data / data.base, num_heads=data.num_heads)
+    table = {
+        "context_dim": unet.config.cross_attention_dim,
+        "time_embed_dim": 4 * unet.config.block_out_channels[0],
+        **(request.table.get("condition") or {}),
+    }
+    condition = _read(ConditionConfig, table, where="condition")
+    encoder = None
+    if data.encoder == "none":
+        table = {"n_channels": trials[0].eeg.shape[0], **(request.table.get("model") or {})}
+        sizes = _read(MaskedAutoencoderConfig, table, where="model")
+    else:
+        encoder = pretraining.load_trained_encoder(request.data / data.encoder)
+        sizes = encoder.config
+    stage = make_stage(Sizes(sizes, condition))
+    if encoder is not None:
+        stage.mae = encoder
+    return LatentDiffusion(
+        unet=unet,
+        vae=vae,
+        condition_stage=stage,
+        time_condition=make_time_condition(condition),
+    )
+
+
+def _stable_diffusion(path: Path, *, num_heads: int) -> tuple[UNet2DConditionModel, AutoencoderKL]:
+    if path.is_dir():
+        unet = UNet2DConditionModel.from_pretrained(
+            path / "unet", local_files_only=True, class_embed_type="identity"
+        )
+        return unet, AutoencoderKL.from_pretrained(path / "vae", local_files_only=True)
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path} is missing: put Stable Diffusion 1.5 there (v1-5-pruned.ckpt, or its "
+            "diffusers folder), or name another place with `base`."
+        )
+    state = unwrap(load_checkpoint(path))
+    unet = import_unet(below(state, "model.diffusion_model."), num_heads=num_heads)
+    return unet, import_vae(below(state, "first_stage_model."))
+
+
+def run_import(files: Sequence[Path], out: Path, **heads: int) -> dict[str, Any]:
+    """Turn published checkpoints into our folder."""
+    return import_files(files, out, **heads)

@@ -1,0 +1,120 @@
+"""Every training stage and every importer, by name: what `phosphene train` and `import` call.
+
+Owns the table and what a stage is asked; a system adds its rows here and keeps its code in its
+own package, named as text so that the table costs no import of torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A function `module:name`, and what it does in one sentence."""
+
+    function: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageRequest:
+    """What one training stage is asked.
+
+    Attributes
+    ----------
+    data, out : Path
+        Folder of the data, and of what is made (checkpoints included).
+    table : mapping
+        The TOML file of settings as read; a stage says which tables it knows.
+    seed : int
+        Of weights, order and draws.
+    resume : Path or None
+        Checkpoint to continue; None: the newest in `out`.
+    save_every, stop_after : int or None
+        Steps between checkpoints, and the step to end at; None: the loop's own.
+    precision, tracker, device : str
+        As `models.training.make_engine` takes them.
+    read_recording : callable or None
+        Reads any other recording as (n_channels, n_times) microvolts; `suffixes` says which.
+    on_step : callable
+        Told of each `models.training.loop.Progress`.
+    on_note : callable
+        Told sentences that the user must see (the block-design warning).
+    """
+
+    data: Path
+    out: Path
+    table: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    resume: Path | None = None
+    save_every: int = 1000
+    stop_after: int | None = None
+    precision: str = "no"
+    tracker: str = ""
+    device: str = ""
+    read_recording: Callable[[Path], Any] | None = None
+    suffixes: Sequence[str] = ()
+    on_step: Callable[[Any], None] = lambda _: None
+    on_note: Callable[[str], None] = lambda _: None
+
+
+STAGES: dict[str, dict[str, Entry]] = {
+    "dreamdiffusion": {
+        "a": Entry(
+            "models.dreamdiffusion.stages:run_stage_a",
+            "masked signal modelling on any EEG (.npy or recordings)",
+        ),
+        "b": Entry(
+            "models.dreamdiffusion.stages:run_stage_b",
+            "Stable Diffusion's cross-attention and the condition path on EEG-ImageNet40",
+        ),
+    },
+}
+"""System to stage to what trains it: `(StageRequest) -> dict`, a report."""
+
+IMPORTERS: dict[str, Entry] = {
+    "dreamdiffusion": Entry(
+        "models.dreamdiffusion.stages:run_import",
+        "encoder checkpoint.pth, generation checkpoint.pth, v1-5-pruned.ckpt",
+    ),
+}
+"""System to importer: `(files: Sequence[Path], out: Path) -> dict`, a report."""
+
+
+def find(table: Mapping[str, Entry], name: str, *, what: str) -> Callable[..., dict[str, Any]]:
+    """Import the function of a name.
+
+    Raises
+    ------
+    ConfigurationError
+        The name is not in the table.
+    """
+    if name not in table:
+        raise ConfigurationError(
+            f"{what} {name!r} is unknown, expected one of {', '.join(sorted(table))}."
+        )
+    module, _, function = table[name].function.partition(":")
+    found: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), function)
+    return found
+
+
+def check_tables(table: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Refuse a settings table that a stage does not know (a misspelling is not a default).
+
+    Raises
+    ------
+    ConfigurationError
+        Names the table.
+    """
+    unknown = sorted(set(table) - set(known))
+    if unknown:
+        raise ConfigurationError(
+            f"the settings have {unknown[0]!r}, expected only {', '.join(known)}: mend the name."
+        )

@@ -1,0 +1,100 @@
+"""A training run on disk: trained parameters, the optimiser and the place, without pickle.
+
+Owns the folder `checkpoints/step-NNNNNNNN` and its atomic writing: a kill leaves the last whole
+one. Knows nothing of how a step is made.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from models.checkpoints import save_tensors
+from models.training.errors import TrainingError
+
+RUNNING = ("running_mean", "running_var", "num_batches_tracked")
+"""Buffers of batch norms, which training changes as well."""
+KEPT = 2
+"""Checkpoints that are kept: the newest, and one before it."""
+
+
+def trained_state(module: nn.Module) -> dict[str, Tensor]:
+    """The trained parameters and the running statistics; frozen ones are not kept here."""
+    trained = {name: value for name, value in module.named_parameters() if value.requires_grad}
+    kept = {n: v for n, v in module.named_buffers() if n.rsplit(".", 1)[-1] in RUNNING}
+    return trained | kept
+
+
+def save_run(
+    folder: Path,
+    *,
+    step: int,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    facts: dict[str, Any],
+) -> Path:
+    """Write the checkpoint of a step, whole or not at all; drop the oldest."""
+    root = folder / "checkpoints"
+    target = root / f"step-{step:08d}"
+    partial = root / f".{target.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    save_tensors(partial / "trained.safetensors", trained_state(module))
+    moments = {
+        f"{index}.{key}": torch.as_tensor(value)
+        for index, values in optimizer.state_dict()["state"].items()
+        for key, value in values.items()
+    }
+    save_tensors(partial / "optimizer.safetensors", moments)
+    (partial / "run.json").write_text(json.dumps({"step": step, **facts}, indent=2) + "\n")
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+    for old in list_runs(folder)[:-KEPT]:
+        shutil.rmtree(old)
+    return target
+
+
+def list_runs(folder: Path) -> list[Path]:
+    """Checkpoints of a run, oldest first."""
+    return sorted((folder / "checkpoints").glob("step-*"))
+
+
+def load_run(
+    checkpoint: Path, *, module: nn.Module, optimizer: torch.optim.Optimizer, facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Load a checkpoint into a module and its optimiser; return its `run.json`.
+
+    Raises
+    ------
+    TrainingError
+        Missing or damaged, or of a run with other settings.
+    """
+    try:
+        saved: dict[str, Any] = json.loads((checkpoint / "run.json").read_text())
+        trained = load_file(checkpoint / "trained.safetensors")
+        moments = load_file(checkpoint / "optimizer.safetensors")
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{checkpoint} is no checkpoint of a training run ({error}).") from None
+    changed = [key for key in facts if saved.get(key) != facts[key]]
+    own = trained_state(module)
+    if changed or sorted(own) != sorted(trained):
+        raise TrainingError(
+            f"{checkpoint} is of another run ({', '.join(changed) or 'other parameters'} differ): "
+            "continue with the settings it began with, or give a new --out."
+        )
+    with torch.no_grad():
+        for name, value in own.items():
+            value.copy_(trained[name])
+    table = optimizer.state_dict()
+    table["state"] = {}
+    for key, value in moments.items():
+        index, name = key.split(".", 1)
+        table["state"].setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict(table)
+    return saved
