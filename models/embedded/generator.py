@@ -1,4 +1,4 @@
-"""The generator's networks, loaded from a folder: autoencoder, UNet, projection.
+"""The generator's networks, loaded from a folder: autoencoder, UNet, projection, prior.
 
 Owns where the weights lie and what makes a set of them fit together. Knows nothing of how a
 picture is drawn with them (`sampler.py`) or how they were trained (`training/`). Every network is
@@ -14,14 +14,14 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderDC, UNet2DConditionModel
-from diffusers.models.embeddings import ImageProjection
+from diffusers.models.embeddings import ImageProjection, PixArtAlphaTextProjection
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from pipeline.errors import PhospheneError
 
 WEIGHTS = Path(__file__).with_name("weights")
-PARTS = ("vae", "unet", "projection")
+PARTS = ("vae", "unet", "projection", "prior")
 FILE = "diffusion_pytorch_model.safetensors"
 
 
@@ -31,7 +31,7 @@ class GeneratorError(PhospheneError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Generator:
-    """Three networks that belong together, in float32 on the CPU, in evaluation mode.
+    """Four networks that belong together, in float32 on the CPU, in evaluation mode.
 
     Attributes
     ----------
@@ -39,16 +39,20 @@ class Generator:
         Pictures in [-1, 1] to latents and back; its `scaling_factor` makes latents unit variance.
     unet : UNet2DConditionModel
         Predicts `noise - latents` at time `1000 * sigma`; takes the embedding as `class_labels`
-        and the projection's tokens as `encoder_hidden_states`.
+        and the projection's tokens as `encoder_hidden_states`; its input is the sample with the
+        prior's guess concatenated.
     projection : ImageProjection
         Embedding (n, n_features) to tokens (n, n_tokens, cross_attention_dim).
+    prior : PixArtAlphaTextProjection
+        Embedding (n, n_features) to a guess of its latents, flat: what it may stand for, averaged.
     sha256 : str
-        Over the three weight files.
+        Over the four weight files.
     """
 
     vae: AutoencoderDC
     unet: UNet2DConditionModel
     projection: ImageProjection
+    prior: PixArtAlphaTextProjection
     sha256: str
 
     @property
@@ -60,7 +64,7 @@ class Generator:
     def latent_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of one picture's latents."""
         side = int(self.unet.config.sample_size)
-        return int(self.unet.config.in_channels), side, side
+        return int(self.unet.config.out_channels), side, side
 
 
 def load_generator(folder: Path | None = None) -> Generator:
@@ -69,7 +73,7 @@ def load_generator(folder: Path | None = None) -> Generator:
     Parameters
     ----------
     folder : Path or None
-        With the folders `vae`, `unet` and `projection`; None: the weights that ship.
+        With the folders `vae`, `unet`, `projection` and `prior`; None: the weights that ship.
 
     Raises
     ------
@@ -87,20 +91,25 @@ def load_generator(folder: Path | None = None) -> Generator:
             )
         digest.update(path.read_bytes())
     try:
-        vae = AutoencoderDC.from_pretrained(root / "vae", local_files_only=True)
-        unet = UNet2DConditionModel.from_pretrained(root / "unet", local_files_only=True)
+        vae = AutoencoderDC.from_pretrained(
+            root / "vae", local_files_only=True, torch_dtype=torch.float32
+        )
+        unet = UNet2DConditionModel.from_pretrained(
+            root / "unet", local_files_only=True, torch_dtype=torch.float32
+        )
         projection = _load_projection(root / "projection")
+        prior = _load_prior(root / "prior")
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise GeneratorError(
             f"the generator in {root} cannot be read ({reason}): reinstall Phosphene."
         ) from error
-    _check(root, vae, unet, projection)
+    _check(root, vae, unet, projection, prior)
     # Convolutions are fastest on CPUs with channels last.
-    for module in (vae, unet, projection):
-        module.to(dtype=torch.float32, memory_format=torch.channels_last)
+    for module in (vae, unet, projection, prior):
+        module.to(memory_format=torch.channels_last)
         module.eval().requires_grad_(False)
-    return Generator(vae, unet, projection, digest.hexdigest())
+    return Generator(vae, unet, projection, prior, digest.hexdigest())
 
 
 def _load_projection(folder: Path) -> ImageProjection:
@@ -111,14 +120,42 @@ def _load_projection(folder: Path) -> ImageProjection:
         num_image_text_embeds=config["num_image_text_embeds"],
     )
     projection.load_state_dict(load_file(folder / FILE))
-    return projection
+    return projection.float()
+
+
+def _load_prior(folder: Path) -> PixArtAlphaTextProjection:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    prior = PixArtAlphaTextProjection(
+        in_features=config["in_features"],
+        hidden_size=config["hidden_size"],
+        out_features=config["out_features"],
+    )
+    prior.load_state_dict(load_file(folder / FILE))
+    return prior.float()
 
 
 def _check(
-    root: Path, vae: AutoencoderDC, unet: UNet2DConditionModel, projection: ImageProjection
+    root: Path,
+    vae: AutoencoderDC,
+    unet: UNet2DConditionModel,
+    projection: ImageProjection,
+    prior: PixArtAlphaTextProjection,
 ) -> None:
+    latents = unet.config.out_channels
     pairs = {
-        "latent channels of vae and unet": (vae.config.latent_channels, unet.config.in_channels),
+        "latent channels of vae and unet": (vae.config.latent_channels, latents),
+        "numbers in the prior's guess and the latents": (
+            prior.linear_2.out_features,
+            latents * unet.config.sample_size**2,
+        ),
+        "input channels of the unet and of sample with guess": (
+            unet.config.in_channels,
+            2 * latents,
+        ),
+        "features of prior and unet": (
+            prior.linear_1.in_features,
+            unet.config.projection_class_embeddings_input_dim,
+        ),
         "features of projection and unet": (
             projection.image_embeds.in_features,
             unet.config.projection_class_embeddings_input_dim,
@@ -132,5 +169,5 @@ def _check(
         if ours != theirs:
             raise GeneratorError(
                 f"{what} differ in {root} ({ours} and {theirs}), expected the same: "
-                "take all three folders from one training run."
+                "take all four folders from one training run."
             )

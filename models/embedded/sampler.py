@@ -136,11 +136,13 @@ class EmbeddedSampler:
         if guided:
             conditions = torch.cat([torch.zeros_like(conditions), conditions])
         tokens = self._generator.projection(conditions)
+        guess = self._generator.prior(conditions).view(-1, *self._generator.latent_shape)
         latents = latents.contiguous(memory_format=torch.channels_last)
         unet = self._generator.unet
         for i, time in enumerate(self._times):
+            sample = torch.cat([latents, latents]) if guided else latents
             velocity = unet(
-                torch.cat([latents, latents]) if guided else latents,
+                torch.cat([sample, guess], dim=1),
                 time,
                 encoder_hidden_states=tokens,
                 class_labels=conditions,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler, UNet2DConditionModel
-from diffusers.models.embeddings import ImageProjection
+from diffusers.models.embeddings import ImageProjection, PixArtAlphaTextProjection
 from safetensors.torch import save_file
 
 from models.embedded.generator import FILE, PARTS, Generator, GeneratorError, load_generator
@@ -20,6 +20,7 @@ from pipeline.values import Embedding
 
 N_FEATURES = 6
 PROJECTION = {"image_embed_dim": N_FEATURES, "cross_attention_dim": 12, "num_image_text_embeds": 2}
+PRIOR = {"in_features": N_FEATURES, "hidden_size": 8, "out_features": 4 * 4 * 4}
 
 
 def _write_toy(root: Path, *, latent_channels: int = 4) -> None:
@@ -40,7 +41,7 @@ def _write_toy(root: Path, *, latent_channels: int = 4) -> None:
     ).save_pretrained(root / "vae")
     UNet2DConditionModel(
         sample_size=4,
-        in_channels=4,
+        in_channels=8,
         out_channels=4,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
@@ -56,6 +57,9 @@ def _write_toy(root: Path, *, latent_channels: int = 4) -> None:
     (root / "projection").mkdir()
     save_file(projection.state_dict(), root / "projection" / FILE)
     (root / "projection" / "config.json").write_text(json.dumps(PROJECTION))
+    (root / "prior").mkdir()
+    save_file(PixArtAlphaTextProjection(**PRIOR).state_dict(), root / "prior" / FILE)
+    (root / "prior" / "config.json").write_text(json.dumps(PRIOR))
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +92,14 @@ def test_it_draws_what_diffusers_scheduler_draws(generator: Generator, steps: in
     condition = torch.from_numpy(_embedding().vector.copy())[None]
     with torch.no_grad():
         tokens = generator.projection(condition)
+        guess = generator.prior(condition).view(1, 4, 4, 4)
         latents = sampler.noise(5)
         for timestep in scheduler.timesteps:
             velocity = generator.unet(
-                latents, timestep, encoder_hidden_states=tokens, class_labels=condition
+                torch.cat([latents, guess], 1),
+                timestep,
+                encoder_hidden_states=tokens,
+                class_labels=condition,
             ).sample
             latents = scheduler.step(velocity, timestep, latents).prev_sample
         ours = sampler._denoise(sampler.noise(5), condition)

@@ -37,6 +37,8 @@ FOG_LEVELS = (0.0, 0.12, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0)
 CLEAR, BLIND = 0.85, 0.10
 """Lengths of a condition from which on a picture is clear, and below which it is all fog."""
 N_POSE = 4
+SCALING = 1.08
+"""Makes the gallery's latents unit variance; the encoder's own are so over all renders."""
 N_CLEAR = 8
 N_FOGGED = 1
 N_EXTRA = 1
@@ -89,9 +91,7 @@ def draw(
 def encode(vae: AutoencoderDC, batch: list[pictures.Uint8]) -> torch.Tensor:
     """Unscaled latents (n, 16, 16, 16) of 128 px pictures."""
     stacked = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
-    latents: torch.Tensor = vae.encoder(
-        stacked.contiguous(memory_format=torch.channels_last)
-    )
+    latents: torch.Tensor = vae.encoder(stacked.contiguous(memory_format=torch.channels_last))
     return latents
 
 
@@ -103,6 +103,7 @@ def main() -> None:
     parser.add_argument("--vae", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=3)
+    parser.add_argument("--canonical", action="store_true", help="the gallery's own pose only")
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
     renders = pictures.read_renders(options.renders)
@@ -124,8 +125,8 @@ def main() -> None:
         inside = owner < len(gallery)
         for level, fog in enumerate(FOG_LEVELS[: None if inside else 1]):
             n_poses = (N_CLEAR if level == 0 else N_FOGGED) if inside else N_EXTRA
-            for _ in range(n_poses):
-                four = rng.standard_normal(N_POSE)
+            for _ in range(1 if options.canonical else n_poses):
+                four = rng.standard_normal(N_POSE) * (0.0 if options.canonical else 1.0)
                 picture = pictures.fog(draw(stimulus, renders, four), fog)
                 batch.append(pictures.to_array(picture))
                 numbers.append(four)
@@ -143,9 +144,8 @@ def main() -> None:
         "levels": torch.tensor(levels),
         "conditions": conditions,
     }
-    spread = packed["latents"][packed["levels"] == 0].float()
-    scaling = 1.0 / float(spread.std())
-    notes = {"scaling_factor": str(scaling), "n_gallery": str(len(gallery))}
+    spread = float(packed["latents"][packed["levels"] == 0].float().std())
+    notes = {"spread": str(spread), "n_gallery": str(len(gallery))}
     save_file(packed, options.out, metadata=notes)
     print(json.dumps({"n": len(owners), **notes, "gallery": gallery.sha256}))
 

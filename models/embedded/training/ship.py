@@ -16,6 +16,7 @@ from pathlib import Path
 
 import diffusers
 import torch
+from diffusers import AutoencoderDC
 
 from models.embedded.generator import PARTS, WEIGHTS
 from models.weights import hash_file, write_hashes
@@ -26,11 +27,17 @@ def main() -> None:
     """Copy, hash, describe."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, required=True, help="folder with vae, unet, ...")
+    parser.add_argument("--vae", type=Path, help="a later decoder than the one in --weights")
     parser.add_argument("--logs", type=Path, nargs="*", default=[], help="log.jsonl files to keep")
     parser.add_argument("--machine", default=platform.processor() or platform.machine())
     options = parser.parse_args()
     for part in PARTS:
         shutil.copytree(options.weights / part, WEIGHTS / part, dirs_exist_ok=True)
+    if options.vae is not None:
+        scaling = json.loads((options.weights / "vae" / "config.json").read_text())
+        vae = AutoencoderDC.from_pretrained(options.vae)
+        vae.register_to_config(scaling_factor=scaling["scaling_factor"])
+        vae.half().save_pretrained(WEIGHTS / "vae")
     logs = Path(__file__).with_name("logs")
     logs.mkdir(exist_ok=True)
     for log in options.logs:

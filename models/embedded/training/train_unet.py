@@ -6,8 +6,9 @@ One convention throughout, that of diffusers' `FlowMatchEulerDiscreteScheduler`:
 sigma the sample is x = (1 - sigma) x0 + sigma noise, the network predicts v = noise - x0, and the
 time it is told is 1000 sigma. Two of five samples are drawn at sigma = 1, where a one-step
 picture is decided. Two ways of conditioning: `ImageProjection` makes cross-attention tokens of the
-embedding, and the embedding itself joins the time embedding (`class_labels`). See `latents.py` for
-fog and for the coupling of pose and noise.
+embedding, and the embedding itself joins the time embedding (`class_labels`). The prior's guess
+(`train_prior.py`) is concatenated to the sample. See `latents.py` for fog and for the coupling of
+pose and noise.
 """
 
 from __future__ import annotations
@@ -15,36 +16,39 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderDC, UNet2DConditionModel
-from diffusers.models.embeddings import ImageProjection
+from diffusers.models.embeddings import ImageProjection, PixArtAlphaTextProjection
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
-from models.embedded.training.latents import BLIND, CLEAR, FOG_LEVELS
+from models.embedded.training.latents import BLIND, CLEAR, FOG_LEVELS, SCALING
 from pipeline.gallery import load_gallery
 
 UNET = {
     "sample_size": 16,
-    "in_channels": 16,
+    "in_channels": 32,
     "out_channels": 16,
     "down_block_types": ("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
     "mid_block_type": "UNetMidBlock2DCrossAttn",
     "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
-    "block_out_channels": (48, 96, 192),
+    "block_out_channels": (48, 64, 128),
     "layers_per_block": 1,
     "cross_attention_dim": 128,
-    "attention_head_dim": 6,
+    "attention_head_dim": 4,
     "norm_num_groups": 16,
     "class_embed_type": "simple_projection",
     "projection_class_embeddings_input_dim": 64,
     "resnet_time_scale_shift": "scale_shift",
 }
 PEAK_LR = 1.5e-3
+PRIOR = {"in_features": 64, "hidden_size": 1024, "out_features": 16 * 16 * 16}
 PROJECTION = {"image_embed_dim": 64, "cross_attention_dim": 128, "num_image_text_embeds": 4}
 
 
@@ -53,9 +57,8 @@ class Pool:
 
     def __init__(self, path: Path) -> None:
         with safe_open(path, "pt") as file:
-            self.scaling = float(file.metadata()["scaling_factor"])
             self.n_gallery = int(file.metadata()["n_gallery"])
-            self.latents = file.get_tensor("latents").float() * self.scaling
+            self.latents = file.get_tensor("latents").float() * SCALING
             self.numbers = file.get_tensor("numbers")
             self.conditions = file.get_tensor("conditions")
             owners, levels = file.get_tensor("owners"), file.get_tensor("levels")
@@ -178,9 +181,13 @@ def _follow(averages: Any, values: Any, count: Any) -> None:
 class Run:
     """A training run that can stop and go on: networks, their averages, optimizer, clock."""
 
-    def __init__(self, out: Path, seed: int) -> None:
+    def __init__(self, out: Path, prior: Path, seed: int) -> None:
         torch.manual_seed(seed)
         self.out = out
+        self.prior_folder = prior
+        self.prior: Any = PixArtAlphaTextProjection(**PRIOR)
+        self.prior.load_state_dict(load_file(prior / "diffusion_pytorch_model.safetensors"))
+        self.prior.float().requires_grad_(False)
         unet = UNet2DConditionModel(**UNET).to(memory_format=torch.channels_last)
         self.modules: Any = torch.nn.ModuleDict(
             {"unet": unet, "projection": ImageProjection(**PROJECTION)}
@@ -209,10 +216,14 @@ class Run:
         wide = sigma[:, None, None, None]
         noisy = ((1 - wide) * clean + wide * noise).contiguous(memory_format=torch.channels_last)
         self.optimizer.param_groups[0]["lr"] = lr
+        guess = self.prior(conditions).view_as(clean)
         with torch.autocast("cpu", torch.bfloat16):
             tokens = self.modules["projection"](conditions)
             made = self.modules["unet"](
-                noisy, 1000 * sigma, encoder_hidden_states=tokens, class_labels=conditions
+                torch.cat([noisy, guess], 1),
+                1000 * sigma,
+                encoder_hidden_states=tokens,
+                class_labels=conditions,
             ).sample
         loss = (made.float() - (noise - clean)).square().mean()
         self.optimizer.zero_grad(set_to_none=True)
@@ -235,6 +246,7 @@ class Run:
         torch.save(state, self.out / "state.tmp")
         (self.out / "state.tmp").replace(self.out / "state.pt")
         save(self.out / "weights", vae, dict(self.average.module.items()))
+        shutil.copytree(self.prior_folder, self.out / "weights" / "prior", dirs_exist_ok=True)
 
 
 def main() -> None:
@@ -242,6 +254,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--latents", type=Path, required=True)
     parser.add_argument("--vae", type=Path, required=True)
+    parser.add_argument("--prior", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=20000)
     parser.add_argument("--minutes", type=float, default=60.0, help="anneal to end by then")
@@ -251,8 +264,8 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     pool = Pool(options.latents)
     vae = AutoencoderDC.from_pretrained(options.vae, local_files_only=True)
-    vae.register_to_config(scaling_factor=pool.scaling)
-    run = Run(options.out, options.seed)
+    vae.register_to_config(scaling_factor=SCALING)
+    run = Run(options.out, options.prior, options.seed)
     log = (options.out / "log.jsonl").open("a")
     losses: list[float] = []
     saved = run.minutes
@@ -270,7 +283,7 @@ def main() -> None:
             }  # fmt: skip
             print(json.dumps(line), file=log, flush=True)
             losses = []
-        if run.minutes - saved > 4:
+        if run.minutes - saved > 3:
             run.keep(vae)
             saved = run.minutes
     run.keep(vae)
