@@ -21,6 +21,8 @@ from pipeline.ports import Encoder, ImageSampler
 from pipeline.values import Epoch, Info
 
 LOADERS = {
+    "atm": "models.atm.live:load",
+    "atm-toy": "models.atm.live:load_toy",
     "dreamdiffusion": "models.dreamdiffusion.live:load",
     "dreamdiffusion-toy": "models.dreamdiffusion.live:load_toy",
 }

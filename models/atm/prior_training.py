@@ -34,14 +34,6 @@ class PriorDraws:
     drop_condition: bool
 
 
-def draw(shape: torch.Size, generator: torch.Generator) -> PriorDraws:
-    """Draw for a batch of vectors of that shape, (n, embed_dim)."""
-    dropped = torch.rand((), generator=generator).item() < CONDITION_DROPOUT
-    noise = torch.randn(shape, generator=generator)
-    timesteps = torch.randint(0, 1000, shape[:1], generator=generator)
-    return PriorDraws(timesteps, noise, dropped)
-
-
 def learning_rate(
     step: int, *, base: float, n_steps: int, n_warmup: int = WARMUP_STEPS, offset: int = 1
 ) -> float:

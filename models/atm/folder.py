@@ -1,0 +1,201 @@
+"""Encoders and priors on disk: `config.json` beside `model.safetensors`, nothing to unpickle.
+
+Owns writing, checked reading, and the import of published checkpoints. A missing file gives one
+sentence with the file, its source and its place. Knows nothing of training or live epochs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.atm.encoder import AtmsConfig, AtmsEncoder
+from models.atm.errors import AtmError
+from models.atm.prior import DiffusionPriorUNet, PriorConfig
+from models.checkpoints import below, load_checkpoint, load_into, save_tensors, tensors_of
+
+MODEL, CONFIG = "model.safetensors", "config.json"
+SETTINGS = "system.json"
+"""How a system's parts are run; a field that it lacks keeps its default."""
+SOURCES = {
+    "encoder": "an ATM-S encoder: train it with `phosphene train atm encoder`, or import a "
+    "checkpoint of github.com/dongyangli-del/EEG_Image_decode with `phosphene import atm`",
+    "prior": "a diffusion prior: train it with `phosphene train atm prior`",
+    "generator": "SDXL-Turbo in diffusers' layout from huggingface.co/stabilityai/sdxl-turbo",
+    "adapter": "sdxl_models/ip-adapter_sdxl_vit-h.safetensors from huggingface.co/h94/IP-Adapter",
+}
+"""What belongs at each place below a folder of weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderFacts:
+    """What an encoder's folder says beside its sizes.
+
+    `ch_names` in the order of the input; `sfreq` Hz; `l_freq`/`h_freq` Hz, None: none;
+    `subject_id` used live, -1: the shared token. `space` says what the vectors mean: `clip`, or
+    `gallery` (the bundled one, so that a session can rank). `output_scale` multiplies vectors as
+    they leave the encoder: their norm is its confidence.
+    """
+
+    ch_names: tuple[str, ...]
+    sfreq: float = 250.0
+    l_freq: float | None = 0.1
+    h_freq: float | None = 100.0
+    subject_id: int = -1
+    space: str = "clip"
+    output_scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SystemSettings:
+    """How the parts are run live; defaults are those of the base system.
+
+    `has_prior` False is the prior-free preset: the encoder's vectors go straight into the
+    adapter. `prior_guidance` None is the conditional prediction alone.
+    """
+
+    has_prior: bool = True
+    prior_steps: int = 50
+    prior_guidance: float | None = 5.0
+    guidance_scale: float = 0.0
+    size: int = 512
+
+
+def load_settings(folder: Path) -> SystemSettings:
+    """Read `system.json`; the base system's settings where there is none.
+
+    Raises
+    ------
+    AtmError
+        It is not JSON or has a field that is unknown.
+    """
+    path = folder / SETTINGS
+    if not path.is_file():
+        return SystemSettings()
+    try:
+        return SystemSettings(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise AtmError(f"{path} cannot be used ({error}): mend or delete it.") from None
+
+
+def require(path: Path, part: str) -> Path:
+    """Return `path` where it exists.
+
+    Raises
+    ------
+    AtmError
+        Says which file is missing, where it comes from and where it belongs.
+    """
+    if not path.exists():
+        raise AtmError(f"{path} is missing, expected {SOURCES[part]}; put it there.")
+    return path
+
+
+def save_encoder(
+    folder: Path, model: AtmsEncoder, facts: EncoderFacts, *, whitening: Tensor | None = None
+) -> None:
+    """Write an encoder; `whitening` (n_channels, n_channels) is of its training session."""
+    state = dict(model.state_dict())
+    if whitening is not None:
+        state["whitening"] = whitening
+    _write(folder, state, {"network": asdict(model.config), "facts": asdict(facts)})
+
+
+def load_encoder(folder: Path) -> tuple[AtmsEncoder, EncoderFacts, Tensor | None]:
+    """Read an encoder, ready to run, with its facts and its whitening matrix if it has one.
+
+    Raises
+    ------
+    AtmError, CheckpointError
+        A file is missing or damaged.
+    """
+    config, state = _read(folder, "encoder")
+    whitening = state.pop("whitening", None)
+    try:
+        facts = EncoderFacts(**{**config["facts"], "ch_names": tuple(config["facts"]["ch_names"])})
+        model = AtmsEncoder(AtmsConfig(**config["network"]))
+    except (KeyError, TypeError) as error:
+        raise AtmError(f"{folder / CONFIG} describes no ATM-S encoder ({error}).") from None
+    load_into(model, state, what=str(folder / MODEL))
+    return model.eval(), facts, whitening
+
+
+def save_prior(
+    folder: Path, model: DiffusionPriorUNet, *, target_norm: float | None = None
+) -> None:
+    """Write a prior; `target_norm` is the norm to restore where targets were brought to norm 1."""
+    sizes = {"network": asdict(model.config), "target_norm": target_norm}
+    _write(folder, model.state_dict(), sizes)
+
+
+def load_prior(folder: Path) -> tuple[DiffusionPriorUNet, float | None]:
+    """Read a prior, ready to run, with the norm to restore (None: targets were not normalised).
+
+    Raises
+    ------
+    AtmError, CheckpointError
+        A file is missing or damaged.
+    """
+    config, state = _read(folder, "prior")
+    try:
+        model = DiffusionPriorUNet(PriorConfig(**config["network"]))
+        norm = config["target_norm"]
+        target_norm = None if norm is None else float(norm)
+    except (KeyError, TypeError, ValueError) as error:
+        raise AtmError(f"{folder / CONFIG} describes no diffusion prior ({error}).") from None
+    load_into(model, state, what=str(folder / MODEL))
+    return model.eval(), target_norm
+
+
+def import_encoder(source: Path, folder: Path, facts: EncoderFacts) -> Path:
+    """Turn a published ATM-S checkpoint (a plain state, also below `module.`) into our layout.
+
+    Raises
+    ------
+    AtmError, CheckpointError
+        The file is missing, unsafe, or of another network.
+    """
+    content = load_checkpoint(source)
+    state = tensors_of(content)
+    if all(name.startswith("module.") for name in state):
+        state = below(state, "module.")
+    n_layers = sum(name.startswith("subject_wise_linear") for name in state) // 2
+    with torch.device("meta"):
+        model = AtmsEncoder(AtmsConfig.published(n_subject_layers=n_layers))
+    model = model.to_empty(device="cpu")
+    load_into(model, state, what=str(source))
+    save_encoder(folder, model, facts)
+    return folder
+
+
+def hash_of(*paths: Path) -> str:
+    """SHA-256 over the contents of files, in the order given."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _write(folder: Path, state: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    save_tensors(folder / MODEL, state)
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _read(folder: Path, part: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    state = tensors_of(load_checkpoint(require(folder / MODEL, part)))
+    path = require(folder / CONFIG, part)
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise AtmError(f"{path} is not JSON ({error}).") from None
+    if not isinstance(config, dict):
+        raise AtmError(f"{path} holds no table of settings.")
+    return config, state

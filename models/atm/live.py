@@ -1,0 +1,219 @@
+"""ATM-S behind the ports: an epoch becomes a vector, a vector a picture.
+
+Owns the two adapters and their loading. Knows nothing of streams or of training. Layout of a
+folder of weights: `encoder/`, `prior/` (none for a prior-free system), `generator/` (SDXL-Turbo
+in diffusers' layout), the IP-Adapter's file, `system.json`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from configs import DecoderConfig
+from models.atm.encoder import AtmsEncoder
+from models.atm.errors import AtmError
+from models.atm.folder import (
+    MODEL,
+    EncoderFacts,
+    hash_of,
+    load_encoder,
+    load_prior,
+    load_settings,
+)
+from models.atm.generation import AdapterGenerator, GenerationSettings
+from models.atm.input import network_input
+from models.atm.prior import DiffusionPriorUNet
+from models.atm.prior_sampling import sample_prior
+from models.weights import WeightState, check_weights
+from pipeline.errors import ShapeError
+from pipeline.gallery import load_gallery
+from pipeline.ports import EncoderSpec
+from pipeline.values import Embedding, Epoch, GeneratedImage
+
+
+class AtmEncoder:
+    """ATM-S; satisfies `pipeline.ports.Encoder`.
+
+    Vectors of CLIP's space come as one token, (1, n_features): the bundled gallery lives in
+    another space and cannot rank them.
+    """
+
+    def __init__(
+        self, model: AtmsEncoder, facts: EncoderFacts, whitening: Tensor | None, *, sha256: str
+    ) -> None:
+        self._model, self._facts = model, facts
+        self._whitening = None if whitening is None else whitening.numpy()
+        self._subject = torch.tensor([facts.subject_id])
+        self._spec = EncoderSpec(
+            name="atm",
+            sfreq=facts.sfreq,
+            tmin=0.0,
+            tmax=model.config.n_times / facts.sfreq,
+            l_freq=facts.l_freq,
+            h_freq=facts.h_freq,
+            n_features=model.config.n_features,
+            sha256=sha256,
+        )
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """What it wants and gives; `ch_names` is empty: any labelled montage is mapped."""
+        return self._spec
+
+    @torch.inference_mode()
+    def encode(self, epoch: Epoch) -> Embedding:
+        """Embed one epoch of any labelled montage and rate.
+
+        Raises
+        ------
+        AtmError
+            The epoch ends too early, or its labels are unknown.
+        """
+        data = network_input(
+            epoch,
+            ch_names=self._facts.ch_names,
+            sfreq=self._facts.sfreq,
+            n_times=self._model.config.n_times,
+            whitening=self._whitening,
+        )
+        vector = self._model(torch.from_numpy(data)[None], self._subject)
+        scaled = (vector * self._facts.output_scale).numpy().astype(np.float32)
+        shaped = scaled[0] if self._facts.space == "gallery" else scaled
+        return Embedding(vector=shaped, index=epoch.index, t_onset=epoch.t_onset)
+
+
+class AtmSampler:
+    """Prior, IP-Adapter and SDXL; satisfies `pipeline.ports.ImageSampler`.
+
+    Parameters
+    ----------
+    prior : DiffusionPriorUNet or None
+        None sends the encoder's vectors straight into the adapter.
+    input_scale : float
+        What vectors are multiplied by before anything else: the inverse of the encoder's
+        `output_scale`.
+    target_norm : float or None
+        Norm that CLIP vectors are brought to; None leaves them.
+    """
+
+    def __init__(
+        self,
+        prior: DiffusionPriorUNet | None,
+        generator: AdapterGenerator,
+        *,
+        prior_steps: int = 50,
+        prior_guidance: float | None = 5.0,
+        input_scale: float = 1.0,
+        target_norm: float | None = None,
+        n_features: int,
+        sha256: str,
+    ) -> None:
+        self._prior, self._generator = prior, generator
+        self._steps, self._guidance = prior_steps, prior_guidance
+        self._input_scale, self._target_norm = input_scale, target_norm
+        self._n_features, self._sha256 = n_features, sha256
+
+    @property
+    def sha256(self) -> str:
+        """Hash of its weights."""
+        return self._sha256
+
+    @torch.inference_mode()
+    def sample(self, embedding: Embedding, *, seed: int) -> GeneratedImage:
+        """Draw the picture of an embedding.
+
+        Raises
+        ------
+        ShapeError
+            The embedding is of another width than the encoder's.
+        """
+        if embedding.vector.size != self._n_features:
+            raise ShapeError(
+                f"the embedding has shape {embedding.vector.shape}, expected {self._n_features} "
+                "features: use the encoder of the same folder."
+            )
+        vector = torch.from_numpy(np.array(embedding.vector)).reshape(-1) * self._input_scale
+        pixels = self._generator.draw([self.clip_vector(vector, seed=seed)], seed=seed)
+        return GeneratedImage(
+            pixels=pixels, seed=seed, index=embedding.index, t_onset=embedding.t_onset
+        )
+
+    def clip_vector(self, vector: Tensor, *, seed: int) -> Tensor:
+        """CLIP vector (n_features,) of an EEG vector (n_features,), on the adapter's scale."""
+        if self._prior is not None:
+            vector = sample_prior(
+                self._prior,
+                vector[None],
+                num_inference_steps=self._steps,
+                guidance_scale=self._guidance,
+                generator=torch.Generator().manual_seed(seed),
+            )[0]
+        if self._target_norm is not None:
+            vector = functional.normalize(vector, dim=0) * self._target_norm
+        return vector
+
+
+def load(config: DecoderConfig) -> tuple[AtmEncoder, AtmSampler]:
+    """Load from `config.weights`, or from the user's data folder.
+
+    Raises
+    ------
+    PhospheneError
+        A file is missing or damaged: which, where it comes from and where it belongs.
+    """
+    default = platformdirs.user_data_path("phosphene", appauthor=False) / "systems"
+    folder = Path(config.weights) if config.weights else default / "atm"
+    return load_folder(folder, num_inference_steps=config.num_inference_steps)
+
+
+def load_toy(config: DecoderConfig) -> tuple[AtmEncoder, AtmSampler]:
+    """Load the toy: random weights in the published layouts, in the bundled gallery's width."""
+    from models.atm.toy import toy_folder
+
+    made = toy_folder(n_features=load_gallery().n_features)
+    folder = Path(config.weights) if config.weights else made
+    return load_folder(folder, num_inference_steps=config.num_inference_steps)
+
+
+def load_folder(folder: Path, *, num_inference_steps: int) -> tuple[AtmEncoder, AtmSampler]:
+    """Load the encoder and the sampler of a folder of weights.
+
+    Raises
+    ------
+    PhospheneError
+        As `load`.
+    """
+    settings = load_settings(folder)
+    model, facts, whitening = load_encoder(folder / "encoder")
+    prior, target_norm = load_prior(folder / "prior") if settings.has_prior else (None, None)
+    status = check_weights(folder)
+    if status.state == WeightState.DAMAGED:
+        raise AtmError(f"{status.problems[0].split(';')[0]}; fetch or train it again.")
+    generator = AdapterGenerator(
+        folder,
+        settings=GenerationSettings(
+            num_inference_steps=num_inference_steps,
+            guidance_scale=settings.guidance_scale,
+            size=settings.size,
+        ),
+    )
+    generator.set_scales(1.0)
+    parts = [folder / "prior" / MODEL] if prior is not None else []
+    sampler = AtmSampler(
+        prior,
+        generator,
+        prior_steps=settings.prior_steps,
+        prior_guidance=settings.prior_guidance,
+        input_scale=1.0 / facts.output_scale,
+        target_norm=target_norm,
+        n_features=model.config.n_features,
+        sha256=hash_of(*parts, *generator.files),
+    )
+    encoder = AtmEncoder(model, facts, whitening, sha256=hash_of(folder / "encoder" / MODEL))
+    return encoder, sampler

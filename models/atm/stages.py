@@ -1,0 +1,209 @@
+"""What is trained: the encoder and the prior, as tasks of `models.training`.
+
+Owns the wiring of objectives to data: a task makes batches, its module turns one into losses.
+Dropout is seeded by a number in the batch, so that a resumed run repeats the uninterrupted one.
+Knows nothing of loops, devices or checkpoints.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from configs.atm import PriorTrainingConfig, RetrievalTrainingConfig
+from models.atm.data import EpochSet
+from models.atm.encoder import AtmsEncoder
+from models.atm.errors import AtmError
+from models.atm.losses import clip_loss, multi_positive_clip_loss
+from models.atm.prior import DiffusionPriorUNet
+from models.atm.prior_training import CONDITION_DROPOUT, learning_rate
+
+Indices = NDArray[np.int64]
+
+
+def seed_of(generator: torch.Generator) -> Tensor:
+    """Draw a seed for the dropout of one batch, () int64."""
+    return torch.randint(0, 2**62, (), generator=generator)
+
+
+def seed_dropout(module: nn.Module, seed: Tensor) -> None:
+    """Seed torch for the forward pass of a module in training."""
+    if module.training:
+        torch.manual_seed(int(seed))
+
+
+class EncoderLoss(nn.Module):
+    """ATM-S and its objective."""
+
+    def __init__(self, encoder: AtmsEncoder, config: RetrievalTrainingConfig) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self._config = config
+
+    def forward(
+        self,
+        *,
+        eeg: Tensor,
+        subject_ids: Tensor,
+        image_ids: Tensor,
+        image: Tensor,
+        seed: Tensor,
+        text: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Losses of a batch; `image` and `text` (n, n_features) are as CLIP gives them."""
+        seed_dropout(self, seed)
+        vectors = self.encoder(eeg, subject_ids)
+        config = self._config
+        if config.objective == "reconstruction":
+            contrast = self._contrast(vectors, image, image_ids)
+            mse = functional.mse_loss(vectors, image)
+            loss = 10 * (config.mse_weight * mse + (1 - config.mse_weight) * contrast)
+            return {"loss": loss, "mse": mse, "contrast": contrast}
+        if config.normalise == "both":
+            vectors = functional.normalize(vectors, dim=-1)
+        contrast = self._contrast(vectors, functional.normalize(image, dim=-1), image_ids)
+        loss = config.image_weight * contrast
+        if text is not None:
+            other = self._contrast(vectors, functional.normalize(text, dim=-1), image_ids)
+            loss = loss + (1 - config.image_weight) * other
+        return {"loss": loss, "contrast": contrast}
+
+    def _contrast(self, vectors: Tensor, target: Tensor, image_ids: Tensor) -> Tensor:
+        scale: Tensor = self.encoder.logit_scale
+        if self._config.normalise == "both":
+            scale = scale.exp()  # else logits of two unit vectors stay within 2.7
+        if self._config.multi_positive:
+            return multi_positive_clip_loss(vectors, target, scale, image_ids)
+        return clip_loss(vectors, target, scale)
+
+
+class EncoderTask:
+    """Training of ATM-S on epochs; a `models.training.Task`.
+
+    Data need targets named as `config.features`, and may have texts as `<features>.text`.
+    """
+
+    def __init__(
+        self,
+        encoder: AtmsEncoder,
+        data: EpochSet,
+        config: RetrievalTrainingConfig,
+        *,
+        seed: int = 0,
+    ) -> None:
+        self._config = config
+        self._train, self._val = data.split(config.validation_fraction, seed=seed)
+        if config.average_repetitions:
+            self._train = self._train.averaged()
+        if len(self._train) < 2:
+            raise AtmError(f"{len(self._train)} samples to train on, expected at least two.")
+        self.module = EncoderLoss(encoder, config)
+        self.n_train, self.n_val = len(self._train), len(self._val)
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """AdamW over everything, the scale of the logits included."""
+        return torch.optim.AdamW(
+            self.module.parameters(), lr=self._config.lr, weight_decay=self._config.weight_decay
+        )
+
+    def learning_rate(self, progress: float) -> float:  # noqa: ARG002 - constant as published
+        """Return the constant rate."""
+        return self._config.lr
+
+    def batch(
+        self, indices: Indices, generator: torch.Generator, *, training: bool
+    ) -> dict[str, Tensor]:
+        """Read a batch."""
+        made = (self._train if training else self._val).batch(indices)
+        name = self._config.features
+        batch = {
+            "eeg": made.eeg,
+            "subject_ids": made.subject_ids,
+            "image_ids": made.image_ids,
+            "image": made.targets[name],
+            "seed": seed_of(generator),
+        }
+        if f"{name}.text" in made.targets:
+            batch["text"] = made.targets[f"{name}.text"]
+        return batch
+
+
+class PriorLoss(nn.Module):
+    """The prior and the squared error of its noise."""
+
+    def __init__(self, prior: DiffusionPriorUNet) -> None:
+        super().__init__()
+        self.prior = prior
+        self._scheduler = DDPMScheduler()
+
+    def forward(
+        self,
+        *,
+        vectors: Tensor,
+        targets: Tensor,
+        noise: Tensor,
+        timesteps: Tensor,
+        drop: Tensor,
+        seed: Tensor,
+    ) -> dict[str, Tensor]:
+        """Loss of a batch; `drop` () takes the condition of the whole batch away."""
+        seed_dropout(self, seed)
+        noisy = self._scheduler.add_noise(targets, noise, timesteps)
+        predicted = self.prior(noisy, timesteps, None if bool(drop) else vectors)
+        return {"loss": functional.mse_loss(predicted, noise)}
+
+
+class PriorTask:
+    """Training of the prior on pairs of EEG vector and CLIP vector, (n, n_features) each."""
+
+    n_val = 0
+
+    def __init__(
+        self,
+        prior: DiffusionPriorUNet,
+        vectors: Tensor,
+        targets: Tensor,
+        config: PriorTrainingConfig,
+    ) -> None:
+        if len(vectors) != len(targets) or not len(vectors):
+            raise AtmError(
+                f"{len(vectors)} EEG vectors and {len(targets)} targets, expected one each: "
+                "encode the training epochs first."
+            )
+        self.module = PriorLoss(prior)
+        self._vectors, self._targets, self._config = vectors, targets, config
+        self.n_train = len(vectors)
+        self._steps_per_pass = math.ceil(len(vectors) / config.batch_size)
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """Adam without decay."""
+        return torch.optim.Adam(self.module.parameters(), lr=self._config.lr)
+
+    def learning_rate(self, progress: float) -> float:
+        """Warm-up, then half a cosine."""
+        return learning_rate(
+            round(progress * self._steps_per_pass),
+            base=self._config.lr,
+            n_steps=self._config.passes * self._steps_per_pass,
+        )
+
+    def batch(
+        self, indices: Indices, generator: torch.Generator, *, training: bool
+    ) -> dict[str, Tensor]:
+        """Draw a batch."""
+        del training  # there is no validation split of vectors
+        targets = self._targets[indices]
+        return {
+            "vectors": self._vectors[indices],
+            "targets": targets,
+            "noise": torch.randn(targets.shape, generator=generator),
+            "timesteps": torch.randint(0, 1000, (len(targets),), generator=generator),
+            "drop": torch.rand((), generator=generator) < CONDITION_DROPOUT,
+            "seed": seed_of(generator),
+        }
