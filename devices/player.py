@@ -2,15 +2,15 @@
 
 Owns outlets and an absolute schedule: the sample at time `t` of the file is stamped
 `t0 + t / speed` and pushed when that time has come, so that stamps never lie in the future and
-nothing drifts, however long it plays. Reads piece by piece. Knows nothing of sessions; replaying
-a file into a session without LSL is `devices.replay`.
+nothing drifts, however long it plays; a pause or a seek moves `t0`. Reads piece by piece. Knows
+nothing of sessions; replaying a file into a session without LSL is `devices.replay`.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,8 +24,21 @@ from pipeline.values import Float64, StreamInfo
 
 _LEAD: Final = 0.05
 """Between the outlets' birth and the first sample, s."""
+_REACTION: Final = 0.05
+"""Within what time a pause, a seek or the end is obeyed, s."""
 _DRAIN: Final = 0.3
 """What receivers get to fetch the last samples before the outlets close, s."""
+
+
+@dataclass(slots=True)
+class _Anchor:
+    """What of the recording is stamped how: its time `at` (s) is `stamp` on LSL's clock (s)."""
+
+    stamp: float
+    at: float
+
+    def stamp_of(self, t: float, speed: float) -> float:
+        return self.stamp + (t - self.at) / speed
 
 
 class TextOutlet(Outlet):
@@ -86,17 +99,21 @@ class Player:
                 f"start is {start:g} s, expected less than the {duration:g} s of {path}."
             )
         # Our own old decisions are no stream of the headset: they stay in the file.
+        chosen = [
+            (k, info)
+            for k, info in enumerate(self._recording.streams)
+            if info.type != "phosphene-events"
+        ]
+        first = next((k for k, info in chosen if info.type == "Markers"), -1)
         self._played = {
-            k: _published(info, number, source_id, speed)
-            for number, (k, info) in enumerate(
-                (k, info)
-                for k, info in enumerate(self._recording.streams)
-                if info.type != "phosphene-events"
-            )
+            k: _published(info, number, source_id, speed, is_markers=k == first)
+            for number, (k, info) in enumerate(chosen)
         }
         self._outlets: dict[int, EegOutlet | TextOutlet] = {}
         self._position = start
         self._n_laps = 0
+        self._paused = False
+        self._sought: float | None = None
         for k, info in self._played.items():
             self._outlets[k] = (
                 TextOutlet(info) if info.channel_format == "string" else EegOutlet(info)
@@ -136,6 +153,19 @@ class Player:
                 return True
         return False
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether it stands still."""
+        return self._paused
+
+    def pause(self, paused: bool = True) -> None:
+        """Stand still, or go on, from any thread; a receiver sees a stream that stalls."""
+        self._paused = paused
+
+    def seek(self, t: float) -> None:
+        """Go on at `t` (s of the recording), from any thread; beyond the end is the end."""
+        self._sought = max(0.0, t) if np.isfinite(t) else None
+
     def play(self, stop: threading.Event, *, on_push: Callable[[], object] | None = None) -> None:
         """Play to the end, or until `stop`; blocks. `on_push` is called after every block.
 
@@ -144,14 +174,18 @@ class Player:
         FileError
             There is nothing after `start`.
         """
-        t0 = self._clock() + _LEAD
+        anchor = _Anchor(self._clock() + _LEAD, self._start)
         while not stop.is_set():
-            end = self._play_once(t0, stop, on_push or (lambda: None))
+            end = self._play_from(anchor, stop, on_push or (lambda: None))
+            if self._sought is not None:
+                anchor, self._sought = _Anchor(self._clock(), self._sought), None
+                continue
             self._n_laps += 1
             if not self._loop:
                 stop.wait(_DRAIN)
                 return
-            t0 += (end - self._start) / self._speed
+            follows = anchor.stamp + (end - anchor.at) / self._speed
+            anchor = _Anchor(follows if np.isfinite(end) else self._clock(), self._start)
 
     def close(self) -> None:
         """Withdraw the streams and release the file; safe to call twice."""
@@ -159,33 +193,46 @@ class Player:
             outlet.close()
         self._recording.close()
 
-    def _play_once(self, t0: float, stop: threading.Event, on_push: Callable[[], object]) -> float:
-        """One lap; its end in the recording's time, one period after the last sample."""
+    def _play_from(
+        self, anchor: _Anchor, stop: threading.Event, on_push: Callable[[], object]
+    ) -> float:
+        """Play to the end, `stop` or a seek; where it got to, s: a period after the last sample."""
         end = -np.inf
-        for block in self._blocks():
-            stamps: Float64 = t0 + (block.times - self._start) / self._speed
-            if not self._wait_until(float(stamps[-1]), stop):
-                return float(end)
+        for block in self._blocks(anchor.at):
+            while not self._wait_until(anchor.stamp_of(float(block.times[-1]), self._speed), stop):
+                if stop.is_set() or self._sought is not None:
+                    return float(end)
+                anchor.stamp += self._stand_still(stop)
+            stamps: Float64 = anchor.stamp + (block.times - anchor.at) / self._speed
             self._push(block, stamps)
             self._position = float(block.times[-1])
             sfreq = self._recording.streams[block.stream].sfreq
             end = max(end, self._position + (1.0 / sfreq if sfreq else 0.0))
             on_push()
-        if not np.isfinite(end):
+        if not np.isfinite(end) and anchor.at == self._start:
             raise FileError(
                 f"{self._recording.path} has no sample after {self._start:g} s: start earlier."
             )
         return float(end)
 
-    def _blocks(self) -> Iterator[Block]:
-        return (b for b in self._recording.blocks(start=self._start) if b.stream in self._outlets)
+    def _blocks(self, start: float) -> Iterator[Block]:
+        return (b for b in self._recording.blocks(start=start) if b.stream in self._outlets)
 
     def _wait_until(self, t: float, stop: threading.Event) -> bool:
-        """Wait for LSL's clock to reach `t`; False when stopped."""
-        while (left := t - self._clock()) > 0:
-            if stop.wait(left):
-                return False
-        return not stop.is_set()
+        """Wait for LSL's clock to reach `t`; False when something came between."""
+        while not (stop.is_set() or self._paused or self._sought is not None):
+            left = t - self._clock()
+            if left <= 0:
+                return True
+            stop.wait(min(left, _REACTION))
+        return False
+
+    def _stand_still(self, stop: threading.Event) -> float:
+        """Wait out a pause; how long it took, s."""
+        began = self._clock()
+        while self._paused and self._sought is None and not stop.wait(_REACTION):
+            pass
+        return self._clock() - began
 
     def _push(self, block: Block, stamps: Float64) -> None:
         outlet = self._outlets[block.stream]
@@ -196,11 +243,13 @@ class Player:
             outlet.push(text, stamp)
 
 
-def _published(info: StreamInfo, number: int, source_id: str | None, speed: float) -> StreamInfo:
+def _published(
+    info: StreamInfo, number: int, source_id: str | None, speed: float, *, is_markers: bool
+) -> StreamInfo:
     """The stream as it is published: its own description, our source_id, the rate as played."""
     changes: dict[str, Any] = {"sfreq": info.sfreq * speed}
     if source_id is not None:
-        suffix = "" if number == 0 else "-markers" if info.type == "Markers" else f"-{number}"
+        suffix = "" if number == 0 else "-markers" if is_markers else f"-{number}"
         changes["source_id"] = source_id + suffix
     elif not info.source_id:
         changes["source_id"] = f"phosphene-replay-{info.name}-{number}"

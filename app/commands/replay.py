@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import math
+import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="publish a recording and its events as LSL streams",
         description="Publish a recording and its events as LSL streams, as if a headset sent "
         "them. Reads XDF, FIF, EDF, BDF, BrainVision (.vhdr), EEGLAB (.set), OpenBCI TXT and "
-        "BrainFlow CSV. Ctrl-C ends it.",
+        "BrainFlow CSV. Ctrl-C ends it; on a terminal the space bar pauses and the arrows seek.",
     )
     parser.add_argument("file", type=Path, help="the recording")
     parser.add_argument(
@@ -38,6 +42,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--board", help="BrainFlow board of a CSV file")
     parser.add_argument(
         "--wait", type=float, default=0.0, metavar="S", help="wait up to S s for a reader"
+    )
+    parser.add_argument(
+        "--control",
+        action="store_true",
+        help="take lines from standard input: pause, resume, seek S, seek +S, seek -S, stop",
     )
     parser.add_argument("--json", action="store_true", help="describe the streams as JSON")
 
@@ -59,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
         stop = threading.Event()
         if args.wait > 0:
             player.wait_for_consumers(args.wait, stop)
-        player.play(stop, on_push=_Progress(player))
+        with _controls(player, stop, lines=args.control):
+            player.play(stop, on_push=_Progress(player))
     finally:
         player.close()
         if sys.stderr.isatty():
@@ -96,6 +106,83 @@ def _announce(player: Player, *, as_json: bool) -> None:
     sys.stdout.flush()
 
 
+def obey(player: Player, stop: threading.Event, line: str) -> str:
+    """Do what a control line says; why not, in one sentence, or nothing."""
+    word, _, value = line.strip().lower().partition(" ")
+    if word in ("pause", "resume", "toggle"):
+        player.pause(not player.is_paused if word == "toggle" else word == "pause")
+    elif word == "stop":
+        stop.set()
+    elif word == "seek":
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        if not math.isfinite(seconds):
+            return f"seek has {value!r}, expected seconds: seek 12.5, seek +10 or seek -10."
+        player.seek(seconds + player.position if value.strip()[0] in "+-" else seconds)
+    elif word:
+        return f"{word!r} is unknown, expected pause, resume, toggle, seek S or stop."
+    return ""
+
+
+_KEYS = {
+    " ": "toggle",
+    "p": "toggle",
+    "q": "stop",
+    "\x1b[C": "seek +10",
+    "\x1b[D": "seek -10",
+    "\x1b[A": "seek +60",
+    "\x1b[B": "seek -60",
+}
+"""Keys on a terminal; arrows seek."""
+
+
+@contextlib.contextmanager
+def _controls(player: Player, stop: threading.Event, *, lines: bool) -> Iterator[None]:
+    """Listen to standard input: lines when asked for, keys on a terminal, else nothing."""
+    keys = not lines and sys.platform != "win32" and sys.stdin is not None and sys.stdin.isatty()
+    if not (lines or keys):
+        yield
+        return
+    # A daemon: a read of standard input cannot be interrupted, and must not keep the end waiting.
+    target = _follow_lines if lines else _follow_keys
+    thread = threading.Thread(target=target, args=(player, stop), name="controls", daemon=True)
+    with _single_keys() if keys else contextlib.nullcontext():
+        thread.start()
+        yield
+
+
+def _follow_lines(player: Player, stop: threading.Event) -> None:
+    for line in sys.stdin:
+        problem = obey(player, stop, line)
+        if problem:
+            write_note(problem)
+
+
+def _follow_keys(player: Player, stop: threading.Event) -> None:
+    import select
+
+    while not stop.is_set():
+        if select.select([sys.stdin], [], [], 0.2)[0]:
+            pressed = os.read(sys.stdin.fileno(), 16).decode("ascii", "ignore")
+            obey(player, stop, _KEYS.get(pressed, ""))
+
+
+@contextlib.contextmanager
+def _single_keys() -> Iterator[None]:
+    """Let the terminal hand over keys one by one, unseen; Ctrl-C works as ever."""
+    import termios
+    import tty
+
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        tty.setcbreak(sys.stdin)
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
 class _Progress:
     """The position on a terminal, a few times a second; quiet elsewhere."""
 
@@ -112,5 +199,6 @@ class _Progress:
         player = self._player
         length = "" if player.duration is None else f" of {player.duration:.1f} s"
         lap = f", lap {player.n_laps + 1}" if player.n_laps else ""
-        sys.stderr.write(f"\r\x1b[K{player.position:.1f} s{length}{lap}")
+        paused = ", paused" if player.is_paused else ""
+        sys.stderr.write(f"\r\x1b[K{player.position:.1f} s{length}{lap}{paused}")
         sys.stderr.flush()

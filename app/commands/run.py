@@ -36,6 +36,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="X",
         help="pace of a replay; as fast as possible when not given",
     )
+    parser.add_argument(
+        "--board",
+        default=None,
+        metavar="NAME",
+        help="BrainFlow board that recorded a replayed CSV file",
+    )
     parser.add_argument("--markers", default=None, metavar="ID", help="source_id of the markers")
     parser.add_argument(
         "--montage",
@@ -92,6 +98,11 @@ def run(args: argparse.Namespace) -> int:
         session = live_session(config, out=args.out, duration=args.duration)
     else:
         session = replay_session(
-            config, args.replay, out=args.out, speed=args.speed, duration=args.duration
+            config,
+            args.replay,
+            out=args.out,
+            speed=args.speed,
+            duration=args.duration,
+            board=args.board,
         )
     return watch(session, as_json=args.json, expected=args.duration)

@@ -264,9 +264,13 @@ def replay_session(
     out: Path | None = None,
     speed: float | None = None,
     duration: float | None = None,
+    board: str | None = None,
 ) -> Session:
-    """Make a session that decodes a recording as it was recorded; `speed` None: at full speed."""
-    source = RecordedSource(recording, speed=speed)
+    """Make a session that decodes a recording as it was recorded; `speed` None: at full speed.
+
+    `board` is the BrainFlow board of a CSV file that fits several.
+    """
+    source = RecordedSource(recording, speed=speed, board=board)
     return Session(
         config,
         out=out or default_out(),

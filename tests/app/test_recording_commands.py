@@ -84,3 +84,23 @@ def test_bad_input_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "Found no stream with source_id 'gone'" in done.stderr
     assert not (tmp_path / "x.xdf").exists()
+
+
+def test_a_replay_obeys_lines_of_standard_input(tmp_path: Path) -> None:
+    path = tmp_path / "in.xdf"
+    with XdfWriter(path) as writer:
+        writer.add_stream(1, eeg_stream())
+        for k in range(60):
+            stamps = k + np.arange(250) / 250
+            writer.write_samples(1, np.zeros((250, 4), np.float32), stamps)
+    done = subprocess.run(
+        [*PHOSPHENE, "replay", str(path), "--source-id", "cmd-2", "--control"],
+        input="pause\nfly\nseek 30\nresume\nstop\n",
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "source_id cmd-2" in done.stdout
+    assert done.stderr == "'fly' is unknown, expected pause, resume, toggle, seek S or stop.\n"

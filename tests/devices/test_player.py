@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pylsl
@@ -208,3 +210,150 @@ def test_a_start_behind_the_end_of_an_xdf_is_told(recording: Path) -> None:
     with pytest.raises(FileError, match="no sample after 100 s"):
         player.play(threading.Event())
     player.close()
+
+
+class Pushes:
+    """What a player pushes, by the position of each block; nobody listens."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, clock: SlowClock) -> None:
+        self.blocks: list[tuple[float, np.ndarray, np.ndarray]] = []
+        monkeypatch.setattr(
+            EegOutlet,
+            "push",
+            lambda _, x, t: self.blocks.append((clock.now, np.array(x), np.array(t))),
+        )
+
+    def first_samples(self) -> list[float]:
+        return [float(x[0, 0]) for _, x, _ in self.blocks]
+
+
+def test_a_pause_stalls_the_stream_and_a_seek_moves_it(
+    recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SlowClock()
+    pushes = Pushes(monkeypatch, clock)
+    player = Player(recording, source_id="play-6", clock=clock)
+
+    class Script(VirtualStop):
+        """Waits on the virtual clock, and does what is due."""
+
+        due: ClassVar[list[tuple[float, Callable[[], None]]]] = [
+            (50.5, player.pause),
+            (53.5, lambda: player.pause(False)),
+            (53.6, lambda: player.seek(0.2)),
+            (53.9, player.pause),
+            (54.0, lambda: player.seek(1.0)),
+            (54.5, lambda: player.pause(False)),
+        ]
+
+        def wait(self, timeout: float | None = None) -> bool:
+            while self.due and clock.now >= self.due[0][0]:
+                self.due.pop(0)[1]()
+            return super().wait(timeout)
+
+    player.play(Script(clock))
+    player.close()
+    ages = np.array([now - t[-1] for now, _, t in pushes.blocks])
+    assert (ages >= 0).all(), "a stamp lay in the future"
+    assert ages.max() < 0.06
+    stamps = np.concatenate([t for _, _, t in pushes.blocks])
+    assert (np.diff(stamps) > 0).all()
+    samples = pushes.first_samples()
+    steps = np.diff(samples)
+    # 10 samples a block; back once (to 50), ahead once (to 250).
+    (back,) = np.flatnonzero(steps < 0)
+    assert samples[back + 1] == 50
+    ahead = np.flatnonzero(steps > 10)
+    assert [samples[k + 1] for k in ahead] == [250]
+    assert samples[-1] == 290
+    gaps = np.diff([t[0] for _, _, t in pushes.blocks])
+    assert sorted(gaps[gaps > 0.2]) == pytest.approx([0.64, 3.04], abs=0.1)
+
+
+def test_seeking_beyond_the_end_is_the_end(
+    recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SlowClock()
+    pushes = Pushes(monkeypatch, clock)
+    player = Player(recording, source_id="play-7", clock=clock)
+    player.seek(1e6)
+    player.play(VirtualStop(clock))
+    player.close()
+    assert len(pushes.blocks) == 0
+    assert player.n_laps == 1
+
+
+def test_all_streams_of_an_xdf_are_played_on_one_clock(
+    shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from devices.player import TextOutlet
+
+    clock = SlowClock()
+    sent: dict[str, list[float]] = {}
+    monkeypatch.setattr(
+        EegOutlet, "push", lambda self, x, t: sent.setdefault(self.info.name, []).extend(t)
+    )
+    monkeypatch.setattr(
+        TextOutlet, "push", lambda self, x, t: sent.setdefault(self.info.name, []).append(t)
+    )
+    path = shared_data / "xdf" / "p300-checkerboard.xdf"
+    player = Player(path, clock=clock, source_id="play-8")
+    names = [info.name for info in player.streams]
+    assert len({info.source_id for info in player.streams}) == len(names) == 3
+    player.play(VirtualStop(clock))
+    player.close()
+    from devices.xdf import XdfFile
+
+    with XdfFile(path) as file:
+        counts = {s.info.name: file.n_samples(k) for k, s in file.streams.items()}
+    assert {name: len(stamps) for name, stamps in sent.items()} == {
+        name: n for name, n in counts.items() if n
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("pause", (True, None, False, "")),
+        ("toggle\n", (True, None, False, "")),
+        ("resume", (False, None, False, "")),
+        ("seek 12.5", (False, 12.5, False, "")),
+        ("SEEK +10", (False, 13.0, False, "")),
+        ("seek -10", (False, 0.0, False, "")),
+        ("stop", (False, None, True, "")),
+        ("", (False, None, False, "")),
+        ("seek far", (False, None, False, "seek has 'far'")),
+        ("seek", (False, None, False, "seek has ''")),
+        ("seek nan", (False, None, False, "seek has 'nan'")),
+        ("fly", (False, None, False, "'fly' is unknown")),
+    ],
+)
+def test_control_lines(line: str, expected: tuple[bool, float | None, bool, str]) -> None:
+    from app.commands.replay import obey
+
+    class Stub(Player):
+        def __init__(self) -> None:
+            self._paused, self._sought, self._position = False, None, 3.0
+
+    player, stop = Stub(), threading.Event()
+    problem = obey(player, stop, line)
+    assert (player.is_paused, player._sought, stop.is_set()) == expected[:3]
+    assert problem.startswith(expected[3])
+    assert bool(problem) == bool(expected[3])
+
+
+def test_streams_get_ids_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "many.xdf"
+    with XdfWriter(path) as writer:
+        writer.add_stream(1, eeg_stream())
+        for number in (2, 3):
+            writer.add_stream(number, StreamInfo(f"m{number}", "Markers", "", 1, 0.0, "string"))
+        writer.add_stream(4, StreamInfo("gaze", "Gaze", "", 2, 60.0, "double64"))
+        writer.write_samples(1, np.zeros((5, 4), np.float32), np.arange(5.0))
+        for number in (2, 3):
+            writer.write_samples(number, ("a",), np.array([1.0]))
+        writer.write_samples(4, np.zeros((2, 2)), np.arange(2.0))
+    player = Player(path, source_id="ids")
+    found = {info.name: info.source_id for info in player.streams}
+    player.close()
+    assert found == {"amp": "ids", "m2": "ids-markers", "m3": "ids-2", "gaze": "ids-3"}
