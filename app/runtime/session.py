@@ -33,6 +33,7 @@ from app.runtime.stimuli import Presenter, candidate_labels
 from app.runtime.summary import StreamFigures, summary_of
 from app.runtime.worker import Answer, Job, job_of
 from configs import SessionConfig
+from devices.errors import SourceError
 from devices.recorder import Recorder
 from pipeline.errors import PhospheneError
 from pipeline.gallery import Gallery, load_gallery
@@ -130,6 +131,7 @@ class Session:
         self._thread = threading.Thread(target=self._run, name="acquisition", daemon=True)
         # The lock guards what more than one thread writes; the rest has one writer.
         self._lock = threading.Lock()
+        self._notes_lock = threading.Lock()
         self._cuts: dict[int, Cut] = {}
         self._warnings: dict[str, None] = {}
         self._source: Source | None = None
@@ -261,10 +263,20 @@ class Session:
             recorder.close()
 
     def add_marker(self, label: str) -> None:
-        """Stamp a manual marker now."""
+        """Stamp a manual marker now; one that the stream cannot carry is a warning."""
         inject = getattr(self._source, "inject_marker", None)
-        if inject is not None:
+        if inject is None:
+            return
+        try:
             inject(label)
+        except SourceError as error:
+            # A stream of numbers has no place for a word: said, and the session goes on.
+            self._warn(str(error))
+
+    def set_notes(self, text: str) -> None:
+        """Write `notes.txt`, also after the end."""
+        with self._notes_lock:
+            self._folder.write_notes(text)
 
     # -- the acquisition thread ---------------------------------------------------------------
 

@@ -134,3 +134,25 @@ def test_stages_that_do_not_add_up_show() -> None:
     assert latencies.check()["relative_error"] == pytest.approx(0.0, abs=1e-9)
     latencies.add(StageTimes(**parts, total_after_epoch=80.0))
     assert latencies.check()["relative_error"] == pytest.approx(0.25)
+
+
+def test_a_marker_that_the_stream_cannot_carry_is_a_warning(tmp_path: Path) -> None:
+    """A word for a marker stream of numbers: said in a sentence, and the session goes on."""
+    from app.runtime.session import Session
+    from devices.errors import SourceError
+
+    class Numbers:
+        def inject_marker(self, label: str) -> float:
+            if not label.isdigit():
+                raise SourceError(f"The marker stream carries numbers, {label!r} is none.")
+            return 1.0
+
+    session = Session(
+        SessionConfig(), out=tmp_path / "s", open_source=lambda _: None, clock=lambda: 0.0
+    )
+    session._source = Numbers()
+    session.add_marker("7")
+    assert session.snapshot().warnings == ()
+    session.add_marker("face")
+    assert session.snapshot().warnings == ("The marker stream carries numbers, 'face' is none.",)
+    session.stop()
