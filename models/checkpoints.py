@@ -9,7 +9,7 @@ refused. Knows nothing of what the tensors mean.
 from __future__ import annotations
 
 import contextlib
-import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ from pipeline.errors import PhospheneError
 
 INERT_MODULES = ("config", "pytorch_lightning.callbacks", "lightning.pytorch.callbacks")
 """Modules whose classes are settings that published checkpoints carry beside their weights."""
+
+# What torch raises when it refuses; taken from there, since nothing here may unpickle.
+_UnpicklingError: type[Exception] = torch.serialization.pickle.UnpicklingError  # type: ignore[attr-defined]
 
 
 class CheckpointError(PhospheneError):
@@ -71,8 +74,10 @@ def _load_weights_only(path: Path) -> Any:
     records = [(type("Inert", (_Inert,), {}), name) for name in _settings_in(path)]
     try:
         with torch.serialization.safe_globals(list(records)):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+            # Mapped: a data set of gigabytes is read as it is used.
+            mapped = zipfile.is_zipfile(path)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except _UnpicklingError as error:
         reason = str(error).split("\n")[0].split(". ")[0]
         raise CheckpointError(
             f"{path} holds Python objects beside weights and is refused, since reading it could "
@@ -84,7 +89,7 @@ def _load_weights_only(path: Path) -> Any:
 
 def _settings_in(path: Path) -> list[str]:
     """Full names of the classes in a checkpoint that are known to be settings."""
-    with contextlib.suppress(RuntimeError, ValueError, pickle.UnpicklingError, OSError, EOFError):
+    with contextlib.suppress(RuntimeError, ValueError, _UnpicklingError, OSError, EOFError):
         found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         return [name for name in found if name.startswith(tuple(f"{m}." for m in INERT_MODULES))]
     return []
