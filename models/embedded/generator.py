@@ -38,7 +38,7 @@ class Generator:
     vae : AutoencoderDC
         Pictures in [-1, 1] to latents and back; its `scaling_factor` makes latents unit variance.
     unet : UNet2DConditionModel
-        Predicts `noise - latents` at time `1000 * sigma`; takes the embedding as `class_labels`
+        Corrects the prior's guess at time `1000 * sigma`; takes the embedding as `class_labels`
         and the projection's tokens as `encoder_hidden_states`; its input is the sample with the
         prior's guess concatenated.
     projection : ImageProjection

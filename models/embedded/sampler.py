@@ -6,8 +6,9 @@ function of (embedding, seed, steps, guidance, thread count); nothing is kept be
 picture always belongs to its own epoch.
 
 The convention is that of diffusers' `FlowMatchEulerDiscreteScheduler`: x = (1 - sigma) x0 + sigma
-noise, the network predicts noise - x0, and is told 1000 sigma. `tests/models/test_generator.py`
-holds the loop against that scheduler.
+noise, velocity noise - x0, time 1000 sigma. The network gives the correction from the prior's guess
+to x0, from which the velocity follows. `tests/models/test_generator.py` holds the loop against that
+scheduler.
 """
 
 from __future__ import annotations
@@ -141,17 +142,19 @@ class EmbeddedSampler:
         unet = self._generator.unet
         for i, time in enumerate(self._times):
             sample = torch.cat([latents, latents]) if guided else latents
-            velocity = unet(
+            correction = unet(
                 torch.cat([sample, guess], dim=1),
                 time,
                 encoder_hidden_states=tokens,
                 class_labels=conditions,
                 return_dict=False,
             )[0]
+            clean = guess + correction
             if guided:
-                empty, full = velocity.chunk(2)
-                velocity = empty + self._guidance * (full - empty)
-            latents = latents + (self._sigmas[i + 1] - self._sigmas[i]) * velocity
+                empty, full = clean.chunk(2)
+                clean = empty + self._guidance * (full - empty)
+            # An Euler step along v = (x - x0) / sigma; the last one, to 0, lands on x0 itself.
+            latents = clean + (self._sigmas[i + 1] / self._sigmas[i]) * (latents - clean)
         return latents
 
     @torch.inference_mode()

@@ -95,12 +95,13 @@ def test_it_draws_what_diffusers_scheduler_draws(generator: Generator, steps: in
         guess = generator.prior(condition).view(1, 4, 4, 4)
         latents = sampler.noise(5)
         for timestep in scheduler.timesteps:
-            velocity = generator.unet(
+            correction = generator.unet(
                 torch.cat([latents, guess], 1),
                 timestep,
                 encoder_hidden_states=tokens,
                 class_labels=condition,
             ).sample
+            velocity = (latents - guess - correction) / (timestep / 1000)
             latents = scheduler.step(velocity, timestep, latents).prev_sample
         ours = sampler._denoise(sampler.noise(5), condition)
         theirs = generator.vae.decode(latents / generator.vae.config.scaling_factor).sample

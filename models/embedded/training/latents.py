@@ -39,7 +39,7 @@ CLEAR, BLIND = 0.85, 0.10
 N_POSE = 4
 SCALING = 1.08
 """Makes the gallery's latents unit variance; the encoder's own are so over all renders."""
-N_CLEAR = 8
+N_CLEAR = 5
 N_FOGGED = 1
 N_EXTRA = 1
 HELD_OUT = slice(5, None, 20)
@@ -60,8 +60,8 @@ def pose_of(numbers: npt.NDArray[np.float64], *, angle: float) -> tuple[pictures
     """Pose and shade of the background from four standard normal numbers."""
     tilt, size, shade, lift = np.clip(numbers, -2.5, 2.5)
     pose = pictures.Pose(
-        angle=angle + 5.0 * float(tilt),
-        scale=float(np.exp(0.045 * size)),
+        angle=angle + 2.5 * float(tilt),
+        scale=float(np.exp(0.02 * size)),
         shift=(0.0, 0.012 * float(lift)),
     )
     return pose, round(9.0 * float(shade))

@@ -3,12 +3,14 @@
     python -m models.embedded.training.train_unet --latents FILE --vae DIR --out DIR
 
 One convention throughout, that of diffusers' `FlowMatchEulerDiscreteScheduler`: at noise level
-sigma the sample is x = (1 - sigma) x0 + sigma noise, the network predicts v = noise - x0, and the
-time it is told is 1000 sigma. Two of five samples are drawn at sigma = 1, where a one-step
-picture is decided. Two ways of conditioning: `ImageProjection` makes cross-attention tokens of the
-embedding, and the embedding itself joins the time embedding (`class_labels`). The prior's guess
-(`train_prior.py`) is concatenated to the sample. See `latents.py` for fog and for the coupling of
-pose and noise.
+sigma the sample is x = (1 - sigma) x0 + sigma noise, the flow's velocity is v = noise - x0, and the
+network is told the time 1000 sigma. What the network itself gives is the correction that leads from
+the prior's guess (`train_prior.py`, concatenated to the sample) to x0; the velocity follows as
+v = (x - x0) / sigma. So no capacity goes into copying noise, and the untrained network already
+draws the prior's picture. Two of five samples are drawn at sigma = 1, where a one-step picture is
+decided. Two ways of conditioning: `ImageProjection` makes cross-attention tokens of the embedding,
+and the embedding itself joins the time embedding (`class_labels`). See `latents.py` for fog and for
+the coupling of pose and noise.
 """
 
 from __future__ import annotations
@@ -189,6 +191,9 @@ class Run:
         self.prior.load_state_dict(load_file(prior / "diffusion_pytorch_model.safetensors"))
         self.prior.float().requires_grad_(False)
         unet = UNet2DConditionModel(**UNET).to(memory_format=torch.channels_last)
+        # No correction at first: training starts from the prior's picture and can only gain.
+        torch.nn.init.zeros_(unet.conv_out.weight)
+        torch.nn.init.zeros_(unet.conv_out.bias)
         self.modules: Any = torch.nn.ModuleDict(
             {"unet": unet, "projection": ImageProjection(**PROJECTION)}
         )
@@ -225,7 +230,7 @@ class Run:
                 encoder_hidden_states=tokens,
                 class_labels=conditions,
             ).sample
-        loss = (made.float() - (noise - clean)).square().mean()
+        loss = (guess + made.float() - clean).square().mean()
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.modules.parameters(), 1.0)
