@@ -251,33 +251,3 @@ def test_any_other_format_becomes_eeg_and_markers(shared_data: Path) -> None:
 def test_a_senseless_speed_is_refused(recording: Path, speed: float) -> None:
     with pytest.raises(FileError, match="above 0"):
         RecordedSource(recording, speed=speed)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "xdf/ssvep-dsi7.xdf",
-        "xdf/p300-checkerboard.xdf",
-        "xdf/clock_resets.xdf",
-        "xdf/obci-test.xdf",
-        "xdf/minimal.xdf",
-        "formats/eeglab_data.set",
-        "formats/test.bdf",
-        "formats/testbva.vhdr",
-        "openbci/OpenBCI_GUI-v6-blinks-jawClench-alpha.txt",
-    ],
-)
-def test_real_recordings_pass_through_our_recorder_unchanged(
-    shared_data: Path, tmp_path: Path, name: str
-) -> None:
-    first = RecordedSource(shared_data / name)
-    recorder = Recorder(tmp_path / "again.xdf", first.streams, RecordingConfig(min_free_mb=0))
-    items = drain(first)
-    first.close()
-    for item in items:
-        assert recorder.put(item)
-    assert recorder.close()
-    second = RecordedSource(tmp_path / "again.xdf")
-    assert second.streams == first.streams
-    assert [key(i) for i in drain(second)] == [key(i) for i in items]
-    second.close()
