@@ -9,9 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import platformdirs
+
 from models.weights import WeightStatus, check_weights
 
 EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded" / "weights"
+
+
+def installed_weights(system: str) -> Path:
+    """Folder where the user's weights of a published system are looked for."""
+    data = platformdirs.user_data_path("phosphene", appauthor=False)
+    return Path(data) / "systems" / system
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +117,21 @@ SYSTEMS: tuple[SystemFacts, ...] = (
         target_space="77 x 768 context of Stable Diffusion, aligned with CLIP ViT-L/14 (768)",
         generator="Stable Diffusion 1.5, PLMS 250 steps, 512 px",
         weights=(
-            Weights("EEG encoder", ("checkpoint-eeg-500.pth",), "not published: to be trained"),
-            Weights("fine-tuned generator", ("generation/checkpoint.pth",), "its authors"),
-            Weights("diffusion model", ("v1-5-pruned.ckpt",), "Stable Diffusion 1.5"),
+            Weights(
+                "EEG encoder and condition path",
+                ("condition/model.safetensors",),
+                "generation/checkpoint.pth of its authors (github.com/bbaaii/DreamDiffusion) with "
+                "`phosphene import dreamdiffusion`, or `phosphene train dreamdiffusion a`, then "
+                "`b` (which begins from v1-5-pruned.ckpt of Stable Diffusion 1.5)",
+            ),
+            Weights(
+                "fine-tuned generator",
+                tuple(f"{part}/diffusion_pytorch_model.safetensors" for part in ("unet", "vae")),
+                "the same import or stage b",
+            ),
         ),
-        is_implemented=False,
+        is_implemented=True,
+        folder=installed_weights("dreamdiffusion"),
         reference="Bai et al., arXiv 2306.16934",
         notes="Its data set was recorded in blocks of one class: published figures measure block "
         "identity at least in part.",

@@ -27,7 +27,7 @@ from pipeline.values import Float32
 BLOCK_DESIGN = (
     "EEG-ImageNet40 was recorded in blocks of one class, so a split by image lets a decoder read "
     "the time of recording instead of the picture: figures on it measure block identity at least "
-    "in part. Use --split leave-block-out for the control."
+    "in part. For the control, set split = 'leave-block-out' in the settings' table [data]."
 )
 """The warning that goes with every figure on this data set."""
 Part = Literal["train", "val", "test"]

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 import torch
 from torch import Tensor
 
@@ -25,6 +24,7 @@ from models.dreamdiffusion.items import fill_channels
 from models.latent_diffusion.lora import LORA_FILE, fuse_lora
 from models.latent_diffusion.model import LatentDiffusion, sample_latents
 from models.latent_diffusion.schedules import make_scheduler
+from models.registry import installed_weights
 from models.weights import HASHES, WeightState, check_weights
 from pipeline.electrodes import canonical_name
 from pipeline.errors import ConfigurationError, ShapeError
@@ -173,8 +173,7 @@ def load(config: DecoderConfig) -> tuple[ContextEncoder, ContextSampler]:
     PhospheneError
         Weights are missing, damaged, or set for something else; one sentence.
     """
-    default = platformdirs.user_data_path("phosphene", appauthor=False) / "systems"
-    folder = Path(config.weights) if config.weights else default / "dreamdiffusion"
+    folder = Path(config.weights) if config.weights else installed_weights("dreamdiffusion")
     return load_folder(folder, num_inference_steps=config.num_inference_steps)
 
 

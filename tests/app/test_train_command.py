@@ -1,0 +1,92 @@
+"""`phosphene train` and `phosphene import`: names, settings, one sentence where something lacks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.cli import main
+from app.recordings import read_microvolts
+
+SETTINGS = """
+[model]
+n_channels = 4
+n_times = 64
+embed_dim = 16
+depth = 1
+num_heads = 2
+decoder_embed_dim = 8
+decoder_depth = 1
+decoder_num_heads = 2
+
+[training]
+passes = 2
+batch_size = 4
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    (tmp_path / "eeg").mkdir()
+    for i in range(6):
+        np.save(tmp_path / "eeg" / f"{i}.npy", rng.normal(0, 10, (3, 80)))
+    (tmp_path / "settings.toml").write_text(SETTINGS)
+    return tmp_path
+
+
+def _train(folder: Path, *more: str) -> int:
+    given = ["--data", str(folder / "eeg"), "--out", str(folder / "out"), *more]
+    return main(["train", "dreamdiffusion", "a", *given])
+
+
+def test_train_writes_an_encoder_and_continues(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ("--config", str(folder / "settings.toml"), "--json", "--device", "cpu")
+    assert _train(folder, *settings, "--stop-after", "1") == 0
+    assert json.loads(capsys.readouterr().out)["step"] == 1
+    assert _train(folder, *settings) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["step"] == report["n_steps"] > 1
+    assert (Path(report["encoder"]) / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (["train", "mindeye", "a"], "system 'mindeye' has no training stages, expected one of"),
+        (["train", "dreamdiffusion", "z"], "stage of dreamdiffusion 'z' is unknown, expected"),
+        (["train", "dreamdiffusion", "b"], "eeg_5_95_std.pth: no such file"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_sentence(
+    folder: Path, capsys: pytest.CaptureFixture[str], command: list[str], sentence: str
+) -> None:
+    assert main([*command, "--data", str(folder), "--out", str(folder / "out")]) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert sentence in errors[-1]
+    assert errors[-1].startswith("phosphene train: ")
+
+
+def test_import_names_what_is_missing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = folder / "checkpoint.pth"
+    assert main(["import", "dreamdiffusion", str(path), "--out", str(folder / "out")]) == 1
+    assert f"phosphene import: {path}: no such file" in capsys.readouterr().err
+    assert main(["import", "nothing", str(path), "--out", str(folder / "out")]) == 1
+    assert "system 'nothing' is unknown, expected one of" in capsys.readouterr().err
+
+
+def test_recordings_are_read_in_microvolts(tmp_path: Path) -> None:
+    import mne
+
+    volts = np.random.default_rng(0).normal(0, 1e-5, (2, 500))
+    info = mne.create_info(["O1", "O2"], 250.0, "eeg", verbose="error")
+    path = tmp_path / "rest_raw.fif"
+    mne.io.RawArray(volts, info, verbose="error").save(path, verbose="error")
+    made = read_microvolts(path)
+    assert made.dtype == np.float32
+    np.testing.assert_allclose(made, 1e6 * volts, rtol=1e-4, atol=1e-3)
