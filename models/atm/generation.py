@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionXLPipeline
-from diffusers.utils import logging
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -61,9 +59,8 @@ class AdapterGenerator:
         adapter = require(folder / ADAPTER_FILE, "adapter")
         generator = require(folder / "generator", "generator")
         require(generator / "model_index.json", "generator")
-        logging.disable_progress_bar()  # a live session has a line of its own
         try:
-            self._pipeline: Any = StableDiffusionXLPipeline.from_pretrained(
+            self._pipeline: Any = _pipeline_class().from_pretrained(
                 generator, local_files_only=True, add_watermarker=False
             )
             self._pipeline.load_ip_adapter(
@@ -140,6 +137,17 @@ class AdapterGenerator:
                 prompt=prompt, negative_prompt="", do_classifier_free_guidance=True
             )
         return self._prompts[prompt]
+
+
+def _pipeline_class() -> Any:
+    """Import the pipeline with its libraries' chatter off: a session has a line of its own."""
+    import diffusers
+    import transformers
+
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
+    return diffusers.StableDiffusionXLPipeline
 
 
 def _with_empty(vector: Tensor, *, guided: bool) -> Tensor:

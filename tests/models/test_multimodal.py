@@ -1,0 +1,165 @@
+"""The multimodal system: every modality changes the picture, faults repeat by a switch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from models.atm.encoder import AtmsConfig, AtmsEncoder
+from models.atm.generation import ADAPTER_FILE, AdapterGenerator, GenerationSettings
+from models.atm.prior import DiffusionPriorUNet, PriorConfig
+from models.atm.toy import TOY_SIZE, make_toy_pipeline, write_toy_adapter
+from models.multimodal.adapter_scales import adaptive_weights, fused_scales
+from models.multimodal.errors import MultimodalError
+from models.multimodal.generation import GAP, MultimodalGenerator, picture_grid
+from models.multimodal.modalities import (
+    ENCODER_KEYS,
+    FUSION_WEIGHTS,
+    LOSS_WEIGHTS,
+    Faults,
+    Modality,
+)
+from models.multimodal.stage import MultimodalModel
+from models.multimodal.superpixels import LEVELS, lab_8bit, superpixel_image, texture
+from models.multimodal.training import named_priors
+
+N_FEATURES = 24
+SIZES = PriorConfig(
+    embed_dim=N_FEATURES, cond_dim=N_FEATURES, hidden_dim=(32, 16), time_embed_dim=16
+)
+Make = Callable[[Faults], MultimodalGenerator]
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    folder = tmp_path_factory.mktemp("multimodal")
+    torch.manual_seed(3)
+    pipeline = make_toy_pipeline(folder / "tokenizer")
+    pipeline.save_pretrained(folder / "generator")
+    write_toy_adapter(folder / ADAPTER_FILE, pipeline.unet, n_features=N_FEATURES)
+    settings = GenerationSettings(num_inference_steps=1, guidance_scale=5.0, size=TOY_SIZE)
+    generator = AdapterGenerator(folder, n_adapters=5, settings=settings)
+    priors = {m: DiffusionPriorUNet(SIZES).eval() for m in Modality}
+
+    def build(faults: Faults) -> MultimodalGenerator:
+        norms = dict.fromkeys(Modality, 20.0)
+        return MultimodalGenerator(
+            priors, generator, target_norms=norms, prior_steps=3, faults=faults
+        )
+
+    return build
+
+
+def _vectors(system: MultimodalGenerator, seed: int = 0) -> dict[Modality, torch.Tensor]:
+    condition = torch.randn(N_FEATURES, generator=torch.Generator().manual_seed(1))
+    return system.clip_vectors(condition, seed=seed)
+
+
+@pytest.mark.parametrize("modality", Modality)
+def test_every_modality_changes_the_fused_picture(modality: Modality, make: Make) -> None:
+    system = make(Faults())
+    vectors = _vectors(system)
+    other = dict(vectors) | {modality: _vectors(system, seed=9)[modality]}
+    assert (system.fused(vectors, seed=0) != system.fused(other, seed=0)).any()
+
+
+def test_the_published_image_modality_changes_nothing(make: Make) -> None:
+    system = make(Faults(blocks_without_attention=True))
+    vectors = _vectors(system)
+    other = dict(vectors) | {Modality.IMAGE: -vectors[Modality.IMAGE]}
+    np.testing.assert_array_equal(system.fused(vectors, seed=0), system.fused(other, seed=0))
+
+
+def test_norms_are_restored_unless_the_fault_is_asked_for(make: Make) -> None:
+    for faults, norm in ((Faults(), 20.0), (Faults(unit_norm_embeddings=True), 1.0)):
+        for vector in _vectors(make(faults)).values():
+            assert vector.norm().item() == pytest.approx(norm, rel=1e-5)
+
+
+def test_a_label_reaches_the_picture_only_as_oracle(make: Make) -> None:
+    honest, oracle = make(Faults()), make(Faults(oracle_prompt=True))
+    vectors = _vectors(honest)
+    empty = honest.fused(vectors, seed=0)
+    np.testing.assert_array_equal(empty, honest.fused(vectors, seed=0, label="a cat"))
+    assert (empty != oracle.fused(vectors, seed=0, label="a cat")).any()
+
+
+def test_modes(make: Make) -> None:
+    system = make(Faults())
+    vectors = _vectors(system)
+    separate = system.separate(vectors, seed=2)
+    assert set(separate) == set(Modality)
+    steps = system.progressive(vectors, seed=2)
+    assert len(steps) == 5
+    assert all((a != b).any() for a, b in pairwise(steps))
+    np.testing.assert_array_equal(steps[-1], system.fused(vectors, seed=2))
+    grid = picture_grid([steps, list(separate.values())])
+    assert grid.shape == (2 * TOY_SIZE + GAP, 5 * TOY_SIZE + 4 * GAP, 3)
+    np.testing.assert_array_equal(grid[:TOY_SIZE, :TOY_SIZE], steps[0])
+    assert (grid[TOY_SIZE] == 255).all()
+    with pytest.raises(MultimodalError, match="one shape"):
+        picture_grid([steps, steps[:2]])
+
+
+def test_adaptive_weights_share_the_whole_strength() -> None:
+    equal = adaptive_weights(dict.fromkeys(Modality, 0.4))
+    assert equal == pytest.approx(dict(FUSION_WEIGHTS))
+    sure = adaptive_weights(dict.fromkeys(Modality, 0.1) | {Modality.FEW: 0.9})
+    assert sum(sure.values()) == pytest.approx(sum(FUSION_WEIGHTS.values()))
+    assert sure[Modality.FEW] > 3 * FUSION_WEIGHTS[Modality.FEW]
+    assert adaptive_weights(dict.fromkeys(Modality, 0.0)) == FUSION_WEIGHTS
+
+
+def test_a_prior_that_follows_its_condition_is_trusted(make: Make) -> None:
+    confidence = make(Faults()).confidence(torch.zeros(N_FEATURES), seed=0, n_draws=2)
+    assert set(confidence) == set(Modality)
+    assert all(0 <= value <= 1 for value in confidence.values())
+
+
+def test_weights_of_the_loss_sum_to_one() -> None:
+    assert sum(LOSS_WEIGHTS.values()) == pytest.approx(1)
+
+
+def test_a_modality_without_weight_has_no_scale() -> None:
+    layers = ["down_blocks.1.attentions.0.x", "mid_block.attentions.0.x"]
+    scales = fused_scales(layers, weights={Modality.FEW: 0.5})
+    assert scales[Modality.FEW] == {layers[0]: 0.5, layers[1]: 0.0}
+    assert not any(scales[Modality.TEXT].values())
+
+
+@pytest.mark.parametrize("key", ENCODER_KEYS)
+def test_a_published_checkpoint_loads_under_either_key(key: str) -> None:
+    torch.manual_seed(0)
+    config = AtmsConfig(n_channels=17, n_features=N_FEATURES)
+    one, other = (MultimodalModel(AtmsEncoder(config), SIZES) for _ in range(2))
+    checkpoint = {key: one.encoder.state_dict()}
+    checkpoint |= {
+        m.checkpoint_key: prior.state_dict() for m, prior in named_priors(one.priors).items()
+    }
+    other.load_published(checkpoint)
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name])
+    del checkpoint[Modality.FEW.checkpoint_key]
+    with pytest.raises(MultimodalError, match="superpixel_few_diffusion_state_dict"):
+        other.load_published(checkpoint)
+
+
+def test_lab_of_known_colours() -> None:
+    colours = np.array([[[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 0, 255]]], np.uint8)
+    expected = [[0, 128, 128], [255, 128, 128], [136, 208, 195], [82, 207, 20]]
+    assert np.abs(lab_8bit(colours)[0].astype(int) - expected).max() <= 1
+
+
+def test_a_grey_picture_has_no_texture_and_keeps_its_means() -> None:
+    image = np.full((8, 8, 3), 90, np.uint8)
+    image[:, 4:] = 120
+    assert not texture(image).any()
+    segments = np.repeat([[1, 2]], 4, axis=1).repeat(8, axis=0).astype(np.int64)
+    made = superpixel_image(image, LEVELS[Modality.FEW], segments=segments)
+    np.testing.assert_array_equal(made, image)
+    with pytest.raises(MultimodalError, match="expected uint8"):
+        superpixel_image(image[..., 0], LEVELS[Modality.FEW], segments=segments)
