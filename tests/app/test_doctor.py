@@ -145,6 +145,13 @@ def test_systems_lists_all_six_and_never_pretends(capsys: pytest.CaptureFixture[
             assert entry["available"] is False
 
 
+def test_a_published_system_without_weights_is_no_fault() -> None:
+    found = {check.name: check for check in diagnosis.check_weights()}
+    check = found["weights of dreamdiffusion"]
+    assert check.status is diagnosis.Status.NOTE
+    assert "condition/model.safetensors: missing" in check.advice
+
+
 def test_systems_as_text_names_every_system(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(systems, capsys)
     for facts in SYSTEMS:
