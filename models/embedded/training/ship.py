@@ -32,7 +32,12 @@ def main() -> None:
     parser.add_argument("--machine", default=platform.processor() or platform.machine())
     options = parser.parse_args()
     for part in PARTS:
-        shutil.copytree(options.weights / part, WEIGHTS / part, dirs_exist_ok=True)
+        shutil.copytree(
+            options.weights / part,
+            WEIGHTS / part,
+            ignore=shutil.ignore_patterns("*.jsonl"),
+            dirs_exist_ok=True,
+        )
     if options.vae is not None:
         scaling = json.loads((options.weights / "vae" / "config.json").read_text())
         vae = AutoencoderDC.from_pretrained(options.vae)
@@ -42,9 +47,12 @@ def main() -> None:
     logs.mkdir(exist_ok=True)
     for log in options.logs:
         shutil.copyfile(log, logs / f"{log.parent.name}.jsonl")
+    for path in WEIGHTS.rglob("*"):
+        # safetensors writes files that only their owner may read.
+        path.chmod(0o755 if path.is_dir() else 0o644)
     files = [path for part in PARTS for path in sorted((WEIGHTS / part).iterdir())]
     facts = {
-        "what": "generator of the embedded model: autoencoder, UNet, projection (float16)",
+        "what": "generator of the embedded model: autoencoder, UNet, projection, prior (float16)",
         "trained_on": options.machine,
         "shipped": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "versions": {"torch": torch.__version__, "diffusers": diffusers.__version__},
