@@ -26,6 +26,7 @@ from app.runtime.worker import Answer, Ready
 from configs import DecoderConfig, SessionConfig
 from configs.models import SourceConfig
 from devices.hostile import HostileSettings, HostileSource, Witness, random_faults, untouched
+from pipeline.gallery import load_gallery
 from pipeline.live import LivePath
 from pipeline.ports import EncoderSpec
 from pipeline.values import Outcome, Verdict
@@ -164,7 +165,8 @@ def idle_decoder(connection: Connection, _: DecoderConfig) -> None:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    spec = EncoderSpec("idle", 250.0, -0.2, 0.8, None, None, 8)
+    n_features = load_gallery().embeddings.shape[1]
+    spec = EncoderSpec("idle", 250.0, -0.2, 0.8, None, None, n_features)
     connection.send(Ready(spec, "0" * 64, "cpu", {}))
     while True:
         try:
@@ -175,7 +177,7 @@ def idle_decoder(connection: Connection, _: DecoderConfig) -> None:
             return
         now = time.monotonic()
         pixels = np.full((8, 8, 3), 128, np.uint8)
-        connection.send(Answer(job.index, np.zeros(512, np.float32), pixels, now, now, now))
+        connection.send(Answer(job.index, np.ones(n_features, np.float32), pixels, now, now, now))
 
 
 def _starts(n_starts: int) -> dict[str, Any]:

@@ -306,7 +306,10 @@ class Session:
         self._phases.try_move(Phase.RUNNING, self._running_sentence())
         while not self._stop.is_set():
             items = source.read(self._config.source.chunk_ms / 1000.0)
-            if self._take(items, path) or self._is_over():
+            if self._take(items, path):
+                source.read(0.0)  # raises the reason when the stream could not go on
+                break
+            if self._is_over():
                 break
             self._watch(path)
 
@@ -566,16 +569,23 @@ class Session:
             self._conclude(refusal(marker, Outcome.FAILED, answer.error, cut.epoch))
             return
         stages = stages_of(cut, answer, now=now, returned=returned, is_live=self._is_live)
-        result = decoded(
-            answer.vector,
-            answer.pixels,
-            cut,
-            answer.control_pixels,
-            config=self._config,
-            candidates=self._candidates,
-            folder=self._folder,
-            ready=self._decoder.ready,
-        )
+        try:
+            result = decoded(
+                answer.vector,
+                answer.pixels,
+                cut,
+                answer.control_pixels,
+                config=self._config,
+                candidates=self._candidates,
+                folder=self._folder,
+                ready=self._decoder.ready,
+            )
+        except (OSError, PhospheneError) as error:
+            # A full disk, or an encoder of another gallery, costs this picture; not the thread
+            # that answers all the others.
+            marker = Marker(job.index, job.t_onset, job.event)
+            self._conclude(refusal(marker, Outcome.FAILED, str(error), cut.epoch))
+            return
         self._conclude(replace(result, stages=stages))
 
     def _conclude(self, result: Result) -> None:

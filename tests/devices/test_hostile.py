@@ -299,7 +299,9 @@ def test_r8_a_wrong_nominal_rate_is_learnt_said_and_costs_no_alignment(true_sfre
     late = [epoch for epoch in played.epochs if epoch.t_onset > 1005.0]
     assert max(abs(played.witness.onset_error(epoch)) for epoch in late) <= HALF
     figures = StreamFigures(sfreq=250.0, effective_sfreq=path.effective_sfreq)
-    assert any(f"{path.effective_sfreq:.2f}" in words for words in warnings_of(figures, None, path.config))
+    assert any(
+        f"{path.effective_sfreq:.2f}" in words for words in warnings_of(figures, None, path.config)
+    )
 
 
 def test_r8_a_clock_that_drifts_is_followed() -> None:
