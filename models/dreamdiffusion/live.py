@@ -117,8 +117,15 @@ class ContextSampler:
     """Stable Diffusion with both condition paths; satisfies `pipeline.ports.ImageSampler`."""
 
     def __init__(
-        self, model: LatentDiffusion, *, num_inference_steps: int, sha256: str, side: int
+        self,
+        model: LatentDiffusion,
+        *,
+        num_inference_steps: int,
+        guidance_scale: float = 1.0,
+        sha256: str,
+        side: int,
     ) -> None:
+        self._guidance = guidance_scale
         self._model = model
         self._steps = num_inference_steps
         self._sha256 = sha256
@@ -149,7 +156,12 @@ class ContextSampler:
         generator = torch.Generator().manual_seed(seed)
 
         def predict(latents: Tensor, timestep: Tensor) -> Tensor:
-            return self._model.predict_noise(latents, timestep, context)
+            full = self._model.predict_noise(latents, timestep, context)
+            if self._guidance == 1.0:
+                return full
+            # Weights that were trained with condition dropout know the empty context.
+            empty = self._model.predict_noise(latents, timestep, torch.zeros_like(context))
+            return empty + self._guidance * (full - empty)
 
         latents = sample_latents(
             predict,
@@ -174,7 +186,11 @@ def load(config: DecoderConfig) -> tuple[ContextEncoder, ContextSampler]:
         Weights are missing, damaged, or set for something else; one sentence.
     """
     folder = Path(config.weights) if config.weights else installed_weights("dreamdiffusion")
-    return load_folder(folder, num_inference_steps=config.num_inference_steps)
+    return load_folder(
+        folder,
+        num_inference_steps=config.num_inference_steps,
+        guidance_scale=config.guidance_scale,
+    )
 
 
 def load_toy(config: DecoderConfig) -> tuple[ContextEncoder, ContextSampler]:
@@ -182,10 +198,16 @@ def load_toy(config: DecoderConfig) -> tuple[ContextEncoder, ContextSampler]:
     from models.dreamdiffusion.toy import toy_folder
 
     folder = Path(config.weights) if config.weights else toy_folder()
-    return load_folder(folder, num_inference_steps=config.num_inference_steps)
+    return load_folder(
+        folder,
+        num_inference_steps=config.num_inference_steps,
+        guidance_scale=config.guidance_scale,
+    )
 
 
-def load_folder(folder: Path, *, num_inference_steps: int) -> tuple[ContextEncoder, ContextSampler]:
+def load_folder(
+    folder: Path, *, num_inference_steps: int, guidance_scale: float = 1.0
+) -> tuple[ContextEncoder, ContextSampler]:
     """Load encoder and sampler of a folder that `import` or stage B wrote."""
     model, table = load_model(folder)
     status = check_weights(folder)
@@ -199,6 +221,10 @@ def load_folder(folder: Path, *, num_inference_steps: int) -> tuple[ContextEncod
     side = int(table["preprocessing"].get("side", 512))
     encoder = ContextEncoder(model, table, sha256=digest)
     sampler = ContextSampler(
-        model, num_inference_steps=num_inference_steps, sha256=digest, side=side
+        model,
+        num_inference_steps=num_inference_steps,
+        guidance_scale=guidance_scale,
+        sha256=digest,
+        side=side,
     )
     return encoder, sampler

@@ -204,6 +204,9 @@ def unet_config(state: Mapping[str, Tensor], *, num_heads: int) -> dict[str, Any
             "CrossAttnUpBlock2D" if attends else "UpBlock2D"
             for attends in reversed(layout.attention)
         ),
+        "transformer_layers_per_block": _count(
+            state, r"middle_block\.1\.transformer_blocks\.(\d+)\."
+        ),
         "class_embed_type": "identity",
     }
 

@@ -51,7 +51,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(dim)
         self.attn = _Attention(dim, num_heads)
         self.norm2 = nn.LayerNorm(dim)
-        self.mlp = _Mlp(dim, int(dim * mlp_ratio))
+        self.mlp = _Mlp(dim, int(dim * mlp_ratio + 1e-6))
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform tokens (n, length, dim)."""

@@ -286,6 +286,8 @@ def test_the_toy_runs_behind_the_ports() -> None:
     assert not np.array_equal(system.sampler.sample(other, seed=1).pixels, image.pixels)
     _, published = load_folder(toy.toy_folder(), num_inference_steps=10)
     assert not np.array_equal(published.sample(embedding, seed=1).pixels, image.pixels)
+    _, guided = load_folder(toy.toy_folder(), num_inference_steps=4, guidance_scale=3.0)
+    assert not np.array_equal(guided.sample(embedding, seed=1).pixels, image.pixels)
 
 
 def test_missing_weights_are_one_sentence(tmp_path: Path) -> None:
