@@ -25,6 +25,8 @@ from configs.models import EpochsConfig, FilterConfig, MarkersConfig, SourceConf
 from pipeline.values import Packet, StreamRole
 
 CHUNK_MS = 40.0
+N_CHANNELS, SFREQ = 64, 1000.0
+N_CHUNK = round(CHUNK_MS * SFREQ / 1000)
 N_REPEATS = 36
 """Turns of each side; a turn is a second of stream."""
 FILTER = {"order": 2, "ftype": "butter", "output": "sos"}
@@ -51,8 +53,7 @@ def run_acquisition_bench(
         return {"peer": "mne-lsl is not installed (extra `peers`)", "rows": []}
     set_log_level("ERROR")
     load_before = os.getloadavg()[0]
-    short = _chunk_cost(10.0, n_repeats)
-    long = _chunk_cost(60.0, n_repeats)
+    short, long = _chunk_cost(n_repeats)
     idling = _idle(idle)
     delay = _delay(n_epochs)
     rows = [
@@ -143,53 +144,87 @@ def _wait(holds: Callable[[], bool], timeout: float = 5.0) -> None:
 # -- the cost of a chunk -------------------------------------------------------------------------
 
 
-def _chunk_cost(buffer: float, n_repeats: int) -> tuple[Figures, Figures]:
-    """CPU time of pull, filter and store of a chunk, µs: minimum and median of the turns' means."""
-    import pylsl
+class _OurChunk:
+    """Pull, filter and store of one chunk, as our acquisition does it."""
 
-    from pipeline.live import LivePath
+    def __init__(self, buffer: float) -> None:
+        import pylsl
 
-    n_channels, sfreq = 64, 1000.0
-    n_chunk, n_turn = round(CHUNK_MS * sfreq / 1000), round(1000 / CHUNK_MS)
-    feeds = [_Outlet(n_channels, sfreq) for _ in range(2)]
-    peer = _peer_stream(feeds[1].source_id, buffer, delay=None)
-    found = pylsl.resolve_byprop("source_id", feeds[0].source_id, timeout=10)
-    inlet = pylsl.StreamInlet(found[0], recover=False)
-    inlet.open_stream(timeout=10)
-    path = LivePath(SessionConfig(buffer=buffer), streams_of(n_channels, sfreq))
-    pulled = np.empty((n_chunk, n_channels), dtype=np.float32)
+        from pipeline.live import LivePath
 
-    def ours() -> None:
-        _, stamps = inlet.pull_chunk(timeout=0.0, max_samples=n_chunk, dest_obj=pulled)
-        path.feed(Packet(StreamRole.EEG, pulled[: len(stamps)].copy(), np.array(stamps), 0.0))
+        self.feed = _Outlet(N_CHANNELS, SFREQ)
+        found = pylsl.resolve_byprop("source_id", self.feed.source_id, timeout=10)
+        self._inlet = pylsl.StreamInlet(found[0], recover=False)
+        self._inlet.open_stream(timeout=10)
+        self._path = LivePath(SessionConfig(buffer=buffer), streams_of(N_CHANNELS, SFREQ))
+        self._pulled = np.empty((N_CHUNK, N_CHANNELS), dtype=np.float32)
 
-    def theirs() -> None:
-        peer.acquire()
+    def is_there(self) -> bool:
+        """Whether a whole chunk has arrived."""
+        return int(self._inlet.samples_available()) >= N_CHUNK
 
-    peer_inlet = peer._inlet  # noqa: SLF001 - only asked whether the chunk is there
-    sides = (
-        (feeds[0], ours, lambda: inlet.samples_available() >= n_chunk),
-        (feeds[1], theirs, lambda: peer_inlet.samples_available >= n_chunk),
-    )
-    costs: tuple[list[float], list[float]] = ([], [])
+    def take(self) -> None:
+        """Pull it, and feed the live path."""
+        _, stamps = self._inlet.pull_chunk(timeout=0.0, max_samples=N_CHUNK, dest_obj=self._pulled)
+        samples = self._pulled[: len(stamps)].copy()
+        self._path.feed(Packet(StreamRole.EEG, samples, np.array(stamps), 0.0))
+
+    def close(self) -> None:
+        """Close the inlet."""
+        self._inlet.close_stream()
+
+
+class _TheirChunk:
+    """The same as `StreamLSL.acquire` does it."""
+
+    def __init__(self, buffer: float) -> None:
+        # mne-lsl's liblsl (1.17) sees, in machine scope, the newest outlet alone.
+        self.feed = _Outlet(N_CHANNELS, SFREQ)
+        self._stream = _peer_stream(self.feed.source_id, buffer, delay=None)
+        self._inlet = self._stream._inlet  # noqa: SLF001 - only asked whether the chunk is there
+
+    def is_there(self) -> bool:
+        """Whether a whole chunk has arrived."""
+        return int(self._inlet.samples_available) >= N_CHUNK
+
+    def take(self) -> None:
+        """Pull, filter and store it."""
+        self._stream.acquire()
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._stream.disconnect()
+
+
+def _chunk_cost(n_repeats: int) -> list[tuple[Figures, Figures]]:
+    """CPU time of a chunk, µs, ours and theirs, at a 10 s and at a 60 s buffer.
+
+    Minimum and median of the turns' means; all four take turns, so that growth is compared
+    under the same load.
+    """
+    sides = [side(buffer) for buffer in (10.0, 60.0) for side in (_OurChunk, _TheirChunk)]
+    costs: list[list[float]] = [[] for _ in sides]
+    n_turn = round(1000 / CHUNK_MS)
     try:
-        # The first turns fill the peer's buffer and warm both up; they are not counted.
+        # The first turns warm everything up; they are not counted.
         for turn in range(n_repeats + 3):
-            for side, (feed, take, is_there) in enumerate(sides):
+            for k, side in enumerate(sides):
                 spent = 0.0
                 for _ in range(n_turn):
                     # Stamps at the stream's own rate, though it is pushed as fast as it goes.
-                    feed.push(n_chunk, stamp=feed.t_start + (feed.n_pushed + n_chunk) / sfreq)
-                    _wait(is_there)
+                    end = side.feed.t_start + (side.feed.n_pushed + N_CHUNK) / SFREQ
+                    side.feed.push(N_CHUNK, stamp=end)
+                    _wait(side.is_there)
                     began = process_time()
-                    take()
+                    side.take()
                     spent += process_time() - began
                 if turn >= 3:
-                    costs[side].append(1e6 * spent / n_turn)
+                    costs[k].append(1e6 * spent / n_turn)
     finally:
-        peer.disconnect()
-        inlet.close_stream()
-    return _figures(costs[0]), _figures(costs[1])
+        for side in sides:
+            side.close()
+    ours_10, theirs_10, ours_60, theirs_60 = (_figures(each) for each in costs)
+    return [(ours_10, theirs_10), (ours_60, theirs_60)]
 
 
 def _figures(costs: list[float]) -> Figures:
