@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -17,6 +18,7 @@ from app.runtime.folder import SessionFolder, encode_png
 from app.runtime.worker import Answer, Ready
 from configs import SessionConfig
 from pipeline.gallery import Gallery
+from pipeline.signal_quality import ChannelQuality
 from pipeline.values import Epoch, Float32, Marker, Outcome, Packet, StreamRole, Uint8
 
 N_TOP = 10
@@ -141,4 +143,11 @@ def event_packet(result: Result, now: float) -> Packet:
             "embedding_sha256": result.embedding_sha256,
         }
     )
+    return Packet(StreamRole.EVENTS, (text,), np.array([now]), received_at=now)
+
+
+def quality_packet(newest: Sequence[ChannelQuality], now: float) -> Packet:
+    """A second's verdict on every channel, for the recording: grade, reason and swing."""
+    channels = {one.ch_name: [str(one.grade), one.reason, round(one.ptp_uv, 2)] for one in newest}
+    text = json.dumps({"quality": channels})
     return Packet(StreamRole.EVENTS, (text,), np.array([now]), received_at=now)

@@ -28,7 +28,15 @@ from app.runtime.decoder import Decoder
 from app.runtime.folder import SessionFolder
 from app.runtime.ledger import Ledger
 from app.runtime.phases import PhaseMachine
-from app.runtime.results import Cut, decoded, event_packet, refusal, seed_of, stages_of
+from app.runtime.results import (
+    Cut,
+    decoded,
+    event_packet,
+    quality_packet,
+    refusal,
+    seed_of,
+    stages_of,
+)
 from app.runtime.stimuli import Presenter, candidate_labels
 from app.runtime.summary import StreamFigures, summary_of
 from app.runtime.worker import Answer, Job, job_of
@@ -141,7 +149,7 @@ class Session:
         self._stream_state = StreamState.CONNECTING
         self._n_reconnects = 0
         self._news_until: float | None = None
-        self._n_recorded = self._n_packets = 0
+        self._n_recorded = self._n_packets = self._n_judged = 0
         self._declared: set[StreamRole] = set()
         self._first_at: float | None = None
         self._newest_at: float | None = None
@@ -343,6 +351,7 @@ class Session:
             self._note_new_markers(path)
             for verdict in verdicts:
                 self._take_verdict(verdict, arrival, pulled, max(pulled, filtered))
+        self._record_quality(path)
         return ended
 
     def _welcome(self, role: StreamRole, path: LivePath) -> None:
@@ -363,6 +372,13 @@ class Session:
         written = recorder.put(item)
         if written and isinstance(item, Packet) and item.role is StreamRole.EEG:
             self._n_recorded += len(item.timestamps)
+
+    def _record_quality(self, path: LivePath) -> None:
+        """Put each new second's verdict on the electrodes beside what they sent."""
+        quality, recorder = path.signal_quality, self._recorder
+        if recorder is not None and quality.n_seconds != self._n_judged:
+            self._n_judged = quality.n_seconds
+            recorder.put(quality_packet(quality.newest, self._clock()))
 
     def _note_state(self, item: StateChange) -> bool:
         if item.role is not StreamRole.EEG:

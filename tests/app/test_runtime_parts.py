@@ -156,3 +156,25 @@ def test_a_marker_that_the_stream_cannot_carry_is_a_warning(tmp_path: Path) -> N
     session.add_marker("face")
     assert session.snapshot().warnings == ("The marker stream carries numbers, 'face' is none.",)
     session.stop()
+
+
+def test_the_recording_holds_each_seconds_verdict_on_the_electrodes(tmp_path: Path) -> None:
+    from devices.hostile import HostileSettings
+    from devices.xdf import XdfFile
+    from tests.devices.test_hostile_session import run
+
+    run(tmp_path / "s", (), HostileSettings(duration=20.0, chunk=20))
+    with XdfFile(tmp_path / "s" / "recording.xdf") as file:
+        (events,) = (
+            series for k, series in file.load().items() if file.streams[k].role == "events"
+        )
+        (eeg,) = (s.info for s in file.streams.values() if s.role == "eeg")
+    lines = [json.loads(text) for text in events.samples]
+    verdicts = [line["quality"] for line in lines if "quality" in line]
+    assert len(verdicts) >= 5
+    assert all(set(verdict) <= {*eeg.ch_names} and verdict for verdict in verdicts)
+    assert {grade for verdict in verdicts for grade, *_ in verdict.values()} <= {
+        "good",
+        "doubtful",
+        "bad",
+    }
