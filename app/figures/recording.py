@@ -30,10 +30,12 @@ from pipeline.live import LivePath
 from pipeline.values import Epoch, Outcome, Packet
 
 TARGETS = (
-    Target(event="face-upright", kind="upright", category="face"),
-    Target(event="face-inverted", kind="inverted", category="face"),
-    Target(event="house-upright", kind="upright", category="house"),
-    Target(event="house-inverted", kind="inverted", category="house"),
+    Target(event="face-upright", kind="upright", category="face", typical="smiling-face"),
+    Target(
+        event="face-inverted", kind="inverted", category="face", typical="smiling-face-inverted"
+    ),
+    Target(event="house-upright", kind="upright", category="house", typical="house"),
+    Target(event="house-inverted", kind="inverted", category="house", typical="house-inverted"),
     Target(event="checker-left", labels=("checkerboard-left",)),
     Target(event="checker-right", labels=("checkerboard-right",)),
 )

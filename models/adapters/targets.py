@@ -1,7 +1,8 @@
 """Where a class of events lies in the gallery's embedding space.
 
-Owns the rule: the mean direction of the stimuli that a class stands for, at unit length. A class
-such as "face" has no picture of its own; its prototype is what its members have in common.
+Owns the rule. A class such as "face" has no picture of its own: its prototype is the stimulus that
+was named as typical, or the mean direction of all its members. The mean claims less, but it lies
+between pictures, and what a generator draws there is a blend of them.
 """
 
 from __future__ import annotations
@@ -30,12 +31,17 @@ class Target(BaseModel):
     labels: tuple[str, ...] = ()
     """Labels of the stimuli; empty: all of the kind and category."""
 
+    typical: str = ""
+    """Label of the stimulus that stands for the class; empty: the mean direction of the members."""
+
     def members(self, gallery: Gallery) -> Gallery:
         """Return the stimuli that it stands for."""
         return gallery.subset(kind=self.kind, category=self.category, labels=self.labels or None)
 
     def prototype(self, gallery: Gallery) -> Float32:
-        """Mean direction of the members, (n_features,) float32, unit norm."""
+        """Where the class lies, (n_features,) float32, unit norm."""
+        if self.typical:
+            return gallery.embedding(self.typical)
         mean = self.members(gallery).embeddings.astype(np.float64).mean(axis=0)
         norm = float(np.linalg.norm(mean))
         if norm < 1e-6:

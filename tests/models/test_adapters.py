@@ -37,7 +37,7 @@ SFREQ = 256.0
 NAMES = ("PO7", "PO8", "O1", "O2", "P7", "P8")
 TARGETS = (
     Target(event="face", kind="upright", category="face"),
-    Target(event="house", kind="upright", category="house"),
+    Target(event="house", kind="upright", category="house", typical="church"),
     Target(event="left", labels=("checkerboard-left",)),
 )
 N_TIMES = 257
@@ -272,6 +272,7 @@ def test_the_vector_points_at_the_class_and_its_length_is_confidence(
         assert np.linalg.norm(vector) == pytest.approx(probability.max(), abs=1e-5)
         if probability.max() > 0.9:
             assert gallery.rank(vector)[0].label in labels[best]
+    np.testing.assert_array_equal(adapter.prototypes[1], gallery.embedding("church"))
     flat = replace(adapter.lda, coef=np.zeros_like(adapter.lda.coef), intercept=np.zeros(3))
     unsure = replace(adapter, lda=flat).encode(_epochs(1, seed=17)[0]).vector
     assert np.linalg.norm(unsure) == pytest.approx(1 / 3, abs=1e-5)
