@@ -66,6 +66,22 @@ class StageRequest:
 
 
 STAGES: dict[str, dict[str, Entry]] = {
+    "atm": {
+        "encoder": Entry(
+            "models.atm.commands:run_encoder",
+            "ATM-S by retrieval or reconstruction on THINGS-EEG2",
+        ),
+        "prior": Entry(
+            "models.atm.commands:run_prior",
+            "the diffusion prior from a trained encoder's vectors to CLIP's",
+        ),
+    },
+    "atm-multimodal": {
+        "train": Entry(
+            "models.atm.commands:run_multimodal",
+            "one ATM-S encoder and five priors together",
+        ),
+    },
     "dreamdiffusion": {
         "a": Entry(
             "models.dreamdiffusion.stages:run_stage_a",
@@ -80,6 +96,7 @@ STAGES: dict[str, dict[str, Entry]] = {
 """System to stage to what trains it: `(StageRequest) -> dict`, a report."""
 
 IMPORTERS: dict[str, Entry] = {
+    "atm": Entry("models.atm.commands:run_import", "a checkpoint of an ATM-S encoder (.pth)"),
     "dreamdiffusion": Entry(
         "models.dreamdiffusion.stages:run_import",
         "encoder checkpoint.pth, generation checkpoint.pth, v1-5-pruned.ckpt",

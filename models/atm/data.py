@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -103,10 +103,23 @@ class EpochSet:
         n_held = round(fraction * len(images))
         return self.subset(order[n_held:]), self.subset(order[:n_held])
 
+    @property
+    def used_names(self) -> tuple[str, ...]:
+        """Labels of the channels of a batch."""
+        return tuple(self.ch_names[row] for row in self.rows) if self.rows else self.ch_names
+
+    def with_unit_targets(self) -> EpochSet:
+        """Bring every target vector to norm 1 (one row an image: small enough to be held)."""
+        units = {
+            name: (v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12)).astype(
+                np.float32
+            )
+            for name, v in self.targets.items()
+        }
+        return replace(self, targets=units)
+
     def _with(self, items: tuple[Int64, ...], rows: tuple[int, ...]) -> EpochSet:
-        return EpochSet(
-            self.eeg, self.image_ids, self.subject_ids, self.targets, self.ch_names, items, rows
-        )
+        return replace(self, items=items, rows=rows)
 
 
 def open_epochs(folder: Path, targets: Sequence[str]) -> EpochSet:

@@ -56,9 +56,15 @@ def noise_covariance(train: Float64, *, mode: Mode = "epochs") -> Float64:
     Raises
     ------
     ThingsError
-        Another rank than four, or too few samples for a covariance.
+        Another rank than four, too few samples for a covariance, or a flat channel.
     """
     _check(train)
+    flat = np.flatnonzero(np.ptp(train, axis=(0, 1, 3)) == 0)
+    if len(flat):
+        raise ThingsError(
+            f"channel {flat[0]} is flat in every training epoch, expected a signal: "
+            "drop flat channels before whitening."
+        )
     if mode == "time" and train.shape[1] < 2:
         raise ThingsError(
             f"mode 'time' needs two repetitions or more, got {train.shape[1]}: use 'epochs'."
@@ -76,13 +82,13 @@ def whitening_matrix(covariance: Float64) -> Float64:
     Raises
     ------
     ThingsError
-        A channel is flat or a copy of another.
+        The covariance has not full rank.
     """
     matrix = np.asarray(linalg.fractional_matrix_power(covariance, -0.5))
     if np.iscomplexobj(matrix) or not np.isfinite(matrix).all():
         raise ThingsError(
             "the noise covariance has no inverse square root, expected full rank: "
-            "drop flat channels and channels that are sums of others."
+            "drop channels that are flat or sums of others."
         )
     return matrix.astype(np.float64)
 

@@ -12,14 +12,17 @@ from configs.atm import MultimodalTrainingConfig, PriorTrainingConfig, Retrieval
 from models.atm.data import EpochSet, open_epochs, write_epochs
 from models.atm.encoder import AtmsConfig, AtmsEncoder
 from models.atm.errors import AtmError
+from models.atm.folder import load_encoder, load_prior
 from models.atm.losses import clip_loss, multi_positive_clip_loss
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.atm.retrieval import draw_competitors, k_way_retrieval
 from models.atm.stages import EncoderTask, PriorTask
 from models.multimodal.modalities import Modality
 from models.multimodal.stage import MultimodalModel, MultimodalTask
+from models.stages import STAGES, StageRequest, find
 from models.things_eeg2.montage import CH_NAMES, POSTERIOR
 from models.training import LoopConfig, Task, make_engine, train
+from pipeline.errors import ConfigurationError
 
 N_IMAGES, N_REPETITIONS, N_FEATURES = 12, 4, 16
 TARGETS = ("ViT-H-14", "ViT-H-14.text", "RN50", *(m.published_name for m in Modality))
@@ -64,17 +67,17 @@ def _task(kind: str, data: EpochSet) -> tuple[Task, LoopConfig]:
     if kind == "prior":
         torch.manual_seed(2)
         vectors = torch.randn(64, N_FEATURES)
-        config = PriorTrainingConfig(passes=100, batch_size=32)
+        config = PriorTrainingConfig(passes=60, batch_size=32, lr=3e-3)
         task = PriorTask(DiffusionPriorUNet(_prior()), vectors, vectors.flip(1), config)
-        return task, LoopConfig(passes=100, batch_size=32)
+        return task, LoopConfig(passes=60, batch_size=32)
     if kind == "multimodal":
         model = MultimodalModel(_encoder(n_channels=17), _prior())
         task = MultimodalTask(model, data.picked(POSTERIOR), MultimodalTrainingConfig(lr=2e-3))
-        return task, LoopConfig(passes=8, batch_size=16)
+        return task, LoopConfig(passes=5, batch_size=16)
     config = RetrievalTrainingConfig.model_validate(
         {"objective": kind, "lr": 1e-3, "validation_fraction": 0.2}
     )
-    return EncoderTask(_encoder(), data, config), LoopConfig(passes=3, batch_size=8)
+    return EncoderTask(_encoder(), data, config), LoopConfig(passes=2, batch_size=8)
 
 
 def _run(task: Task, config: LoopConfig, out: Path, stop_after: int | None = None) -> list[float]:
@@ -194,3 +197,47 @@ def test_data_that_do_not_belong_together_are_refused(folder: Path, tmp_path: Pa
         open_epochs(tmp_path, ())
     with pytest.raises(AtmError, match="no such file"):
         open_epochs(folder, ("absent",))
+
+
+def test_stages_of_the_command_make_a_system_that_decodes(folder: Path, tmp_path: Path) -> None:
+    made: list[int] = []
+    common = {"data": folder, "out": tmp_path, "device": "cpu", "stop_after": 2}
+    settings = {
+        "model": {"feedforward": 32},
+        "training": {"objective": "reconstruction", "passes": 1, "picks": "posterior"},
+    }
+    encoder = find(STAGES["atm"], "encoder", what="stage")
+    encoder(StageRequest(**common, table=settings, on_step=lambda at: made.append(at.step)))
+    assert made == [1]  # 46 samples in one batch of 64
+    sizes = {"prior": {"hidden_dim": [16, 8]}, "training": {"passes": 1}}
+    report = find(STAGES["atm"], "prior", what="stage")(
+        StageRequest(
+            **common | {"out": tmp_path / "p"}, table=sizes | {"encoder": str(tmp_path / "encoder")}
+        )
+    )
+    assert report["step"] == 1
+    model, facts, _ = load_encoder(tmp_path / "encoder")
+    assert facts.ch_names == POSTERIOR
+    prior, norm = load_prior(tmp_path / "p" / "prior")
+    assert (prior.config.cond_dim, model.config.n_features, norm) == (16, 16, None)
+
+
+def test_the_multimodal_stage_writes_six_networks(folder: Path, tmp_path: Path) -> None:
+    settings = {"prior": {"hidden_dim": [16, 8]}, "training": {"passes": 1, "batch_size": 16}}
+    stage = find(STAGES["atm-multimodal"], "train", what="stage")
+    stage(StageRequest(data=folder, out=tmp_path, device="cpu", stop_after=1, table=settings))
+    features = np.load(folder / "features" / "superpixel_few.npy")
+    _, norm = load_prior(tmp_path / "priors" / "few")
+    assert norm == pytest.approx(np.linalg.norm(features, axis=1).mean(), rel=1e-4)
+    assert load_encoder(tmp_path / "encoder")[1].ch_names == CH_NAMES
+
+
+def test_a_misspelt_setting_is_named(folder: Path, tmp_path: Path) -> None:
+    stage = find(STAGES["atm"], "encoder", what="stage")
+    for table, key in (
+        ({"model": {"n_chanels": 3}}, "n_chanels"),
+        ({"training": {"batch": 3}}, "training.batch"),
+        ({"preset": "newest"}, "newest"),
+    ):
+        with pytest.raises(ConfigurationError, match=key):
+            stage(StageRequest(data=folder, out=tmp_path, table=table))

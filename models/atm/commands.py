@@ -1,0 +1,207 @@
+"""What the commands call: the stages `encoder`, `prior`, `multimodal`, and the import.
+
+Owns the reading of the settings' tables and the order of the steps; each step lives elsewhere.
+
+Data are a folder as `models.atm.data` describes it. Settings: table `model` (fields of
+`AtmsConfig`), `prior` (fields of `PriorConfig`), `training` (the stage's configuration in
+`configs.atm`), `preset` (`published`, `modern` or `enigma`, for the encoder), `encoder` (folder of
+a trained encoder, for the prior).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from pydantic import BaseModel, ValidationError
+from torch import Tensor
+
+from configs.atm import MultimodalTrainingConfig, PriorTrainingConfig, RetrievalTrainingConfig
+from models.atm.data import EpochSet, open_epochs
+from models.atm.encoder import AtmsConfig, AtmsEncoder
+from models.atm.errors import AtmError
+from models.atm.folder import EncoderFacts, import_encoder, load_encoder, save_encoder, save_prior
+from models.atm.prior import DiffusionPriorUNet, PriorConfig
+from models.atm.stages import EncoderTask, PriorTask
+from models.multimodal.modalities import Modality
+from models.multimodal.stage import MultimodalModel, MultimodalTask
+from models.multimodal.training import named_priors
+from models.stages import StageRequest, check_tables
+from models.things_eeg2.montage import CH_NAMES, POSTERIOR
+from models.training import LoopConfig, Task, make_engine, train
+from pipeline.errors import ConfigurationError
+
+PRESETS = {
+    "published": RetrievalTrainingConfig,
+    "modern": RetrievalTrainingConfig.modern,
+    "enigma": RetrievalTrainingConfig.enigma,
+}
+NO_CLIP = float("inf")
+"""ATM-S clips no gradient."""
+ENCODE_BATCH = 256
+
+_Config = TypeVar("_Config", bound=BaseModel)
+_Sizes = TypeVar("_Sizes", AtmsConfig, PriorConfig)
+
+
+def run_encoder(request: StageRequest) -> dict[str, Any]:
+    """Train ATM-S by retrieval or reconstruction; write `encoder/`."""
+    check_tables(request.table, ("preset", "model", "training"))
+    training = _preset(request.table)
+    data = _open(request.data, _optional_text(request.data, training.features))
+    if training.picks == "posterior":
+        data = data.picked(POSTERIOR)
+    torch.manual_seed(request.seed)
+    encoder = AtmsEncoder(_encoder_sizes(request.table, data, training.features))
+    task = EncoderTask(encoder, data, training, seed=request.seed)
+    report = _train(request, task, training.passes, training.batch_size, NO_CLIP)
+    save_encoder(request.out / "encoder", encoder, EncoderFacts(ch_names=data.used_names))
+    return report | {"encoder": str(request.out / "encoder")}
+
+
+def run_prior(request: StageRequest) -> dict[str, Any]:
+    """Train the prior on a trained encoder's vectors and CLIP's; write `prior/`."""
+    check_tables(request.table, ("encoder", "prior", "training"))
+    training = _read(PriorTrainingConfig, request.table.get("training"))
+    folder = Path(request.table.get("encoder", request.out / "encoder"))
+    encoder, facts, _ = load_encoder(folder)
+    data = _open(request.data, ["ViT-H-14"]).picked(facts.ch_names)
+    vectors, targets = encode_all(encoder, data, "ViT-H-14")
+    torch.manual_seed(request.seed)
+    given = dict(request.table.get("prior", {}))
+    widths = {"embed_dim": targets.shape[1], "cond_dim": vectors.shape[1]}
+    prior = DiffusionPriorUNet(_sizes(PriorConfig, widths | given, where="prior"))
+    task = PriorTask(prior, vectors, targets, training)
+    report = _train(request, task, training.passes, training.batch_size, 1.0)
+    save_prior(request.out / "prior", prior)
+    return report | {"prior": str(request.out / "prior")}
+
+
+def run_multimodal(request: StageRequest) -> dict[str, Any]:
+    """Train one encoder and five priors together; write `encoder/` and `priors/MODALITY/`."""
+    check_tables(request.table, ("model", "prior", "training"))
+    training = _read(MultimodalTrainingConfig, request.table.get("training"))
+    names = {m: m.published_name for m in Modality}
+    data = _open(request.data, list(names.values()))
+    norms = {m: float(_norms(data, name)) for m, name in names.items()}
+    data = data.with_unit_targets()
+    torch.manual_seed(request.seed)
+    encoder = AtmsEncoder(_encoder_sizes(request.table, data, names[Modality.IMAGE]))
+    width = data.targets[names[Modality.IMAGE]].shape[1]
+    given = {"embed_dim": width, "cond_dim": width} | dict(request.table.get("prior", {}))
+    model = MultimodalModel(encoder, _sizes(PriorConfig, given, where="prior"))
+    task = MultimodalTask(model, data, training)
+    report = _train(request, task, training.passes, training.batch_size, NO_CLIP)
+    save_encoder(request.out / "encoder", encoder, EncoderFacts(ch_names=data.used_names))
+    for modality, prior in named_priors(model.priors).items():
+        save_prior(request.out / "priors" / modality, prior, target_norm=norms[modality])
+    return report | {"encoder": str(request.out / "encoder"), "priors": str(request.out / "priors")}
+
+
+def run_import(files: Sequence[Path], out: Path) -> dict[str, Any]:
+    """Turn one published ATM-S checkpoint into `encoder/`.
+
+    Raises
+    ------
+    AtmError
+        Not exactly one file.
+    """
+    if len(files) != 1:
+        raise AtmError(f"{len(files)} files to import, expected one ATM-S checkpoint (.pth).")
+    folder = import_encoder(files[0], out / "encoder", EncoderFacts(ch_names=CH_NAMES))
+    return {"encoder": str(folder)}
+
+
+@torch.inference_mode()
+def encode_all(encoder: AtmsEncoder, data: EpochSet, target: str) -> tuple[Tensor, Tensor]:
+    """Vectors of all samples and their targets, each (n_samples, n_features)."""
+    vectors, targets = [], []
+    for start in range(0, len(data), ENCODE_BATCH):
+        batch = data.batch(range(start, min(start + ENCODE_BATCH, len(data))))
+        vectors.append(encoder(batch.eeg, batch.subject_ids))
+        targets.append(batch.targets[target])
+    # Cloned: tensors of inference mode cannot be trained on.
+    return torch.cat(vectors).clone(), torch.cat(targets).clone()
+
+
+def _preset(table: Mapping[str, Any]) -> RetrievalTrainingConfig:
+    name = table.get("preset", "published")
+    if name not in PRESETS:
+        raise ConfigurationError(f"preset {name!r} is unknown, expected {', '.join(PRESETS)}.")
+    base = PRESETS[name]().model_dump()
+    return _read(RetrievalTrainingConfig, base | dict(table.get("training", {})))
+
+
+def _optional_text(folder: Path, features: str) -> list[str]:
+    text = f"{features}.text"
+    return [features, *([text] if (folder / "features" / f"{text}.npy").is_file() else [])]
+
+
+def _open(folder: Path, targets: Sequence[str]) -> EpochSet:
+    return open_epochs(folder, targets)
+
+
+def _norms(data: EpochSet, name: str) -> Any:
+    norms = (data.targets[name] ** 2).sum(axis=1) ** 0.5
+    return norms.mean()
+
+
+def _encoder_sizes(table: Mapping[str, Any], data: EpochSet, target: str) -> AtmsConfig:
+    n_subjects = max(10, int(data.subject_ids.max()) + 1)
+    given = {
+        "n_channels": len(data.used_names),
+        "n_times": data.eeg.shape[2],
+        "n_features": data.targets[target].shape[1],
+        "n_subjects": n_subjects,
+    }
+    return _sizes(AtmsConfig, given | dict(table.get("model", {})), where="model")
+
+
+def _sizes(kind: type[_Sizes], values: Mapping[str, Any], *, where: str) -> _Sizes:
+    unknown = set(values) - {field.name for field in fields(kind)}
+    if unknown:
+        raise ConfigurationError(f"settings: {where}.{min(unknown)} is unknown: mend the name.")
+    return kind(**values)
+
+
+def _read(kind: type[_Config], table: Any) -> _Config:
+    try:
+        return kind.model_validate(table or {})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(
+            f"settings: training.{key} = {first.get('input')!r}: {first['msg']}"
+        ) from None
+
+
+def _train(
+    request: StageRequest, task: Task, passes: int, batch_size: int, max_grad_norm: float
+) -> dict[str, Any]:
+    precision: Literal["no", "bf16"] = "bf16" if request.precision == "bf16" else "no"
+    engine = make_engine(
+        precision=precision,
+        tracker=request.tracker,
+        folder=str(request.out / "log"),
+        device=request.device,
+    )
+    report = train(
+        task,
+        LoopConfig(
+            passes=passes,
+            batch_size=min(batch_size, task.n_train),
+            max_grad_norm=max_grad_norm,
+            seed=request.seed,
+        ),
+        engine=engine,
+        out=request.out,
+        save_every=request.save_every,
+        stop_after=request.stop_after,
+        resume=request.resume,
+        on_step=request.on_step,
+    )
+    task.module.cpu()
+    return report

@@ -1,0 +1,157 @@
+"""THINGS-EEG2's files are read as data; hostile ones are refused; preparation is whole."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.covariance import ledoit_wolf
+from sklearn.utils import shuffle
+
+from models.atm.data import open_epochs
+from models.things_eeg2.epoching import SortedEpochs, merge_sessions, shuffled
+from models.things_eeg2.errors import ThingsError
+from models.things_eeg2.files import (
+    prepare_subject,
+    read_preprocessed,
+    read_raw,
+    read_table,
+    write_eeg,
+)
+from models.things_eeg2.montage import CH_NAMES, SEED
+from models.things_eeg2.whitening import (
+    noise_covariance,
+    shrunk_covariances,
+    whiten,
+    whitening_matrix,
+)
+
+SHORT = ("O1", "Oz", "O2", "P7")
+
+
+def _raw(path: Path, events: list[int], *, seed: int, sfreq: int = 500) -> None:
+    rng = np.random.default_rng(seed)
+    onsets = sfreq + np.arange(len(events)) * sfreq // 2
+    data = rng.normal(size=(len(SHORT) + 1, onsets[-1] + 2 * sfreq))
+    data[-1] = 0
+    data[-1, onsets] = events
+    table = {
+        "raw_eeg_data": data,
+        "ch_names": [*SHORT, "stim"],
+        "sfreq": sfreq,
+        "ch_types": ["eeg"] * 4 + ["stim"],
+    }
+    np.save(path, table, allow_pickle=True)
+
+
+def test_from_raw_files_to_a_training_folder(tmp_path: Path) -> None:
+    sessions = []
+    for number in range(2):
+        paths = tmp_path / f"train{number}.npy", tmp_path / f"test{number}.npy"
+        _raw(paths[0], [1, 2, 3, 99999, 3, 2, 1, 1], seed=number)
+        _raw(paths[1], [1, 2, 2, 1, 1, 2], seed=10 + number)
+        sessions.append((read_raw(paths[0]), read_raw(paths[1])))
+    subject = prepare_subject(sessions, ch_order=SHORT[::-1], test_repetitions=3)
+    assert subject.train.data.shape == (3, 4, 4, 250)
+    assert subject.test.data.shape == (2, 6, 4, 250)
+    assert len(subject.whitening) == 2
+    write_eeg(subject.train, tmp_path / "out", SHORT[::-1], subject=7)
+    (tmp_path / "out" / "features").mkdir()
+    np.save(tmp_path / "out" / "features" / "x.npy", np.zeros((3, 2), np.float32))
+    data = open_epochs(tmp_path / "out", ["x"])
+    assert len(data) == 12
+    batch = data.batch([4])
+    assert (int(batch.image_ids), int(batch.subject_ids)) == (1, 7)
+    np.testing.assert_allclose(batch.eeg[0].numpy(), subject.train.data[1, 0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_preprocessed_files_are_read(protocol: int, tmp_path: Path) -> None:
+    data = np.random.default_rng(0).normal(size=(3, 2, 63, 250))
+    times = np.linspace(-0.2, 0.996, 300)
+    table = {"preprocessed_eeg_data": data, "ch_names": list(CH_NAMES), "times": times}
+    path = tmp_path / "preprocessed_eeg_training.npy"
+    path.write_bytes(pickle.dumps(table, protocol=protocol))
+    epochs, names = read_preprocessed(path)
+    np.testing.assert_array_equal(epochs.data, data)
+    np.testing.assert_array_equal(epochs.times, times)
+    np.testing.assert_array_equal(epochs.conditions, [1, 2, 3])
+    assert names == CH_NAMES
+
+
+class _Hostile:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_a_file_that_holds_code_is_refused_and_not_run(header: bool, tmp_path: Path) -> None:
+    marker, path = tmp_path / "ran", tmp_path / "hostile.npy"
+    table = {"raw_eeg_data": _Hostile(marker)}
+    if header:
+        np.save(path, table, allow_pickle=True)
+    else:
+        path.write_bytes(pickle.dumps(table))
+    with pytest.raises(ThingsError, match="is refused"):
+        read_table(path)
+    assert not marker.exists()
+
+
+def test_damaged_and_foreign_files_are_one_sentence(tmp_path: Path) -> None:
+    for name, content in (("cut", pickle.dumps({"a": 1})[:-3]), ("list", pickle.dumps([1]))):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ThingsError) as error:
+            read_table(tmp_path / name)
+        assert "\n" not in str(error.value)
+    with pytest.raises(ThingsError, match="no such file"):
+        read_table(tmp_path / "absent")
+    (tmp_path / "other").write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(ThingsError, match="lacks raw_eeg_data"):
+        read_raw(tmp_path / "other")
+
+
+def test_shrinkage_is_ledoit_and_wolfs() -> None:
+    samples = np.random.default_rng(1).normal(size=(3, 30, 5)) @ np.diag([1, 2, 3, 4, 5.0])
+    for own, x in zip(shrunk_covariances(samples), samples, strict=True):
+        scale = x.std(axis=0)
+        peer = ledoit_wolf((x - x.mean(axis=0)) / scale)[0]
+        np.testing.assert_allclose(own, peer * np.outer(scale, scale), rtol=1e-10)
+
+
+def test_whitened_noise_is_white() -> None:
+    rng = np.random.default_rng(2)
+    mixing = np.diag([1.0, 5.0, 0.2, 3.0]) @ (np.eye(4) + 0.1 * rng.normal(size=(4, 4)))
+    train = np.einsum("ij,crjt->crit", mixing, rng.normal(size=(40, 2, 4, 250)))
+    matrix = whitening_matrix(noise_covariance(train))
+    white = whiten(train, matrix).transpose(2, 0, 1, 3).reshape(4, -1)
+    covariance = np.cov(white)
+    np.testing.assert_allclose(np.diag(covariance), 1, atol=0.05)
+    # Shrinkage leaves part of weak correlations where they are.
+    assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 0.15
+
+
+def test_a_flat_channel_is_refused() -> None:
+    train = np.random.default_rng(3).normal(size=(3, 2, 4, 50))
+    train[:, :, 1] = 0
+    with pytest.raises(ThingsError, match="drop flat channels"):
+        noise_covariance(train)
+
+
+@pytest.mark.parametrize("n", [2, 4, 80])
+def test_the_shuffle_is_scikit_learns(n: int) -> None:
+    expected = shuffle(np.arange(n), random_state=SEED)
+    np.testing.assert_array_equal(shuffled(np.arange(n)), expected)
+
+
+def test_sessions_with_missing_trials_are_refused() -> None:
+    epochs = [
+        SortedEpochs(np.zeros((len(c), 2, 1, 5)), np.array(c), np.zeros(5)) for c in ([1, 2], [1])
+    ]
+    with pytest.raises(ThingsError, match="expected one count"):
+        merge_sessions(epochs)
