@@ -40,7 +40,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     for option, text in _NUMBERS.items():
         parser.add_argument(f"--{option}", metavar="N", type=int, help=text)
     parser.add_argument("--master-board", metavar="NAME", help="board behind a file or a stream")
-    parser.add_argument("--montage", metavar="LABELS", help="labels, with commas between them")
+    parser.add_argument(
+        "--montage", metavar="LABELS|FILE", help="labels with commas between them, or their file"
+    )
     parser.add_argument(
         "--board-command",
         metavar="TEXT",
@@ -65,14 +67,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Bridge until Ctrl-C, the end of `--duration` or the end of a file."""
     from devices.brainflow_bridge import BrainFlowBridge, BridgeSettings
+    from devices.montage import read_montage
 
     names = [option.replace("-", "_") for option in (*_TEXTS, *_NUMBERS)]
-    labels = (args.montage or "").split(",")
     settings = BridgeSettings(
         board=args.name,
         parameters={k: getattr(args, k) for k in names if getattr(args, k) is not None},
         master_board=args.master_board,
-        ch_names=tuple(label.strip() for label in labels if label.strip()),
+        ch_names=read_montage(args.montage or ""),
         commands=tuple(args.board_command),
         markers=args.markers,
         name=args.stream_name,

@@ -28,7 +28,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--session", metavar="N", help="letters and digits")
     parser.add_argument("--run", metavar="N", help="digits")
     parser.add_argument("--line-freq", type=float, metavar="HZ", help="of the mains (50 or 60)")
-    parser.add_argument("--montage", metavar="LABELS", help="labels of a stream without any")
+    parser.add_argument(
+        "--montage", metavar="LABELS|NAME|FILE", help="labels of a stream without any"
+    )
     parser.add_argument(
         "--unit",
         choices=("microvolts", "millivolts", "volts", "nanovolts"),
@@ -43,9 +45,10 @@ def run(args: argparse.Namespace) -> int:
     from configs import SourceConfig
     from devices.bids_export import BidsName, write_bids
     from devices.continuous import read_continuous
+    from devices.montage import read_montage
 
     name = BidsName(args.subject, args.task, args.session, args.run)
-    labels = tuple(label.strip() for label in (args.montage or "").split(",") if label.strip())
+    labels = read_montage(args.montage or "")
     recording = read_continuous(
         _recording_of(args.recording),
         source=SourceConfig(ch_names=labels, unit=args.unit or ""),

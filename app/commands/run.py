@@ -46,8 +46,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--montage",
         default=None,
-        metavar="LABELS",
-        help="comma-separated labels for a stream that sends none",
+        metavar="LABELS|NAME|FILE",
+        help="labels for a stream that sends none: with commas, cyton, daisy, or a file of them",
     )
     parser.add_argument(
         "--unit",
@@ -72,6 +72,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Run the session."""
     from app.runtime.launch import live_session, replay_session
+    from devices.montage import read_montage
 
     config = apply_overrides(
         load(args.preset, args.config),
@@ -80,9 +81,7 @@ def run(args: argparse.Namespace) -> int:
             "subject": args.subject,
             "source.source_id": args.source_id,
             "source.name": args.name,
-            "source.ch_names": None
-            if args.montage is None
-            else [label.strip() for label in args.montage.split(",")],
+            "source.ch_names": None if args.montage is None else list(read_montage(args.montage)),
             "source.unit": args.unit,
             "markers.source_id": args.markers,
             "decoder.adapter": args.adapter,
