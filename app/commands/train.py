@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tomllib
 from collections.abc import Callable
@@ -77,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
             on_note=write_note,
         )
     )
+    if os.environ.get("RANK", "0") != "0":
+        return 0
     if args.json:
         write_json(report)
     else:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import PNDMScheduler
+from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
 from torch import Tensor
 
 from configs.published import ConditionConfig
@@ -269,3 +269,30 @@ def test_an_unconditioned_checkpoint_is_refused() -> None:
         importing.import_unet({"weight": torch.zeros(1)})
     with pytest.raises(CheckpointError, match="was not fine-tuned on EEG"):
         importing.import_time_condition({})
+
+
+def test_stable_diffusion_15_at_full_size() -> None:
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(
+            sample_size=64,
+            cross_attention_dim=768,
+            attention_head_dim=8,
+            class_embed_type="identity",
+        )
+        vae = AutoencoderKL(
+            block_out_channels=(128, 256, 512, 512),
+            layers_per_block=2,
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+        )
+        state = importing.rename_unet(unet.state_dict(), unet)
+        assert sum(v.numel() for v in state.values()) == 859_520_964
+        assert {"input_blocks.11.0.in_layers.0.weight", "output_blocks.2.1.conv.weight"} <= {*state}
+        assert state["output_blocks.5.2.conv.weight"].shape == (1280, 1280, 3, 3)
+        again = importing.import_unet(state)
+        assert {k: v.shape for k, v in again.state_dict().items()} == {
+            k: v.shape for k, v in unet.state_dict().items()
+        }
+        first_stage = importing.export_vae(vae)
+        assert first_stage["decoder.up.3.upsample.conv.weight"].shape == (512, 512, 3, 3)
+        assert importing.import_vae(first_stage).config.block_out_channels == (128, 256, 512, 512)
