@@ -205,3 +205,7 @@ class SessionPort(Protocol):
     def add_marker(self, label: str) -> None:
         """Stamp a manual marker now."""
         ...
+
+    def set_notes(self, text: str) -> None:
+        """Write the person's notes into the session folder; also after the end."""
+        ...

@@ -91,7 +91,9 @@ def run_window(
         load_preset=load_preset,
         settings=store,
         theme=theme,
+        sessions_root=Path("sessions") if screenshot is None else None,
     )
+    window.confirm_close = screenshot is None
     window.show()
     window.status.expected = duration
     _autostart(window, config, demo=autostart_demo)
@@ -101,6 +103,7 @@ def run_window(
         app.exec()
         # Closing asks to quit once more; left in the queue, that would end any later event loop.
         app.setQuitOnLastWindowClosed(False)
+        window.confirm_close = False
         window.close()
         app.removePostedEvents(app, QEvent.Type.Quit.value)
         window.shut_down()

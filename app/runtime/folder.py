@@ -130,7 +130,7 @@ class SessionFolder:
         table = config.to_table()
         table["run"] = _without_none(dict(run))
         table["streams"] = {str(role): _stream_table(info) for role, info in streams.items()}
-        _write_atomically(self.path / "session.toml", tomli_w.dumps(table).encode())
+        write_atomically(self.path / "session.toml", tomli_w.dumps(table).encode())
 
     def write_image(self, index: int, png: bytes, *, below: str = "images") -> tuple[str, str]:
         """Write `images/NNNNNN.png`; return its path in the folder and its SHA-256."""
@@ -139,6 +139,16 @@ class SessionFolder:
         with (self.path / name).open("xb") as stream:
             stream.write(png)
         return name, hashlib.sha256(png).hexdigest()
+
+    def write_notes(self, text: str) -> None:
+        """Write `notes.txt`: what the person at the computer noted, whole each time."""
+        try:
+            write_atomically(self.path / "notes.txt", text.encode())
+        except OSError as error:
+            raise FolderError(
+                f"{self.path / 'notes.txt'}: cannot be written ({error.strerror}), the notes are "
+                "not saved: make room or allow writing there."
+            ) from None
 
     def add_event(self, result: Result) -> None:
         """Append one line at once (order of completion), so that a crash loses none."""
@@ -152,8 +162,8 @@ class SessionFolder:
         self._stream.close()
         lines = sorted(self._events, key=lambda line: (line["t_onset"], line["index"]))
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        _write_atomically(self.path / "events.jsonl", text.encode())
-        _write_atomically(
+        write_atomically(self.path / "events.jsonl", text.encode())
+        write_atomically(
             self.path / "summary.json",
             (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode(),
         )
@@ -164,7 +174,8 @@ class SessionFolder:
         (self.path / LOCK).unlink(missing_ok=True)
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file as a whole or not at all."""
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(data)
     partial.replace(path)

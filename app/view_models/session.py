@@ -46,6 +46,9 @@ class SessionModel:
         self.head = HeadModel()
         self.evoked = EvokedModel()
         self.health = StreamHealthModel()
+        self.notes = ""
+        """What the person notes on this session; saved by `save_notes`."""
+        self._saved_notes = ""
         self.error = ""
         """A sentence to show until it is dismissed; empty when all is well."""
         self._task: threading.Thread | None = None
@@ -121,6 +124,15 @@ class SessionModel:
             return False
         return self._request(lambda port: port.add_marker(label))
 
+    def save_notes(self) -> None:
+        """Save the notes when they changed and there is a session to save them with."""
+        if self.port is None or self.notes == self._saved_notes:
+            return
+        notes = self.notes
+        # Not tried again until it changes: the sentence about a full disk need not come back.
+        self._saved_notes = notes
+        self._request(lambda port: port.set_notes(notes))
+
     def poll(self) -> None:
         """Take what is new; call it in every frame."""
         self._finish_task()
@@ -155,6 +167,7 @@ class SessionModel:
         if self._task is not None:
             self._task.join(timeout)
             self._finish_task()
+        self.save_notes()
         if self.port is not None and self.port.snapshot().phase in ACTIVE:
             self._stop_asked = True
             try:
@@ -164,6 +177,10 @@ class SessionModel:
             self.snapshot = self.port.snapshot()
 
     def _forget(self) -> None:
+        if self.port is not None:
+            self.save_notes()
+            self.notes = ""
+        self._saved_notes = ""
         self.port = None
         self.snapshot = Snapshot()
         self.history.clear()

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QMainWindow,
+    QMessageBox,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -26,6 +27,7 @@ from app.port import Phase
 from app.view_models import formatting
 from app.view_models.export import BackgroundTask, export_history, save_picture
 from app.view_models.factory import SessionFactory
+from app.view_models.past_sessions import PastSessionsModel
 from app.view_models.pictures import GalleryPictures, PictureLoader
 from app.view_models.session import SessionModel
 from app.view_models.settings import SettingsModel
@@ -35,6 +37,7 @@ from app.views.history_strip import HistoryStrip
 from app.views.inspect_dialog import InspectDialog
 from app.views.painted import Button, Painted, set_text, text_label, to_image
 from app.views.picture_panel import PicturePanel
+from app.views.recent_view import RecentView
 from app.views.signal_panel import SignalPanel
 from app.views.sources_view import SourcesView
 from app.views.status_bar import Banner, StatusBar
@@ -49,6 +52,8 @@ FRAME_MS = 33
 TEXT_FRAMES = 5
 """Texts change in every fifth frame: nobody reads faster."""
 EXPORTS = ("Grid of pictures (*.png)", "Animation (*.gif)")
+NOTES_FRAMES = 30
+"""Notes are saved in every so many frames, when they changed."""
 MARKER_KEYS = {Qt.Key(Qt.Key.Key_1 + n): str(n + 1) for n in range(8)}
 
 
@@ -64,7 +69,9 @@ class MainWindow(QMainWindow):
     presets, load_preset : optional
         Names of the presets and what loads one.
     settings : QSettings, optional
-        Where geometry and theme are kept; None keeps nothing.
+        Where geometry, theme and recent folders are kept; None keeps nothing.
+    sessions_root : Path, optional
+        Where sessions of before are looked for.
     """
 
     def __init__(
@@ -77,6 +84,7 @@ class MainWindow(QMainWindow):
         load_picture: PictureLoader | None = None,
         settings: QSettings | None = None,
         theme: str | None = None,
+        sessions_root: Path | None = None,
     ) -> None:
         super().__init__()
         self.setWindowTitle("Phosphene")
@@ -87,6 +95,10 @@ class MainWindow(QMainWindow):
         self.settings = SettingsModel(config, presets=presets, load=load_preset)
         self.session = SessionModel(factory, self.settings)
         self.sources = SourcesModel(factory)
+        self.past = PastSessionsModel(sessions_root)
+        self.past.extra = self._stored_folders()
+        self.confirm_close = False
+        """Whether closing the window asks first while a session runs."""
         self.theme = THEMES[theme or self._stored_theme()]
         self._frame = 0
         self._phase = Phase.IDLE
@@ -102,6 +114,8 @@ class MainWindow(QMainWindow):
         self._timer.setInterval(FRAME_MS)
         self._timer.timeout.connect(self.tick)
         self._timer.start()
+        if sessions_root is not None:
+            self.past.refresh()
         self._show_texts()
 
     # Requests
@@ -120,6 +134,7 @@ class MainWindow(QMainWindow):
     def toggle(self) -> None:
         """Start, or stop what runs."""
         if self.session.active:
+            self.session.save_notes()
             self.session.stop()
         else:
             self.start()
@@ -219,6 +234,29 @@ class MainWindow(QMainWindow):
             words, path = self._task_done
             self.banner.show_note(f"{words} {formatting.short_path(path)}.", path.parent)
 
+    def recover(self, folder: Path) -> None:
+        """Finish a session that was left behind."""
+        self.past.recover(folder)
+
+    def _poll_past(self) -> None:
+        if not self.past.poll():
+            return
+        self.welcome.recent.refresh()
+        if self.past.error:
+            self.banner.show_error(self.past.error)
+        elif self.past.report is not None:
+            report = self.past.report
+            words = f"The session in {formatting.short_path(report.parent)} is finished now."
+            self.banner.show_note(words, report.parent, report=report)
+        elif self.past.abandoned and not self.session.active and self.banner.isHidden():
+            lost = self.past.abandoned[0]
+            self.banner.show_note(
+                f"The session {lost.path.name} ended without being finished. What was recorded is "
+                "safe: “Build report” below makes its report.",
+                lost.path,
+                tone="warn",
+            )
+
     def grab_screen(self, path: Path) -> None:
         """Save a picture of the window to `path`."""
         QApplication.sendPostedEvents()  # New texts ask for their room by an event.
@@ -234,6 +272,9 @@ class MainWindow(QMainWindow):
         if self.sources.poll() or self.sources.searching:
             self.sources_view.refresh()
         self._poll_task()
+        self._poll_past()
+        if self._frame % NOTES_FRAMES == 0:
+            self.session.save_notes()
         self.trace_panel.refresh()
         self.history.refresh()
         latest = self.session.history.latest
@@ -291,6 +332,8 @@ class MainWindow(QMainWindow):
                 self.banner.hide()
         elif self._phase is Phase.STOPPED and before is not Phase.STOPPED and not self._error:
             self.banner.show_finished(self.session)
+            self.past.remember(self.session.snapshot.out)
+            self.past.refresh()
 
     def _plot_message(self) -> str:
         if self.session.phase is Phase.STARTING:
@@ -322,18 +365,35 @@ class MainWindow(QMainWindow):
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Keep the geometry, stop the timer, close the other windows."""
+        if self.confirm_close and self.session.active and not self.ask_to_close():
+            event.ignore()
+            return
         self._timer.stop()
         if self._store is not None:
+            self._store.setValue("recent", [str(path) for path in self.past.extra])
             self._store.setValue("geometry", self.saveGeometry())
             self._store.setValue("theme", self.theme.name)
         self.inspect.close()
         self.stimuli.close()
         super().closeEvent(event)
 
+    def ask_to_close(self) -> bool:
+        """Ask whether to end the session that runs; keeping it is the answer at hand."""
+        box = QMessageBox(self)
+        box.setWindowTitle("A session is running")
+        box.setText("A session is running. Stop it, save its files and close?")
+        stop = box.addButton("Stop and close", QMessageBox.ButtonRole.DestructiveRole)
+        keep = box.addButton("Keep running", QMessageBox.ButtonRole.RejectRole)
+        box.setDefaultButton(keep)
+        box.setEscapeButton(keep)
+        box.exec()
+        return box.clickedButton() is stop
+
     def shut_down(self, timeout: float = 10.0) -> None:
         """End session and search; waits up to `timeout` seconds."""
         self._timer.stop()
         self.task.close()
+        self.past.close()
         self.session.close(timeout)
         self.sources.close(min(timeout, 2.0))
 
@@ -369,6 +429,7 @@ class MainWindow(QMainWindow):
             Qt.Key.Key_S: self.save_picture,
             Qt.Key.Key_C: self.copy_picture,
             Qt.Key.Key_E: self.export_history,
+            Qt.Key.Key_R: self.banner.open_report,
         }
         if key not in actions:
             return False
@@ -411,7 +472,7 @@ class MainWindow(QMainWindow):
         self.n_markers = text_label("", "caption")
         self.n_pictures = text_label("", "caption")
         self.sources_view = SourcesView(self.sources)
-        self.welcome = Welcome(self.sources_view)
+        self.welcome = Welcome(self.sources_view, RecentView(self.past))
         self.inspect = InspectDialog(self.session.history, self._load, self)
         self.stimuli = StimulusWindow(self._load, self)
         self.work = self._build_work()
@@ -477,6 +538,7 @@ class MainWindow(QMainWindow):
         bar.stimuli_asked.connect(self.show_stimuli)
         bar.failed.connect(self.banner.show_error)
         self.banner.dismissed.connect(self._dismiss)
+        self.welcome.recent.recover_asked.connect(self.recover)
         self.welcome.demo_asked.connect(self.start_demo)
         self.sources_view.chosen.connect(self.start)
         self.export.clicked.connect(self.export_history)
@@ -490,6 +552,11 @@ class MainWindow(QMainWindow):
     def _stored_theme(self) -> str:
         stored = "" if self._store is None else str(self._store.value("theme", ""))
         return stored if stored in THEMES else "dark"
+
+    def _stored_folders(self) -> list[Path]:
+        stored = None if self._store is None else self._store.value("recent")
+        names = [stored] if isinstance(stored, str) else stored if isinstance(stored, list) else []
+        return [Path(str(name)) for name in names]
 
     def _restore_geometry(self) -> None:
         stored = None if self._store is None else self._store.value("geometry")

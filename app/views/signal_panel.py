@@ -7,14 +7,21 @@ up all the same.
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QPlainTextEdit,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from app.view_models.session import SessionModel
 from app.views.head_plot import HeadPlot
 from app.views.painted import Button, Combo, ElidedLabel, set_tone
 from app.views.signal_plots import EvokedPlot, HealthPlot, SpectrumPlot
 
-TABS = ("Spectrum", "Electrodes", "Averages", "Stream")
+TABS = ("Spectrum", "Electrodes", "Averages", "Stream", "Notes")
 
 
 class SignalPanel(QFrame):
@@ -33,12 +40,14 @@ class SignalPanel(QFrame):
         self.tabs = [Button(name, kind="plain", tip=f"{name} (F3 goes on)") for name in TABS]
         self.note = ElidedLabel("caption")
         self.channel = Combo(small=True)
+        self.notes = QPlainTextEdit()
         self.stack = QStackedWidget()
         self._names: tuple[str, ...] = ()
         self._build()
         for at, tab in enumerate(self.tabs):
             tab.clicked.connect(lambda _=False, at=at: self.toggle(at))
         self.channel.activated.connect(self._choose_channel)
+        self.notes.textChanged.connect(self._take_notes)
 
     @property
     def current(self) -> int | None:
@@ -62,6 +71,8 @@ class SignalPanel(QFrame):
         for number, tab in enumerate(self.tabs):
             tab.setChecked(number == at)
         self.channel.setVisible(at == 2)
+        if at == 4:
+            self.notes.setFocus()
         self.opened.emit(at is not None)
         self.refresh()
 
@@ -82,8 +93,19 @@ class SignalPanel(QFrame):
             note = self.health.sentence
             tone = "warn" if self.health.alert else ""
             self.health.refresh(session.health.revision, note)
+        elif self.current == 4:
+            note = self._refresh_notes()
         self.note.set_whole(note)
         set_tone(self.note, tone)
+
+    def _refresh_notes(self) -> str:
+        session = self._session
+        if self.notes.toPlainText() != session.notes:
+            self.notes.setPlainText(session.notes)
+        return "saved in the session folder as you write" if session.port is not None else ""
+
+    def _take_notes(self) -> None:
+        self._session.notes = self.notes.toPlainText()
 
     def _refresh_evoked(self) -> None:
         session, model = self._session, self._session.evoked
@@ -115,7 +137,10 @@ class SignalPanel(QFrame):
         self.channel.setToolTip("Channel whose averages are shown")
         self.channel.hide()
         head.addWidget(self.channel)
-        for view in (self.spectrum, self.head, self.evoked, self.health):
+        self.notes.setPlaceholderText("Notes on this session; they are saved as notes.txt")
+        self.notes.setAccessibleName("Notes on this session")
+        self.notes.setTabChangesFocus(True)
+        for view in (self.spectrum, self.head, self.evoked, self.health, self.notes):
             self.stack.addWidget(view)
         self.stack.hide()
         layout = QVBoxLayout(self)

@@ -87,7 +87,9 @@ class Banner(QWidget):
         outer.addWidget(self.frame)
         self.text = text_label("")
         self.text.setWordWrap(True)
-        self.report = Button("Open report", kind="plain", tip="Open report.html in the browser")
+        self.report = Button(
+            "Open report", kind="plain", tip="Open report.html in the browser (Ctrl+R)"
+        )
         self.folder = Button("Open folder", kind="plain", tip="Open the session folder")
         self.close_button = Button(icon_name="close", kind="plain", tip="Dismiss (Esc)")
         self._report_url, self._folder_url = QUrl(), QUrl()
@@ -97,13 +99,18 @@ class Banner(QWidget):
         for button in (self.report, self.folder, self.close_button):
             row.addWidget(button)
         self.close_button.clicked.connect(self.dismissed)
-        self.report.clicked.connect(lambda: QDesktopServices.openUrl(self._report_url))
+        self.report.clicked.connect(self.open_report)
         self.folder.clicked.connect(lambda: QDesktopServices.openUrl(self._folder_url))
         self.hide()
 
     def set_theme(self, theme: Theme) -> None:
         """Redraw the icon."""
         self.close_button.set_theme(theme)
+
+    def open_report(self) -> None:
+        """Open the report that is offered, if one is."""
+        if self.report.isVisible():
+            QDesktopServices.openUrl(self._report_url)
 
     def show_error(self, sentence: str) -> None:
         """Show what went wrong and what to do."""
@@ -113,11 +120,20 @@ class Banner(QWidget):
         self.folder.hide()
         self.show()
 
-    def show_note(self, sentence: str, folder: Path | None = None) -> None:
-        """Show what was done, with a button for the folder it lies in."""
+    def show_note(
+        self,
+        sentence: str,
+        folder: Path | None = None,
+        *,
+        report: Path | None = None,
+        tone: str = "good",
+    ) -> None:
+        """Show what was done, with buttons for the folder it lies in and for a report."""
         set_text(self.text, sentence)
-        set_tone(self.frame, "good")
-        self.report.hide()
+        set_tone(self.frame, tone)
+        self.report.setVisible(report is not None)
+        if report is not None:
+            self._report_url = QUrl.fromLocalFile(str(report.resolve()))
         self.folder.setVisible(folder is not None)
         if folder is not None:
             self._folder_url = QUrl.fromLocalFile(str(folder.resolve()))

@@ -223,6 +223,10 @@ QLineEdit, QComboBox {{ background: {t.raised}; border: 1px solid {t.border};
   border-radius: 7px; padding: 0 9px; min-height: {px(30)};
   selection-background-color: {t.accent}; selection-color: {t.accent_text}; }}
 QLineEdit:focus, QComboBox:focus {{ border: 1px solid {t.accent}; }}
+QPlainTextEdit {{ background: {t.raised}; border: 1px solid {t.border}; border-radius: 7px;
+  padding: 4px 6px; selection-background-color: {t.accent};
+  selection-color: {t.accent_text}; }}
+QPlainTextEdit:focus {{ border: 1px solid {t.accent}; }}
 QLineEdit[invalid="true"] {{ border: 1px solid {t.bad}; }}
 QLineEdit:disabled, QComboBox:disabled {{ color: {t.faint}; background: {t.surface}; }}
 QComboBox::drop-down {{ border: none; width: 22px; }}
@@ -248,6 +252,8 @@ QScrollBar::add-line, QScrollBar::sub-line, QScrollBar::add-page, QScrollBar::su
   background: transparent; width: 0; height: 0; }}
 #banner {{ background: {_mix(t.surface, t.bad, 0.16)};
   border: 1px solid {_mix(t.surface, t.bad, 0.55)}; border-radius: 8px; }}
+#banner[tone="warn"] {{ background: {_mix(t.surface, t.warn, 0.12)};
+  border-color: {_mix(t.surface, t.warn, 0.5)}; }}
 #banner[tone="good"] {{ background: {_mix(t.surface, t.good, 0.14)};
   border-color: {_mix(t.surface, t.good, 0.5)}; }}
 """

@@ -10,6 +10,7 @@ from PySide6.QtGui import QPainter, QPaintEvent, QPen, QPolygonF, QRadialGradien
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from app.views.painted import Button, Painted, text_label
+from app.views.recent_view import RecentView
 from app.views.sources_view import SourcesView
 from app.views.theme import Theme
 
@@ -55,8 +56,11 @@ class Welcome(QFrame):
 
     demo_asked = Signal()
 
-    def __init__(self, sources: SourcesView, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, sources: SourcesView, recent: RecentView, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
+        self.recent = recent
         self.emblem = Emblem(84)
         self.demo_button = Button(
             "Try the virtual headset", icon_name="play", kind="large", tip="Start the demo (Space)"
@@ -113,4 +117,11 @@ class Welcome(QFrame):
         layout.setContentsMargins(30, 20, 30, 20)
         layout.addStretch(2)
         layout.addLayout(columns)
-        layout.addStretch(3)
+        layout.addStretch(1)
+        below = QHBoxLayout()
+        below.addStretch(1)
+        below.addWidget(self.recent, 20)
+        below.addStretch(1)
+        self.recent.setMaximumWidth(1064)
+        layout.addLayout(below)
+        layout.addStretch(2)

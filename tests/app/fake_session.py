@@ -74,6 +74,7 @@ class FakeSession:
         self.recording = False
         self.manual: list[TraceMarker] = []
         self.stopped = 0
+        self.notes = ""
         n_times = round(self.length * self.sfreq)
         self.eeg = make_eeg(len(self.ch_names), n_times, self.sfreq)
         self.times = T0 + np.arange(n_times) / self.sfreq
@@ -110,6 +111,9 @@ class FakeSession:
             raise PhospheneError("The session does not run: start it first.")
         index = 10_000 + len(self.manual)
         self.manual.append(TraceMarker(index, T0 + self.now, label))
+
+    def set_notes(self, text: str) -> None:
+        self.notes = text
 
     # What a watcher sees
 

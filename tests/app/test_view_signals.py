@@ -141,7 +141,8 @@ def test_tabs_open_by_click_and_by_key(qtbot: QtBot) -> None:
         assert panel.stack.currentWidget().height() > 140, name
         window._show_texts()
         assert len(np.unique(grabbed(panel.stack.currentWidget()).reshape(-1, 3), axis=0)) > 10
-    assert "samples/s" in panel.note.text()
+        if name == "Stream":
+            assert "samples/s" in panel.note.text()
     qtbot.keyClick(window, Qt.Key.Key_F3)
     assert panel.current is None
     qtbot.mouseClick(panel.tabs[2], Qt.MouseButton.LeftButton)

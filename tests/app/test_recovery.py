@@ -1,0 +1,131 @@
+"""Session folders that were left behind are found, finished, and never touched while in use."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.errors import FolderError
+from app.port import Result, StageTimes
+from app.runtime.folder import LOCK, SessionFolder
+from app.runtime.recovery import is_abandoned, recover
+from app.view_models.past_sessions import PastSessionsModel, scan
+from configs import SessionConfig
+from pipeline.values import Outcome
+
+
+def dead_pid() -> int:
+    """The number of a process that has just ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def crashed(path: Path, *, n_pictures: int = 3) -> Path:
+    """A session folder as a crash leaves it: a lock, events, half a line, no summary."""
+    folder = SessionFolder(path)
+    folder.write_session(SessionConfig(subject="s01"), run={}, streams={})
+    for index in range(n_pictures):
+        folder.add_event(
+            Result(
+                index,
+                10.0 + index,
+                "tree",
+                Outcome.DECODED,
+                top=(("tree", 0.3),),
+                chance=0.01,
+                rank=1,
+                stages=StageTimes(1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 6.0),
+            )
+        )
+    folder._stream.close()
+    with (path / "events.jsonl").open("a") as stream:
+        stream.write('{"index": 99, "t_on')
+    (path / LOCK).write_text(str(dead_pid()))
+    return path
+
+
+def test_a_crashed_session_is_finished_with_what_is_there(tmp_path: Path) -> None:
+    folder = crashed(tmp_path / "a")
+    events = (folder / "events.jsonl").read_bytes()
+    assert is_abandoned(folder)
+    report = recover(folder)
+    assert "without being finished" in report.read_text(encoding="utf-8")
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["outcomes"] == {"decoded": 3}
+    assert summary["subject"] == "s01"
+    assert summary["accuracy"]["n_correct"] == 3
+    assert summary["latency_ms"]["total_after_epoch"]["p50"] == 6.0
+    assert (folder / "events.jsonl").read_bytes() == events
+    assert not is_abandoned(folder)
+    with pytest.raises(FolderError, match="nothing was changed"):
+        recover(folder)
+
+
+def test_a_session_without_a_single_event_is_finished_too(tmp_path: Path) -> None:
+    assert recover(crashed(tmp_path / "a", n_pictures=0)).is_file()
+
+
+@pytest.mark.parametrize("owner", [str(os.getpid()), "1", "", "not a number"])
+def test_a_folder_in_use_is_left_alone(tmp_path: Path, owner: str) -> None:
+    folder = crashed(tmp_path / "a")
+    (folder / LOCK).write_text(owner)
+    assert not is_abandoned(folder)
+    with pytest.raises(FolderError):
+        recover(folder)
+    assert not (folder / "summary.json").exists()
+
+
+def test_a_summary_that_exists_stays(tmp_path: Path) -> None:
+    folder = crashed(tmp_path / "a")
+    (folder / "summary.json").write_text('{"schema_version": 1, "message": "mine"}')
+    recover(folder)
+    assert json.loads((folder / "summary.json").read_text())["message"] == "mine"
+
+
+def test_sessions_are_listed_abandoned_first_then_the_newest(tmp_path: Path) -> None:
+    for name, age in (("old", 30), ("lost", 20), ("new", 10)):
+        folder = crashed(tmp_path / "sessions" / name)
+        if name != "lost":
+            recover(folder)
+        os.utime(folder / "events.jsonl", (1e9 - age, 1e9 - age))
+    (tmp_path / "sessions" / "no session").mkdir()
+    found = scan(tmp_path / "sessions", [tmp_path / "sessions" / "old", tmp_path / "gone"])
+    assert [s.path.name for s in found] == ["lost", "new", "old"]
+    assert [s.has_report for s in found] == [False, True, True]
+    assert found[1].summary == "s01 · 0:02 · 3 pictures"
+    assert scan(tmp_path / "missing") == []
+
+
+def test_the_model_recovers_in_the_background(tmp_path: Path) -> None:
+    folder = crashed(tmp_path / "sessions" / "a")
+    model = PastSessionsModel(tmp_path / "sessions")
+    model.refresh()
+    model.close()
+    assert model.poll()
+    assert [s.path for s in model.abandoned] == [folder.resolve()]
+    model.recover(folder)
+    model.close()
+    assert model.poll()
+    assert model.error == ""
+    assert model.report == folder / "report.html"
+    assert not model.abandoned
+    model.recover(folder)
+    model.close()
+    assert model.poll()
+    assert "nothing was changed" in model.error
+
+
+def test_notes_are_written_whole_also_after_the_end(tmp_path: Path) -> None:
+    folder = SessionFolder(tmp_path / "a")
+    folder.write_notes("one, and more")
+    folder.finish({})
+    folder.close()
+    folder.write_notes("two ☺")
+    assert (tmp_path / "a" / "notes.txt").read_text(encoding="utf-8") == "two ☺"
+    assert not list((tmp_path / "a").glob("*.partial"))

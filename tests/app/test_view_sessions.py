@@ -1,0 +1,136 @@
+"""Notes, sessions of before, and closing while one runs, in the window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QSettings, Qt, QTimer
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QApplication, QMessageBox
+from pytestqt.qtbot import QtBot
+
+from app.view_models.past_sessions import PastSession
+from app.views.main_window import MainWindow
+from app.views.signal_panel import TABS
+from tests.app.fake_session import FakeFactory, FakeSession
+from tests.app.test_recovery import crashed
+from tests.app.test_views import STIMULI, run_demo, session_of
+
+Make = Callable[..., MainWindow]
+
+
+@pytest.fixture
+def make(qtbot: QtBot) -> Iterator[Make]:
+    made: list[MainWindow] = []
+
+    def make(**options: object) -> MainWindow:
+        window = MainWindow(FakeFactory(template=FakeSession()), STIMULI, **options)  # type: ignore[arg-type]
+        qtbot.addWidget(window)
+        window.show()
+        made.append(window)
+        return window
+
+    yield make
+    for window in made:
+        window.confirm_close = False
+        window.close()
+        window.shut_down()
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Paths that the desktop was asked to open."""
+    urls: list[str] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: urls.append(url.toLocalFile()))
+    return urls
+
+
+def test_notes_are_saved_with_their_session_and_not_with_the_next(make: Make, qtbot: QtBot) -> None:
+    window = make()
+    session = run_demo(window, qtbot, 3.0)
+    window.signals.open(TABS.index("Notes"))
+    QApplication.processEvents()
+    qtbot.keyClicks(window.signals.notes, "electrode T7 dried out M 1")
+    assert not session.manual, "typing is no marker"
+    window.session.save_notes()
+    assert session.notes == "electrode T7 dried out M 1"
+    qtbot.keyClicks(window.signals.notes, "!")
+    window.toggle()
+    qtbot.waitUntil(lambda: not window.session.active)
+    assert session.notes.endswith("!")
+    window.start()
+    qtbot.waitUntil(lambda: session_of(window) is not session)
+    window._show_texts()
+    assert window.signals.notes.toPlainText() == ""
+    assert session_of(window).notes == ""
+
+
+def test_a_crashed_session_is_offered_at_the_next_start(
+    make: Make, qtbot: QtBot, tmp_path: Path, opened: list[str]
+) -> None:
+    folder = crashed(tmp_path / "sessions" / "20260101-120000")
+    window = make(sessions_root=tmp_path / "sessions")
+    qtbot.waitUntil(window.welcome.recent.isVisible)
+    assert "without being finished" in window.banner.text.text()
+    (row,) = window.welcome.recent.rows
+    assert row.report.text() == "Build report"
+    qtbot.mouseClick(row.folder, Qt.MouseButton.LeftButton)
+    assert opened == [str(folder)]
+    qtbot.mouseClick(row.report, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(window.banner.report.isVisible)
+    assert (folder / "report.html").is_file()
+    qtbot.keyClick(window, Qt.Key.Key_R, Qt.KeyboardModifier.ControlModifier)
+    assert opened[-1] == str(folder / "report.html")
+    (row,) = window.welcome.recent.rows
+    assert row.report.text() == "Open report"
+    qtbot.mouseClick(row.report, Qt.MouseButton.LeftButton)
+    assert opened[-1] == str(folder / "report.html")
+
+
+def test_recent_folders_are_kept(make: Make, tmp_path: Path) -> None:
+    store = QSettings(str(tmp_path / "kept.ini"), QSettings.Format.IniFormat)
+    window = make(settings=store)
+    window.past.remember(tmp_path / "one")
+    window.past.remember(tmp_path / "two")
+    window.close()
+    assert make(settings=store).past.extra == [tmp_path / "two", tmp_path / "one"]
+
+
+def test_a_finished_session_is_listed(make: Make, qtbot: QtBot, tmp_path: Path) -> None:
+    window = make()
+    session = run_demo(window, qtbot, 2.0)
+    session.out = tmp_path
+    (tmp_path / "events.jsonl").touch()
+    window.toggle()
+    qtbot.waitUntil(lambda: bool(window.past.sessions))
+    assert window.past.sessions == [
+        PastSession(tmp_path, (tmp_path / "events.jsonl").stat().st_mtime)
+    ]
+
+
+@pytest.mark.parametrize("answer", ["Keep running", "Stop and close"])
+def test_closing_while_a_session_runs_asks_first(make: Make, qtbot: QtBot, answer: str) -> None:
+    window = make()
+    window.confirm_close = True
+    run_demo(window, qtbot, 2.0)
+
+    def reply() -> None:
+        box = QApplication.activeModalWidget()
+        assert isinstance(box, QMessageBox)
+        assert box.defaultButton().text() == "Keep running"
+        button = next(b for b in box.buttons() if b.text() == answer)
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+    QTimer.singleShot(0, reply)
+    closed = window.close()
+    window.confirm_close = False  # before anything can fail: pytest-qt closes windows, too
+    assert closed is (answer == "Stop and close")
+    assert window.isVisible() is not closed
+
+
+def test_closing_an_idle_window_asks_nothing(make: Make) -> None:
+    window = make()
+    window.confirm_close = True
+    assert window.close()
