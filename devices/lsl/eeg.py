@@ -7,6 +7,7 @@ Knows nothing of markers, units, filters or epochs: packets are native.
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +34,8 @@ from pipeline.values import Float64, Packet, StreamInfo, StreamRole, StreamState
 
 BUFFER = 30
 """Seconds of EEG that liblsl keeps for a reader that is late; more is dropped and counted."""
+_STRANGE = 86_400.0
+"""Stamps that are a day off are of another clock, s."""
 
 
 class EegReader(RoleReader):
@@ -64,6 +67,7 @@ class EegReader(RoleReader):
         """Why the stream cannot go on; None while it can."""
         self.n_overflowed = 0
         """Samples that liblsl dropped because nobody read, by their stamps."""
+        self._is_clock_checked = False
         connection = _connect(config, stop)
         self.info = connection.info
         self._begin(connection)
@@ -109,6 +113,7 @@ class EegReader(RoleReader):
             self._tell(StreamState.STREAMING, f"Samples arrive after {silence:.1f} s.")
             self._send(None)
         self._count_overflow(stamps, now)
+        self._check_clock(float(stamps[-1]), now)
         self._liveness.data(now)
         rows = self._buffer[: len(stamps)]
         # The one copy out of the buffer; fancy indexing makes a new array as well.
@@ -147,6 +152,27 @@ class EegReader(RoleReader):
                     f"{BUFFER} s are kept.",
                 )
         self._last_stamp, self._last_pull = float(stamps[-1]), now
+
+    def _check_clock(self, stamp: float, now: float) -> None:
+        """Say once that the sender stamps with a clock that is not LSL's."""
+        if self._is_clock_checked:
+            return
+        self._is_clock_checked = True
+        ahead = stamp + self.last_offset - now
+        if abs(ahead) > _STRANGE:
+            unix = abs(stamp - time.time()) < _STRANGE
+            self._tell(
+                StreamState.STREAMING,
+                f"The stamps of {self.info.name!r} lie {abs(ahead) / 86400:.0f} days "
+                f"{'ahead of' if ahead > 0 else 'behind'} LSL's clock: no marker of another "
+                "program will meet them"
+                + ("; they are UNIX time: set source.clock to unix." if unix else "."),
+            )
+
+    def _tell_offset(self, offset: float) -> None:
+        if self._config.clock == "unix":
+            offset += pylsl.local_clock() - time.time()
+        super()._tell_offset(offset)
 
     # -- states --------------------------------------------------------------------------------
 

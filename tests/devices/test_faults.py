@@ -20,11 +20,13 @@ import pyxdf
 from configs import RecordingConfig, SourceConfig
 from devices.errors import RecordingError
 from devices.lsl.inlet import LslSource
+from devices.lsl.metadata import eeg_info
+from devices.lsl.outlet import EegOutlet
 from devices.player import Player
 from devices.recorder import Recorder
 from devices.replay import RecordedSource
 from devices.xdf import XdfFile, XdfWriter
-from pipeline.values import Packet, StreamRole
+from pipeline.values import ClockOffset, Packet, StateChange, StreamRole
 from tests.devices.lsl_tools import CH_NAMES, Feeder, has_samples, packets, read_until
 from tests.devices.test_recorder import QUIET, STREAMS, packet, wait_for
 from tests.devices.xdf_tools import eeg_stream, marker_stream
@@ -223,3 +225,35 @@ def test_r31_two_hundred_replays_end_in_the_middle(tmp_path: Path) -> None:
             source.close()
             thread.join(2)
             assert not thread.is_alive()
+
+
+# -- another clock
+
+
+@pytest.mark.lsl
+def test_stamps_in_unix_time_are_said_and_can_be_taken_as_such() -> None:
+    """As muse-lsl stamps (streaming.md, section 6)."""
+    info = eeg_info(name="unix", source_id="unix", ch_names=("Cz",), sfreq=250.0)
+    with (
+        EegOutlet(info) as outlet,
+        LslSource(SourceConfig(source_id="unix")) as plain,
+        LslSource(SourceConfig(source_id="unix", clock="unix")) as told,
+    ):
+        for k in range(5):
+            outlet.push(np.full((10, 1), float(k)), time.time() - 0.04 + np.arange(10) / 250)
+        for source in (plain, told):
+            items = read_until(source, has_samples(50))
+            sentences = [
+                i.reason for i in items if isinstance(i, StateChange) and "days" in i.reason
+            ]
+            offsets = [i.offset for i in items if isinstance(i, ClockOffset)]
+            newest = packets(items)[-1]
+            age = newest.received_at - (newest.timestamps[-1] + offsets[-1])
+            if source is told:
+                assert sentences == []
+                assert -0.01 < age < 1.0
+            else:
+                (sentence,) = sentences
+                assert "ahead of LSL's clock" in sentence
+                assert sentence.endswith("set source.clock to unix.")
+                assert age < -86_400
