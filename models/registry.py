@@ -83,7 +83,7 @@ class SystemFacts:
 _ADAPTER = Weights(
     "image conditioning of SDXL",
     ("ip-adapter_sdxl_vit-h.safetensors",),
-    "Hugging Face h94/IP-Adapter",
+    "Hugging Face h94/IP-Adapter, sdxl_models/",
 )
 
 SYSTEMS: tuple[SystemFacts, ...] = (
@@ -137,20 +137,62 @@ SYSTEMS: tuple[SystemFacts, ...] = (
         "identity at least in part.",
     ),
     SystemFacts(
+        name="atm",
+        title="ATM-S with its diffusion prior",
+        modality="EEG",
+        input_shape="(63 channels, 250 times), any labelled montage is mapped",
+        target_space="OpenCLIP ViT-H-14 (1024)",
+        generator="SDXL-Turbo with IP-Adapter, 4 steps, 512 px",
+        weights=(
+            Weights(
+                "encoder",
+                ("encoder/model.safetensors",),
+                "`phosphene train atm encoder` on THINGS-EEG2, or a checkpoint of its authors "
+                "(github.com/dongyangli-del/EEG_Image_decode) with `phosphene import atm`",
+            ),
+            Weights("prior", ("prior/model.safetensors",), "`phosphene train atm prior`"),
+            Weights(
+                "diffusion model",
+                ("generator/model_index.json",),
+                "Hugging Face stabilityai/sdxl-turbo, the folder as it is",
+            ),
+            _ADAPTER,
+        ),
+        is_implemented=True,
+        reference="Li et al., arXiv 2403.07721",
+        notes="Its figures choose the best pass on the test set; here a validation split does.",
+        folder=installed_weights("atm"),
+    ),
+    SystemFacts(
         name="atm-multimodal",
         title="ATM-S with five modality priors",
         modality="EEG",
-        input_shape="(63 channels, 250 times)",
+        input_shape="(63 channels, 250 times), any labelled montage is mapped",
         target_space="OpenCLIP ViT-H-14 (1024): image, text, three superpixel scales",
         generator="SDXL with IP-Adapter, 30 steps, 768 px",
         weights=(
-            Weights("encoder and five priors", (), "to be trained on THINGS-EEG2"),
-            Weights("diffusion model", ("sd_xl_base_1.0.safetensors",), "SDXL base 1.0"),
+            Weights(
+                "encoder and five priors",
+                (
+                    "encoder/model.safetensors",
+                    *(
+                        f"priors/{modality}/model.safetensors"
+                        for modality in ("image", "text", "few", "middle", "large")
+                    ),
+                ),
+                "`phosphene train atm-multimodal train` on THINGS-EEG2 (none are published)",
+            ),
+            Weights(
+                "diffusion model",
+                ("generator/model_index.json",),
+                "Hugging Face stabilityai/stable-diffusion-xl-base-1.0, the folder as it is",
+            ),
             _ADAPTER,
         ),
-        is_implemented=False,
+        is_implemented=True,
         reference="Li et al., arXiv 2403.07721 (its base)",
         notes="The original's prompt holds the true class name: its figures are likely inflated.",
+        folder=installed_weights("atm-multimodal"),
     ),
     SystemFacts(
         name="mind-vis",

@@ -22,6 +22,7 @@ from pipeline.values import Epoch, Info
 
 LOADERS = {
     "atm": "models.atm.live:load",
+    "atm-multimodal": "models.multimodal.live:load",
     "atm-toy": "models.atm.live:load_toy",
     "dreamdiffusion": "models.dreamdiffusion.live:load",
     "dreamdiffusion-toy": "models.dreamdiffusion.live:load_toy",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,10 @@ SETTINGS = "system.json"
 SOURCES = {
     "encoder": "an ATM-S encoder: train it with `phosphene train atm encoder`, or import a "
     "checkpoint of github.com/dongyangli-del/EEG_Image_decode with `phosphene import atm`",
-    "prior": "a diffusion prior: train it with `phosphene train atm prior`",
-    "generator": "SDXL-Turbo in diffusers' layout from huggingface.co/stabilityai/sdxl-turbo",
+    "prior": "a diffusion prior: train it with `phosphene train atm prior` (or `train "
+    "atm-multimodal train`)",
+    "generator": "a pipeline in diffusers' layout: huggingface.co/stabilityai/sdxl-turbo (for atm) "
+    "or huggingface.co/stabilityai/stable-diffusion-xl-base-1.0 (for atm-multimodal)",
     "adapter": "sdxl_models/ip-adapter_sdxl_vit-h.safetensors from huggingface.co/h94/IP-Adapter",
 }
 """What belongs at each place below a folder of weights."""
@@ -68,8 +70,8 @@ class SystemSettings:
     size: int = 512
 
 
-def load_settings(folder: Path) -> SystemSettings:
-    """Read `system.json`; the base system's settings where there is none.
+def load_settings(folder: Path, default: SystemSettings | None = None) -> SystemSettings:
+    """Read `system.json`; a field that it lacks is as in `default` (the base system's).
 
     Raises
     ------
@@ -77,10 +79,11 @@ def load_settings(folder: Path) -> SystemSettings:
         It is not JSON or has a field that is unknown.
     """
     path = folder / SETTINGS
+    default = SystemSettings() if default is None else default
     if not path.is_file():
-        return SystemSettings()
+        return default
     try:
-        return SystemSettings(**json.loads(path.read_text(encoding="utf-8")))
+        return replace(default, **json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise AtmError(f"{path} cannot be used ({error}): mend or delete it.") from None
 

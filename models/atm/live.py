@@ -10,7 +10,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -30,6 +29,7 @@ from models.atm.generation import AdapterGenerator, GenerationSettings
 from models.atm.input import network_input
 from models.atm.prior import DiffusionPriorUNet
 from models.atm.prior_sampling import sample_prior
+from models.registry import installed_weights
 from models.weights import WeightState, check_weights
 from pipeline.errors import ShapeError
 from pipeline.gallery import load_gallery
@@ -167,8 +167,7 @@ def load(config: DecoderConfig) -> tuple[AtmEncoder, AtmSampler]:
     PhospheneError
         A file is missing or damaged: which, where it comes from and where it belongs.
     """
-    default = platformdirs.user_data_path("phosphene", appauthor=False) / "systems"
-    folder = Path(config.weights) if config.weights else default / "atm"
+    folder = Path(config.weights) if config.weights else installed_weights("atm")
     return load_folder(folder, num_inference_steps=config.num_inference_steps)
 
 
@@ -190,7 +189,7 @@ def load_folder(folder: Path, *, num_inference_steps: int) -> tuple[AtmEncoder, 
         As `load`.
     """
     settings = load_settings(folder)
-    model, facts, whitening = load_encoder(folder / "encoder")
+    encoder, facts = open_encoder(folder / "encoder")
     prior, target_norm = load_prior(folder / "prior") if settings.has_prior else (None, None)
     status = check_weights(folder)
     if status.state == WeightState.DAMAGED:
@@ -212,8 +211,19 @@ def load_folder(folder: Path, *, num_inference_steps: int) -> tuple[AtmEncoder, 
         prior_guidance=settings.prior_guidance,
         input_scale=1.0 / facts.output_scale,
         target_norm=target_norm,
-        n_features=model.config.n_features,
+        n_features=encoder.spec.n_features,
         sha256=hash_of(*parts, *generator.files),
     )
-    encoder = AtmEncoder(model, facts, whitening, sha256=hash_of(folder / "encoder" / MODEL))
     return encoder, sampler
+
+
+def open_encoder(folder: Path) -> tuple[AtmEncoder, EncoderFacts]:
+    """Load an encoder behind the port, with its facts.
+
+    Raises
+    ------
+    PhospheneError
+        A file is missing or damaged.
+    """
+    model, facts, whitening = load_encoder(folder)
+    return AtmEncoder(model, facts, whitening, sha256=hash_of(folder / MODEL)), facts

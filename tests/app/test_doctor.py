@@ -131,15 +131,17 @@ def test_doctor_shows_advice_and_fails_when_something_is_broken(
     assert run(doctor, capsys)[0] == 0
 
 
-def test_systems_lists_all_six_and_never_pretends(capsys: pytest.CaptureFixture[str]) -> None:
+def test_systems_lists_all_and_never_pretends(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(systems, capsys, "--json")
     assert code == 0
     entries = {entry["name"]: entry for entry in json.loads(out)["systems"]}
-    assert len(entries) == len(SYSTEMS) == 6
+    assert len(entries) == len(SYSTEMS) == 7
     for name, entry in entries.items():
         for key in ("modality", "input_shape", "target_space", "generator", "weights"):
             assert entry[key], f"{name} lacks {key}"
-        assert entry["is_implemented"] == (name in {"embedded", "dreamdiffusion"})
+        assert entry["is_implemented"] == (
+            name in {"embedded", "dreamdiffusion", "atm", "atm-multimodal"}
+        )
         if not entry["is_implemented"]:
             assert entry["found"] is None
             assert entry["available"] is False
@@ -156,7 +158,7 @@ def test_systems_as_text_names_every_system(capsys: pytest.CaptureFixture[str]) 
     _, out, _ = run(systems, capsys)
     for facts in SYSTEMS:
         assert facts.name in out
-    assert out.count("not implemented yet") == 4
+    assert out.count("not implemented yet") == 3
 
 
 def test_presets_name_systems_that_exist() -> None:

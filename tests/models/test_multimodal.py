@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from configs import DecoderConfig
 from models.atm.encoder import AtmsConfig, AtmsEncoder
+from models.atm.errors import AtmError
+from models.atm.folder import EncoderFacts, save_encoder, save_prior
 from models.atm.generation import ADAPTER_FILE, AdapterGenerator, GenerationSettings
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.atm.toy import TOY_SIZE, make_toy_pipeline, write_toy_adapter
 from models.multimodal.adapter_scales import adaptive_weights, fused_scales
 from models.multimodal.errors import MultimodalError
 from models.multimodal.generation import GAP, MultimodalGenerator, picture_grid
+from models.multimodal.live import load
 from models.multimodal.modalities import (
     ENCODER_KEYS,
     FUSION_WEIGHTS,
@@ -26,6 +32,9 @@ from models.multimodal.modalities import (
 from models.multimodal.stage import MultimodalModel
 from models.multimodal.superpixels import LEVELS, lab_8bit, superpixel_image, texture
 from models.multimodal.training import named_priors
+from models.things_eeg2.montage import POSTERIOR
+from pipeline.ports import ImageSampler
+from pipeline.values import Epoch, Info
 
 N_FEATURES = 24
 SIZES = PriorConfig(
@@ -163,3 +172,29 @@ def test_a_grey_picture_has_no_texture_and_keeps_its_means() -> None:
     np.testing.assert_array_equal(made, image)
     with pytest.raises(MultimodalError, match="expected uint8"):
         superpixel_image(image[..., 0], LEVELS[Modality.FEW], segments=segments)
+
+
+def test_the_whole_decodes_behind_the_ports(tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    config = AtmsConfig(n_channels=17, n_features=N_FEATURES)
+    save_encoder(tmp_path / "encoder", AtmsEncoder(config), EncoderFacts(ch_names=POSTERIOR))
+    for modality in Modality:
+        save_prior(tmp_path / "priors" / modality, DiffusionPriorUNet(SIZES), target_norm=20.0)
+    pipeline = make_toy_pipeline(tmp_path / "tokenizer")
+    pipeline.save_pretrained(tmp_path / "generator")
+    write_toy_adapter(tmp_path / ADAPTER_FILE, pipeline.unet, n_features=N_FEATURES)
+    settings = json.dumps({"prior_steps": 2, "size": TOY_SIZE})
+    (tmp_path / "system.json").write_text(settings, encoding="utf-8")
+    encoder, sampler = load(DecoderConfig(weights=str(tmp_path), num_inference_steps=1))
+    assert isinstance(sampler, ImageSampler)
+    data = np.random.default_rng(0).normal(0, 10, (4, 301)).astype(np.float32)
+    info = Info(("O1", "Oz", "O2", "Pz"), 250.0)
+    epoch = Epoch(data, tmin=-0.2, tmax=1.0, t_onset=1.0, event="", info=info, index=5)
+    embedding = encoder.encode(epoch)
+    assert embedding.vector.shape == (1, N_FEATURES)  # of CLIP's space, not the gallery's
+    image = sampler.sample(embedding, seed=1)
+    assert image.pixels.shape == (TOY_SIZE, TOY_SIZE, 3)
+    assert image.index == 5
+    (tmp_path / "priors" / "large" / "model.safetensors").unlink()
+    with pytest.raises(AtmError, match=r"priors/large/model\.safetensors is missing"):
+        load(DecoderConfig(weights=str(tmp_path), num_inference_steps=1))

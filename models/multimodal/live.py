@@ -1,0 +1,117 @@
+"""The multimodal system behind the ports: one encoder, five priors, one fused picture.
+
+Owns the sampler and its loading. Knows nothing of streams or of training. Layout of a folder of
+weights: `encoder/`, `priors/MODALITY/` for each of the five, `generator/` (SDXL base in diffusers'
+layout), the IP-Adapter's file, `system.json`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from configs import DecoderConfig
+from models.atm.folder import MODEL, SystemSettings, hash_of, load_prior, load_settings
+from models.atm.generation import AdapterGenerator, GenerationSettings
+from models.atm.live import AtmEncoder, open_encoder
+from models.multimodal.errors import MultimodalError
+from models.multimodal.generation import PRIOR_STEPS, MultimodalGenerator
+from models.multimodal.modalities import Faults, Modality
+from models.registry import installed_weights
+from pipeline.errors import ShapeError
+from pipeline.values import Embedding, GeneratedImage
+
+PUBLISHED = SystemSettings(prior_steps=PRIOR_STEPS, guidance_scale=5.0, size=768)
+
+
+class MultimodalSampler:
+    """Five modalities fused in one picture; satisfies `pipeline.ports.ImageSampler`."""
+
+    def __init__(
+        self,
+        generator: MultimodalGenerator,
+        *,
+        n_features: int,
+        input_scale: float,
+        sha256: str,
+    ) -> None:
+        self.generator = generator
+        self._n_features, self._input_scale, self._sha256 = n_features, input_scale, sha256
+
+    @property
+    def sha256(self) -> str:
+        """Hash of its weights."""
+        return self._sha256
+
+    @torch.inference_mode()
+    def sample(self, embedding: Embedding, *, seed: int) -> GeneratedImage:
+        """Draw the fused picture of an embedding.
+
+        Raises
+        ------
+        ShapeError
+            The embedding is of another width than the encoder's.
+        """
+        if embedding.vector.size != self._n_features:
+            raise ShapeError(
+                f"the embedding has shape {embedding.vector.shape}, expected {self._n_features} "
+                "features: use the encoder of the same folder."
+            )
+        condition = torch.from_numpy(np.array(embedding.vector)).reshape(-1) * self._input_scale
+        vectors = self.generator.clip_vectors(condition, seed=seed)
+        pixels = self.generator.fused(vectors, seed=seed)
+        return GeneratedImage(
+            pixels=pixels, seed=seed, index=embedding.index, t_onset=embedding.t_onset
+        )
+
+
+def load(config: DecoderConfig) -> tuple[AtmEncoder, MultimodalSampler]:
+    """Load from `config.weights`, or from the user's data folder.
+
+    Raises
+    ------
+    PhospheneError
+        A file is missing or damaged: which, where it comes from and where it belongs.
+    """
+    folder = Path(config.weights) if config.weights else installed_weights("atm-multimodal")
+    return load_folder(folder, num_inference_steps=config.num_inference_steps)
+
+
+def load_folder(
+    folder: Path, *, num_inference_steps: int, faults: Faults | None = None
+) -> tuple[AtmEncoder, MultimodalSampler]:
+    """Load the encoder and the sampler of a folder of weights.
+
+    Raises
+    ------
+    PhospheneError
+        As `load`.
+    """
+    settings = load_settings(folder, PUBLISHED)
+    encoder, facts = open_encoder(folder / "encoder")
+    priors, norms = {}, {}
+    for modality in Modality:
+        prior, norm = load_prior(folder / "priors" / modality)
+        if norm is None:
+            raise MultimodalError(
+                f"{folder / 'priors' / modality} says no target_norm, expected the norm of its "
+                "targets before they were brought to 1: train it with `phosphene train "
+                "atm-multimodal train`."
+            )
+        priors[modality], norms[modality] = prior, norm
+    adapters = AdapterGenerator(
+        folder,
+        n_adapters=len(Modality),
+        settings=GenerationSettings(num_inference_steps, settings.guidance_scale, settings.size),
+    )
+    sampler = MultimodalSampler(
+        MultimodalGenerator(
+            priors, adapters, target_norms=norms, prior_steps=settings.prior_steps, faults=faults
+        ),
+        n_features=encoder.spec.n_features,
+        input_scale=1.0 / facts.output_scale,
+        sha256=hash_of(*(folder / "priors" / m / MODEL for m in Modality), *adapters.files),
+    )
+    return encoder, sampler
