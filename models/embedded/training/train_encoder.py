@@ -352,7 +352,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--save-every", type=int, default=100)
     options.add_argument("--bank-seconds", type=float, default=240.0, help="noise a bank, s")
     options.add_argument(
-        "--rank-temperature", type=float, default=0.05, help="for Gallery.rank, from evaluation"
+        "--rank-temperature", type=float, default=0.06, help="for Gallery.rank, from evaluation"
     )
     options.add_argument("--threads", type=int, default=1)
     return options
