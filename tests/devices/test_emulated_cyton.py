@@ -224,3 +224,17 @@ def test_impedances_of_the_emulator_are_measured_one_after_the_other(
 def test_only_a_cyton_is_measured() -> None:
     with pytest.raises(BoardError, match="expected cyton"):
         measure_cyton(BridgeSettings("synthetic"))
+
+
+def test_it_runs_as_a_program_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from devices.emulated.__main__ import alpha
+    from devices.emulated.__main__ import main as emulate
+
+    assert emulate(["--link", str(tmp_path / "cyton"), "--loss", "0.5", "--duration", "0.05"]) == 0
+    said = capsys.readouterr().out
+    assert said == f"Cyton at {tmp_path / 'cyton'}; Ctrl-C ends it.\n0 packets sent, 0 lost.\n"
+    assert not (tmp_path / "cyton").is_symlink()
+    numbers = np.arange(500)
+    np.testing.assert_array_equal(alpha(numbers)[100:], alpha(numbers[100:]))
