@@ -28,8 +28,9 @@ Uint8 = NDArray[np.uint8]
 Kind = Literal["upright", "inverted", "checkerboard"]
 
 SCHEMA = 1
-TEMPERATURE = 0.1
-"""Cosine units; at 0.1 a stimulus that leads by a cosine of 0.2 is 7 times as probable."""
+TEMPERATURE = 0.06
+"""Units of the inner product; at 0.06 a stimulus that leads by 0.1 is 5 times as probable. The
+value at which the shipped encoder's probabilities are honest (docs/models/encoder.md)."""
 
 
 @dataclass(frozen=True, slots=True)
