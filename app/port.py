@@ -159,6 +159,28 @@ class TraceMarker:
     label: str
 
 
+class Playback(Protocol):
+    """How a replay runs; safe from any thread, returns at once."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether it stands still."""
+        ...
+
+    @property
+    def speed(self) -> float:
+        """Times real time."""
+        ...
+
+    def set_paused(self, paused: bool) -> None:
+        """Stand still, or go on."""
+        ...
+
+    def set_speed(self, speed: float) -> None:
+        """Run `speed` times as fast as real time."""
+        ...
+
+
 class SessionPort(Protocol):
     """A session as a watcher sees it.
 
@@ -169,6 +191,11 @@ class SessionPort(Protocol):
     @property
     def config(self) -> SessionConfig:
         """The resolved settings."""
+        ...
+
+    @property
+    def playback(self) -> Playback | None:
+        """What plays a recording; None where the source sets the pace."""
         ...
 
     def start(self) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from pylsl import local_clock
 
 from app.errors import AppError
+from app.runtime.playback import PlaybackClock
 from app.runtime.session import Session
 from app.runtime.stimuli import Presenter, candidate_labels, plan
 from configs import SessionConfig
@@ -270,15 +271,29 @@ def replay_session(
 
     `board` is the BrainFlow board of a CSV file that fits several.
     """
-    source = RecordedSource(recording, speed=speed, board=board)
+    # A paced replay may be paused and hurried: the clock it follows is ours to bend.
+    playback = None if speed is None else PlaybackClock(speed)
+    if playback is None:
+        source = RecordedSource(recording, board=board)
+    else:
+        source = RecordedSource(
+            recording, speed=1.0, board=board, clock=playback.now, wait=playback.wait
+        )
+
+    def open_source(stop: threading.Event) -> Source:
+        if playback is not None:
+            playback.follow(stop)
+        return source
+
     return Session(
         config,
         out=out or default_out(),
-        open_source=lambda _stop: source,
+        open_source=open_source,
         clock=local_clock,
         duration=duration,
         is_live=False,
         replay_of=recording,
+        playback=playback,
         decisions=source.recorded_decisions(),
         on_end=source.close,
     )

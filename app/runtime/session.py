@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from app.port import Phase, Result, Snapshot, TraceBlock, TraceMarker
+from app.port import Phase, Playback, Result, Snapshot, TraceBlock, TraceMarker
 from app.runtime.decoder import Decoder
 from app.runtime.folder import SessionFolder
 from app.runtime.ledger import Ledger
@@ -96,6 +96,8 @@ class Session:
         is ever refused for want of time, and nothing has an arrival.
     replay_of : Path or None
         The recording that is replayed.
+    playback : Playback or None
+        What lets a person pause the replay.
     decisions : mapping
         The recorded run's event lines by marker index; those with an outcome that depends on the
         wall clock are obeyed.
@@ -116,6 +118,7 @@ class Session:
         duration: float | None = None,
         is_live: bool = True,
         replay_of: Path | None = None,
+        playback: Playback | None = None,
         decisions: Mapping[int, Mapping[str, Any]] | None = None,
         on_end: Callable[[], None] | None = None,
     ) -> None:
@@ -127,6 +130,7 @@ class Session:
         self._duration = duration
         self._is_live = is_live
         self._replay_of = replay_of
+        self._playback = playback
         self._decisions = {i: d.get("outcome") for i, d in (decisions or {}).items()}
         self._on_end = on_end
         self._gallery = load_gallery()
@@ -160,6 +164,11 @@ class Session:
     def config(self) -> SessionConfig:
         """The resolved settings."""
         return self._config
+
+    @property
+    def playback(self) -> Playback | None:
+        """What plays a recording; None where the source sets the pace."""
+        return self._playback
 
     @property
     def out(self) -> Path:

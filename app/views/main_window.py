@@ -45,6 +45,7 @@ from app.views.stimulus_window import StimulusWindow
 from app.views.theme import THEMES, Theme, apply_theme
 from app.views.top_bar import TopBar
 from app.views.trace_panel import TracePanel
+from app.views.transport_bar import TransportBar
 from app.views.welcome import Welcome
 from configs import SessionConfig
 
@@ -298,6 +299,7 @@ class MainWindow(QMainWindow):
         self.status.refresh()
         self.trace_panel.refresh_facts(snapshot)
         self.signals.refresh()
+        self.transport.refresh()
         self.latency.set_values(snapshot.stages)
         self.outcomes.set_values(
             snapshot.outcomes, n_markers=snapshot.n_markers, n_pending=snapshot.n_pending
@@ -430,6 +432,7 @@ class MainWindow(QMainWindow):
             Qt.Key.Key_C: self.copy_picture,
             Qt.Key.Key_E: self.export_history,
             Qt.Key.Key_R: self.banner.open_report,
+            Qt.Key.Key_P: self.transport.toggle,
         }
         if key not in actions:
             return False
@@ -464,6 +467,7 @@ class MainWindow(QMainWindow):
         self.banner = Banner()
         self.trace_panel = TracePanel(self.session.traces)
         self.signals = SignalPanel(self.session)
+        self.transport = TransportBar(self.session)
         self.picture_panel = PicturePanel(self._load)
         self.history = HistoryStrip(self.session.history, self._load)
         self.latency = LatencyChart()
@@ -521,6 +525,7 @@ class MainWindow(QMainWindow):
         column = QVBoxLayout(left)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(10)
+        column.addWidget(self.transport)
         column.addWidget(self.trace_panel, 1)
         column.addWidget(self.signals)
         # An open view shares the height with the traces; closed, only its tabs stand.

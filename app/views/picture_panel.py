@@ -156,6 +156,7 @@ class PicturePanel(QFrame):
         self.control = PictureView(hint="none with this picture", minimum=80)
         self.control.setToolTip("The same decoder on the same epoch with its phases scrambled")
         self.control_label = text_label("Noise control", "caption")
+        self._control_place = QWidget()
         self.control_button = Button(
             "Control",
             kind="mini",
@@ -189,8 +190,7 @@ class PicturePanel(QFrame):
     def set_control(self, on: bool) -> None:
         """Show or hide the noise control's place."""
         self.control_button.setChecked(on)
-        for part in (self.control, self.control_label):
-            part.setVisible(on)
+        self._control_place.setVisible(on)
 
     def clear(self) -> None:
         """Show an empty panel."""
@@ -287,13 +287,15 @@ class PicturePanel(QFrame):
             (self.decoded, self.decoded_label),
             (self.control, self.control_label),
         ):
-            column = QVBoxLayout()
+            place = self._control_place if view is self.control else QWidget()
+            column = QVBoxLayout(place)
+            column.setContentsMargins(0, 0, 0, 0)
             column.setSpacing(4)
             column.addWidget(view, 1)
             label.setAlignment(Qt.AlignmentFlag.AlignHCenter)
             label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             column.addWidget(label)
-            pair.addLayout(column, 1)
+            pair.addWidget(place, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(14, 10, 14, 10)
         layout.setSpacing(7)

@@ -12,6 +12,7 @@ from scipy import signal, stats
 from app.port import (
     Accuracy,
     Phase,
+    Playback,
     Result,
     Snapshot,
     StageTimes,
@@ -66,6 +67,7 @@ class FakeSession:
     """Start and length of a loss, s."""
     out: Path | None = None
     decodes: bool = True
+    playback: Playback | None = None
     faults: Mapping[str, tuple[Grade, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

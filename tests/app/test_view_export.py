@@ -147,8 +147,12 @@ def test_the_noise_control_stands_beside_the_picture_at_a_click(
     panel = window.picture_panel
     session = run_demo(window, qtbot, 6.0)
     assert not panel.control.isVisible()
+    whole = panel.decoded.width()
+    assert panel.decoded.geometry().width() + panel.seen.width() > 0.85 * panel.width()
     qtbot.mouseClick(panel.control_button, Qt.MouseButton.LeftButton)
     assert panel.control.isVisible()
+    QApplication.processEvents()
+    assert panel.decoded.width() < 0.75 * whole
     assert not panel.control.has_picture
     assert window.settings.control
     session._results[4] = replace(session._results[3], control_pixels=_picture((1, 2, 3)))
