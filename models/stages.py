@@ -77,6 +77,10 @@ STAGES: dict[str, dict[str, Entry]] = {
         ),
     },
     "atm-multimodal": {
+        "features": Entry(
+            "models.multimodal.features:run_features",
+            "CLIP vectors of pictures, texts and superpixels: the targets of all ATM stages",
+        ),
         "train": Entry(
             "models.atm.commands:run_multimodal",
             "one ATM-S encoder and five priors together",

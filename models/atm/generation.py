@@ -139,14 +139,20 @@ class AdapterGenerator:
         return self._prompts[prompt]
 
 
-def _pipeline_class() -> Any:
-    """Import the pipeline with its libraries' chatter off: a session has a line of its own."""
+def quiet_libraries() -> None:
+    """Turn off the libraries' chatter on standard error: a session has a line of its own."""
     import diffusers
     import transformers
 
     for library in (diffusers, transformers):
         library.utils.logging.set_verbosity_error()
         library.utils.logging.disable_progress_bar()
+
+
+def _pipeline_class() -> Any:
+    import diffusers
+
+    quiet_libraries()
     return diffusers.StableDiffusionXLPipeline
 
 

@@ -29,7 +29,7 @@ from transformers import (
 
 from models.atm.encoder import AtmsConfig, AtmsEncoder
 from models.atm.folder import SETTINGS, EncoderFacts, save_encoder, save_prior
-from models.atm.generation import ADAPTER_FILE
+from models.atm.generation import ADAPTER_FILE, quiet_libraries
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.things_eeg2.montage import POSTERIOR
 from models.weights import HASHES, write_hashes
@@ -63,6 +63,7 @@ def write_toy_weights(folder: Path, *, n_features: int, seed: int = 0) -> None:
     `n_features` is the width of the target space (the bundled gallery's, so that a live session
     can rank).
     """
+    quiet_libraries()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         encoder = AtmsEncoder(
