@@ -32,10 +32,11 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--init", type=Path, help="weights to go on from")
+    parser.add_argument("--extras", type=float, default=0.08, help="share of other concepts")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
-    pool = Pool(options.latents)
+    pool = Pool(options.latents, extras=options.extras)
     prior = PixArtAlphaTextProjection(**PRIOR)
     if options.init is not None:
         prior.load_state_dict(load_file(options.init))

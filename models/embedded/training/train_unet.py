@@ -57,7 +57,8 @@ PROJECTION = {"image_embed_dim": 64, "cross_attention_dim": 128, "num_image_text
 class Pool:
     """Cached latents, and batches of (condition, noise, latent) drawn from them."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, extras: float = 0.08) -> None:
+        self._share = extras
         with safe_open(path, "pt") as file:
             self.n_gallery = int(file.metadata()["n_gallery"])
             self.latents = file.get_tensor("latents").float() * SCALING
@@ -98,11 +99,11 @@ class Pool:
 
     def _one(self, kind: float, generator: torch.Generator) -> tuple[Tensor, Tensor, float]:
         free = float(torch.randn((), generator=generator))
-        if kind < 0.08:
+        if kind < self._share:
             return (*self._extra(generator), free)
-        if kind < 0.13:
+        if kind < self._share + 0.05:
             return self._pair(free, generator)
-        if kind < 0.18:
+        if kind < self._share + 0.10:
             return (*self._crowd(generator), free)
         owner = int(torch.randint(self.n_gallery, (), generator=generator))
         length = float(torch.rand((), generator=generator))

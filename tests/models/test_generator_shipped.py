@@ -1,0 +1,46 @@
+"""The weights that ship: whole, small, and drawing what they are asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.embedded.generator import PARTS, WEIGHTS
+from models.embedded.sampler import EmbeddedSampler, load_sampler
+from models.weights import WeightState, check_weights
+from pipeline.gallery import load_gallery
+from pipeline.values import Embedding
+
+GALLERY = load_gallery()
+
+
+@pytest.fixture(scope="module")
+def sampler() -> EmbeddedSampler:
+    return load_sampler(num_inference_steps=1)
+
+
+def test_they_are_whole_and_small() -> None:
+    assert check_weights(WEIGHTS).state is WeightState.READY
+    size = sum(path.stat().st_size for part in PARTS for path in (WEIGHTS / part).iterdir())
+    assert size <= 40e6
+
+
+def test_pictures_are_those_of_the_embeddings(sampler: EmbeddedSampler) -> None:
+    """The nearest gallery picture, pixel by pixel, is the one that was asked for."""
+    rows = np.arange(3, len(GALLERY), 19)
+    made = sampler.draw(GALLERY.embeddings[rows], seeds=tuple(range(len(rows))))
+    known = np.stack([GALLERY.image(label) for label in GALLERY.labels])[:, ::4, ::4]
+    error = [
+        np.square(known.astype(np.float32) - picture[::4, ::4]).mean((1, 2, 3)) for picture in made
+    ]
+    assert (np.argmin(error, axis=1) == rows).mean() >= 0.9
+
+
+def test_an_empty_embedding_draws_fog(sampler: EmbeddedSampler) -> None:
+    empty = Embedding(np.zeros(64, np.float32), index=0, t_onset=0.0)
+    full = Embedding(GALLERY.embedding("volcano"), index=0, t_onset=0.0)
+    contrast = [
+        sampler.sample(each, seed=0).pixels.astype(np.float32).std((0, 1)).mean()
+        for each in (empty, full)
+    ]
+    assert contrast[0] < 0.2 * contrast[1]
