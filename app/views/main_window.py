@@ -13,7 +13,6 @@ from PySide6.QtCore import QByteArray, QEvent, QPoint, QSettings, QSize, Qt, QTi
 from PySide6.QtGui import QCloseEvent, QKeyEvent, QPixmap
 from PySide6.QtWidgets import (
     QApplication,
-    QFileDialog,
     QFrame,
     QHBoxLayout,
     QMainWindow,
@@ -25,7 +24,6 @@ from PySide6.QtWidgets import (
 
 from app.port import Phase
 from app.view_models import formatting
-from app.view_models.export import BackgroundTask, export_history, save_picture
 from app.view_models.factory import SessionFactory
 from app.view_models.past_sessions import PastSessionsModel
 from app.view_models.pictures import GalleryPictures, PictureLoader
@@ -35,7 +33,8 @@ from app.view_models.sources import SourceChoice, SourceKind, SourcesModel
 from app.views.charts import LatencyChart, OutcomeChart
 from app.views.history_strip import HistoryStrip
 from app.views.inspect_dialog import InspectDialog
-from app.views.painted import Button, Painted, set_text, text_label, to_image
+from app.views.painted import Button, Painted, set_text, text_label
+from app.views.picture_actions import PictureActions
 from app.views.picture_panel import PicturePanel
 from app.views.recent_view import RecentView
 from app.views.signal_panel import SignalPanel
@@ -52,7 +51,6 @@ from configs import SessionConfig
 FRAME_MS = 33
 TEXT_FRAMES = 5
 """Texts change in every fifth frame: nobody reads faster."""
-EXPORTS = ("Grid of pictures (*.png)", "Animation (*.gif)")
 NOTES_FRAMES = 30
 """Notes are saved in every so many frames, when they changed."""
 MARKER_KEYS = {Qt.Key(Qt.Key.Key_1 + n): str(n + 1) for n in range(8)}
@@ -104,8 +102,6 @@ class MainWindow(QMainWindow):
         self._frame = 0
         self._phase = Phase.IDLE
         self._error = ""
-        self.task = BackgroundTask()
-        self._task_done = ("", Path())
         self._build()
         self._connect()
         self.set_theme(self.theme)
@@ -189,52 +185,6 @@ class MainWindow(QMainWindow):
         self.settings.control = on
         self.picture_panel.set_control(on)
 
-    def copy_picture(self) -> None:
-        """Put the decoded picture on the clipboard."""
-        shown = self.picture_panel.shown
-        if shown is not None and shown.pixels is not None:
-            QApplication.clipboard().setImage(to_image(shown.pixels))
-
-    def save_picture(self) -> None:
-        """Ask where to, and save the decoded picture as PNG."""
-        shown = self.picture_panel.shown
-        if shown is None or shown.pixels is None:
-            return
-        pixels = shown.pixels
-        name, _ = QFileDialog.getSaveFileName(
-            self, "Save the picture", f"picture-{shown.index + 1:06d}.png", "Picture (*.png)"
-        )
-        if name:
-            path = Path(name if Path(name).suffix else f"{name}.png")
-            self._run_task(lambda: save_picture(path, pixels), "Picture saved as", path)
-
-    def export_history(self) -> None:
-        """Ask where to, and save all pictures as a grid or an animation."""
-        results = self.session.history.pictures
-        if not results:
-            return
-        name, kind = QFileDialog.getSaveFileName(
-            self, "Export the history", "history.png", ";;".join(EXPORTS)
-        )
-        if name:
-            suffix = ".gif" if kind == EXPORTS[1] else ".png"
-            path = Path(name if Path(name).suffix else name + suffix)
-            self._run_task(
-                lambda: export_history(path, results, self._load), "History exported as", path
-            )
-
-    def _run_task(self, call: Callable[[], None], words: str, path: Path) -> None:
-        if self.task.start(call):
-            self._task_done = (words, path)
-
-    def _poll_task(self) -> None:
-        outcome = self.task.poll()
-        if outcome:
-            self.banner.show_error(outcome)
-        elif outcome is not None:
-            words, path = self._task_done
-            self.banner.show_note(f"{words} {formatting.short_path(path)}.", path.parent)
-
     def recover(self, folder: Path) -> None:
         """Finish a session that was left behind."""
         self.past.recover(folder)
@@ -272,7 +222,7 @@ class MainWindow(QMainWindow):
         self.session.poll()
         if self.sources.poll() or self.sources.searching:
             self.sources_view.refresh()
-        self._poll_task()
+        self.pictures.poll()
         self._poll_past()
         if self._frame % NOTES_FRAMES == 0:
             self.session.save_notes()
@@ -394,7 +344,7 @@ class MainWindow(QMainWindow):
     def shut_down(self, timeout: float = 10.0) -> None:
         """End session and search; waits up to `timeout` seconds."""
         self._timer.stop()
-        self.task.close()
+        self.pictures.close()
         self.past.close()
         self.session.close(timeout)
         self.sources.close(min(timeout, 2.0))
@@ -428,9 +378,9 @@ class MainWindow(QMainWindow):
 
     def _act_with_control(self, key: Qt.Key) -> bool:
         actions: dict[Qt.Key, Callable[[], object]] = {
-            Qt.Key.Key_S: self.save_picture,
-            Qt.Key.Key_C: self.copy_picture,
-            Qt.Key.Key_E: self.export_history,
+            Qt.Key.Key_S: self.pictures.save,
+            Qt.Key.Key_C: self.pictures.copy,
+            Qt.Key.Key_E: self.pictures.export,
             Qt.Key.Key_R: self.banner.open_report,
             Qt.Key.Key_P: self.transport.toggle,
         }
@@ -469,6 +419,9 @@ class MainWindow(QMainWindow):
         self.signals = SignalPanel(self.session)
         self.transport = TransportBar(self.session)
         self.picture_panel = PicturePanel(self._load)
+        self.pictures = PictureActions(
+            self, self.picture_panel, self.session.history, self.banner, self._load
+        )
         self.history = HistoryStrip(self.session.history, self._load)
         self.latency = LatencyChart()
         self.outcomes = OutcomeChart()
@@ -546,10 +499,10 @@ class MainWindow(QMainWindow):
         self.welcome.recent.recover_asked.connect(self.recover)
         self.welcome.demo_asked.connect(self.start_demo)
         self.sources_view.chosen.connect(self.start)
-        self.export.clicked.connect(self.export_history)
+        self.export.clicked.connect(self.pictures.export)
         panel = self.picture_panel
-        panel.save_asked.connect(self.save_picture)
-        panel.copy_asked.connect(self.copy_picture)
+        panel.save_asked.connect(self.pictures.save)
+        panel.copy_asked.connect(self.pictures.copy)
         panel.control_asked.connect(self.set_control)
         panel.set_control(self.settings.control)
         self.history.chosen.connect(self.inspect_result)

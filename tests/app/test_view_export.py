@@ -18,7 +18,8 @@ from app.port import Result
 from app.view_models.export import CELL, COLUMNS, export_history, save_picture
 from app.view_models.settings import SettingsModel
 from app.view_models.sources import SourceChoice
-from app.views.main_window import EXPORTS, MainWindow
+from app.views.main_window import MainWindow
+from app.views.picture_actions import EXPORTS
 from configs import SessionConfig
 from pipeline.values import Outcome, Uint8
 from tests.app.fake_session import FakeFactory, FakeSession
@@ -130,7 +131,7 @@ def test_save_copy_and_export_by_key(
     for kind, name in zip(EXPORTS, ("all.png", "all.gif"), strict=True):
         _answer(monkeypatch, str(tmp_path / "all"), kind)
         qtbot.mouseClick(window.export, Qt.MouseButton.LeftButton)
-        qtbot.waitUntil(lambda: not window.task.busy)
+        qtbot.waitUntil(lambda: not window.pictures.task.busy)
         assert (tmp_path / name).stat().st_size > 500
     _answer(monkeypatch, str(tmp_path / "missing" / "all.png"))
     qtbot.keyClick(window, Qt.Key.Key_E, Qt.KeyboardModifier.ControlModifier)
