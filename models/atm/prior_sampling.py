@@ -15,6 +15,13 @@ from models.atm.errors import AtmError
 from models.atm.prior import DiffusionPriorUNet
 
 
+def make_scheduler(num_inference_steps: int, *, clip_sample: bool = True) -> DDPMScheduler:
+    """Build the published schedule: diffusers' defaults, timesteps from the top, the last one 0."""
+    scheduler = DDPMScheduler(clip_sample=clip_sample)
+    scheduler.set_timesteps(num_inference_steps)
+    return scheduler
+
+
 @torch.inference_mode()
 def sample_prior(
     prior: DiffusionPriorUNet,
@@ -61,8 +68,7 @@ def sample_prior(
     noise = torch.randn(shape, generator=generator) if noise is None else noise
     if tuple(noise.shape) != shape:
         raise AtmError(f"noise has shape {tuple(noise.shape)}, expected {shape}: one a step.")
-    scheduler = DDPMScheduler(clip_sample=clip_sample)
-    scheduler.set_timesteps(num_inference_steps)
+    scheduler = make_scheduler(num_inference_steps, clip_sample=clip_sample)
     device = prior.output_layer.weight.device
     noise = noise.to(device)
     sample = noise[:, 0]

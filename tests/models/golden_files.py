@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class Golden:
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
     metadata: dict[str, str]
+    checked: set[str] = field(default_factory=set)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -33,7 +34,12 @@ class Golden:
     def state_below(self, prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in self.state.items() if k.startswith(prefix)}
 
+    def assert_all_checked(self) -> None:
+        """No output of the file was passed over."""
+        assert self.checked == set(self.outputs)
+
     def check(self, name: str, own: Any) -> None:
+        self.checked.add(name)
         expected = self.outputs[name]
         got = torch.as_tensor(own).detach()
         assert got.shape == expected.shape, f"{name}: {tuple(got.shape)}"

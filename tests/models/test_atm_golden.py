@@ -14,7 +14,7 @@ from models.atm.losses import (
 )
 from models.atm.nice import NiceEncoder, class_probabilities, from_published
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
-from models.atm.prior_sampling import sample_prior
+from models.atm.prior_sampling import make_scheduler, sample_prior
 from models.atm.prior_training import PriorDraws, learning_rate, train_pass
 from models.atm.retrieval import k_way_retrieval, published_loss
 from tests.models.golden_files import Golden, golden
@@ -40,6 +40,7 @@ def test_encoder_matches() -> None:
         if f"conv_features_{call}" in file.outputs:
             file.check(f"conv_features_{call}", model.convolve(tokens))
         file.check(f"embedding_{call}", model(eeg, ids))
+    file.assert_all_checked()
 
 
 @torch.inference_mode()
@@ -56,6 +57,7 @@ def test_nice_matches() -> None:
     ranking = class_probabilities(vectors, file.inputs["centers"])
     file.check("test_similarity", ranking)
     file.check("test_top5", ranking.topk(5).indices)
+    file.assert_all_checked()
 
 
 def test_losses_match() -> None:
@@ -70,6 +72,7 @@ def test_losses_match() -> None:
     weight = RECONSTRUCTION_EVALUATION_WEIGHT
     own = reconstruction_loss(x["eeg"], x["img"], scale, mse_weight=weight)
     file.check("reconstruction_loss_eval", own)
+    file.assert_all_checked()
 
 
 def test_retrieval_evaluation_matches() -> None:
@@ -84,6 +87,7 @@ def test_retrieval_evaluation_matches() -> None:
         file.check(f"top5_{k}", torch.tensor(score.top5))
         loss = published_loss(x["eeg_features"], gallery[labels], text, scale, batch_size=batch)
         file.check(f"loss_{k}", torch.tensor(loss))
+    file.assert_all_checked()
 
 
 @torch.inference_mode()
@@ -93,6 +97,7 @@ def test_prior_network_matches() -> None:
     file.check("eps_cond", prior(x["x"], x["t"], x["c"]))
     file.check("eps_uncond", prior(x["x"], x["t"]))
     file.check("eps_float_t", prior(x["x"], x["t"].float(), x["c"]))
+    file.assert_all_checked()
 
 
 def test_prior_sampling_matches() -> None:
@@ -101,6 +106,7 @@ def test_prior_sampling_matches() -> None:
     guidance = file.arguments["guidance"]
     for steps in file.arguments["steps"]:
         noise, path = file.inputs[f"noise_{steps}"], []
+        file.check(f"timesteps_{steps}", make_scheduler(steps).timesteps)
         options = {"num_inference_steps": steps, "noise": noise}
         whole = sample_prior(prior, c, guidance_scale=guidance, trajectory=path, **options)
         file.check(f"sample_{steps}", whole)
@@ -117,6 +123,7 @@ def test_prior_sampling_matches() -> None:
                 for j in range(len(expected))
             ]
             file.check(f"sample_{steps}_none", torch.cat(each))
+    file.assert_all_checked()
 
 
 def test_prior_training_matches() -> None:
@@ -142,6 +149,7 @@ def test_prior_training_matches() -> None:
     parameters = dict(prior.named_parameters())
     for name in (k for k in file.outputs if k.startswith("after/")):
         file.check(name, parameters[name.removeprefix("after/")])
+    file.assert_all_checked()
 
 
 def _count(module: torch.nn.Module) -> int:

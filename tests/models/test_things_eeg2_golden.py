@@ -35,6 +35,7 @@ def test_whitening_and_merging_match() -> None:
         [SortedEpochs(white[f"epochs_test_{s}"], numbers, times) for s in sessions]
     )
     file.check("merged_test", test.data)
+    file.assert_all_checked()
 
 
 def test_epoching_matches() -> None:
@@ -52,6 +53,7 @@ def test_epoching_matches() -> None:
     file.check("epoched", made.data)
     file.check("conditions", made.conditions)
     file.check("times", made.times)
+    file.assert_all_checked()
 
 
 def test_montage_has_63_channels_of_which_17_are_posterior() -> None:
