@@ -25,7 +25,6 @@ from configs import (
 from devices.files import open_recording
 from devices.replay import RecordedSource
 from models.adapters import Target
-from pipeline.gallery import load_gallery
 from pipeline.live import LivePath
 from pipeline.values import Epoch, Outcome, Packet
 
@@ -164,20 +163,16 @@ def session_config(picks: Sequence[str], *, filter_config: FilterConfig = FILTER
 def live_config(picks: Sequence[str], adapter: Path) -> SessionConfig:
     """Settings of a session that decodes the recording with an adapter and draws.
 
-    Pictures are ranked among the members of the six classes but one, whose label is that of an
-    event (`house-inverted`, the plain house upside down): a session would take it for the very
-    picture that was shown, which nobody knows.
+    Pictures are ranked among the six that stand for the classes. One of them, `house-inverted`, is
+    called as its event is: the session counts these trials as identified or not, and no others.
     """
-    gallery = load_gallery()
-    events = {target.event for target in TARGETS}
-    members = {label for target in TARGETS for label in target.members(gallery).labels}
     config = session_config(picks)
     return config.model_copy(
         update={
             "subject": "faces-houses",
             "stimuli": StimuliConfig(
                 kinds=("upright", "inverted", "checkerboard"),
-                labels=tuple(sorted(members - events)),
+                labels=tuple(target.typical or target.labels[0] for target in TARGETS),
             ),
             "decoder": DecoderConfig(adapter=str(adapter)),
         }
