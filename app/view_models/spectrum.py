@@ -19,7 +19,7 @@ SEGMENT = 2.0
 PERIOD = 0.5
 """New data between two estimates, s: nobody reads a curve that changes faster."""
 LINES_HZ = (50.0, 60.0)
-FLAG_DB = 10.0
+FLAG_DB = 6.0
 """Power of a line above its neighbours from which it is flagged, dB."""
 TOP_HZ = 80.0
 _NEAR, _AROUND = 1.0, 5.0

@@ -41,6 +41,7 @@ class InspectDialog(QDialog):
         self.decoded = PictureView(minimum=150)
         self.control = PictureView(minimum=150)
         self.control_label = text_label("Noise control", "caption")
+        self._control_place = QWidget()
         self.seen_label = text_label("", "caption")
         self.decoded_label = text_label("", "caption")
         self.top = TopList(n_rows=10)
@@ -99,8 +100,7 @@ class InspectDialog(QDialog):
         self.seen.set_pixels(self._load(result.label), word=name)
         self.decoded.set_pixels(result.pixels, word="" if result.pixels is not None else "none")
         self.control.set_pixels(result.control_pixels)
-        for part in (self.control, self.control_label):
-            part.setVisible(result.control_pixels is not None)
+        self._control_place.setVisible(result.control_pixels is not None)
         set_text(self.seen_label, f"Seen: {name}")
         guess = formatting.label(result.top[0][0]) if result.top else formatting.DASH
         set_text(self.decoded_label, f"Decoded: {guess}")
@@ -151,11 +151,13 @@ class InspectDialog(QDialog):
             (self.decoded, self.decoded_label),
             (self.control, self.control_label),
         ):
-            column = QVBoxLayout()
+            place = self._control_place if view is self.control else QWidget()
+            column = QVBoxLayout(place)
+            column.setContentsMargins(0, 0, 0, 0)
             column.addWidget(view, 1)
             label.setAlignment(Qt.AlignmentFlag.AlignHCenter)
             column.addWidget(label)
-            row.addLayout(column, 1)
+            row.addWidget(place, 1)
         return pair
 
 

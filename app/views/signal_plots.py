@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app.view_models import formatting
 from app.view_models.evoked import EvokedModel
-from app.view_models.spectrum import LINES_HZ, SpectrumModel
+from app.view_models.spectrum import FLAG_DB, LINES_HZ, SpectrumModel
 from app.view_models.stream_health import ALERT_SHARE, StreamHealthModel
 from app.views.painted import Painted, elided
 from app.views.theme import small_font
@@ -98,7 +98,7 @@ class SpectrumPlot(SignalPlot):
         if found is None:
             return "no spectrum yet"
         if not found.lines:
-            return "no mains hum at 50 or 60 Hz"
+            return f"mains at 50 and 60 Hz: below +{FLAG_DB:g} dB"
         return ", ".join(f"mains at {line:g} Hz, +{db:.0f} dB" for line, db in found.lines)
 
     def paintEvent(self, event: QPaintEvent) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 import models
 from app.port import Phase
 from app.runtime.factory import RuntimeFactory
 from app.views.main_window import MainWindow
+from app.views.signal_panel import TABS
 from configs import list_presets, load_preset
 
 WEIGHTS = Path(models.__file__).parent / "embedded" / "weights"
@@ -64,6 +66,13 @@ def _write_screenshots(window: MainWindow) -> None:
         window.tick()
         suffix = "" if theme == "dark" else "-light"
         window.grab_screen(SCREENSHOTS / f"window-running{suffix}.png")
+        for at, name in enumerate(TABS[:4]):
+            window.signals.open(at)
+            QApplication.processEvents()
+            window.tick()
+            window._show_texts()
+            window.grab_screen(SCREENSHOTS / f"window-{name.lower()}{suffix}.png")
+        window.signals.open(None)
         window.inspect_result(window.session.history.pictures[-2].index)
         window.inspect.grab().save(str(SCREENSHOTS / f"window-inspect{suffix}.png"))
         window.inspect.close()
