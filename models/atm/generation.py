@@ -6,6 +6,7 @@ nothing of EEG. A picture is a pure function of vectors, seed and settings.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,6 +148,9 @@ def quiet_libraries() -> None:
     for library in (diffusers, transformers):
         library.utils.logging.set_verbosity_error()
         library.utils.logging.disable_progress_bar()
+    # Even a bar that is off starts tqdm's watching thread, which never ends.
+    bar: Any = importlib.import_module("tqdm").tqdm
+    bar.monitor_interval = 0
 
 
 def _pipeline_class() -> Any:
