@@ -130,6 +130,7 @@ class _Piece:
     low: int
     times: list[float]
     reason: str | None
+    is_doubtful: bool
 
 
 class TimeBase:
@@ -262,13 +263,13 @@ class TimeBase:
         counts = None if block.counts is None else block.counts.tolist()
         n_times = len(stamps)
         stretches: list[Stretch] = []
-        piece = _Piece(0, [], None)
+        piece = _Piece(0, [], None, self._doubt is not None)
         at = 0
         while at < n_times:
             starts = self._line_must_restart or self._break_reason is not None
             if starts or piece.low + len(piece.times) != at:
                 self._put(stretches, block, piece)
-                piece = _Piece(at, [], None)
+                piece = _Piece(at, [], None, self._doubt is not None)
             if starts:
                 at = self._start(piece, stamps, counts, at)
                 continue
@@ -501,6 +502,6 @@ class TimeBase:
                 part.bad,
                 self.segment,
                 piece.reason is not None,
-                self._doubt is not None,
+                piece.is_doubtful,
             )
         )

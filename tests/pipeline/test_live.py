@@ -9,7 +9,7 @@ from itertools import pairwise
 import mne
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
@@ -157,6 +157,7 @@ def _interleave(
     cuts=st.lists(st.integers(0, 400), max_size=60),
     free=st.booleans(),
 )
+@example(seed=243, cuts=[1], free=False)  # a piece before a clock jump was doubted with it
 def test_any_cut_gives_the_same_bits_and_outcomes(seed: int, cuts: list[int], free: bool) -> None:
     blocks, between, n_markers = _hostile(seed)
     epochs = EpochsConfig(mode="free" if free else "event")

@@ -151,7 +151,7 @@ def milliseconds(samplers: dict[int, EmbeddedSampler], vector: Float32) -> dict[
 def autoencoder(package: Path, weights: Path) -> dict[str, float]:
     """PSNR of the shipped autoencoder on held-out renders and on the gallery."""
     renders = pictures.read_renders(package)
-    vae = AutoencoderDC.from_pretrained(weights / "vae").float().eval()
+    vae = AutoencoderDC.from_pretrained(weights / "vae", local_files_only=True).float().eval()
     values = psnr(vae, held_out_pictures(renders, split(list(renders))[1]))
     return {
         "held_out_pictures": len(values),

@@ -139,7 +139,9 @@ def main() -> None:
         ]
     )
     run = Refinement(
-        options.out, fold(AutoencoderDC.from_pretrained(options.vae), sample), options.seed
+        options.out,
+        fold(AutoencoderDC.from_pretrained(options.vae, local_files_only=True), sample),
+        options.seed,
     )
     run.keep()
     log = (options.out / "log.jsonl").open("a")

@@ -40,7 +40,7 @@ def main() -> None:
         )
     if options.vae is not None:
         scaling = json.loads((options.weights / "vae" / "config.json").read_text())
-        vae = AutoencoderDC.from_pretrained(options.vae)
+        vae = AutoencoderDC.from_pretrained(options.vae, local_files_only=True)
         vae.register_to_config(scaling_factor=scaling["scaling_factor"])
         vae.half().save_pretrained(WEIGHTS / "vae")
     logs = Path(__file__).with_name("logs")
