@@ -2,7 +2,8 @@
 
 Reads a finished session folder of the faces-and-houses recording. What was shown is a word, for
 the recording does not say which face or house it was; what was decoded is the session's own
-picture, framed by whether the decoded class is right.
+picture, framed by whether the decoded class is right (green), right but for orientation or side
+(amber), or wrong (red).
 
     python -m app.figures.brain_grid --session DIR --skip 10 --out docs/img
 """
@@ -28,7 +29,7 @@ from pipeline.gallery import Gallery, load_gallery
 
 N_TRIALS, N_COLUMNS = 60, 6
 _PICTURE, _PLATE, _GAP, _TEXT = 128, 92, 14, 20
-_RIGHT, _WRONG, _NONE = "#2f9e44", "#e03131", "#868e96"
+_RIGHT, _HALF, _WRONG, _NONE = "#2f9e44", "#f08c00", "#e03131", "#868e96"
 _PAPER, _CARD, _INK, _QUIET = "#ffffff", "#20242b", "#f8f9fa", "#495057"
 
 
@@ -47,6 +48,15 @@ class Trial:
     def is_right(self) -> bool:
         """Whether category and orientation (or side) are right."""
         return self.decoded == self.event
+
+    @property
+    def colour(self) -> str:
+        """Colour of the frame."""
+        if self.decoded is None:
+            return _NONE
+        if self.is_right:
+            return _RIGHT
+        return _HALF if self.decoded.split("-")[0] == self.event.split("-")[0] else _WRONG
 
 
 def read_trials(folder: Path) -> list[Trial]:
@@ -116,13 +126,12 @@ def _draw_trial(sheet: Image.Image, trial: Trial, left: int, top: int, number: i
     pen.text((middle, top + 44), what, fill=_INK, font=_font(19), anchor="mm")
     pen.text((middle, top + 70), how, fill=_INK, font=_font(15), anchor="mm")
     pen.text((left + 5, top + 5), str(number), fill=_NONE, font=_font(12))
-    colour = _NONE if trial.decoded is None else _RIGHT if trial.is_right else _WRONG
     place = (left + _PLATE, top)
     if trial.image is not None:
         with Image.open(trial.image) as picture:
             sheet.paste(picture.convert("RGB").resize((_PICTURE, _PICTURE)), place)
     frame = (*place, place[0] + _PICTURE - 1, place[1] + _PICTURE - 1)
-    pen.rectangle(frame, outline=colour, width=4)
+    pen.rectangle(frame, outline=trial.colour, width=4)
     said = "not decoded" if trial.decoded is None else f"{trial.decoded}, {trial.confidence:.2f}"
     right = place[0] + _PICTURE
     pen.text((right, top + _PICTURE + 3), said, fill=_QUIET, font=_font(12), anchor="ra")
@@ -147,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     shown = trials[:N_TRIALS]
     args.out.mkdir(parents=True, exist_ok=True)
     target = args.out / "real-brain-grid.png"
-    draw(shown).save(target)
+    draw(shown).save(target, optimize=True)
     n_right = sum(trial.is_right for trial in shown)
     found = scores.percent(scores.proportion(right))
     write_text(

@@ -103,7 +103,7 @@ def negative_log_likelihood(logits: Float64, targets: NDArray[np.intp]) -> float
 
 
 def fit_temperature(logits: Float64, targets: NDArray[np.intp]) -> float:
-    """Temperature with the largest likelihood (Guo et al. 2017, section 4.2), 0.05 to 100."""
+    """Temperature with the largest likelihood (Guo et al. 2017), 0.05 to 100."""
     result = optimize.minimize_scalar(
         lambda log_t: negative_log_likelihood(logits / np.exp(log_t), targets),
         bounds=(np.log(0.05), np.log(100.0)),
