@@ -152,7 +152,7 @@ class DecoderConfig(_Frozen):
     weights: str | None = None
     """Folder of the weights; None: the ones that are installed."""
     adapter: str | None = None
-    """Adapter ID of the person; None: zero-shot."""
+    """Folder of the person's adapter; None: zero-shot."""
     num_inference_steps: int = Field(default=4, ge=1, le=1000)
     """Steps of the sampler."""
     guidance_scale: float = Field(default=1.0, ge=1, le=30)
