@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from pipeline.statistics import accuracy as accuracy_of_ranks
 
 from app.port import Accuracy, StageTimes
+from pipeline.statistics import accuracy as accuracy_of_ranks
 
 STAGES = tuple(StageTimes.__slots__)
 PARTS = tuple(name for name in STAGES if name != "total_after_epoch")
