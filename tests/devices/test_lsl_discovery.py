@@ -23,7 +23,7 @@ def amp(source_id: str) -> EegOutlet:
 
 def test_the_listing_is_stable_and_full():
     with amp("find-b"), amp("find-a"), MarkerOutlet(source_id="find-m"):
-        first, second = resolve(0.8), resolve(0.8)
+        first, second = resolve(3.0), resolve(3.0)
     ours = [info for info in first if info.source_id.startswith("find-")]
     assert [info.source_id for info in ours] == ["find-a", "find-b", "find-m"]
     assert ours[0].ch_names == ("C3", "C4")
@@ -33,7 +33,7 @@ def test_the_listing_is_stable_and_full():
 
 def test_only_streams_of_one_type_are_listed_when_asked():
     with amp("find-typed"), MarkerOutlet(source_id="find-typed-m"):
-        found = resolve(0.8, stream_type="markers", full=False)
+        found = resolve(3.0, stream_type="markers", full=False)
     assert [info.source_id for info in found] == ["find-typed-m"]
 
 
