@@ -6,6 +6,7 @@ import itertools
 import json
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -211,6 +212,10 @@ def test_impedances_of_the_emulator_are_measured_one_after_the_other(
     with EmulatedCyton(tones, ohm=OHM, speed=6.0, loses=lambda n: n % 97 == 0) as cyton:
         command = ["device", "cyton", "--serial-port", cyton.port, "--impedance", "--json"]
         assert main(command) == 1  # two electrodes are not good
+        # The last command may still be on its way through the pseudo-terminal.
+        deadline = time.monotonic() + 10
+        while "z800Z" not in cyton.commands and time.monotonic() < deadline:
+            threading.Event().wait(0.05)
     found = json.loads(capsys.readouterr().out)
     assert [z["ch_name"] for z in found] == list(CYTON_LABELS)
     np.testing.assert_allclose([z["ohm"] for z in found], OHM, rtol=2e-3, atol=150)
