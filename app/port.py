@@ -10,11 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from configs import SessionConfig
 from pipeline.signal_quality import ChannelQuality
-from pipeline.values import Float32, Float64, Info, Outcome, StreamInfo, StreamState, Uint8
+from pipeline.values import (
+    Epoch,
+    Float32,
+    Float64,
+    Info,
+    Outcome,
+    StreamInfo,
+    StreamState,
+    Uint8,
+)
 
 
 class Phase(StrEnum):
@@ -75,6 +84,26 @@ class Result:
     """The noise control's picture, when it was asked for."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class EpochEvent:
+    """A marker's end at the cut, before any decoding; what a collector (calibration) hears.
+
+    `outcome` is `DECODED` for an epoch that may be used, else the refusal with its `reason`;
+    `epoch` is there whenever one was cut (a rejected one included), pre-stimulus part and all.
+    """
+
+    index: int
+    t_onset: float
+    label: str
+    outcome: Outcome
+    reason: str = ""
+    epoch: Epoch | None = None
+
+
+AdaptCommand = Literal["freeze", "resume", "reset"]
+"""What may be asked of online alignment."""
+
+
 @dataclass(frozen=True, slots=True)
 class Accuracy:
     """Identification so far: `n_correct` of `n` at `chance`; 95 % Wilson interval; binomial p."""
@@ -123,6 +152,16 @@ class Snapshot:
     """p50 and p95 by stage, ms, over the last 200 pictures."""
     decoder: str = ""
     """The decoder's state in a few words: `loading`, `ready (cpu, 1 thread)`, `restarting`."""
+    adapter: str | None = None
+    """Folder of the adapter that decodes now; None: none, the decoder of everybody."""
+    adapter_loading: str | None = None
+    """Folder of an adapter that was asked for and is being loaded; None: none."""
+    alignment: str = ""
+    """Online alignment: `running`, `frozen`, or empty where the decoder has none."""
+    alignment_drift: float | None = None
+    """How far alignment has gone from the calibration, as the adapter defines it; None: unknown."""
+    impedance: Mapping[str, float | None] = field(default_factory=dict)
+    """Impedance of each electrode, kOhm, None for one that has none; empty: the stream has none."""
     recording: Path | None = None
     """The XDF being written; None when not recording."""
     recording_bytes: int = 0
@@ -176,8 +215,35 @@ class Playback(Protocol):
         """Stand still, or go on."""
         ...
 
+    @property
+    def loop(self) -> bool:
+        """Whether it starts again at the end."""
+        ...
+
+    @property
+    def position(self) -> float:
+        """Where it stands, s from the recording's first sample."""
+        ...
+
+    @property
+    def duration(self) -> float | None:
+        """Length of the recording, s; None: unknown."""
+        ...
+
     def set_speed(self, speed: float) -> None:
         """Run `speed` times as fast as real time."""
+        ...
+
+    def set_loop(self, on: bool) -> None:
+        """Start again at the end, or end there."""
+        ...
+
+    def seek(self, seconds: float) -> None:
+        """Go on `seconds` after the recording's first sample (kept within the recording).
+
+        The session's own time runs on without a hole: the place is a border as a gap is one, and
+        epochs across it are refused and counted.
+        """
         ...
 
 
@@ -231,6 +297,22 @@ class SessionPort(Protocol):
 
     def add_marker(self, label: str) -> None:
         """Stamp a manual marker now."""
+        ...
+
+    def swap_adapter(self, folder: Path | None) -> None:
+        """Decode with another adapter from a coming epoch on; None: without one.
+
+        It is loaded beside the running decoder; no sample is dropped and no epoch waits for it.
+        One that is refused leaves the old one active and becomes a sentence in `warnings`.
+        Recorded, so that a replay swaps at the same epoch. `Snapshot.adapter` says what decodes.
+        """
+        ...
+
+    def adapt(self, command: AdaptCommand) -> None:
+        """Freeze, resume or reset online alignment from the next epoch on; recorded as a swap is.
+
+        Without a decoder that aligns itself it changes nothing.
+        """
         ...
 
     def set_notes(self, text: str) -> None:

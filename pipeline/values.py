@@ -167,6 +167,8 @@ class StreamState(StrEnum):
     STALLED = "stalled"
     LOST = "lost"
     RETURNED = "returned"
+    SOUGHT = "sought"
+    """A replay goes on at another place of its recording."""
     ENDED = "ended"
 
 
@@ -341,6 +343,8 @@ class Outcome(StrEnum):
     """How a marker ended; each marker ends in exactly one."""
 
     DECODED = "decoded"
+    COLLECTED = "collected"
+    """Cut and kept: the session decodes nothing (calibration)."""
     GAP = "gap"
     """Samples were lost inside the epoch."""
     ARTIFACT = "artifact"

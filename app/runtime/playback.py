@@ -1,7 +1,7 @@
-"""The clock of a replay that a person may stop and hurry.
+"""A replay that a person may stop, hurry, move and repeat; satisfies `app.port.Playback`.
 
-Owns the play head's time only; `devices.replay.RecordedSource` is paced by it. Safe from any
-thread.
+Owns the play head's clock, by which `devices.replay.RecordedSource` is paced, and hands the rest
+on to that source. Safe from any thread.
 """
 
 from __future__ import annotations
@@ -10,11 +10,39 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from app.errors import AppError
 
 _NAP = 0.02
 """Longest wait at once, s: so soon does a change of pace show."""
+
+
+class Movable(Protocol):
+    """What can be moved: a recording that is read."""
+
+    @property
+    def loop(self) -> bool:
+        """Whether it starts again at the end."""
+        ...
+
+    @property
+    def position(self) -> float:
+        """Where it stands, s."""
+        ...
+
+    @property
+    def duration(self) -> float | None:
+        """Its length, s."""
+        ...
+
+    def set_loop(self, on: bool) -> None:
+        """Start again at the end, or not."""
+        ...
+
+    def seek(self, seconds: float) -> None:
+        """Go on there."""
+        ...
 
 
 class PlaybackClock:
@@ -28,6 +56,38 @@ class PlaybackClock:
         self._at = 0.0
         self._since = clock()
         self._stop = threading.Event()
+        self._source: Movable | None = None
+
+    def attach(self, source: Movable) -> None:
+        """Tell what `seek` and `set_loop` move."""
+        self._source = source
+
+    @property
+    def loop(self) -> bool:
+        """Whether it starts again at the end."""
+        return self._source is not None and self._source.loop
+
+    @property
+    def position(self) -> float:
+        """Where it stands, s from the recording's first sample."""
+        return 0.0 if self._source is None else self._source.position
+
+    @property
+    def duration(self) -> float | None:
+        """Length of the recording, s; None: unknown."""
+        return None if self._source is None else self._source.duration
+
+    def set_loop(self, on: bool) -> None:
+        """Start again at the end, or end there."""
+        if self._source is not None:
+            self._source.set_loop(on)
+
+    def seek(self, seconds: float) -> None:
+        """Go on `seconds` after the recording's first sample."""
+        if not math.isfinite(seconds):
+            raise AppError(f"seek has {seconds}, expected seconds from the recording's start.")
+        if self._source is not None:
+            self._source.seek(seconds)
 
     @property
     def paused(self) -> bool:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from app.port import Phase, Playback, Result, Snapshot, TraceBlock, TraceMarker
+from app.port import AdaptCommand, Phase, Playback, Result, Snapshot, TraceBlock, TraceMarker
 from app.runtime.decoder import Decoder
 from app.runtime.folder import SessionFolder
 from app.runtime.ledger import Ledger
@@ -289,6 +289,14 @@ class Session:
         except SourceError as error:
             # A stream of numbers has no place for a word: said, and the session goes on.
             self._warn(str(error))
+
+    def swap_adapter(self, folder: Path | None) -> None:
+        """Decode with another adapter from a coming epoch on; None: without one."""
+        self._warn("Adapters cannot be swapped yet.")
+
+    def adapt(self, command: AdaptCommand) -> None:
+        """Freeze, resume or reset online alignment from the next epoch on."""
+        self._warn(f"Alignment cannot be told to {command} yet.")
 
     def set_notes(self, text: str) -> None:
         """Write `notes.txt`, also after the end."""

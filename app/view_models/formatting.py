@@ -23,6 +23,7 @@ PHASE_WORDS = {
 
 OUTCOME_WORDS = {
     Outcome.DECODED.value: "Decoded",
+    Outcome.COLLECTED.value: "Collected",
     Outcome.GAP.value: "Gap in the data",
     Outcome.ARTIFACT.value: "Artifact",
     Outcome.SETTLING.value: "Filter settling",
@@ -150,6 +151,7 @@ def state_words(state: StreamState) -> str:
         StreamState.STALLED: "stalled",
         StreamState.LOST: "lost",
         StreamState.RETURNED: "back",
+        StreamState.SOUGHT: "live",
         StreamState.ENDED: "ended",
     }[state]
 

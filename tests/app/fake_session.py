@@ -11,6 +11,7 @@ from scipy import signal, stats
 
 from app.port import (
     Accuracy,
+    AdaptCommand,
     Phase,
     Playback,
     Result,
@@ -77,6 +78,8 @@ class FakeSession:
         self.manual: list[TraceMarker] = []
         self.stopped = 0
         self.notes = ""
+        self.swaps: list[Path | None] = []
+        self.adaptations: list[AdaptCommand] = []
         n_times = round(self.length * self.sfreq)
         self.eeg = make_eeg(len(self.ch_names), n_times, self.sfreq)
         self.times = T0 + np.arange(n_times) / self.sfreq
@@ -113,6 +116,12 @@ class FakeSession:
             raise PhospheneError("The session does not run: start it first.")
         index = 10_000 + len(self.manual)
         self.manual.append(TraceMarker(index, T0 + self.now, label))
+
+    def swap_adapter(self, folder: Path | None) -> None:
+        self.swaps.append(folder)
+
+    def adapt(self, command: AdaptCommand) -> None:
+        self.adaptations.append(command)
 
     def set_notes(self, text: str) -> None:
         self.notes = text
