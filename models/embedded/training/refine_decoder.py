@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -116,8 +117,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--renders", type=Path, required=True)
     parser.add_argument("--vae", type=Path, required=True, help="of train_autoencoder")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--minutes", type=float, default=25.0)
+    parser.add_argument("--steps", type=int, default=1900)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="anneal to end by then")
     parser.add_argument("--seed", type=int, default=2)
     return parser.parse_args()
 

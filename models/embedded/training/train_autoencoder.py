@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 
@@ -191,7 +192,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--renders", type=Path, required=True, help="fluent-emoji-3d npm tarball")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=2500)
-    parser.add_argument("--minutes", type=float, default=32.0, help="anneal to end by then")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="anneal to end by then")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--stop", type=int, default=1000, help="leave the annealing to refine_decoder from here on"

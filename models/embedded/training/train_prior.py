@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 
@@ -27,12 +28,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--latents", type=Path, required=True, help="made with --canonical")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=2500)
-    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--steps", type=int, default=5400)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="anneal to end by then")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--init", type=Path, help="weights to go on from")
-    parser.add_argument("--extras", type=float, default=0.08, help="share of other concepts")
+    parser.add_argument("--extras", type=float, default=0.02, help="share of other concepts")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)

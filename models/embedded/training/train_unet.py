@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import math
 import shutil
 import time
 from pathlib import Path
@@ -262,8 +263,8 @@ def main() -> None:
     parser.add_argument("--vae", type=Path, required=True)
     parser.add_argument("--prior", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=20000)
-    parser.add_argument("--minutes", type=float, default=60.0, help="anneal to end by then")
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="anneal to end by then")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seed", type=int, default=5)
     options = parser.parse_args()
