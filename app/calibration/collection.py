@@ -1,0 +1,101 @@
+"""The epochs of a calibration: counted as they come, kept in order of time.
+
+Owns the counts by concept and what becomes data for training. Written by the acquisition thread
+(`take` returns at once), read by any. Knows nothing of who shows stimuli or fits adapters.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from app.port import EpochEvent
+from pipeline.values import Epoch, Outcome
+
+USABLE = frozenset({Outcome.DECODED, Outcome.COLLECTED})
+"""Outcomes of an epoch that may be learned from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Epochs so far.
+
+    `good` by concept; `refused` by reason, over all concepts; `by_concept` refused by concept.
+    """
+
+    good: Mapping[str, int]
+    refused: Mapping[str, int]
+    refused_by_concept: Mapping[str, int]
+
+    @property
+    def n_good(self) -> int:
+        """Epochs that may be learned from."""
+        return sum(self.good.values())
+
+    @property
+    def n_refused(self) -> int:
+        """Epochs that may not."""
+        return sum(self.refused.values())
+
+
+class Collection:
+    """Collects epochs of the wanted classes.
+
+    Parameters
+    ----------
+    classes : mapping of str to str
+        Class by marker label; labels that are missing (catch trials, answers) do not count. Empty:
+        every label is a class of its own.
+    """
+
+    def __init__(self, classes: Mapping[str, str] | None = None) -> None:
+        self._classes = dict(classes or {})
+        self._lock = threading.Lock()
+        self._epochs: list[tuple[str, Epoch]] = []
+        self._good: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+        self._refused_by_concept: Counter[str] = Counter()
+        self._others: Counter[str] = Counter()
+
+    def expect(self, labels: Sequence[str]) -> None:
+        """Collect these labels from now on, each a class of its own; forgets earlier epochs."""
+        with self._lock:
+            self._classes = {label: label for label in labels}
+            self._epochs.clear()
+            for each in (self._good, self._refused, self._refused_by_concept, self._others):
+                each.clear()
+
+    def take(self, event: EpochEvent) -> None:
+        """Count one epoch, and keep it when it may be learned from; returns at once."""
+        with self._lock:
+            if self._classes and event.label not in self._classes:
+                self._others[event.label] += 1
+                return
+            name = self._classes.get(event.label, event.label)
+            if event.outcome in USABLE and event.epoch is not None:
+                self._good[name] += 1
+                self._epochs.append((name, event.epoch))
+            else:
+                self._refused[str(event.outcome)] += 1
+                self._refused_by_concept[name] += 1
+
+    @property
+    def counts(self) -> Counts:
+        """What has come so far."""
+        with self._lock:
+            good = {name: self._good[name] for name in dict.fromkeys(self._classes.values())}
+            good |= self._good
+            return Counts(good, dict(self._refused), dict(self._refused_by_concept))
+
+    @property
+    def others(self) -> Mapping[str, int]:
+        """Markers that are of no wanted class, by label."""
+        with self._lock:
+            return dict(self._others)
+
+    def epochs(self) -> tuple[tuple[str, Epoch], ...]:
+        """Class and epoch, in order of onset."""
+        with self._lock:
+            return tuple(sorted(self._epochs, key=lambda item: item[1].t_onset))

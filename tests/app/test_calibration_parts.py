@@ -1,0 +1,138 @@
+"""The calibration's parts: order, signal check, block check, counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from app.calibration.collection import Collection
+from app.calibration.design import examine
+from app.calibration.schedule import CATCH, SETS, Choices, length, schedule
+from app.calibration.signal_check import SECONDS, Light, SignalChecker
+from app.port import EpochEvent
+from configs import StimuliConfig
+from pipeline.errors import ConfigurationError
+from pipeline.gallery import load_gallery
+from pipeline.signal_quality import ChannelQuality, Grade
+from pipeline.values import Epoch, Info, Outcome
+
+INFO = Info(("O1", "O2"), 250.0)
+
+
+def test_the_order_is_mixed_balanced_and_of_the_seed_only() -> None:
+    choices = Choices(minutes=5, seed=3)
+    labels = choices.labels(load_gallery())
+    planned = schedule(choices, labels)
+    assert planned == schedule(choices, labels)
+    assert planned != schedule(Choices(minutes=5, seed=4), labels)
+    pictures = [p.label for p in planned if not p.is_catch]
+    counts = Counter(pictures)
+    assert set(counts) == set(labels)
+    assert max(counts.values()) - min(counts.values()) <= 1
+    assert all(a != b for a, b in pairwise(pictures))
+    assert not examine(pictures).is_blocked
+    # Catch trials are few and spread; no picture overlaps the next.
+    catches = [i for i, p in enumerate(planned) if p.is_catch]
+    assert 0.02 < len(catches) / len(planned) < 0.1
+    assert min(b - a for a, b in pairwise(catches)) > 5
+    assert all(b.at - a.at >= a.duration for a, b in pairwise(planned))
+
+
+def test_breaks_come_on_top_of_the_minutes() -> None:
+    with_breaks = Choices(minutes=3, seed=1)
+    without = Choices(minutes=3, seed=1, break_length=0.0)
+    labels = with_breaks.labels(load_gallery())
+    a, b = schedule(with_breaks, labels), schedule(without, labels)
+    assert [p.label for p in a] == [p.label for p in b]
+    assert sum(p.break_before > 0 for p in a) == 2
+    assert length(a) == pytest.approx(length(b) + 16.0)
+    assert length(b) == pytest.approx(180, abs=2.5)
+    assert schedule(Choices(minutes=0.1), labels)[0].at == 0.0
+
+
+def test_no_catch_trials_when_none_are_wanted() -> None:
+    choices = Choices(minutes=2, catch_every=0, stimuli=StimuliConfig(soa=0.6, jitter=0))
+    assert CATCH not in {p.label for p in schedule(choices, ["a", "b"])}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_set_has_upright_pictures(name: str) -> None:
+    gallery = load_gallery()
+    labels = Choices(stimulus_set=name).labels(gallery)
+    assert len(labels) >= 8
+    assert {gallery.stimuli[gallery.index(label)].kind for label in labels} == {"upright"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [({"stimulus_set": "nope"}, "expected one of varied"), ({"minutes": 0.0}, "0 minutes")],
+)
+def test_choices_that_cannot_be_planned_are_refused(wrong: dict, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        Choices(**wrong)
+
+
+def verdicts(*grades: Grade) -> tuple[ChannelQuality, ...]:
+    return tuple(
+        ChannelQuality(f"C{i}", 60.0, 0.0, 0.1, 2.0, 1.0, 0, 0.0, grade, "flat: swings 0 µV")
+        for i, grade in enumerate(grades)
+    )
+
+
+def test_the_check_turns_green_after_good_seconds_and_red_with_a_name() -> None:
+    checker = SignalChecker()
+    good, bad = (Grade.GOOD,) * 8, (Grade.GOOD,) * 7 + (Grade.BAD,)
+    first = verdicts(*good)
+    assert checker.feed(first).light is Light.WAITING
+    assert checker.feed(first).light is Light.WAITING  # the same second again
+    for _ in range(SECONDS - 1):
+        state = checker.feed(verdicts(*good))
+    assert state.light is Light.GREEN
+    state = checker.feed(verdicts(*bad))
+    assert state.light is Light.RED
+    assert state.worst == (("C7", "flat: swings 0 µV"),)
+    assert "1 of 8 channels are bad, such as C7 (flat" in state.sentence
+    # Some doubtful ones are no reason to wait, many are.
+    few, many = (Grade.GOOD,) * 6 + (Grade.DOUBTFUL,) * 2, (Grade.DOUBTFUL,) * 8
+    for _ in range(SECONDS):
+        state = checker.feed(verdicts(*few))
+    assert state.light is Light.GREEN
+    assert checker.feed(verdicts(*many)).light is Light.RED
+    assert "impedance 250 kΩ" in str(checker.feed(verdicts(*good), impedance={"C1": 250.0}).worst)
+
+
+def test_blocks_are_seen_and_mixed_orders_are_not() -> None:
+    rng = np.random.default_rng(0)
+    blocked = ["a"] * 30 + ["b"] * 30 + ["c"] * 30
+    assert examine(blocked).is_blocked
+    assert "came in blocks" in examine(blocked).sentence
+    for _ in range(20):
+        mixed = list(rng.permutation(blocked))
+        assert not examine(mixed).is_blocked
+        assert not examine(mixed).sentence
+    # Short runs are a fault of order as well.
+    assert examine([c for c in "abcdefabcdef" * 3 for _ in range(3)]).is_blocked
+
+
+def event(label: str, outcome: Outcome = Outcome.COLLECTED, at: float = 0.0) -> EpochEvent:
+    epoch = Epoch(np.zeros((2, 250), np.float32), -0.2, 0.8, at, label, INFO, 0)
+    return EpochEvent(0, at, label, outcome, epoch=epoch)
+
+
+def test_epochs_are_counted_by_concept_and_kept_in_order() -> None:
+    collection = Collection({"1": "face", "2": "face", "3": "house"})
+    collection.take(event("3", at=5.0))
+    collection.take(event("1", at=4.0))
+    collection.take(event("2", Outcome.ARTIFACT, at=6.0))
+    collection.take(event(CATCH))
+    assert collection.counts.good == {"face": 1, "house": 1}
+    assert collection.counts.refused == {"artifact": 1}
+    assert collection.counts.refused_by_concept == {"face": 1}
+    assert collection.others == {CATCH: 1}
+    assert [name for name, _ in collection.epochs()] == ["face", "house"]
+    collection.expect(["a"])
+    assert collection.counts.good == {"a": 0}
+    assert collection.epochs() == ()
