@@ -1,23 +1,30 @@
 """What a calibration shows, and when: the stimulus set, its order, catch trials and breaks.
 
-Owns the choices a person makes and the plan that follows from them. The order is interleaved:
-rounds through the whole set, each shuffled, so that no concept has a time of its own that a decoder
-could read instead of the brain. Pure; knows nothing of who presents.
+Owns the choices a person makes and how they become a plan of `app.view_models.presentation`, which
+owns the order (interleaved, never blocked): in frames for a screen, in seconds for a presenter
+without one. Pure; knows nothing of who presents.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
+from app.view_models.presentation import (
+    CATCH_LABEL,
+    PresentationPlan,
+    Show,
+    Step,
+    Timing,
+    plan_presentation,
+)
 from configs import StimuliConfig
 from pipeline.errors import ConfigurationError
 from pipeline.gallery import Gallery
 
-CATCH = "catch"
-"""Marker of a catch trial: the person presses a key, and no decoder learns from it."""
+REFRESH_HZ = 60.0
+"""Frames a second where there is no screen to ask."""
 MIN_MINUTES, MAX_MINUTES = 0.1, 60.0
 
 
@@ -135,57 +142,76 @@ class Planned:
     @property
     def is_catch(self) -> bool:
         """Whether the person is to press a key."""
-        return self.label == CATCH
+        return self.label == CATCH_LABEL
 
 
-def schedule(choices: Choices, labels: Sequence[str]) -> tuple[Planned, ...]:
-    """Plan a calibration; depends on the choices and labels only.
+def plan(
+    choices: Choices,
+    labels: Sequence[str],
+    *,
+    refresh_hz: float = REFRESH_HZ,
+    wait_to_begin: bool = False,
+) -> PresentationPlan:
+    """Plan a calibration in frames; depends on the arguments only.
 
-    Every label comes equally often (but for the last round, which may be cut), never twice in a
-    row; breaks fall between pictures.
+    Whole rounds through `labels`, cut at the end of the chosen time; breaks come on top of it.
     """
     if len(labels) < 2:
         raise ConfigurationError(
             f"a calibration has {len(labels)} pictures to show, expected at least two."
         )
-    rng = np.random.default_rng([choices.seed, 0xCA11B])
     config = choices.stimuli
+    soa, rest = config.soa + config.jitter / 2, max(0.0, config.soa - config.duration)
+    n_pictures = max(2, math.ceil(60.0 * choices.minutes / soa))
+    rounds = math.ceil(n_pictures / len(labels))
+    every = choices.catch_every
+    whole = plan_presentation(
+        labels,
+        repetitions=rounds,
+        timing=Timing.from_seconds(
+            refresh_hz=refresh_hz,
+            fixation=2 * rest / 3,
+            stimulus=config.duration,
+            blank=rest / 3,
+            jitter=config.jitter,
+        ),
+        n_catch=round(rounds * len(labels) / every) if every else 0,
+        trials_per_break=max(1, round(choices.break_every / soa)) if choices.break_length else 0,
+        break_frames=round(choices.break_length * refresh_hz) or None,
+        wait_to_begin=wait_to_begin,
+        seed=choices.seed,
+    )
+    return _first_trials(whole, n_pictures)
+
+
+def _first_trials(whole: PresentationPlan, n_trials: int) -> PresentationPlan:
+    """Cut a plan after its first trials, catch trials included."""
+    if whole.n_trials <= n_trials:
+        return whole
+    steps = tuple(step for step in whole.steps if step.trial < n_trials)
+    end = Step(Show.END, 1, trial=n_trials)
+    return PresentationPlan((*steps, end), whole.seed, n_trials)
+
+
+def timeline(plan: PresentationPlan, *, refresh_hz: float = REFRESH_HZ) -> tuple[Planned, ...]:
+    """Onsets of the plan's pictures and catch trials in seconds, for a presenter without a screen.
+
+    A break without a length of its own (a person ends it) takes no time.
+    """
     planned: list[Planned] = []
-    at = shown = since_break = rest = 0.0
-    until_catch = _next_catch(choices, rng)
-    order: list[str] = []
-    last = ""
-    while shown < 60.0 * choices.minutes:
-        if until_catch == 0:
-            label, until_catch = CATCH, _next_catch(choices, rng)
-        else:
-            order = order or _round(labels, last, rng)
-            label = last = order.pop(0)
-            until_catch -= 1
-        planned.append(Planned(at, label, config.duration, rest))
-        step = config.soa + float(rng.uniform(0, config.jitter))
-        shown, since_break, rest = shown + step, since_break + step, 0.0
-        at += step
-        left = 60.0 * choices.minutes - shown
-        if since_break >= choices.break_every and left > choices.break_every / 4:
-            rest, since_break = choices.break_length, 0.0
-            at += rest
+    frame, rest = 0, 0
+    for step in plan.steps:
+        duration = step.duration or 0
+        if step.show is Show.BREAK:
+            rest += duration
+        elif step.label is not None:
+            seconds = duration / refresh_hz
+            planned.append(Planned(frame / refresh_hz, step.label, seconds, rest / refresh_hz))
+            rest = 0
+        frame += duration
     return tuple(planned)
 
 
 def length(planned: Sequence[Planned]) -> float:
-    """Time from the first picture to the end of the last, breaks included, s."""
+    """Time from the start to the end of the last picture, breaks included, s."""
     return planned[-1].at + planned[-1].duration if planned else 0.0
-
-
-def _next_catch(choices: Choices, rng: np.random.Generator) -> int:
-    """Pictures before the next catch trial; -1: none ever."""
-    every = choices.catch_every
-    return int(rng.integers(every // 2, every + every // 2 + 1)) if every > 1 else -1
-
-
-def _round(labels: Sequence[str], last: str, rng: np.random.Generator) -> list[str]:
-    order = [labels[i] for i in rng.permutation(len(labels))]
-    if order[0] == last:
-        order.append(order.pop(0))
-    return order

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 
 from app.calibration.collection import Collection
 from app.calibration.design import examine
-from app.calibration.schedule import CATCH, SETS, Choices, length, schedule
+from app.calibration.schedule import SETS, Choices, Planned, length, plan, timeline
 from app.calibration.signal_check import SECONDS, Light, SignalChecker
 from app.port import EpochEvent
+from app.view_models.presentation import CATCH_LABEL as CATCH
 from configs import StimuliConfig
 from pipeline.errors import ConfigurationError
 from pipeline.gallery import load_gallery
@@ -20,6 +22,10 @@ from pipeline.signal_quality import ChannelQuality, Grade
 from pipeline.values import Epoch, Info, Outcome
 
 INFO = Info(("O1", "O2"), 250.0)
+
+
+def schedule(choices: Choices, labels: Sequence[str]) -> tuple[Planned, ...]:
+    return timeline(plan(choices, labels))
 
 
 def test_the_order_is_mixed_balanced_and_of_the_seed_only() -> None:
@@ -42,15 +48,15 @@ def test_the_order_is_mixed_balanced_and_of_the_seed_only() -> None:
 
 
 def test_breaks_come_on_top_of_the_minutes() -> None:
-    with_breaks = Choices(minutes=3, seed=1)
-    without = Choices(minutes=3, seed=1, break_length=0.0)
+    with_breaks = Choices(minutes=3.1, seed=1)
+    without = Choices(minutes=3.1, seed=1, break_length=0.0)
     labels = with_breaks.labels(load_gallery())
     a, b = schedule(with_breaks, labels), schedule(without, labels)
     assert [p.label for p in a] == [p.label for p in b]
-    assert sum(p.break_before > 0 for p in a) == 2
-    assert length(a) == pytest.approx(length(b) + 16.0)
-    assert length(b) == pytest.approx(180, abs=2.5)
-    assert schedule(Choices(minutes=0.1), labels)[0].at == 0.0
+    assert sum(p.break_before > 0 for p in a) == 3
+    assert length(a) == pytest.approx(length(b) + 24.0)
+    assert length(b) == pytest.approx(186, abs=3)
+    assert schedule(Choices(minutes=0.1), labels)
 
 
 def test_no_catch_trials_when_none_are_wanted() -> None:
