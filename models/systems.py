@@ -74,28 +74,22 @@ def load_system(config: DecoderConfig) -> System:
     """
     _make_repeatable(config.threads)
     if config.system in LOADERS:
+        if config.adapter is not None:
+            load_encoder(config)  # refuses it
         return _load_published(config)
     if config.system != "embedded":
         raise UnknownSystemError(
             f"system {config.system!r} cannot run live, expected 'embedded' or one of "
             f"{', '.join(sorted(LOADERS))}: see `phosphene systems` for what each one needs."
         )
-    from models.embedded.encoder import load_encoder
+    import diffusers
+
     from models.embedded.sampler import load_sampler
 
     folder = None if config.weights is None else Path(config.weights)
-    import diffusers
-
-    encoder: Encoder
-    if config.adapter is not None:
-        from models.adapters import load_adapter
-
-        encoder = load_adapter(Path(config.adapter))
-    else:
-        encoder = load_encoder(None if folder is None else folder / "encoder")
     return System(
         name="embedded",
-        encoder=encoder,
+        encoder=load_encoder(config),
         sampler=load_sampler(
             folder,
             num_inference_steps=config.num_inference_steps,
@@ -104,6 +98,30 @@ def load_system(config: DecoderConfig) -> System:
         device="cpu",
         versions={"torch": torch.__version__, "diffusers": diffusers.__version__},
     )
+
+
+def load_encoder(config: DecoderConfig) -> Encoder:
+    """Load the encoder alone, the adapter's where `config` names one; from any thread.
+
+    Raises
+    ------
+    PhospheneError
+        A file is missing or damaged, or the system takes no adapter.
+    """
+    # Torch keeps this setting by thread.
+    torch.set_grad_enabled(False)
+    if config.system != "embedded":
+        raise UnknownSystemError(
+            f"system {config.system!r} takes no adapter, expected 'embedded': leave out "
+            "decoder.adapter, or choose that system."
+        )
+    if config.adapter is not None:
+        from models.adapters import load_adapter
+
+        return load_adapter(Path(config.adapter))
+    from models.embedded.encoder import load_encoder as load_embedded
+
+    return load_embedded(None if config.weights is None else Path(config.weights) / "encoder")
 
 
 def _load_published(config: DecoderConfig) -> System:
