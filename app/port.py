@@ -247,6 +247,69 @@ class Playback(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """A stimulus of the session that is due: on screen from `at` (session clock) for `duration`, s.
+
+    `number` counts from 0.
+    """
+
+    number: int
+    label: str
+    at: float
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
+class DisplayFigures:
+    """How well a screen kept time.
+
+    `method` says in words what the frames follow; `locked` whether that is the screen's refresh.
+    `refresh_hz` is measured (None: too few frames yet), `nominal_hz` is what the screen claims.
+    """
+
+    method: str
+    locked: bool
+    nominal_hz: float
+    refresh_hz: float | None = None
+    n_frames: int = 0
+    n_dropped: int = 0
+    worst_gap_ms: float = 0.0
+
+
+class StimulusFeed(Protocol):
+    """The session's own stimuli for a window that shows them; safe from any thread.
+
+    While a window is attached, a marker's stamp is the flip that it reports; without one, and for
+    a cue that no flip is reported of in time, it is the planned onset.
+    """
+
+    @property
+    def cue(self) -> Cue | None:
+        """The next stimulus, or the one on screen; known before it is due."""
+        ...
+
+    def clock(self) -> float:
+        """The session's clock, s: stamp flips with it."""
+        ...
+
+    def attach(self) -> None:
+        """Say that a window shows the stimuli from now on."""
+        ...
+
+    def detach(self) -> None:
+        """Say that it no longer does."""
+        ...
+
+    def flipped(self, number: int, stamp: float) -> None:
+        """Say when the picture of cue `number` reached the screen, by `clock`."""
+        ...
+
+    def report(self, figures: DisplayFigures) -> None:
+        """Hand over the screen's figures, for the session's summary; the newest count."""
+        ...
+
+
 class SessionPort(Protocol):
     """A session as a watcher sees it.
 
@@ -262,6 +325,11 @@ class SessionPort(Protocol):
     @property
     def playback(self) -> Playback | None:
         """What plays a recording; None where the source sets the pace."""
+        ...
+
+    @property
+    def stimuli(self) -> StimulusFeed | None:
+        """The session's own stimuli; None before they begin, and where it shows none."""
         ...
 
     def start(self) -> None:

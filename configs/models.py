@@ -197,6 +197,12 @@ class StimuliConfig(_Frozen):
     """Kinds of gallery stimuli that are shown and identified among."""
     labels: tuple[str, ...] = ()
     """Gallery labels to show and identify among; empty: all of `kinds`."""
+    screen: int | None = Field(default=None, ge=1, le=64)
+    """Screen of the stimulus window, counted from 1; None: the first without the main window."""
+    photodiode: Literal["off", "top-left", "top-right", "bottom-left", "bottom-right"] = "off"
+    """Corner of a square that is white while a picture is on and black otherwise."""
+    photodiode_px: int = Field(default=80, ge=8, le=1000)
+    """Side of that square, pixels."""
 
 
 class SimulationConfig(_Frozen):

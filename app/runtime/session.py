@@ -171,6 +171,11 @@ class Session:
         return self._playback
 
     @property
+    def stimuli(self) -> Presenter | None:
+        """The session's own stimuli, for a window that shows them."""
+        return self._presenter
+
+    @property
     def out(self) -> Path:
         """The session folder."""
         return self._folder.path
@@ -586,6 +591,8 @@ class Session:
             replay_of=None if self._replay_of is None else str(self._replay_of),
             warnings=list(self._warnings),
         )
+        if self._presenter is not None:
+            summary["stimuli"] = self._presenter.figures()
         self._folder.finish(summary)
         from app.report import build_report
 

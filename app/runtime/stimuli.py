@@ -1,23 +1,29 @@
 """The app's own stimuli: which picture when, and its marker.
 
-Owns the seeded order, the schedule and the marker's stamp. Knows nothing of who looks at the
-picture: a window polls `current`, a virtual headset listens to the marker stream.
+Owns the seeded order, the schedule and the marker's stamp; satisfies `app.port.StimulusFeed`. Knows
+nothing of how a picture is painted: a window asks for the `cue`, a virtual headset listens to the
+marker stream.
 
-The stamp is the planned onset of the picture. A window that paints later by its frame time is
-measured and corrected with `markers.stimulus_offset_ms`; the virtual headset needs neither.
+With a window attached the stamp is the flip at which the picture reached the screen, and the
+display's own lag behind that is `markers.stimulus_offset_ms`. Without one it is the planned onset.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
+from app.port import Cue, DisplayFigures
 from configs import StimuliConfig
 from pipeline.errors import ConfigurationError
 from pipeline.gallery import Gallery
+
+FLIP_TIMEOUT = 0.4
+"""A picture that an attached window has not shown by then is stamped as planned, s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +96,16 @@ class Presenter:
         self._clock = clock
         self._duration = duration
         self._stop = threading.Event()
+        # Guards what the window's thread and ours both touch, and wakes ours at a flip.
+        self._flip = threading.Condition()
+        self._attached = False
+        self._cue: Cue | None = None
+        self._stamp: float | None = None
+        self._delays: list[float] = []
+        self._display: DisplayFigures | None = None
         self._current: str | None = None
         self._thread = threading.Thread(target=self._run, name="stimuli", daemon=True)
-        self.n_shown = 0
+        self.n_shown = self.n_unseen = 0
 
     @property
     def current(self) -> str | None:
@@ -104,6 +117,50 @@ class Presenter:
         """Whether the last stimulus is over."""
         return not self._thread.is_alive()
 
+    @property
+    def cue(self) -> Cue | None:
+        """The next stimulus, or the one on screen."""
+        return self._cue
+
+    def clock(self) -> float:
+        """`local_clock`, s."""
+        return self._clock()
+
+    def attach(self) -> None:
+        """A window shows the stimuli from now on: its flips are the stamps."""
+        with self._flip:
+            self._attached = True
+
+    def detach(self) -> None:
+        """No window shows them any more: planned onsets are the stamps."""
+        with self._flip:
+            self._attached = False
+            self._flip.notify_all()
+
+    def flipped(self, number: int, stamp: float) -> None:
+        """Take the flip of cue `number`; of another than the one that is due it is too late."""
+        with self._flip:
+            if self._cue is not None and self._cue.number == number and self._stamp is None:
+                self._stamp = stamp
+                self._flip.notify_all()
+
+    def report(self, figures: DisplayFigures) -> None:
+        """Take the window's newest figures."""
+        self._display = figures
+
+    def figures(self) -> dict[str, Any]:
+        """How the stimuli were stamped, and how well the screen kept time, for the summary."""
+        delays = 1000 * np.array(self._delays)
+        ms = {f"p{q}": round(float(np.percentile(delays, q)), 3) for q in (50, 95) if len(delays)}
+        return {
+            "shown": self.n_shown,
+            "stamped_at_flip": len(self._delays),
+            "stamped_as_planned": self.n_shown - len(self._delays),
+            "unseen": self.n_unseen,
+            "flip_after_plan_ms": ms or None,
+            "display": None if self._display is None else asdict(self._display),
+        }
+
     def start(self) -> None:
         """Begin; the first stimulus comes after half a second."""
         self._thread.start()
@@ -111,6 +168,8 @@ class Presenter:
     def stop(self) -> None:
         """End now."""
         self._stop.set()
+        with self._flip:
+            self._flip.notify_all()
         if self._thread.is_alive():
             self._thread.join(5.0)
 
@@ -120,17 +179,39 @@ class Presenter:
                 return False
         return not self._stop.is_set()
 
+    def _wait_flip(self, cue: Cue) -> float | None:
+        """Wait for the flip of `cue`; None: nobody shows it, or not in time."""
+        with self._flip:
+            while self._attached and self._stamp is None and not self._stop.is_set():
+                left = cue.at + FLIP_TIMEOUT - self._clock()
+                if left <= 0:
+                    self.n_unseen += 1
+                    break
+                self._flip.wait(left)
+            # From here on a flip comes too late: the marker goes out.
+            stamp, self._stamp = self._stamp, cue.at
+            return stamp
+
     def _run(self) -> None:
         start = self._clock() + 0.5
-        for item in self._presentations:
+        for number, item in enumerate(self._presentations):
             if self._duration is not None and item.at > self._duration:
                 return
-            if not self._wait_until(start + item.at):
+            cue = Cue(number, item.label, start + item.at, item.duration)
+            with self._flip:
+                self._cue, self._stamp = cue, None
+            if not self._wait_until(cue.at):
                 return
+            flip = self._wait_flip(cue)
+            if self._stop.is_set():
+                return
+            if flip is not None:
+                self._delays.append(flip - cue.at)
+            at = cue.at if flip is None else flip
             self._current = item.label
-            self._push(item.label, start + item.at)
+            self._push(item.label, at)
             self.n_shown += 1
-            shown = self._wait_until(start + item.at + item.duration)
+            shown = self._wait_until(at + item.duration)
             self._current = None
             if not shown:
                 return

@@ -17,6 +17,7 @@ from app.port import (
     Result,
     Snapshot,
     StageTimes,
+    StimulusFeed,
     TraceBlock,
     TraceMarker,
 )
@@ -69,6 +70,7 @@ class FakeSession:
     out: Path | None = None
     decodes: bool = True
     playback: Playback | None = None
+    stimuli: StimulusFeed | None = None
     faults: Mapping[str, tuple[Grade, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app.errors import FolderError
-from app.port import Phase, Result, StageTimes
+from app.port import DisplayFigures, Phase, Result, StageTimes
 from app.runtime.folder import SessionFolder, encode_png
 from app.runtime.phases import TRANSITIONS, PhaseMachine
 from app.runtime.statistics import PARTS, Latencies
@@ -125,6 +127,69 @@ def test_the_presenter_stamps_the_planned_onset() -> None:
     stamps = np.array([at for _, at in pushed])
     np.testing.assert_allclose(stamps, 100.5 + 0.1 * np.arange(4))
     assert presenter.n_shown == 4
+
+
+def _present(seed: int, pushed: list[tuple[str, float]], duration: float) -> Presenter:
+    config = StimuliConfig(soa=0.06, jitter=0.0, duration=0.02)
+    return Presenter(
+        plan(config, ["a", "b"], seed=seed),
+        push=lambda label, at: pushed.append((label, at)),
+        clock=time.monotonic,
+        duration=duration,
+    )
+
+
+def test_the_presenter_stamps_the_flip_of_an_attached_window() -> None:
+    pushed: list[tuple[str, float]] = []
+    presenter = _present(0, pushed, 0.2)
+    presenter.attach()
+    presenter.start()
+    flips: dict[int, tuple[str, float]] = {}
+    pause = threading.Event()
+    while not presenter.finished:
+        cue = presenter.cue
+        if cue is not None and cue.number not in flips and presenter.clock() >= cue.at - 0.005:
+            flips[cue.number] = (cue.label, cue.at + 0.004)
+            presenter.flipped(cue.number - 1, 0.0)  # too late for the one before
+            presenter.flipped(cue.number, cue.at + 0.004)
+            presenter.flipped(cue.number, cue.at + 9.0)  # the first flip counts
+        pause.wait(0.001)
+    presenter.report(DisplayFigures("timer", False, 60.0, 59.9, 10, 1, 33.0))
+    assert pushed == list(flips.values())
+    assert len(pushed) == presenter.n_shown >= 3
+    figures = presenter.figures()
+    assert figures["flip_after_plan_ms"] == {"p50": 4.0, "p95": 4.0}
+    assert (figures["stamped_at_flip"], figures["stamped_as_planned"]) == (len(pushed), 0)
+    assert figures["display"]["n_dropped"] == 1
+
+
+def test_a_picture_that_no_window_shows_in_time_is_stamped_as_planned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.runtime.stimuli.FLIP_TIMEOUT", 0.03)
+    pushed: list[tuple[str, float]] = []
+    presenter = _present(0, pushed, 0.1)
+    planned = []
+    push = presenter._push
+    presenter._push = lambda label, at: (planned.append(presenter.cue.at), push(label, at))
+    presenter.attach()
+    presenter.start()
+    presenter._thread.join(5)
+    assert [at for _, at in pushed] == planned
+    assert presenter.n_unseen == presenter.n_shown == len(pushed) >= 1
+    assert presenter.figures()["stamped_as_planned"] == len(pushed)
+    assert presenter.figures()["flip_after_plan_ms"] is None
+
+
+def test_a_window_that_closes_leaves_planned_stamps() -> None:
+    pushed: list[tuple[str, float]] = []
+    presenter = _present(0, pushed, 0.1)
+    presenter.attach()
+    presenter.detach()
+    presenter.start()
+    presenter._thread.join(5)
+    assert presenter.n_unseen == 0
+    assert len(pushed) == presenter.n_shown >= 1
 
 
 def test_stages_that_do_not_add_up_show() -> None:
