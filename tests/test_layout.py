@@ -106,19 +106,13 @@ def test_tests_mirror_the_packages() -> None:
     assert folders >= set(PACKAGES)
 
 
-# THINGS-EEG2 publishes pickled dictionaries and nothing else. This one module reads them with an
-# Unpickler whose `find_class` knows what arrays are made of and refuses every other name; its own
-# tests feed it hostile files.
-RESTRICTED_READER = "models/things_eeg2/files.py"
-
-
 def test_nothing_reads_data_that_can_run_code() -> None:
     found = []
     for name, tree in shipped():
         found += [
             f"{name}:{line} imports {module}"
             for module, line in imported(tree)
-            if module.split(".")[0] in UNSAFE and (name, module) != (RESTRICTED_READER, "pickle")
+            if module.split(".")[0] in UNSAFE
         ]
         for function, call in calls(tree):
             given = keywords(call)

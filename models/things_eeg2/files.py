@@ -1,15 +1,13 @@
 """The files of THINGS-EEG2: read as data, never as code; prepared ones written as plain arrays.
 
-Owns the raw recordings (`raw_eeg_training.npy`, `raw_eeg_test.npy`), the preprocessed files and
-cached CLIP features. The first two are pickled dictionaries: they go through a reader that knows
-arrays, numbers, texts and containers and refuses everything else.
+Owns what the raw recordings (`raw_eeg_training.npy`, `raw_eeg_test.npy`) and the preprocessed files
+hold, and the preparation of a subject. Both are dictionaries saved as Python objects: they come
+through `tables`, which knows arrays, numbers, texts and containers and refuses everything else.
 """
 
 from __future__ import annotations
 
-import io
-import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from models.things_eeg2.epoching import (
 )
 from models.things_eeg2.errors import ThingsError
 from models.things_eeg2.montage import CH_NAMES
+from models.things_eeg2.tables import read_table
 from models.things_eeg2.whitening import (
     Mode,
     noise_covariance,
@@ -36,79 +35,6 @@ from models.things_eeg2.whitening import (
 
 _KEYS = ("preprocessed_eeg_data", "ch_names", "times")
 _RAW_KEYS = ("raw_eeg_data", "ch_names", "sfreq", "ch_types")
-
-
-def _latin1(text: str, encoding: str) -> bytes:
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"encoding {encoding}")
-    return text.encode("latin1")
-
-
-def _array_parts() -> dict[tuple[str, str], Callable[..., Any]]:
-    """What an array's pickle names; old files name modules that NumPy 2 has renamed."""
-    from numpy._core import multiarray, numeric
-
-    reconstruct, scalar, buffer = (
-        multiarray._reconstruct,  # noqa: SLF001
-        multiarray.scalar,
-        numeric._frombuffer,  # type: ignore[attr-defined]  # noqa: SLF001
-    )
-    parts: dict[tuple[str, str], Callable[..., Any]] = {
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("_codecs", "encode"): _latin1,
-    }
-    for core in ("numpy.core", "numpy._core"):
-        parts[f"{core}.multiarray", "_reconstruct"] = reconstruct
-        parts[f"{core}.multiarray", "scalar"] = scalar
-        parts[f"{core}.numeric", "_frombuffer"] = buffer
-    return parts
-
-
-class _DataReader(pickle.Unpickler):
-    """Unpickles arrays and plain values; any other name ends the reading."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return what an array is made of; refuse the rest."""
-        found = _array_parts().get((module, name))
-        if found is None:
-            raise pickle.UnpicklingError(f"it names {module}.{name}")
-        return found
-
-
-def read_table(path: Path) -> dict[str, Any]:
-    """Read a pickled dictionary of arrays and plain values, with or without a `.npy` header.
-
-    Raises
-    ------
-    ThingsError
-        Missing, damaged, no dictionary, or it holds anything that is not data.
-    """
-    try:
-        with path.open("rb") as stream:
-            if stream.read(len(npy.MAGIC_PREFIX)) == npy.MAGIC_PREFIX:
-                stream.seek(0)
-                _skip_header(stream)
-            else:
-                stream.seek(0)
-            content = _DataReader(stream).load()
-    except FileNotFoundError:
-        raise ThingsError(f"{path}: no such file, expected one of THINGS-EEG2.") from None
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError) as error:
-        raise ThingsError(
-            f"{path} is refused ({error}): expected a dictionary of arrays, lists and numbers."
-        ) from None
-    if isinstance(content, np.ndarray) and content.shape == ():
-        content = content.item()
-    if not isinstance(content, dict):
-        raise ThingsError(f"{path} holds a {type(content).__name__}, expected a dictionary.")
-    return content
-
-
-def _skip_header(stream: io.BufferedReader) -> None:
-    version = npy.read_magic(stream)
-    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    read(stream)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

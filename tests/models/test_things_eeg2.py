@@ -18,10 +18,10 @@ from models.things_eeg2.files import (
     prepare_subject,
     read_preprocessed,
     read_raw,
-    read_table,
     write_eeg,
 )
 from models.things_eeg2.montage import CH_NAMES, SEED
+from models.things_eeg2.tables import read_table
 from models.things_eeg2.whitening import (
     noise_covariance,
     shrunk_covariances,
