@@ -1,16 +1,19 @@
 """ATM-S behind the ports: an epoch becomes a vector, a vector a picture.
 
-Owns the two adapters and their loading. Knows nothing of streams or of training. Layout of a
+Owns the two adapters and their loading, and what every sampler of vectors has in common (the
+multimodal system's too). Knows nothing of streams or of training. Layout of a
 folder of weights: `encoder/`, `prior/` (none for a prior-free system), `generator/` (SDXL-Turbo
 in diffusers' layout), the IP-Adapter's file, `system.json`.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -88,36 +91,20 @@ class AtmEncoder:
         return Embedding(vector=shaped, index=epoch.index, t_onset=epoch.t_onset)
 
 
-class AtmSampler:
-    """Prior, IP-Adapter and SDXL; satisfies `pipeline.ports.ImageSampler`.
+class VectorSampler(ABC):
+    """Draws from a vector of the encoder; satisfies `pipeline.ports.ImageSampler`.
 
     Parameters
     ----------
-    prior : DiffusionPriorUNet or None
-        None sends the encoder's vectors straight into the adapter.
+    n_features : int
+        Width of the encoder's vectors.
     input_scale : float
         What vectors are multiplied by before anything else: the inverse of the encoder's
         `output_scale`.
-    target_norm : float or None
-        Norm that CLIP vectors are brought to; None leaves them.
     """
 
-    def __init__(
-        self,
-        prior: DiffusionPriorUNet | None,
-        generator: AdapterGenerator,
-        *,
-        prior_steps: int = 50,
-        prior_guidance: float | None = 5.0,
-        input_scale: float = 1.0,
-        target_norm: float | None = None,
-        n_features: int,
-        sha256: str,
-    ) -> None:
-        self._prior, self._generator = prior, generator
-        self._steps, self._guidance = prior_steps, prior_guidance
-        self._input_scale, self._target_norm = input_scale, target_norm
-        self._n_features, self._sha256 = n_features, sha256
+    def __init__(self, *, n_features: int, input_scale: float, sha256: str) -> None:
+        self._n_features, self._input_scale, self._sha256 = n_features, input_scale, sha256
 
     @property
     def sha256(self) -> str:
@@ -133,16 +120,64 @@ class AtmSampler:
         ShapeError
             The embedding is of another width than the encoder's.
         """
+        pixels = self.draw(self.condition(embedding), seed=seed)
+        return GeneratedImage(
+            pixels=pixels, seed=seed, index=embedding.index, t_onset=embedding.t_onset
+        )
+
+    def condition(self, embedding: Embedding) -> Tensor:
+        """EEG vector (n_features,) of an embedding, on the encoder's own scale.
+
+        Raises
+        ------
+        ShapeError
+            As `sample`.
+        """
         if embedding.vector.size != self._n_features:
             raise ShapeError(
                 f"the embedding has shape {embedding.vector.shape}, expected {self._n_features} "
                 "features: use the encoder of the same folder."
             )
-        vector = torch.from_numpy(np.array(embedding.vector)).reshape(-1) * self._input_scale
-        pixels = self._generator.draw([self.clip_vector(vector, seed=seed)], seed=seed)
-        return GeneratedImage(
-            pixels=pixels, seed=seed, index=embedding.index, t_onset=embedding.t_onset
-        )
+        return torch.from_numpy(np.array(embedding.vector)).reshape(-1) * self._input_scale
+
+    @abstractmethod
+    def draw(self, condition: Tensor, *, seed: int) -> NDArray[np.uint8]:
+        """Draw a picture (height, width, 3) of an EEG vector (n_features,)."""
+
+
+class AtmSampler(VectorSampler):
+    """Prior, IP-Adapter and SDXL.
+
+    Parameters
+    ----------
+    prior : DiffusionPriorUNet or None
+        None sends the encoder's vectors straight into the adapter.
+    target_norm : float or None
+        Norm that CLIP vectors are brought to; None leaves them.
+    n_features, input_scale, sha256
+        As `VectorSampler`.
+    """
+
+    def __init__(
+        self,
+        prior: DiffusionPriorUNet | None,
+        generator: AdapterGenerator,
+        *,
+        prior_steps: int = 50,
+        prior_guidance: float | None = 5.0,
+        input_scale: float = 1.0,
+        target_norm: float | None = None,
+        n_features: int,
+        sha256: str,
+    ) -> None:
+        super().__init__(n_features=n_features, input_scale=input_scale, sha256=sha256)
+        self._prior, self._generator = prior, generator
+        self._steps, self._guidance = prior_steps, prior_guidance
+        self._target_norm = target_norm
+
+    def draw(self, condition: Tensor, *, seed: int) -> NDArray[np.uint8]:
+        """Draw a picture (height, width, 3) of an EEG vector (n_features,)."""
+        return self._generator.draw([self.clip_vector(condition, seed=seed)], seed=seed)
 
     def clip_vector(self, vector: Tensor, *, seed: int) -> Tensor:
         """CLIP vector (n_features,) of an EEG vector (n_features,), on the adapter's scale."""
@@ -167,8 +202,26 @@ def load(config: DecoderConfig) -> tuple[AtmEncoder, AtmSampler]:
     PhospheneError
         A file is missing or damaged: which, where it comes from and where it belongs.
     """
-    folder = Path(config.weights) if config.weights else installed_weights("atm")
+    folder = weights_folder(config, "atm")
     return load_folder(folder, num_inference_steps=config.num_inference_steps)
+
+
+def weights_folder(config: DecoderConfig, system: str) -> Path:
+    """Return `config.weights`, or the place in the user's data folder."""
+    return Path(config.weights) if config.weights else installed_weights(system)
+
+
+def refuse_damaged(folder: Path) -> None:
+    """Compare a folder with its list of hashes, if it has one.
+
+    Raises
+    ------
+    AtmError
+        A file was changed or is gone.
+    """
+    status = check_weights(folder)
+    if status.state == WeightState.DAMAGED:
+        raise AtmError(f"{status.problems[0].split(';')[0]}; fetch or train it again.")
 
 
 def load_toy(config: DecoderConfig) -> tuple[AtmEncoder, AtmSampler]:
@@ -191,9 +244,7 @@ def load_folder(folder: Path, *, num_inference_steps: int) -> tuple[AtmEncoder, 
     settings = load_settings(folder)
     encoder, facts = open_encoder(folder / "encoder")
     prior, target_norm = load_prior(folder / "prior") if settings.has_prior else (None, None)
-    status = check_weights(folder)
-    if status.state == WeightState.DAMAGED:
-        raise AtmError(f"{status.problems[0].split(';')[0]}; fetch or train it again.")
+    refuse_damaged(folder)
     generator = AdapterGenerator(
         folder,
         settings=GenerationSettings(

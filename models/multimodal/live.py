@@ -10,24 +10,28 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from configs import DecoderConfig
 from models.atm.folder import MODEL, SystemSettings, hash_of, load_prior, load_settings
 from models.atm.generation import AdapterGenerator, GenerationSettings
-from models.atm.live import AtmEncoder, open_encoder
+from models.atm.live import (
+    AtmEncoder,
+    VectorSampler,
+    open_encoder,
+    refuse_damaged,
+    weights_folder,
+)
 from models.multimodal.errors import MultimodalError
 from models.multimodal.generation import PRIOR_STEPS, MultimodalGenerator
 from models.multimodal.modalities import Faults, Modality
-from models.registry import installed_weights
-from pipeline.errors import ShapeError
-from pipeline.values import Embedding, GeneratedImage
 
 PUBLISHED = SystemSettings(prior_steps=PRIOR_STEPS, guidance_scale=5.0, size=768)
 
 
-class MultimodalSampler:
-    """Five modalities fused in one picture; satisfies `pipeline.ports.ImageSampler`."""
+class MultimodalSampler(VectorSampler):
+    """Five modalities fused in one picture."""
 
     def __init__(
         self,
@@ -37,34 +41,12 @@ class MultimodalSampler:
         input_scale: float,
         sha256: str,
     ) -> None:
+        super().__init__(n_features=n_features, input_scale=input_scale, sha256=sha256)
         self.generator = generator
-        self._n_features, self._input_scale, self._sha256 = n_features, input_scale, sha256
 
-    @property
-    def sha256(self) -> str:
-        """Hash of its weights."""
-        return self._sha256
-
-    @torch.inference_mode()
-    def sample(self, embedding: Embedding, *, seed: int) -> GeneratedImage:
-        """Draw the fused picture of an embedding.
-
-        Raises
-        ------
-        ShapeError
-            The embedding is of another width than the encoder's.
-        """
-        if embedding.vector.size != self._n_features:
-            raise ShapeError(
-                f"the embedding has shape {embedding.vector.shape}, expected {self._n_features} "
-                "features: use the encoder of the same folder."
-            )
-        condition = torch.from_numpy(np.array(embedding.vector)).reshape(-1) * self._input_scale
-        vectors = self.generator.clip_vectors(condition, seed=seed)
-        pixels = self.generator.fused(vectors, seed=seed)
-        return GeneratedImage(
-            pixels=pixels, seed=seed, index=embedding.index, t_onset=embedding.t_onset
-        )
+    def draw(self, condition: Tensor, *, seed: int) -> NDArray[np.uint8]:
+        """Draw the fused picture (height, width, 3) of an EEG vector (n_features,)."""
+        return self.generator.fused(self.generator.clip_vectors(condition, seed=seed), seed=seed)
 
 
 def load(config: DecoderConfig) -> tuple[AtmEncoder, MultimodalSampler]:
@@ -75,7 +57,7 @@ def load(config: DecoderConfig) -> tuple[AtmEncoder, MultimodalSampler]:
     PhospheneError
         A file is missing or damaged: which, where it comes from and where it belongs.
     """
-    folder = Path(config.weights) if config.weights else installed_weights("atm-multimodal")
+    folder = weights_folder(config, "atm-multimodal")
     return load_folder(folder, num_inference_steps=config.num_inference_steps)
 
 
@@ -101,6 +83,7 @@ def load_folder(
                 "atm-multimodal train`."
             )
         priors[modality], norms[modality] = prior, norm
+    refuse_damaged(folder)
     adapters = AdapterGenerator(
         folder,
         n_adapters=len(Modality),

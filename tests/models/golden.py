@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,20 @@ from safetensors import safe_open
 from torch import Tensor
 
 FOLDER = Path(
-    os.environ.get(
-        "PHOSPHENE_GOLDEN", Path(__file__).resolve().parents[3] / "shared" / "golden" / "dev"
-    )
+    os.environ.get("PHOSPHENE_GOLDEN")
+    or Path(__file__).resolve().parents[3] / "shared" / "golden" / "dev"
 )
 
 
 @dataclass(frozen=True)
 class Golden:
-    """One file: `constructor` and the whole `metadata`, tensors by kind."""
+    """One file: `constructor` and the whole `metadata`, tensors by kind; `checked`: by name."""
 
     metadata: dict[str, str]
     state: dict[str, Tensor]
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
+    checked: set[str] = field(default_factory=set)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -40,13 +40,24 @@ class Golden:
     def names(self, key: str) -> list[str]:
         return json.loads(self.metadata[key])
 
+    def state_below(self, prefix: str) -> dict[str, Tensor]:
+        return {k.removeprefix(prefix): v for k, v in self.state.items() if k.startswith(prefix)}
+
+    def assert_all_checked(self) -> None:
+        """No output of the file was passed over."""
+        assert self.checked == set(self.outputs)
+
     def check(self, name: str, value: Any) -> None:
-        """Compare with `out/<name>` under the file's tolerance; the message gives the error."""
+        """Compare with `out/<name>` under the file's tolerance; the message gives the error.
+
+        8-bit pictures have a tolerance; other integers must be equal.
+        """
+        self.checked.add(name)
         expected = self.outputs[name]
         given = torch.as_tensor(np.asarray(value) if not isinstance(value, Tensor) else value)
         given = given.detach()
         assert given.shape == expected.shape, f"{name}: {given.shape}, expected {expected.shape}"
-        if not expected.is_floating_point():
+        if not expected.is_floating_point() and expected.dtype != torch.uint8:
             assert torch.equal(given.to(expected.dtype), expected), name
             return
         error = (given.double() - expected.double()).abs()

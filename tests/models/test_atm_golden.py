@@ -17,7 +17,7 @@ from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.atm.prior_sampling import make_scheduler, sample_prior
 from models.atm.prior_training import PriorDraws, learning_rate, train_pass
 from models.atm.retrieval import k_way_retrieval, published_loss
-from tests.models.golden_files import Golden, golden
+from tests.models.golden import Golden, load
 
 
 def _prior(file: Golden) -> DiffusionPriorUNet:
@@ -28,7 +28,7 @@ def _prior(file: Golden) -> DiffusionPriorUNet:
 
 @torch.inference_mode()
 def test_encoder_matches() -> None:
-    file = golden("atms_encoder")
+    file = load("atms_encoder")
     n_subject_layers = sum(k.startswith("subject_wise_linear") for k in file.state) // 2
     model = AtmsEncoder(AtmsConfig.published(n_subject_layers=n_subject_layers)).eval()
     model.load_state_dict(file.state)
@@ -45,7 +45,7 @@ def test_encoder_matches() -> None:
 
 @torch.inference_mode()
 def test_nice_matches() -> None:
-    file = golden("nice_encoder")
+    file = load("nice_encoder")
     model = NiceEncoder(n_features=file.arguments["proj"]).eval()
     model.load_state_dict(from_published(file.state))
     eeg = file.inputs["eeg"].squeeze(1)
@@ -61,7 +61,7 @@ def test_nice_matches() -> None:
 
 
 def test_losses_match() -> None:
-    file = golden("atms_losses")
+    file = load("atms_losses")
     x, scale = file.inputs, file.inputs["logit_scale"]
     file.check("clip_img", clip_loss(x["eeg"], x["img_unit"], scale))
     file.check("clip_txt", clip_loss(x["eeg"], x["txt_unit"], scale))
@@ -76,7 +76,7 @@ def test_losses_match() -> None:
 
 
 def test_retrieval_evaluation_matches() -> None:
-    file = golden("atms_retrieval_evaluation")
+    file = load("atms_retrieval_evaluation")
     x, labels = file.inputs, file.inputs["labels"]
     gallery, scale = x["image_features_all"], x["logit_scale"]
     text = torch.ones_like(x["eeg_features"])
@@ -92,7 +92,7 @@ def test_retrieval_evaluation_matches() -> None:
 
 @torch.inference_mode()
 def test_prior_network_matches() -> None:
-    file = golden("diffusion_prior_unet")
+    file = load("diffusion_prior_unet")
     prior, x = _prior(file), file.inputs
     file.check("eps_cond", prior(x["x"], x["t"], x["c"]))
     file.check("eps_uncond", prior(x["x"], x["t"]))
@@ -101,7 +101,7 @@ def test_prior_network_matches() -> None:
 
 
 def test_prior_sampling_matches() -> None:
-    file = golden("diffusion_prior_generate")
+    file = load("diffusion_prior_generate")
     prior, c = _prior(file), file.inputs["c"]
     guidance = file.arguments["guidance"]
     for steps in file.arguments["steps"]:
@@ -127,7 +127,7 @@ def test_prior_sampling_matches() -> None:
 
 
 def test_prior_training_matches() -> None:
-    file = golden("diffusion_prior_training")
+    file = load("diffusion_prior_training")
     prior, x, arguments = _prior(file), file.inputs, file.arguments
     n_batches, n_passes = arguments["batches"], arguments["epochs"]
     n_steps = n_batches * n_passes

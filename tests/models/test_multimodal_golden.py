@@ -21,7 +21,7 @@ from models.multimodal.adapter_scales import (
 from models.multimodal.modalities import Faults, Modality
 from models.multimodal.superpixels import LEVELS, segment, superpixel_image
 from models.multimodal.training import StepDraws, combined_loss, multimodal_loss
-from tests.models.golden_files import golden
+from tests.models.golden import load
 
 CUSTOM = (
     1.0,
@@ -33,7 +33,7 @@ CUSTOM = (
 
 
 def test_superpixel_pictures_match() -> None:
-    file = golden("seed002_superpixel")
+    file = load("seed002_superpixel")
     image = file.inputs["image"].numpy()
     for name, count in file.arguments["levels"]:
         level = replace(LEVELS[Modality(name)], n_segments=count)
@@ -43,7 +43,7 @@ def test_superpixel_pictures_match() -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("skimage") is None, reason="needs scikit-image")
 def test_segments_match() -> None:
-    file = golden("seed002_superpixel")
+    file = load("seed002_superpixel")
     image = file.inputs["image"].numpy()
     for name, count in file.arguments["levels"]:
         level = replace(LEVELS[Modality(name)], n_segments=count)
@@ -52,7 +52,7 @@ def test_segments_match() -> None:
 
 @torch.no_grad()
 def test_training_step_matches() -> None:
-    file = golden("seed002_training_loss")
+    file = load("seed002_training_loss")
     x, priors = file.inputs, {}
     for modality in Modality:
         prior = DiffusionPriorUNet(PriorConfig(**file.arguments["args"])).eval()
@@ -109,7 +109,7 @@ def _expected_scales(key: str, layers: list[str]) -> torch.Tensor:
 
 
 def test_adapter_scales_match() -> None:
-    file = golden("seed002_adapter_scales")
+    file = load("seed002_adapter_scales")
     layers = json.loads(file.metadata["layer_names"])
     for key in file.outputs:
         own = _expected_scales(key, layers)
@@ -119,14 +119,14 @@ def test_adapter_scales_match() -> None:
 
 
 def test_published_image_modality_acts_nowhere() -> None:
-    file = golden("seed002_adapter_scales")
+    file = load("seed002_adapter_scales")
     layers = json.loads(file.metadata["layer_names"])
     scales = layer_scales(PUBLISHED_TABLES[Modality.IMAGE], layers)
     assert not any(scales.values())
 
 
 def test_every_repaired_modality_acts_somewhere() -> None:
-    file = golden("seed002_adapter_scales")
+    file = load("seed002_adapter_scales")
     layers = json.loads(file.metadata["layer_names"])
     scales = fused_scales(layers)
     assert all(any(of_layer.values()) for of_layer in scales.values())

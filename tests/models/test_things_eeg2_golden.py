@@ -7,11 +7,11 @@ import numpy as np
 from models.things_eeg2.epoching import SortedEpochs, epoch_recording, merge_sessions
 from models.things_eeg2.montage import CH_NAMES, POSTERIOR
 from models.things_eeg2.whitening import normalise_session
-from tests.models.golden_files import golden
+from tests.models.golden import load
 
 
 def test_whitening_and_merging_match() -> None:
-    file = golden("things_eeg2_mvnn")
+    file = load("things_eeg2_mvnn")
     arguments = file.arguments
     sessions = range(arguments["S"])
     for mode in ("epochs", "time"):
@@ -39,7 +39,7 @@ def test_whitening_and_merging_match() -> None:
 
 
 def test_epoching_matches() -> None:
-    file = golden("things_eeg2_epoching")
+    file = load("things_eeg2_epoching")
     arguments = file.arguments
     order = file.inputs["channel_permutation"].tolist()
     made = epoch_recording(
