@@ -79,21 +79,24 @@ def run_window(
     _require_display(offscreen=screenshot is not None)
     from PySide6.QtCore import QEvent, QSettings
 
+    from app.view_models.preferences import PreferencesStore, preferences_path
     from app.views.main_window import MainWindow
     from configs import list_presets, load_preset
 
     app = _application()
-    store = QSettings("phosphene", "phosphene") if screenshot is None else None
+    kept = screenshot is None
+    store = QSettings("phosphene", "phosphene") if kept else None
+    preferences = PreferencesStore(preferences_path()) if kept else None
     window = MainWindow(
         factory,
         config,
         presets=list_presets(),
         load_preset=load_preset,
         settings=store,
+        preferences=preferences,
         theme=theme,
-        sessions_root=Path("sessions") if screenshot is None else None,
+        sessions_root=Path("sessions") if kept else None,
     )
-    window.confirm_close = screenshot is None
     window.show()
     window.status.expected = duration
     _autostart(window, config, demo=autostart_demo)
@@ -103,10 +106,8 @@ def run_window(
         app.exec()
         # Closing asks to quit once more; left in the queue, that would end any later event loop.
         app.setQuitOnLastWindowClosed(False)
-        window.confirm_close = False
-        window.close()
+        window.end()
         app.removePostedEvents(app, QEvent.Type.Quit.value)
-        window.shut_down()
     return 130 if interrupted else 0
 
 

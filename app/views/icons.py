@@ -143,6 +143,12 @@ def _copy(painter: QPainter, color: QColor) -> None:
     painter.drawPolyline(QPolygonF([QPointF(x, y) for x, y in points]))
 
 
+def _menu(painter: QPainter, color: QColor) -> None:
+    _ = color
+    for y in (4.5, 8.0, 11.5):
+        painter.drawLine(QPointF(3, y), QPointF(13, y))
+
+
 _SHAPES: dict[str, Callable[[QPainter, QColor], None]] = {
     "play": _play,
     "stop": _stop,
@@ -161,5 +167,6 @@ _SHAPES: dict[str, Callable[[QPainter, QColor], None]] = {
     "copy": _copy,
     "plus": _plus,
     "minus": _minus,
+    "menu": _menu,
     "wave": _wave,
 }

@@ -1,51 +1,46 @@
 """The window: puts the parts together, polls the models and passes the keyboard on.
 
-Owns layout, the one timer, shortcuts, theme and geometry. It never waits: whatever may block
+Owns the pages, the one timer, theme and the other windows. It never waits: whatever may block
 runs in the models' worker threads, and no signal is sent per chunk of data.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import QByteArray, QEvent, QPoint, QSettings, QSize, Qt, QTimer
+from PySide6.QtCore import QEvent, QSettings, QSize, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QKeyEvent, QPixmap
-from PySide6.QtWidgets import (
-    QApplication,
-    QFrame,
-    QHBoxLayout,
-    QMainWindow,
-    QMessageBox,
-    QStackedWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QApplication, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 
 from app.port import Phase
-from app.view_models import formatting
 from app.view_models.factory import SessionFactory
 from app.view_models.past_sessions import PastSessionsModel
 from app.view_models.pictures import GalleryPictures, PictureLoader
+from app.view_models.preferences import Preferences, PreferencesStore
 from app.view_models.session import SessionModel
 from app.view_models.settings import SettingsModel
 from app.view_models.sources import SourceChoice, SourceKind, SourcesModel
-from app.views.charts import LatencyChart, OutcomeChart
-from app.views.history_strip import HistoryStrip
+from app.views.confirm import confirm
 from app.views.inspect_dialog import InspectDialog
-from app.views.painted import Button, Painted, set_text, text_label
+from app.views.keys_dialog import KeysDialog
+from app.views.menu import build_menu
+from app.views.notices import Notices
+from app.views.painted import Button, Painted
 from app.views.picture_actions import PictureActions
-from app.views.picture_panel import PicturePanel
 from app.views.recent_view import RecentView
-from app.views.signal_panel import SignalPanel
+from app.views.shortcuts import Keyboard
 from app.views.sources_view import SourcesView
 from app.views.status_bar import Banner, StatusBar
 from app.views.stimulus_window import StimulusWindow
 from app.views.theme import THEMES, Theme, apply_theme
+from app.views.tools import TOOLS, Tool, ToolContext, ToolView
 from app.views.top_bar import TopBar
-from app.views.trace_panel import TracePanel
-from app.views.transport_bar import TransportBar
 from app.views.welcome import Welcome
+from app.views.window_actions import actions_of
+from app.views.window_state import WindowState
+from app.views.work_page import WorkPage
 from configs import SessionConfig
 
 FRAME_MS = 33
@@ -53,7 +48,6 @@ TEXT_FRAMES = 5
 """Texts change in every fifth frame: nobody reads faster."""
 NOTES_FRAMES = 30
 """Notes are saved in every so many frames, when they changed."""
-MARKER_KEYS = {Qt.Key(Qt.Key.Key_1 + n): str(n + 1) for n in range(8)}
 
 
 class MainWindow(QMainWindow):
@@ -68,7 +62,11 @@ class MainWindow(QMainWindow):
     presets, load_preset : optional
         Names of the presets and what loads one.
     settings : QSettings, optional
-        Where geometry, theme and recent folders are kept; None keeps nothing.
+        Where geometry and recent folders are kept; None keeps nothing.
+    preferences : PreferencesStore, optional
+        What the person likes; without one nothing is asked, opened by itself, or kept.
+    theme : str, optional
+        Wins over the preferences for this run.
     sessions_root : Path, optional
         Where sessions of before are looked for.
     """
@@ -82,30 +80,33 @@ class MainWindow(QMainWindow):
         load_preset: Callable[[str], SessionConfig] | None = None,
         load_picture: PictureLoader | None = None,
         settings: QSettings | None = None,
+        preferences: PreferencesStore | None = None,
         theme: str | None = None,
         sessions_root: Path | None = None,
+        tools: Sequence[Tool] = TOOLS,
     ) -> None:
         super().__init__()
         self.setWindowTitle("Phosphene")
         self.resize(QSize(1280, 800))
         self.setMinimumSize(QSize(1040, 680))
-        self._store = settings
+        self._state = WindowState(settings)
         self._load = load_picture or GalleryPictures()
+        quiet = Preferences(open_report=False, confirm=False)
+        self.preferences = preferences or PreferencesStore(None, quiet)
         self.settings = SettingsModel(config, presets=presets, load=load_preset)
         self.session = SessionModel(factory, self.settings)
         self.sources = SourcesModel(factory)
         self.past = PastSessionsModel(sessions_root)
-        self.past.extra = self._stored_folders()
-        self.confirm_close = False
-        """Whether closing the window asks first while a session runs."""
-        self.theme = THEMES[theme or self._stored_theme()]
+        self.past.extra = self._state.folders
+        self.theme = THEMES[theme or self.preferences.value.theme]
         self._frame = 0
-        self._phase = Phase.IDLE
-        self._error = ""
-        self._build()
+        self._quiet = False
+        self._tools = tools
+        self._opened: dict[str, ToolView] = {}
+        self._build(factory)
         self._connect()
         self.set_theme(self.theme)
-        self._restore_geometry()
+        self._state.restore(self, self.work)
         self._timer = QTimer(self)
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.setInterval(FRAME_MS)
@@ -114,6 +115,8 @@ class MainWindow(QMainWindow):
         if sessions_root is not None:
             self.past.refresh()
         self._show_texts()
+        if self.preferences.problem:
+            self.banner.show_error(self.preferences.problem)
 
     # Requests
 
@@ -130,11 +133,17 @@ class MainWindow(QMainWindow):
 
     def toggle(self) -> None:
         """Start, or stop what runs."""
-        if self.session.active:
+        if not self.session.active:
+            self.start()
+        elif self._may_end_recording("Stop and save"):
             self.session.save_notes()
             self.session.stop()
-        else:
-            self.start()
+        self._show_texts()
+
+    def toggle_recording(self) -> None:
+        """Start or end the recording."""
+        if self._may_end_recording("End the recording"):
+            self.session.toggle_recording()
         self._show_texts()
 
     def set_theme(self, theme: Theme) -> None:
@@ -142,17 +151,26 @@ class MainWindow(QMainWindow):
         self.theme = theme
         app = QApplication.instance()
         if isinstance(app, QApplication):
-            apply_theme(app, theme)
+            apply_theme(app, theme, text_scale=self.preferences.value.text_scale)
         for painted in self.findChildren(Painted):
             painted.set_theme(theme)
         for button in self.findChildren(Button):
             button.set_theme(theme)
         self.top_bar.set_theme(theme)
-        self.trace_panel.set_theme(theme)
+        self.work.set_theme(theme)
+        for tool in self._opened.values():
+            tool.set_theme(theme)
 
     def toggle_theme(self) -> None:
-        """Light becomes dark and the other way round."""
-        self.set_theme(THEMES["light" if self.theme.name == "dark" else "dark"])
+        """Light becomes dark and the other way round; kept for the next start."""
+        name = "light" if self.theme.name == "dark" else "dark"
+        self.preferences.change(theme=name)
+        self.set_theme(THEMES[name])
+
+    def scale_text(self, steps: int) -> None:
+        """Take the next size of text; kept for the next start."""
+        self.preferences.step_text(steps)
+        self.set_theme(self.theme)
 
     def show_sources(self) -> None:
         """Open the list of sources and search; once more goes back to the finished session."""
@@ -169,6 +187,23 @@ class MainWindow(QMainWindow):
         """Open the window for the person with the headset."""
         self.stimuli.show()
         self.stimuli.raise_()
+
+    def show_keys(self) -> None:
+        """Open the list of keys."""
+        KeysDialog(self).exec()
+
+    def open_tool(self, tool: Tool) -> None:
+        """Open a tool's window, the same one when it is open already."""
+        if tool.title not in self._opened:
+            view = tool.make(self._context)
+            view.setWindowFlag(Qt.WindowType.Window)
+            view.setWindowTitle(f"Phosphene – {tool.title.rstrip('…')}")
+            view.set_theme(self.theme)
+            self._opened[tool.title] = view
+        view = self._opened[tool.title]
+        view.show()
+        view.raise_()
+        view.activateWindow()
 
     def inspect_result(self, index: int) -> None:
         """Open the result of marker `index`."""
@@ -189,25 +224,6 @@ class MainWindow(QMainWindow):
         """Finish a session that was left behind."""
         self.past.recover(folder)
 
-    def _poll_past(self) -> None:
-        if not self.past.poll():
-            return
-        self.welcome.recent.refresh()
-        if self.past.error:
-            self.banner.show_error(self.past.error)
-        elif self.past.report is not None:
-            report = self.past.report
-            words = f"The session in {formatting.short_path(report.parent)} is finished now."
-            self.banner.show_note(words, report.parent, report=report)
-        elif self.past.abandoned and not self.session.active and self.banner.isHidden():
-            lost = self.past.abandoned[0]
-            self.banner.show_note(
-                f"The session {lost.path.name} ended without being finished. What was recorded is "
-                "safe: “Build report” below makes its report.",
-                lost.path,
-                tone="warn",
-            )
-
     def grab_screen(self, path: Path) -> None:
         """Save a picture of the window to `path`."""
         QApplication.sendPostedEvents()  # New texts ask for their room by an event.
@@ -223,19 +239,14 @@ class MainWindow(QMainWindow):
         if self.sources.poll() or self.sources.searching:
             self.sources_view.refresh()
         self.pictures.poll()
-        self._poll_past()
+        self.notices.poll_past()
         if self._frame % NOTES_FRAMES == 0:
             self.session.save_notes()
-        self.trace_panel.refresh()
-        self.history.refresh()
-        latest = self.session.history.latest
-        if latest is not None:
-            self.picture_panel.show_result(latest)
+        self.work.tick(presents=self._presents())
         snapshot = self.session.snapshot
-        self.picture_panel.refresh(snapshot, presents=self._presents())
         running = snapshot.phase is Phase.RUNNING
         self.stimuli.show_stimulus(snapshot.stimulus if running else None)
-        if self._frame % TEXT_FRAMES == 0 or self.session.phase is not self._phase:
+        if self._frame % TEXT_FRAMES == 0 or self.session.phase is not self.notices.phase:
             self._show_texts()
 
     def _presents(self) -> bool:
@@ -244,26 +255,14 @@ class MainWindow(QMainWindow):
         return port is not None and port.config.stimuli.enabled
 
     def _show_texts(self) -> None:
-        snapshot = self.session.snapshot
         self.top_bar.refresh()
         self.status.refresh()
-        self.trace_panel.refresh_facts(snapshot)
-        self.signals.refresh()
-        self.transport.refresh()
-        self.latency.set_values(snapshot.stages)
-        self.outcomes.set_values(
-            snapshot.outcomes, n_markers=snapshot.n_markers, n_pending=snapshot.n_pending
-        )
-        set_text(
-            self.n_markers,
-            formatting.count(snapshot.n_markers, "marker") if snapshot.n_markers else "",
-        )
-        n_pictures = snapshot.outcomes.get("decoded", 0)
-        self.export.setEnabled(bool(n_pictures))
-        set_text(self.n_pictures, formatting.count(n_pictures, "picture") if n_pictures else "")
-        self.trace_panel.traces.message = self._plot_message()
+        self.work.show_texts()
+        for tool in self._opened.values():
+            if tool.isVisible():
+                tool.refresh()
         self._show_page()
-        self._show_banner()
+        self.notices.poll_session()
 
     def _show_page(self) -> None:
         if self.session.active and self.pages.currentWidget() is not self.work:
@@ -274,39 +273,33 @@ class MainWindow(QMainWindow):
     def _has_content(self) -> bool:
         return self.session.traces.newest >= 0 or len(self.session.history) > 0
 
-    def _show_banner(self) -> None:
-        before, self._phase = self._phase, self.session.phase
-        if self.session.error != self._error:
-            self._error = self.session.error
-            if self._error:
-                self.banner.show_error(self._error)
-            else:
-                self.banner.hide()
-        elif self._phase is Phase.STOPPED and before is not Phase.STOPPED and not self._error:
-            self.banner.show_finished(self.session)
-            self.past.remember(self.session.snapshot.out)
-            self.past.refresh()
-
-    def _plot_message(self) -> str:
-        if self.session.phase is Phase.STARTING:
-            return self.session.snapshot.message or "Connecting…"
-        return "" if self.session.active else "No data yet"
-
-    def _dismiss(self) -> None:
-        self.session.error = self._error = ""
-        self.banner.hide()
+    def dismiss(self) -> None:
+        """Close the banner."""
+        self.notices.dismiss()
 
     def _clear(self) -> None:
-        self._dismiss()
+        self.dismiss()
         self.picture_panel.clear()
+
+    def _may_end_recording(self, do: str) -> bool:
+        """Whether nothing is being recorded, or the person wants it to end."""
+        if not self.preferences.value.confirm or self.session.snapshot.recording is None:
+            return True
+        if self.session.phase is not Phase.RUNNING:
+            return True
+        return confirm(
+            self,
+            "A recording is running",
+            f"{do}? The recording ends here; what was recorded is kept.",
+            do=do,
+            keep="Keep recording",
+        )
 
     # Events
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Act on the shortcuts; what a focused part takes for itself never comes here."""
-        control = bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
-        act = self._act_with_control if control else self._act_on
-        if event.isAutoRepeat() or not act(Qt.Key(event.key())):
+        if event.isAutoRepeat() or not self.keyboard.act(event):
             super().keyPressEvent(event)
 
     def changeEvent(self, event: QEvent) -> None:
@@ -317,122 +310,64 @@ class MainWindow(QMainWindow):
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Keep the geometry, stop the timer, close the other windows."""
-        if self.confirm_close and self.session.active and not self.ask_to_close():
+        asks = self.preferences.value.confirm and self.session.active
+        if (
+            asks
+            and not self._quiet
+            and not confirm(
+                self,
+                "A session is running",
+                "A session is running. Stop it, save its files and close?",
+                do="Stop and close",
+                keep="Keep running",
+            )
+        ):
             event.ignore()
             return
         self._timer.stop()
-        if self._store is not None:
-            self._store.setValue("recent", [str(path) for path in self.past.extra])
-            self._store.setValue("geometry", self.saveGeometry())
-            self._store.setValue("theme", self.theme.name)
+        self._state.save(self, self.work, self.past.extra)
         self.inspect.close()
         self.stimuli.close()
+        for tool in self._opened.values():
+            tool.close()
         super().closeEvent(event)
 
-    def ask_to_close(self) -> bool:
-        """Ask whether to end the session that runs; keeping it is the answer at hand."""
-        box = QMessageBox(self)
-        box.setWindowTitle("A session is running")
-        box.setText("A session is running. Stop it, save its files and close?")
-        stop = box.addButton("Stop and close", QMessageBox.ButtonRole.DestructiveRole)
-        keep = box.addButton("Keep running", QMessageBox.ButtonRole.RejectRole)
-        box.setDefaultButton(keep)
-        box.setEscapeButton(keep)
-        box.exec()
-        return box.clickedButton() is stop
+    def end(self, timeout: float = 10.0) -> None:
+        """Close without a question, and end everything."""
+        self._quiet = True
+        self.close()
+        self.shut_down(timeout)
 
     def shut_down(self, timeout: float = 10.0) -> None:
         """End session and search; waits up to `timeout` seconds."""
         self._timer.stop()
+        for tool in self._opened.values():
+            tool.shut_down()
         self.pictures.close()
         self.past.close()
         self.session.close(timeout)
         self.sources.close(min(timeout, 2.0))
 
-    def _act_on(self, key: Qt.Key) -> bool:
-        actions: dict[Qt.Key, Callable[[], object]] = {
-            Qt.Key.Key_Space: self.toggle,
-            Qt.Key.Key_R: self._toggle_recording,
-            Qt.Key.Key_M: lambda: self._mark("M"),
-            Qt.Key.Key_Plus: lambda: self._zoom(1),
-            Qt.Key.Key_Equal: lambda: self._zoom(1),
-            Qt.Key.Key_Minus: lambda: self._zoom(-1),
-            Qt.Key.Key_P: self._pause,
-            Qt.Key.Key_C: lambda: self.set_control(not self.settings.control),
-            Qt.Key.Key_Left: lambda: self._look_back(0.1),
-            Qt.Key.Key_Right: lambda: self._look_back(-0.1),
-            Qt.Key.Key_F2: self.show_sources,
-            Qt.Key.Key_F3: self.signals.step,
-            Qt.Key.Key_F5: self.sources_view.search,
-            Qt.Key.Key_F9: self.toggle_theme,
-            Qt.Key.Key_F11: self.show_stimuli,
-            Qt.Key.Key_Escape: self._dismiss,
-        }
-        if key in MARKER_KEYS:
-            self._mark(MARKER_KEYS[key])
-            return True
-        if key not in actions:
-            return False
-        actions[key]()
-        return True
-
-    def _act_with_control(self, key: Qt.Key) -> bool:
-        actions: dict[Qt.Key, Callable[[], object]] = {
-            Qt.Key.Key_S: self.pictures.save,
-            Qt.Key.Key_C: self.pictures.copy,
-            Qt.Key.Key_E: self.pictures.export,
-            Qt.Key.Key_R: self.banner.open_report,
-            Qt.Key.Key_P: self.transport.toggle,
-        }
-        if key not in actions:
-            return False
-        actions[key]()
-        return True
-
-    def _mark(self, label: str) -> None:
-        self.session.add_marker(label)
-
-    def _toggle_recording(self) -> None:
-        self.session.toggle_recording()
-        self._show_texts()
-
-    def _zoom(self, steps: int) -> None:
-        self.session.traces.zoom(steps)
-        self.trace_panel.refresh()
-
-    def _pause(self) -> None:
-        self.session.traces.set_paused(not self.session.traces.paused)
-        self.trace_panel.refresh_scale()
-        self.trace_panel.traces.update()
-
-    def _look_back(self, windows: float) -> None:
-        self.session.traces.scroll_back(round(windows * self.session.traces.n_pixels))
-        self.trace_panel.refresh()
-
     # Construction
 
-    def _build(self) -> None:
+    def _build(self, factory: SessionFactory) -> None:
         self.top_bar = TopBar(self.session, self.sources, self.settings)
         self.status = StatusBar(self.session)
         self.banner = Banner()
-        self.trace_panel = TracePanel(self.session.traces)
-        self.signals = SignalPanel(self.session)
-        self.transport = TransportBar(self.session)
-        self.picture_panel = PicturePanel(self._load)
+        self.work = WorkPage(self.session, self._load)
+        self.trace_panel, self.signals = self.work.trace_panel, self.work.signals
+        self.transport, self.picture_panel = self.work.transport, self.work.picture_panel
+        self.history, self.outcomes = self.work.history, self.work.outcomes
         self.pictures = PictureActions(
             self, self.picture_panel, self.session.history, self.banner, self._load
         )
-        self.history = HistoryStrip(self.session.history, self._load)
-        self.latency = LatencyChart()
-        self.outcomes = OutcomeChart()
-        self.export = Button("Export…", kind="mini", tip="Export the pictures (Ctrl+E)")
-        self.n_markers = text_label("", "caption")
-        self.n_pictures = text_label("", "caption")
         self.sources_view = SourcesView(self.sources)
         self.welcome = Welcome(self.sources_view, RecentView(self.past))
+        self.notices = Notices(
+            self.banner, self.session, self.past, self.welcome.recent, self.preferences
+        )
         self.inspect = InspectDialog(self.session.history, self._load, self)
         self.stimuli = StimulusWindow(self._load, self)
-        self.work = self._build_work()
         self.pages = QStackedWidget()
         self.pages.addWidget(self.welcome)
         self.pages.addWidget(self.work)
@@ -446,96 +381,37 @@ class MainWindow(QMainWindow):
         column.addWidget(self.pages, 1)
         column.addWidget(self.status)
         self.setCentralWidget(root)
-
-    def _build_work(self) -> QWidget:
-        work = QWidget()
-        upper = QHBoxLayout()
-        upper.setSpacing(10)
-        upper.addWidget(self._build_left(), 1)
-        self.picture_panel.setFixedWidth(432)
-        upper.addWidget(self.picture_panel)
-        lower = QHBoxLayout()
-        lower.setSpacing(10)
-        strip = _card("History", self.history, self.n_pictures, self.export)
-        latency = _card("Latency, ms", self.latency, text_label("p50 / p95", "small"))
-        outcomes = _card("Outcomes", self.outcomes, self.n_markers)
-        latency.setFixedWidth(300)
-        outcomes.setFixedWidth(212)
-        lower.addWidget(strip, 1)
-        lower.addWidget(latency)
-        lower.addWidget(outcomes)
-        for card in (strip, latency, outcomes):
-            card.setFixedHeight(176)
-        layout = QVBoxLayout(work)
-        layout.setContentsMargins(10, 10, 10, 10)
-        layout.setSpacing(10)
-        layout.addLayout(upper, 1)
-        layout.addLayout(lower)
-        return work
-
-    def _build_left(self) -> QWidget:
-        left = QWidget()
-        column = QVBoxLayout(left)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(10)
-        column.addWidget(self.transport)
-        column.addWidget(self.trace_panel, 1)
-        column.addWidget(self.signals)
-        # An open view shares the height with the traces; closed, only its tabs stand.
-        self.signals.opened.connect(
-            lambda is_open: column.setStretchFactor(self.signals, 1 if is_open else 0)
+        self._context = ToolContext(
+            parent=self,
+            factory=factory,
+            session=self.session,
+            settings=self.settings,
+            sources=self.sources,
+            stimuli=self.stimuli,
+            load_picture=self._load,
+            show_error=self.banner.show_error,
         )
-        return left
 
     def _connect(self) -> None:
+        self.keyboard = Keyboard(actions_of(self))
+        for tool in self._tools:
+            self.keyboard.add(tool.key, f"tool:{tool.title}", partial(self.open_tool, tool))
         bar = self.top_bar
+        bar.menu.setMenu(build_menu(bar, self.keyboard, self._tools))
         bar.start_asked.connect(self.toggle)
-        bar.record_asked.connect(self._toggle_recording)
+        bar.record_asked.connect(self.toggle_recording)
         bar.source_asked.connect(self.show_sources)
         bar.theme_asked.connect(self.toggle_theme)
         bar.stimuli_asked.connect(self.show_stimuli)
         bar.failed.connect(self.banner.show_error)
-        self.banner.dismissed.connect(self._dismiss)
+        self.banner.dismissed.connect(self.dismiss)
         self.welcome.recent.recover_asked.connect(self.recover)
         self.welcome.demo_asked.connect(self.start_demo)
         self.sources_view.chosen.connect(self.start)
-        self.export.clicked.connect(self.pictures.export)
+        self.work.export.clicked.connect(self.pictures.export)
         panel = self.picture_panel
         panel.save_asked.connect(self.pictures.save)
         panel.copy_asked.connect(self.pictures.copy)
         panel.control_asked.connect(self.set_control)
         panel.set_control(self.settings.control)
         self.history.chosen.connect(self.inspect_result)
-
-    def _stored_theme(self) -> str:
-        stored = "" if self._store is None else str(self._store.value("theme", ""))
-        return stored if stored in THEMES else "dark"
-
-    def _stored_folders(self) -> list[Path]:
-        stored = None if self._store is None else self._store.value("recent")
-        names = [stored] if isinstance(stored, str) else stored if isinstance(stored, list) else []
-        return [Path(str(name)) for name in names]
-
-    def _restore_geometry(self) -> None:
-        stored = None if self._store is None else self._store.value("geometry")
-        if isinstance(stored, QByteArray):
-            self.restoreGeometry(stored)
-        screen = self.screen()
-        if screen is not None and not screen.availableGeometry().intersects(self.frameGeometry()):
-            self.move(screen.availableGeometry().topLeft() + QPoint(20, 20))
-
-
-def _card(title: str, content: QWidget, *notes: QWidget) -> QFrame:
-    card = QFrame()
-    card.setObjectName("card")
-    head = QHBoxLayout()
-    head.addWidget(text_label(title, "title"))
-    head.addStretch(1)
-    for note in notes:
-        head.addWidget(note)
-    layout = QVBoxLayout(card)
-    layout.setContentsMargins(14, 8, 14, 10)
-    layout.setSpacing(6)
-    layout.addLayout(head)
-    layout.addWidget(content, 1)
-    return card

@@ -109,7 +109,7 @@ class Banner(QWidget):
 
     def open_report(self) -> None:
         """Open the report that is offered, if one is."""
-        if self.report.isVisible():
+        if not (self.isHidden() or self.report.isHidden()):
             QDesktopServices.openUrl(self._report_url)
 
     def show_error(self, sentence: str) -> None:

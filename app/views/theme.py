@@ -212,6 +212,18 @@ QPushButton[kind="large"]:hover {{ background: {QColor(t.accent).lighter(108).na
 QPushButton[kind="large"]:focus {{ border: 1px solid {t.text}; }}
 QPushButton[kind="plain"] {{ background: transparent; border: 1px solid transparent;
   padding: 0 7px; min-height: {px(26)}; }}
+QPushButton[kind="menu"] {{ background: transparent; border: 1px solid transparent;
+  padding: 0 7px; min-height: {px(26)}; }}
+QPushButton[kind="menu"]:hover {{ background: {t.hover}; }}
+QPushButton[kind="menu"]:focus {{ border: 1px solid {t.accent}; }}
+QPushButton::menu-indicator {{ image: none; width: 0; }}
+QMenu {{ background: {t.surface}; border: 1px solid {t.border}; padding: 6px; }}
+QMenu::item {{ padding: 6px 28px 6px 14px; border-radius: 6px; }}
+QMenu::item:selected {{ background: {t.hover}; }}
+QMenu::item:disabled {{ color: {t.faint}; }}
+QMenu::separator {{ height: 1px; background: {t.border}; margin: 5px 8px; }}
+QSplitter::handle {{ background: transparent; }}
+QSplitter::handle:hover {{ background: {t.hover}; }}
 QPushButton[kind="mini"] {{ background: transparent; border: 1px solid transparent;
   padding: 0 6px; min-height: {px(19)}; font-size: {px(12)}; border-radius: 6px; }}
 QPushButton[kind="mini"]:checked {{ background: {t.hover}; border-color: {t.accent}; }}

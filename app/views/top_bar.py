@@ -51,13 +51,14 @@ class TopBar(QFrame):
         self.disk = text_label("", "small")
         self.stimuli = Button(icon_name="screen", kind="plain", tip="Stimulus window (F11)")
         self.theme_button = Button(icon_name="sun", kind="plain", tip="Light or dark (F9)")
+        self.menu = Button(icon_name="menu", kind="menu", tip="Menu (F10)")
         self._build()
         self._connect()
 
     def set_theme(self, theme: Theme) -> None:
         """Redraw the icons."""
         self._theme = theme
-        for button in (self.source, self.start, self.record, self.stimuli):
+        for button in (self.source, self.start, self.record, self.stimuli, self.menu):
             button.set_theme(theme)
         self.theme_button.set_icon_name("sun" if theme.name == "dark" else "moon", theme)
 
@@ -110,7 +111,7 @@ class TopBar(QFrame):
         self.source.setMinimumWidth(170)
         self.record.setCheckable(True)
         self.start.setMinimumWidth(112)
-        for button in (self.stimuli, self.theme_button):
+        for button in (self.stimuli, self.theme_button, self.menu):
             button.setFixedSize(QSize(34, 32))
         row = QHBoxLayout(self)
         row.setContentsMargins(14, 0, 10, 0)
@@ -132,6 +133,7 @@ class TopBar(QFrame):
         row.addWidget(self.start)
         row.addWidget(self.stimuli)
         row.addWidget(self.theme_button)
+        row.addWidget(self.menu)
 
     def _connect(self) -> None:
         self.source.clicked.connect(self.source_asked)

@@ -6,7 +6,8 @@ model back to the controls.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
@@ -22,6 +23,7 @@ from pipeline.values import StreamState
 SLOW_AGE = 0.5
 """Age of the newest sample from which it is shown as a warning, s."""
 HIGH_LOSS = 0.01
+T = TypeVar("T")
 
 
 class TracePanel(QFrame):
@@ -52,6 +54,18 @@ class TracePanel(QFrame):
     def set_theme(self, theme: Theme) -> None:
         """Redraw the icons."""
         self._theme = theme
+
+    def zoom(self, steps: int) -> None:
+        """Make traces larger (`steps` > 0) or smaller."""
+        self._after(self._model.zoom, steps)
+
+    def toggle_pause(self) -> None:
+        """Freeze the traces, or let them go on."""
+        self._after(self._model.set_paused, not self._model.paused)
+
+    def look_back(self, windows: float) -> None:
+        """Move so many windows into the past while paused; negative: towards the newest."""
+        self._after(self._model.scroll_back, round(windows * self._model.n_pixels))
 
     def refresh_facts(self, snapshot: Snapshot) -> None:
         """Show a stream's health."""
@@ -160,14 +174,14 @@ class TracePanel(QFrame):
         self.display_filter.activated.connect(
             lambda at: self._after(model.set_filter, DISPLAY_FILTERS[at])
         )
-        self.smaller.clicked.connect(lambda: self._after(model.zoom, -1))
-        self.larger.clicked.connect(lambda: self._after(model.zoom, 1))
-        self.pause.clicked.connect(lambda: self._after(model.set_paused, not model.paused))
+        self.smaller.clicked.connect(lambda: self.zoom(-1))
+        self.larger.clicked.connect(lambda: self.zoom(1))
+        self.pause.clicked.connect(self.toggle_pause)
         self.traces.scale_changed.connect(self.refresh_scale)
 
-    def _after(self, change: object, value: object) -> None:
+    def _after(self, change: Callable[[T], object], value: T) -> None:
         """Change the model, then show it."""
-        change(value)  # type: ignore[operator]
+        change(value)
         self.refresh_scale()
         self.traces.refresh()
         self.traces.update()

@@ -130,7 +130,7 @@ def test_save_copy_and_export_by_key(
         np.testing.assert_array_equal(np.asarray(image), shown.pixels)
     for kind, name in zip(EXPORTS, ("all.png", "all.gif"), strict=True):
         _answer(monkeypatch, str(tmp_path / "all"), kind)
-        qtbot.mouseClick(window.export, Qt.MouseButton.LeftButton)
+        qtbot.mouseClick(window.work.export, Qt.MouseButton.LeftButton)
         qtbot.waitUntil(lambda: not window.pictures.task.busy)
         assert (tmp_path / name).stat().st_size > 500
     _answer(monkeypatch, str(tmp_path / "missing" / "all.png"))

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QApplication, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from app.view_models.past_sessions import PastSession
+from app.view_models.preferences import PreferencesStore
 from app.views.main_window import MainWindow
 from app.views.signal_panel import TABS
 from tests.app.fake_session import FakeFactory, FakeSession
@@ -34,9 +35,7 @@ def make(qtbot: QtBot) -> Iterator[Make]:
 
     yield make
     for window in made:
-        window.confirm_close = False
-        window.close()
-        window.shut_down()
+        window.end()
 
 
 @pytest.fixture
@@ -112,8 +111,7 @@ def test_a_finished_session_is_listed(make: Make, qtbot: QtBot, tmp_path: Path) 
 
 @pytest.mark.parametrize("answer", ["Keep running", "Stop and close"])
 def test_closing_while_a_session_runs_asks_first(make: Make, qtbot: QtBot, answer: str) -> None:
-    window = make()
-    window.confirm_close = True
+    window = make(preferences=PreferencesStore(None))
     run_demo(window, qtbot, 2.0)
 
     def reply() -> None:
@@ -125,12 +123,11 @@ def test_closing_while_a_session_runs_asks_first(make: Make, qtbot: QtBot, answe
 
     QTimer.singleShot(0, reply)
     closed = window.close()
-    window.confirm_close = False  # before anything can fail: pytest-qt closes windows, too
+    window._quiet = True  # before anything can fail: pytest-qt closes windows, too
     assert closed is (answer == "Stop and close")
     assert window.isVisible() is not closed
 
 
 def test_closing_an_idle_window_asks_nothing(make: Make) -> None:
-    window = make()
-    window.confirm_close = True
+    window = make(preferences=PreferencesStore(None))
     assert window.close()

@@ -19,6 +19,7 @@ from pytestqt.qtbot import QtBot
 from app.commands import gui
 from app.port import Accuracy, Phase, TraceBlock
 from app.view_models.display_filter import DISPLAY_FILTERS
+from app.view_models.preferences import PreferencesStore
 from app.view_models.sources import SourceKind
 from app.view_models.traces import WINDOWS, TraceMode, TraceModel
 from app.views import trace_widget
@@ -492,19 +493,30 @@ def test_a_hidden_window_is_up_to_date_when_it_is_shown_again(
     assert window.session.traces.next_sample == int(38.0 * session.sfreq)
 
 
-def test_geometry_and_theme_are_kept(qtbot: QtBot, tmp_path: Path) -> None:
+def test_geometry_layout_and_theme_are_kept(qtbot: QtBot, tmp_path: Path) -> None:
     store = QSettings(str(tmp_path / "settings.ini"), QSettings.Format.IniFormat)
-    first = MainWindow(FakeFactory(), STIMULI, settings=store)
+    kept = tmp_path / "window.toml"
+    first = MainWindow(FakeFactory(), STIMULI, settings=store, preferences=PreferencesStore(kept))
     qtbot.addWidget(first)
     first.resize(1100, 700)
     first.show()
+    first.pages.setCurrentWidget(first.work)
+    first.signals.open(1)
+    first.work.left.setSizes([0, 200, 250])
+    sizes = first.work.left.sizes()
     qtbot.keyClick(first, Qt.Key.Key_F9)
-    first.close()
-    second = MainWindow(FakeFactory(), STIMULI, settings=store)
+    first.end()
+    assert {key.split("/")[0] for key in store.allKeys()} == {"geometry", "layout", "recent"}
+    second = MainWindow(FakeFactory(), STIMULI, settings=store, preferences=PreferencesStore(kept))
     qtbot.addWidget(second)
     assert second.theme is LIGHT
+    second.pages.setCurrentWidget(second.work)
+    second.show()
+    QApplication.processEvents()
     assert second.height() == 700  # The offscreen screen is narrower than the window.
-    second.close()
+    assert second.signals.current == 1
+    assert second.work.left.sizes() == pytest.approx(sizes, abs=3)
+    second.end()
 
 
 # Charts

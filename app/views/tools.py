@@ -1,0 +1,79 @@
+"""Windows that the menu opens beside the main one: the place to plug a view in.
+
+Owns the list and how a tool is opened. To add one, write a module under `app/views` with a function
+`(ToolContext) -> ToolView`, and an entry in `TOOLS`, such as one called "Calibrate…" with key "F6"
+that opens "app.views.calibration_view:make": it stands in the menu, has its key and follows the
+theme. It is imported when it is first opened, so the window starts as fast as without it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PySide6.QtWidgets import QWidget
+
+from app.view_models.factory import SessionFactory
+from app.view_models.pictures import PictureLoader
+from app.view_models.session import SessionModel
+from app.view_models.settings import SettingsModel
+from app.view_models.sources import SourcesModel
+from app.views.painted import Button, Painted
+from app.views.stimulus_window import StimulusWindow
+from app.views.theme import Theme
+
+
+class ToolView(QWidget):
+    """What a tool shows: a window of its own, or a dialog's content."""
+
+    def refresh(self) -> None:
+        """Show what is new; called some times a second while it is in view."""
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take another theme."""
+        for painted in self.findChildren(Painted):
+            painted.set_theme(theme)
+        for button in self.findChildren(Button):
+            button.set_theme(theme)
+
+    def shut_down(self) -> None:
+        """End whatever runs in the background: the window closes for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """What a tool may use of the window.
+
+    `session.adopt(port)` lets the main window watch a session that the tool has started, with its
+    traces and signal views. `stimuli` is the window for the person with the headset.
+    """
+
+    parent: QWidget
+    factory: SessionFactory
+    session: SessionModel
+    settings: SettingsModel
+    sources: SourcesModel
+    stimuli: StimulusWindow
+    load_picture: PictureLoader
+    show_error: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """One entry of the menu; `opens` is `module:function`, `key` as Qt writes it (`F6`)."""
+
+    title: str
+    key: str
+    about: str
+    opens: str
+
+    def make(self, context: ToolContext) -> ToolView:
+        """Import the module and make the view."""
+        module, _, function = self.opens.partition(":")
+        made: ToolView = getattr(importlib.import_module(module), function)(context)
+        return made
+
+
+TOOLS: tuple[Tool, ...] = ()
+"""Tools in the order of the menu."""
