@@ -1,0 +1,81 @@
+"""What a calibration leaves in its folder: the epochs, what was chosen, what came out.
+
+Owns `calibration.safetensors`, `calibration.json` and where they lie. The epochs are written before
+any training, so that a flow that is killed there loses nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from app.calibration.collection import Counts
+from app.calibration.results import CalibrationResult
+from app.calibration.schedule import Choices
+from app.errors import FolderError
+
+DATA_NAME = "calibration.safetensors"
+ABOUT_NAME = "calibration.json"
+REPORT_NAME = "calibration.html"
+
+
+def choices_table(choices: Choices) -> dict[str, Any]:
+    """What was chosen, as JSON holds it."""
+    table = asdict(choices)
+    table["stimuli"] = choices.stimuli.to_table()
+    return table
+
+
+def counts_table(counts: Counts) -> dict[str, Any]:
+    """What was collected, as JSON holds it."""
+    return {
+        "good": dict(counts.good),
+        "refused": dict(counts.refused),
+        "n_good": counts.n_good,
+        "n_refused": counts.n_refused,
+    }
+
+
+def write_about(folder: Path, table: Mapping[str, Any]) -> Path:
+    """Write `calibration.json` as a whole or not at all."""
+    path = folder / ABOUT_NAME
+    partial = folder / f"{ABOUT_NAME}.partial"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        partial.write_text(
+            json.dumps(table, indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8"
+        )
+        partial.replace(path)
+    except OSError as error:
+        raise FolderError(
+            f"{path}: cannot be written ({error.strerror}): make room or choose another --out."
+        ) from None
+    return path
+
+
+def about_table(
+    *,
+    subject: str,
+    choices: Choices | None,
+    counts: Counts,
+    state: str,
+    origin: str = "",
+    checks: Mapping[str, Any] | None = None,
+    result: CalibrationResult | None = None,
+    adapter: str | None = None,
+) -> dict[str, Any]:
+    """Everything about one calibration, as `calibration.json` holds it."""
+    return {
+        "schema_version": 1,
+        "subject": subject,
+        "state": state,
+        "origin": origin,
+        "choices": None if choices is None else choices_table(choices),
+        "epochs": counts_table(counts),
+        "checks": dict(checks or {}),
+        "result": None if result is None else result.to_table(),
+        "adapter": adapter,
+    }

@@ -1,0 +1,164 @@
+"""A calibration from a recording: the same live path over a file, as fast as it goes.
+
+Owns which file and settings are meant by a path, which labels count, and the reading itself. Gives
+the same epochs that the live calibration gave, bit for bit: a session's own `session.toml` beside
+its recording is used as it stands.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from app.calibration.collection import Collection
+from app.errors import AppError
+from app.port import EpochEvent
+from configs import SessionConfig, load_config
+from devices.replay import RecordedSource
+from pipeline.gallery import load_gallery
+from pipeline.live import LivePath
+from pipeline.values import Packet, StreamRole, Verdict
+
+RECORDING = "recording.xdf"
+
+
+def recording_of(path: Path) -> Path:
+    """Return the recording that a path means: a file, or a session folder's."""
+    if not path.is_dir():
+        return path
+    found = path / RECORDING
+    if not found.is_file():
+        raise AppError(
+            f"{path} holds no {RECORDING}, expected a session folder or a recording: name the file."
+        )
+    return found
+
+
+def settings_of(recording: Path, config: SessionConfig) -> SessionConfig:
+    """Settings of the recording's own session where it has one, else `config`."""
+    beside = recording.parent / "session.toml"
+    if recording.suffix.lower() == ".xdf" and beside.is_file():
+        return load_config(beside).model_copy(update={"subject": config.subject})
+    return config
+
+
+def parse_labels(text: str | None) -> dict[str, str]:
+    """Read `--labels`: `EVENT[=CLASS],…`; events of one class are put together.
+
+    Raises
+    ------
+    AppError
+        An empty name, or fewer than two classes.
+    """
+    if text is None:
+        return {}
+    classes: dict[str, str] = {}
+    for part in text.split(","):
+        event, _, name = (word.strip() for word in part.partition("="))
+        if not event or ("=" in part and not name):
+            raise AppError(
+                f"--labels has {part!r}, expected EVENT or EVENT=CLASS with commas between: "
+                "such as face,house or 11=face,12=face,21=house."
+            )
+        classes[event] = name or event
+    if len(set(classes.values())) < 2:
+        raise AppError(
+            f"--labels names {len(set(classes.values()))} class, expected at least two to tell "
+            "apart."
+        )
+    return classes
+
+
+def read_epochs(
+    path: Path,
+    config: SessionConfig,
+    collection: Collection,
+    *,
+    stop: threading.Event,
+    board: str | None = None,
+    on_progress: Callable[[float, float | None], None] = lambda _at, _whole: None,
+) -> SessionConfig:
+    """Run a recording through the live path into `collection`.
+
+    Parameters
+    ----------
+    path : Path
+        A recording, or a session folder.
+    config : SessionConfig
+        Settings where the recording has none of its own beside it.
+    stop : threading.Event
+        Ends the reading.
+    on_progress : callable
+        Called with the seconds read so far and the whole length (None: unknown).
+
+    Returns
+    -------
+    SessionConfig
+        The settings that were used.
+
+    Raises
+    ------
+    PhospheneError
+        The file cannot be read, or does not say enough of itself.
+    """
+    recording = recording_of(path)
+    used = settings_of(recording, config)
+    source = RecordedSource(recording, board=board)
+    try:
+        live = LivePath(used, source.streams)
+        first: float | None = None
+        while not stop.is_set() and (items := source.read(1.0)):
+            for item in items:
+                _take_all(collection, live.feed(item))
+                if (
+                    isinstance(item, Packet)
+                    and item.role is StreamRole.EEG
+                    and len(item.timestamps)
+                ):
+                    first = item.received_at if first is None else first
+                    on_progress(item.received_at - first, None)
+        _take_all(collection, live.finish())
+    finally:
+        source.close()
+    return used
+
+
+def _take_all(collection: Collection, verdicts: Sequence[Verdict]) -> None:
+    for verdict in verdicts:
+        marker = verdict.marker
+        collection.take(
+            EpochEvent(
+                marker.index,
+                marker.t_onset,
+                marker.label,
+                verdict.outcome,
+                verdict.reason,
+                verdict.epoch,
+            )
+        )
+
+
+def default_classes(counts: Mapping[str, int]) -> dict[str, str]:
+    """Classes where none were named: what the gallery knows, else every label often enough.
+
+    Raises
+    ------
+    AppError
+        Fewer than two labels can be classes.
+    """
+    known = {label: label for label in counts if label in set(load_gallery().labels)}
+    if len(known) >= 2:
+        return known
+    often = {label: label for label, n in counts.items() if n >= LEAST_OFTEN}
+    if len(often) < 2:
+        found = ", ".join(f"{label!r} ({n})" for label, n in list(counts.items())[:8]) or "none"
+        raise AppError(
+            f"the recording's usable markers are {found}, expected at least two labels with "
+            f"{LEAST_OFTEN} epochs each: name them with --labels."
+        )
+    return often
+
+
+LEAST_OFTEN = 10
+"""Epochs that a label needs to be taken for a class unasked."""
