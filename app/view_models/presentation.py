@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 
@@ -307,12 +307,20 @@ class Player:
         return self._ended or (self.step is not None and self.step.show is Show.END)
 
     @property
+    def upcoming(self) -> str | None:
+        """Label of the picture to have ready; None when no more come."""
+        rest = islice(self.plan.steps, max(0, self._at), None)
+        return next((each.label for each in rest if each.show is Show.STIMULUS), None)
+
+    @property
     def on_break(self) -> bool:
         """Whether a break is on the screen."""
         return self.step is not None and self.step.show is Show.BREAK
 
-    def advance(self, frame_index: int) -> Frame:
+    def advance(self, frame_index: int, due: float | None = None) -> Frame:
         """Say what refresh number `frame_index` shows, and the marker to stamp at its flip.
+
+        When the frame is `due` matters to presentations that follow a clock, not to this one.
 
         The numbers grow; a number left out is a dropped frame. The same number again (a repaint)
         repeats the picture without its marker. Raises `ValueError` for a smaller one.
@@ -322,6 +330,7 @@ class Player:
                 f"frame {frame_index} after frame {self._index}, expected growing numbers: "
                 "make a new Player to begin again."
             )
+        _ = due
         again = frame_index == self._index
         self._index = frame_index
         entered = not again and self._move(frame_index)
