@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.embedded.encoder_input import CLIP, robust_scale
 from models.embedded.training.encoder_pool import EpochPool, network_input
 from pipeline.gallery import Gallery
 from pipeline.values import Float32, Float64
@@ -67,6 +68,26 @@ class Batch:
     snr: Float64
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class BoardBatch:
+    """Epochs of one whole board, for networks that are bound to a montage.
+
+    `channels` (n, n_channels, N_TIMES) as `scaled` leaves them; the rest as in `Batch`.
+    """
+
+    channels: Float32
+    targets: Float32
+    rows: NDArray[np.int64]
+    snr: Float64
+
+
+def scaled(channels: Float32 | Float64) -> Float32:
+    """Reference epochs (n, n_channels, N_TIMES) to their average, in units of one robust scale."""
+    centred = channels - channels.mean(axis=1, keepdims=True)
+    spread = np.maximum(np.median(robust_scale(centred), axis=-1), 1e-3)[:, None, None]
+    return np.clip(centred / spread, -CLIP, CLIP).astype(np.float32)
+
+
 def held_out_concepts(gallery: Gallery, *, seed: int = 0) -> tuple[str, ...]:
     """Draw the tenth of the concepts that training never sees, in any kind."""
     concepts = sorted({s.concept for s in gallery.stimuli if s.kind == "upright"})
@@ -120,7 +141,28 @@ class BatchMaker:
         names, rate = draw_montage(rng, kind)
         rows, targets = self._pictures(rng, n)
         snr = draw_snr(rng, n)
-        per_person = n // self._n_people
+        channels = self._channels(rng, names, rate, targets=targets, snr=snr)
+        x, conditions = network_input(channels, names)
+        return Batch(x=x, conditions=conditions, targets=targets, rows=rows, snr=snr)
+
+    def draw_board(self, rng: np.random.Generator, n: int, board: str) -> BoardBatch:
+        """Draw a batch of `n` epochs of a whole board: same people, pictures and strengths."""
+        names, rate = MONTAGES[board]
+        rows, targets = self._pictures(rng, n)
+        snr = draw_snr(rng, n)
+        channels = scaled(self._channels(rng, names, rate, targets=targets, snr=snr))
+        return BoardBatch(channels=channels, targets=targets, rows=rows, snr=snr)
+
+    def _channels(
+        self,
+        rng: np.random.Generator,
+        names: tuple[str, ...],
+        rate: float,
+        *,
+        targets: Float32,
+        snr: Float64,
+    ) -> Float32:
+        per_person = len(targets) // self._n_people
         parts = [
             self._pool.channels(
                 rng=rng,
@@ -130,10 +172,9 @@ class BatchMaker:
                 embeddings=targets[start : start + per_person],
                 snr=snr[start : start + per_person],
             )
-            for start in range(0, n, per_person)
+            for start in range(0, len(targets), per_person)
         ]
-        x, conditions = network_input(np.concatenate(parts), names)
-        return Batch(x=x, conditions=conditions, targets=targets, rows=rows, snr=snr)
+        return np.concatenate(parts)
 
     def _pictures(self, rng: np.random.Generator, n: int) -> tuple[NDArray[np.int64], Float32]:
         """Half upright, a fifth of any kind, the rest made up between and around pictures."""
