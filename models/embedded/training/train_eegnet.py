@@ -84,9 +84,8 @@ def train_board(
         sums += float(loss.detach()), float(contrast)
         if (step + 1) % 100 == 0:
             total, part = sums / 100
-            log(
-                f"{board} {step + 1}: {total:.4f} contrast {part:.4f} sharpness {log_sharpness.detach().exp():.1f}"
-            )
+            sharp = float(log_sharpness.detach().exp())
+            log(f"{board} {step + 1}: {total:.4f} contrast {part:.4f} sharpness {sharp:.1f}")
             sums[:] = 0
     return network.eval()
 
