@@ -245,6 +245,7 @@ class MainWindow(QMainWindow):
         self.work.tick(presents=self._presents())
         snapshot = self.session.snapshot
         running = snapshot.phase is Phase.RUNNING
+        self.stimuli.follow(self.session.port if running else None)
         self.stimuli.show_stimulus(snapshot.stimulus if running else None)
         if self._frame % TEXT_FRAMES == 0 or self.session.phase is not self.notices.phase:
             self._show_texts()

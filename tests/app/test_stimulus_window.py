@@ -17,10 +17,11 @@ from app.port import Cue, DisplayFigures
 from app.view_models.frame_clock import N_FOR_ESTIMATE, FrameClock, in_words
 from app.view_models.presentation import Player, Show, Timing, plan_presentation
 from app.view_models.session_frames import TOO_LATE, SessionFrames
+from app.views.main_window import MainWindow
 from app.views.stimulus_canvas import BACKGROUND, CATCH_COLOUR
 from app.views.stimulus_window import StimulusWindow
 from configs import SessionConfig, StimuliConfig
-from tests.app.fake_session import FakeSession
+from tests.app.fake_session import FakeFactory, FakeSession
 
 PERIOD = 1 / 60
 RED = np.full((16, 16, 3), (200, 0, 0), dtype=np.uint8)
@@ -329,3 +330,29 @@ def test_the_figures_stand_on_the_screen_at_a_key(
     before = _grab(window)
     qtbot.keyClick(window, Qt.Key.Key_I)
     assert _grab(window) != before
+
+
+def test_the_main_window_hands_its_session_over(clock: Clock, qtbot: QtBot, tmp_path: Path) -> None:
+    feed = Feed(clock)
+
+    class Factory(FakeFactory):
+        def demo(self, config: SessionConfig) -> FakeSession:
+            session = super().demo(config)
+            session.stimuli = feed
+            return session
+
+    window = MainWindow(Factory(), SessionConfig(stimuli=StimuliConfig(enabled=True)))
+    qtbot.addWidget(window)
+    window._timer.stop()
+    window.show_stimuli()
+    window.start_demo()
+
+    def attached() -> bool:
+        window.tick()
+        return feed.attached == 1
+
+    qtbot.waitUntil(attached)
+    window.toggle()
+    qtbot.waitUntil(lambda: window.tick() or feed.attached == 0)
+    window.close()
+    window.shut_down()
