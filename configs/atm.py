@@ -18,6 +18,22 @@ class _Frozen(BaseModel):
     )
 
 
+class PreparationConfig(_Frozen):
+    """Preparation of THINGS-EEG2; defaults: the published script's."""
+
+    subjects: tuple[int, ...] = ()
+    """Numbers of the subjects (1 is `sub-01`); empty: every folder that is there."""
+    picks: Literal["all", "posterior"] = "all"
+    """Channels of raw recordings that are kept and whitened together: 63, or the 17 posterior."""
+    whitening: Literal["epochs", "time", "none"] = "epochs"
+    """Multivariate noise normalisation: covariance over the times of each epoch (as used), over
+    the repetitions at each time, or none."""
+    train_repetitions: int = Field(default=2, ge=1)
+    """Of a training condition in one session."""
+    test_repetitions: int = Field(default=20, ge=1)
+    """Of a test condition in one session."""
+
+
 class RetrievalTrainingConfig(_Frozen):
     """Contrastive training of an EEG encoder; defaults: ATM-S as published."""
 

@@ -67,6 +67,10 @@ class StageRequest:
 
 STAGES: dict[str, dict[str, Entry]] = {
     "atm": {
+        "prepare": Entry(
+            "models.atm.commands:run_prepare",
+            "THINGS-EEG2, raw or preprocessed, to memory-mapped training and test folders",
+        ),
         "encoder": Entry(
             "models.atm.commands:run_encoder",
             "ATM-S by retrieval or reconstruction on THINGS-EEG2",

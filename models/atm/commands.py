@@ -1,4 +1,4 @@
-"""What the commands call: the stages `encoder`, `prior`, `multimodal`, and the import.
+"""What the commands call: the stages `prepare`, `encoder`, `prior`, `multimodal`, the import.
 
 Owns the reading of the settings' tables and the order of the steps; each step lives elsewhere.
 
@@ -15,11 +15,17 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
-from configs.atm import MultimodalTrainingConfig, PriorTrainingConfig, RetrievalTrainingConfig
+from configs.atm import (
+    MultimodalTrainingConfig,
+    PreparationConfig,
+    PriorTrainingConfig,
+    RetrievalTrainingConfig,
+)
 from models.atm.data import EpochSet, open_epochs
 from models.atm.encoder import AtmsConfig, AtmsEncoder
 from models.atm.errors import AtmError
@@ -31,6 +37,8 @@ from models.multimodal.stage import MultimodalModel, MultimodalTask
 from models.multimodal.training import named_priors
 from models.stages import StageRequest, check_tables
 from models.things_eeg2.montage import CH_NAMES, POSTERIOR
+from models.things_eeg2.preparation import COVARIANCE, Preparation, prepare
+from models.things_eeg2.whitening import whitening_matrix
 from models.training import LoopConfig, Task, make_engine, train
 from pipeline.errors import ConfigurationError
 
@@ -47,6 +55,29 @@ _Config = TypeVar("_Config", bound=BaseModel)
 _Sizes = TypeVar("_Sizes", AtmsConfig, PriorConfig)
 
 
+def run_prepare(request: StageRequest) -> dict[str, Any]:
+    """Prepare THINGS-EEG2; write `train/` and `test/`. Settings: table `prepare`."""
+    check_tables(request.table, ("prepare",))
+    given = _read(PreparationConfig, request.table.get("prepare"), where="prepare")
+    settings = Preparation(
+        ch_names=POSTERIOR if given.picks == "posterior" else CH_NAMES,
+        mode="time" if given.whitening == "time" else "epochs",
+        whiten=given.whitening != "none",
+        train_repetitions=given.train_repetitions,
+        test_repetitions=given.test_repetitions,
+    )
+    counts = prepare(
+        request.data,
+        request.out,
+        subjects=given.subjects,
+        settings=settings,
+        on_note=request.on_note,
+    )
+    return {name: str(request.out / name) for name in counts} | {
+        f"{name}_epochs": count for name, count in counts.items()
+    }
+
+
 def run_encoder(request: StageRequest) -> dict[str, Any]:
     """Train ATM-S by retrieval or reconstruction; write `encoder/`."""
     check_tables(request.table, ("preset", "model", "training"))
@@ -58,7 +89,7 @@ def run_encoder(request: StageRequest) -> dict[str, Any]:
     encoder = AtmsEncoder(_encoder_sizes(request.table, data, training.features))
     task = EncoderTask(encoder, data, training, seed=request.seed)
     report = _train(request, task, training.passes, training.batch_size, NO_CLIP)
-    save_encoder(request.out / "encoder", encoder, EncoderFacts(ch_names=data.used_names))
+    _save_encoder(request, encoder, data)
     return report | {"encoder": str(request.out / "encoder")}
 
 
@@ -95,7 +126,7 @@ def run_multimodal(request: StageRequest) -> dict[str, Any]:
     model = MultimodalModel(encoder, _sizes(PriorConfig, given, where="prior"))
     task = MultimodalTask(model, data, training)
     report = _train(request, task, training.passes, training.batch_size, NO_CLIP)
-    save_encoder(request.out / "encoder", encoder, EncoderFacts(ch_names=data.used_names))
+    _save_encoder(request, encoder, data)
     for modality, prior in named_priors(model.priors).items():
         save_prior(request.out / "priors" / modality, prior, target_norm=norms[modality])
     return report | {"encoder": str(request.out / "encoder"), "priors": str(request.out / "priors")}
@@ -144,6 +175,17 @@ def _open(folder: Path, targets: Sequence[str]) -> EpochSet:
     return open_epochs(folder, targets)
 
 
+def _save_encoder(request: StageRequest, encoder: AtmsEncoder, data: EpochSet) -> None:
+    """Write the encoder with the whitening of its training data, so that live epochs get it."""
+    path, whitening = request.data / COVARIANCE, None
+    if path.is_file():
+        rows = [data.ch_names.index(name) for name in data.used_names]
+        covariance = np.load(path, allow_pickle=False)[np.ix_(rows, rows)]
+        whitening = torch.from_numpy(whitening_matrix(covariance).astype(np.float32))
+    facts = EncoderFacts(ch_names=data.used_names)
+    save_encoder(request.out / "encoder", encoder, facts, whitening=whitening)
+
+
 def _norms(data: EpochSet, name: str) -> Any:
     norms = (data.targets[name] ** 2).sum(axis=1) ** 0.5
     return norms.mean()
@@ -167,14 +209,14 @@ def _sizes(kind: type[_Sizes], values: Mapping[str, Any], *, where: str) -> _Siz
     return kind(**values)
 
 
-def _read(kind: type[_Config], table: Any) -> _Config:
+def _read(kind: type[_Config], table: Any, *, where: str = "training") -> _Config:
     try:
         return kind.model_validate(table or {})
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise ConfigurationError(
-            f"settings: training.{key} = {first.get('input')!r}: {first['msg']}"
+            f"settings: {where}.{key} = {first.get('input')!r}: {first['msg']}"
         ) from None
 
 

@@ -6,7 +6,7 @@ the repetitions, so that our arrays line up with the published files sample by s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import mne
@@ -19,6 +19,8 @@ from models.things_eeg2.montage import CH_NAMES, SEED, SFREQ, TARGET_EVENT
 Float64 = NDArray[np.float64]
 TRAIN_REPETITIONS, TEST_REPETITIONS = 2, 20
 """Kept of a condition in one session."""
+CHUNK = 500
+"""Events that are cut and resampled at a time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,17 +82,19 @@ def epoch_recording(
             f"the recording lacks {', '.join(missing[:5])}, expected {len(ch_order)} EEG channels "
             f"and {stim_channel!r}: check ch_names."
         )
-    epochs = _cut(_raw(data, ch_names, sfreq, stim_channel), ch_order, (tmin, tmax), stim_channel)
-    epochs.resample(target_sfreq, verbose="error")
-    events = epochs.events[:, 2]
+    raw = _raw(data, ch_names, sfreq, stim_channel)
+    parts = list(_cut(raw, ch_order, (tmin, tmax), stim_channel, target_sfreq))
+    if not parts:
+        raise ThingsError(f"the recording ends within {tmax:g} s of its events: it is cut short.")
+    events = np.concatenate([epochs.events[:, 2] for epochs in parts])
     conditions = np.unique(events)
-    values = epochs.get_data(copy=False)
     onset = round(-tmin * target_sfreq) if n_dropped is None else n_dropped
+    values = np.concatenate([epochs.get_data(copy=False)[..., onset:] for epochs in parts])
     rows = [_repetitions(events, condition, n_repetitions) for condition in conditions]
     return SortedEpochs(
-        data=np.stack([values[row][..., onset:] for row in rows]),
+        data=values[np.stack(rows)],
         conditions=conditions.astype(np.int64),
-        times=np.array(epochs.times),
+        times=np.array(parts[0].times),
     )
 
 
@@ -103,15 +107,26 @@ def _raw(
 
 
 def _cut(
-    raw: mne.io.RawArray, ch_order: Sequence[str], window: tuple[float, float], stim_channel: str
-) -> mne.Epochs:
+    raw: mne.io.RawArray,
+    ch_order: Sequence[str],
+    window: tuple[float, float],
+    stim_channel: str,
+    target_sfreq: float,
+) -> Iterator[mne.Epochs]:
+    """Cut, baseline and resample some hundred events at a time: all of 1 kHz would be 10 GB."""
     events = mne.find_events(raw, stim_channel=stim_channel, verbose="error")
     events = events[events[:, 2] != TARGET_EVENT]
     if not len(events):
         raise ThingsError(f"no event on {stim_channel!r}, expected condition numbers.")
     raw.pick(list(ch_order))
     raw.reorder_channels(list(ch_order))
-    return mne.Epochs(raw, events, tmin=window[0], tmax=window[1], preload=True, verbose="error")
+    for first in range(0, len(events), CHUNK):
+        some = events[first : first + CHUNK]
+        epochs = mne.Epochs(
+            raw, some, tmin=window[0], tmax=window[1], preload=True, verbose="error"
+        )
+        if len(epochs):  # none, where the recording ends within all of them
+            yield epochs.resample(target_sfreq, verbose="error")
 
 
 def _repetitions(
@@ -126,24 +141,59 @@ def _repetitions(
     return rows[:n_repetitions]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Merge:
+    """Sessions joined condition by condition, read when iterated: (n_repetitions, ...) arrays.
+
+    `shape` (n_conditions, n_repetitions, n_channels, n_times); `order` of the repetitions.
+    """
+
+    sessions: tuple[SortedEpochs, ...]
+    conditions: NDArray[np.int64]
+    shape: tuple[int, ...]
+    order: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, sessions: Sequence[SortedEpochs], *, seed: int | None = SEED) -> Merge:
+        """Plan a merge; `seed` shuffles the repetitions, in one order for all (None: not).
+
+        Raises
+        ------
+        ThingsError
+            Conditions end up with unequal counts of repetitions.
+        """
+        conditions = np.unique(np.concatenate([s.conditions for s in sessions]))
+        totals = np.zeros(len(conditions), dtype=np.int64)
+        for session in sessions:
+            totals[np.isin(conditions, session.conditions)] += session.data.shape[1]
+        counts = np.unique(totals)
+        if len(counts) != 1:
+            raise ThingsError(
+                f"conditions have {counts.tolist()} repetitions, expected one count: "
+                "a session is missing or was cut short."
+            )
+        order = np.arange(counts[0])
+        return cls(
+            tuple(sessions),
+            conditions,
+            (len(conditions), int(counts[0]), *sessions[0].data.shape[2:]),
+            order if seed is None else shuffled(order, seed=seed),
+        )
+
+    def __iter__(self) -> Iterator[NDArray[np.floating]]:
+        for condition in self.conditions:
+            found = [(s, np.flatnonzero(s.conditions == condition)) for s in self.sessions]
+            parts = [s.data[row].reshape(-1, *self.shape[2:]) for s, row in found]
+            yield np.concatenate(parts)[self.order]
+
+
 def merge_sessions(sessions: Sequence[SortedEpochs]) -> SortedEpochs:
-    """Join the repetitions of all sessions, condition by condition, in one shuffled order.
+    """Join the repetitions of all sessions in memory.
 
     Raises
     ------
     ThingsError
-        Conditions end up with unequal counts of repetitions.
+        As `Merge.of`.
     """
-    conditions = np.unique(np.concatenate([s.conditions for s in sessions]))
-    merged = [
-        np.concatenate([s.data[s.conditions == c].reshape(-1, *s.data.shape[2:]) for s in sessions])
-        for c in conditions
-    ]
-    counts = {len(repetitions) for repetitions in merged}
-    if len(counts) != 1:
-        raise ThingsError(
-            f"conditions have {sorted(counts)} repetitions, expected one count: "
-            "a session is missing or was cut short."
-        )
-    order = shuffled(np.arange(counts.pop()))
-    return SortedEpochs(np.stack(merged)[:, order], conditions, sessions[0].times)
+    merge = Merge.of(sessions)
+    return SortedEpochs(np.stack(list(merge)), merge.conditions, sessions[0].times)

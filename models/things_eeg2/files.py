@@ -1,8 +1,8 @@
-"""The files of THINGS-EEG2: read as data, never as code; prepared ones written as plain arrays.
+"""The files of THINGS-EEG2: raw recordings and preprocessed epochs, read as data, never as code.
 
-Owns what the raw recordings (`raw_eeg_training.npy`, `raw_eeg_test.npy`) and the preprocessed files
-hold, and the preparation of a subject. Both are dictionaries saved as Python objects: they come
-through `tables`, which knows arrays, numbers, texts and containers and refuses everything else.
+Owns what `raw_eeg_training.npy`, `raw_eeg_test.npy` and the preprocessed files hold. Both are
+dictionaries saved as Python objects: they come through `tables`, which knows arrays, numbers,
+texts and containers and refuses everything else.
 """
 
 from __future__ import annotations
@@ -13,25 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from models.things_eeg2.epoching import (
-    TEST_REPETITIONS,
-    TRAIN_REPETITIONS,
-    SortedEpochs,
-    epoch_recording,
-    merge_sessions,
-)
+from models.things_eeg2.epoching import SortedEpochs
 from models.things_eeg2.errors import ThingsError
-from models.things_eeg2.montage import CH_NAMES
 from models.things_eeg2.tables import read_table
-from models.things_eeg2.whitening import (
-    Mode,
-    noise_covariance,
-    whiten,
-    whitening_matrix,
-)
 
 _KEYS = ("preprocessed_eeg_data", "ch_names", "times")
 _RAW_KEYS = ("raw_eeg_data", "ch_names", "sfreq", "ch_types")
@@ -87,82 +73,3 @@ def _with_keys(table: dict[str, Any], keys: Sequence[str], path: Path) -> dict[s
     if missing:
         raise ThingsError(f"{path} lacks {', '.join(missing)}, expected {', '.join(keys)}.")
     return table
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PreparedSubject:
-    """Merged, whitened epochs of a subject, and the whitening matrix of each session."""
-
-    train: SortedEpochs
-    test: SortedEpochs
-    whitening: tuple[NDArray[np.float64], ...]
-
-
-def prepare_subject(
-    sessions: Sequence[tuple[RawRecording, RawRecording]],
-    *,
-    ch_order: Sequence[str] = CH_NAMES,
-    mode: Mode = "epochs",
-    train_repetitions: int = TRAIN_REPETITIONS,
-    test_repetitions: int = TEST_REPETITIONS,
-) -> PreparedSubject:
-    """Do the published preprocessing: epoch, whiten by session, merge.
-
-    Parameters
-    ----------
-    sessions : sequence of (training, test) recordings
-
-    Raises
-    ------
-    ThingsError
-        As `epoch_recording` and `merge_sessions`.
-    """
-    trains, tests, matrices = [], [], []
-    for training, test in sessions:
-        train_epochs = _epochs(training, ch_order, train_repetitions)
-        test_epochs = _epochs(test, ch_order, test_repetitions)
-        matrix = whitening_matrix(noise_covariance(train_epochs.data, mode=mode))
-        matrices.append(matrix)
-        trains.append(_whitened(train_epochs, matrix))
-        tests.append(_whitened(test_epochs, matrix))
-    return PreparedSubject(merge_sessions(trains), merge_sessions(tests), tuple(matrices))
-
-
-def _epochs(recording: RawRecording, ch_order: Sequence[str], n_repetitions: int) -> SortedEpochs:
-    return epoch_recording(
-        recording.data,
-        recording.ch_names,
-        sfreq=recording.sfreq,
-        n_repetitions=n_repetitions,
-        ch_order=ch_order,
-    )
-
-
-def _whitened(epochs: SortedEpochs, matrix: NDArray[np.float64]) -> SortedEpochs:
-    return SortedEpochs(whiten(epochs.data, matrix), epochs.conditions, epochs.times)
-
-
-def write_eeg(epochs: SortedEpochs, folder: Path, ch_names: Sequence[str], *, subject: int) -> None:
-    """Write the EEG side of a training folder (see `models.atm.data`), every repetition a row.
-
-    Raises
-    ------
-    ThingsError
-        The names do not fit the data.
-    """
-    import json
-
-    n_conditions, n_repetitions, n_channels, n_times = epochs.data.shape
-    if len(ch_names) != n_channels:
-        raise ThingsError(f"{len(ch_names)} ch_names for {n_channels} channels: give one each.")
-    folder.mkdir(parents=True, exist_ok=True)
-    shape = (n_conditions * n_repetitions, n_channels, n_times)
-    # Condition by condition into a mapped file: a subject in float64 is 8 GB.
-    target = npy.open_memmap(folder / "eeg.npy", mode="w+", dtype=np.float32, shape=shape)
-    for row, condition in enumerate(epochs.data):
-        target[row * n_repetitions : (row + 1) * n_repetitions] = condition
-    target.flush()
-    np.save(folder / "image_ids.npy", np.repeat(epochs.conditions - 1, n_repetitions))
-    np.save(folder / "subject_ids.npy", np.full(len(target), subject, dtype=np.int64))
-    meta = json.dumps({"ch_names": list(ch_names)})
-    (folder / "meta.json").write_text(meta, encoding="utf-8")

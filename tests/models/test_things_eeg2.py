@@ -11,15 +11,9 @@ import pytest
 from sklearn.covariance import ledoit_wolf
 from sklearn.utils import shuffle
 
-from models.atm.data import open_epochs
 from models.things_eeg2.epoching import SortedEpochs, merge_sessions, shuffled
 from models.things_eeg2.errors import ThingsError
-from models.things_eeg2.files import (
-    prepare_subject,
-    read_preprocessed,
-    read_raw,
-    write_eeg,
-)
+from models.things_eeg2.files import read_preprocessed, read_raw
 from models.things_eeg2.montage import CH_NAMES, SEED
 from models.things_eeg2.tables import read_table
 from models.things_eeg2.whitening import (
@@ -28,44 +22,6 @@ from models.things_eeg2.whitening import (
     whiten,
     whitening_matrix,
 )
-
-SHORT = ("O1", "Oz", "O2", "P7")
-
-
-def _raw(path: Path, events: list[int], *, seed: int, sfreq: int = 500) -> None:
-    rng = np.random.default_rng(seed)
-    onsets = sfreq + np.arange(len(events)) * sfreq // 2
-    data = rng.normal(size=(len(SHORT) + 1, onsets[-1] + 2 * sfreq))
-    data[-1] = 0
-    data[-1, onsets] = events
-    table = {
-        "raw_eeg_data": data,
-        "ch_names": [*SHORT, "stim"],
-        "sfreq": sfreq,
-        "ch_types": ["eeg"] * 4 + ["stim"],
-    }
-    np.save(path, table, allow_pickle=True)
-
-
-def test_from_raw_files_to_a_training_folder(tmp_path: Path) -> None:
-    sessions = []
-    for number in range(2):
-        paths = tmp_path / f"train{number}.npy", tmp_path / f"test{number}.npy"
-        _raw(paths[0], [1, 2, 3, 99999, 3, 2, 1, 1], seed=number)
-        _raw(paths[1], [1, 2, 2, 1, 1, 2], seed=10 + number)
-        sessions.append((read_raw(paths[0]), read_raw(paths[1])))
-    subject = prepare_subject(sessions, ch_order=SHORT[::-1], test_repetitions=3)
-    assert subject.train.data.shape == (3, 4, 4, 250)
-    assert subject.test.data.shape == (2, 6, 4, 250)
-    assert len(subject.whitening) == 2
-    write_eeg(subject.train, tmp_path / "out", SHORT[::-1], subject=7)
-    (tmp_path / "out" / "features").mkdir()
-    np.save(tmp_path / "out" / "features" / "x.npy", np.zeros((3, 2), np.float32))
-    data = open_epochs(tmp_path / "out", ["x"])
-    assert len(data) == 12
-    batch = data.batch([4])
-    assert (int(batch.image_ids), int(batch.subject_ids)) == (1, 7)
-    np.testing.assert_allclose(batch.eeg[0].numpy(), subject.train.data[1, 0], rtol=1e-5)
 
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
