@@ -94,7 +94,7 @@ def decode_time(event: Any) -> tuple[StreamRole, str, float] | None:
         return None
 
 
-_STREAM_IDS: Final = {StreamRole.EEG: 1, StreamRole.MARKERS: 2, StreamRole.EVENTS: 3}
+_STREAM_IDS: Final = {role: number for number, role in enumerate(StreamRole, start=1)}
 
 
 class Recorder:

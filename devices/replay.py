@@ -113,17 +113,13 @@ class RecordedSource:
         """Damage met so far, and other things to know about the file, one sentence each."""
         return self._recording.warnings()
 
-    def recorded_decisions(self) -> dict[int, dict[str, Any]]:
-        """What the recorded session decided, by index of the marker.
+    def recorded_events(self) -> list[dict[str, Any]]:
+        """What the recorded session noted of itself: the JSON objects of its events stream.
 
-        Returns
-        -------
-        dict of int to dict
-            The JSON objects of the events stream that have an `index` and an `outcome`; the last
-            one counts. Empty for other programs' files.
+        Empty for other programs' files.
         """
         with self._reading:
-            return {} if self._closed.is_set() else self._recording.decisions()
+            return [] if self._closed.is_set() else self._recording.recorded_events()
 
     def read(self, timeout: float) -> list[SourceItem]:
         """Items that are due, waiting up to `timeout` s for the first; empty when none is."""
@@ -249,15 +245,11 @@ class _Xdf:
             elif len(item.timestamps):
                 yield self._packet(role, item)
 
-    def decisions(self) -> dict[int, dict[str, Any]]:
-        found: dict[int, dict[str, Any]] = {}
+    def recorded_events(self) -> list[dict[str, Any]]:
         events = [s for s, role in self._roles.items() if role is StreamRole.EVENTS]
         series = self._file.load(events)
-        for one in series.values():
-            for event in map(_parse, one.samples):
-                if event is not None and isinstance(event.get("index"), int) and "outcome" in event:
-                    found[event["index"]] = event
-        return found
+        parsed = (_parse(line) for one in series.values() for line in one.samples)
+        return [event for event in parsed if event is not None]
 
     def close(self) -> None:
         self._file.close()
@@ -315,8 +307,8 @@ class _Other:
                 self._roles[block.stream], block.samples, block.times, float(block.times[-1])
             )
 
-    def decisions(self) -> dict[int, dict[str, Any]]:
-        return {}
+    def recorded_events(self) -> list[dict[str, Any]]:
+        return []
 
     def close(self) -> None:
         self._file.close()
@@ -337,7 +329,10 @@ def choose_roles(
         There is no EEG, or not the stream that was asked for.
     """
     streams = list(file.streams.values())
-    noted = {s.stream_id: StreamRole(s.role) for s in streams if s.role in set(StreamRole)}
+    known = set(StreamRole)
+    own = {s.stream_id for s in streams if s.role in _REMADE}
+    streams = [s for s in streams if s.stream_id not in own]
+    noted = {s.stream_id: StreamRole(s.role) for s in streams if s.role in known}
     if StreamRole.EEG in noted.values() and eeg is None and markers is None:
         return noted
     chosen = _pick(streams, eeg, _EEG_RULES, file.path, "EEG")
@@ -358,6 +353,8 @@ def choose_roles(
     return roles
 
 
+_REMADE: Final = frozenset({StreamRole.EMBEDDING, StreamRole.QUALITY})
+"""Streams of our own that nothing is read back from."""
 _Rule = Callable[[StreamInfo], bool]
 _EEG_RULES: Final[tuple[_Rule, ...]] = (
     lambda info: info.type.lower() == "eeg" and info.channel_format != "string",

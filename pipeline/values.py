@@ -113,6 +113,14 @@ class StreamRole(StrEnum):
     MARKERS = "markers"
     EVENTS = "events"
     """Our own decisions (JSON strings), recorded so that a replay repeats them."""
+    EMBEDDING = "embedding"
+    """What the encoder made of each epoch; ours, as `EVENTS`."""
+    QUALITY = "quality"
+    """Grade of each channel, once a second; ours, as `EVENTS`."""
+
+
+OWN_ROLES = frozenset({StreamRole.EVENTS, StreamRole.EMBEDDING, StreamRole.QUALITY})
+"""Streams that a session makes itself: a replay makes them anew."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

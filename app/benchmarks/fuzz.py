@@ -172,7 +172,7 @@ def _through_player(path: Path) -> None:
 def _through_session(path: Path) -> None:
     source = RecordedSource(path)
     try:
-        source.recorded_decisions()
+        source.recorded_events()
         while source.read(0.0):
             pass
     finally:

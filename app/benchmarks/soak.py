@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from app.runtime.worker import Answer, Ready
-from configs import DecoderConfig, SessionConfig
+from app.runtime.messages import Answer, Load, Loaded, Ready
+from configs import SessionConfig
 from configs.models import SourceConfig
 from devices.hostile import HostileSettings, HostileSource, Witness, random_faults, untouched
 from pipeline.gallery import load_gallery
@@ -160,7 +160,7 @@ def _memory_mb() -> float:
 # -- starts and stops ----------------------------------------------------------------------------
 
 
-def idle_decoder(connection: Connection, _: DecoderConfig) -> None:
+def idle_decoder(connection: Connection, _: SessionConfig) -> None:
     """Answer every job with a grey picture."""
     import signal
 
@@ -175,6 +175,9 @@ def idle_decoder(connection: Connection, _: DecoderConfig) -> None:
             return
         if job is None:
             return
+        if isinstance(job, Load):
+            connection.send(Loaded(job.folder, "0" * 64, spec))
+            continue
         now = time.monotonic()
         pixels = np.full((8, 8, 3), 128, np.uint8)
         connection.send(Answer(job.index, np.ones(n_features, np.float32), pixels, now, now, now))

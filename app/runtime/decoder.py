@@ -13,13 +13,15 @@ import multiprocessing
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Literal
 
-from app.runtime.worker import Answer, Job, Ready, Refused, main
-from configs import DecoderConfig
+from app.runtime.messages import Answer, Job, Load, Loaded, Ready, Refused
+from app.runtime.worker import main
+from configs import SessionConfig
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,27 +38,34 @@ class Decoder:
 
     Parameters
     ----------
-    config : DecoderConfig
+    config : SessionConfig
     on_answer : callable
         Called in the decoder's thread with `(job, answer, returned)`, `returned` in seconds of
         `time.monotonic`.
+    on_loaded : callable
+        Called in the decoder's thread when an adapter that was asked for is there, or refused.
     target : callable
         What the process runs; `worker.main` but for tests.
     """
 
     def __init__(
         self,
-        config: DecoderConfig,
+        config: SessionConfig,
         *,
         on_answer: Callable[[Job, Answer, float], None],
-        target: Callable[[Connection, DecoderConfig], None] = main,
+        on_loaded: Callable[[Loaded], None] = lambda _: None,
+        target: Callable[[Connection, SessionConfig], None] = main,
         job_timeout: float = JOB_TIMEOUT,
     ) -> None:
         self._config = config
         self._on_answer = on_answer
+        self._on_loaded = on_loaded
         self._target = target
         self._job_timeout = job_timeout
-        self._jobs: queue.Queue[Job | None] = queue.Queue(maxsize=config.queue_size)
+        self._jobs: queue.Queue[Job | None] = queue.Queue(maxsize=config.decoder.queue_size)
+        # Adapters to be asked for, and those that no answer has come for.
+        self._to_load: deque[Load] = deque()
+        self._loading: list[Load] = []
         self._settled = threading.Event()
         self._closing = threading.Event()
         self._idle = threading.Condition()
@@ -119,6 +128,10 @@ class Decoder:
             self._finish_one()
         return job
 
+    def load(self, request: Load) -> None:
+        """Ask for an adapter beside the one that decodes; `on_loaded` tells. Returns at once."""
+        self._to_load.append(request)
+
     def drain(self, timeout: float) -> bool:
         """Wait until every queued job is answered; False when time is up."""
         with self._idle:
@@ -150,9 +163,11 @@ class Decoder:
             if process is None or connection is None:
                 self._state = f"failed: {self._refusal}"
                 break
+            self._ask_for_adapters(connection)
             try:
-                job = self._jobs.get(timeout=0.2)
+                job = self._jobs.get(timeout=0.02 if self._loading else 0.2)
             except queue.Empty:
+                self._hear(connection)
                 if not process.is_alive():
                     process, connection = self._respawn(process, connection)
                 continue
@@ -189,12 +204,35 @@ class Decoder:
     def _ask(self, process: SpawnProcess, connection: Connection, job: Job) -> Answer | None:
         try:
             connection.send(job)
-            if connection in wait([connection, process.sentinel], self._job_timeout):
+            deadline = time.monotonic() + self._job_timeout
+            while (left := deadline - time.monotonic()) > 0:
+                if connection not in wait([connection, process.sentinel], left):
+                    return None
                 answer = connection.recv()
-                return answer if isinstance(answer, Answer) else None
+                if isinstance(answer, Answer):
+                    return answer
+                self._take_word(answer)
         except (OSError, EOFError):
             _LOG.warning("the decoder's pipe broke", exc_info=True)
         return None
+
+    def _ask_for_adapters(self, connection: Connection) -> None:
+        with contextlib.suppress(OSError):  # a broken pipe is found by the next job
+            while self._to_load:
+                request = self._to_load.popleft()
+                self._loading.append(request)
+                connection.send(request)
+
+    def _hear(self, connection: Connection) -> None:
+        """Take what came without having been waited for."""
+        with contextlib.suppress(OSError, EOFError):
+            while connection.poll(0):
+                self._take_word(connection.recv())
+
+    def _take_word(self, word: object) -> None:
+        if isinstance(word, Loaded):
+            self._loading = [each for each in self._loading if each.folder != word.folder]
+            self._on_loaded(word)
 
     def _spawn(self) -> tuple[SpawnProcess | None, Connection | None]:
         context = multiprocessing.get_context("spawn")
@@ -207,8 +245,8 @@ class Decoder:
         word = self._first_word(process, ours)
         if isinstance(word, Ready):
             self._ready = word
-            plural = "s" if self._config.threads != 1 else ""
-            self._state = f"ready ({word.device}, {self._config.threads} thread{plural})"
+            threads = self._config.decoder.threads
+            self._state = f"ready ({word.device}, {threads} thread{'s' if threads != 1 else ''})"
         else:
             self._refusal = (
                 word.reason
@@ -236,6 +274,9 @@ class Decoder:
         self._state = "restarting"
         self.n_restarts += 1
         _end(process, connection)
+        # What was being loaded died with the process.
+        self._to_load.extendleft(reversed(self._loading))
+        self._loading = []
         return self._spawn()
 
 

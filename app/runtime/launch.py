@@ -21,6 +21,7 @@ from pathlib import Path
 from pylsl import local_clock
 
 from app.errors import AppError
+from app.runtime.decoding import read_past
 from app.runtime.playback import PlaybackClock
 from app.runtime.session import Session
 from app.runtime.stimuli import Presenter, candidate_labels, plan
@@ -294,7 +295,7 @@ def replay_session(
         is_live=False,
         replay_of=recording,
         playback=playback,
-        decisions=source.recorded_decisions(),
+        past=read_past(source.recorded_events()),
         on_end=source.close,
     )
 

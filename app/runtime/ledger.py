@@ -30,6 +30,7 @@ class Ledger:
         self._heavy: deque[int] = deque()
         self._outcomes: Counter[str] = Counter()
         self._ranks: list[int] = []
+        self._accuracy: tuple[int, Accuracy | None] = (0, None)
         self.latencies = Latencies()
 
     def add_marker(self, marker: Marker) -> None:
@@ -77,10 +78,16 @@ class Ledger:
             return dict(sorted(self._outcomes.items()))
 
     def accuracy(self) -> Accuracy | None:
-        """Identification so far."""
+        """Identification so far; its tests run once for each new rank, not at every look."""
         with self._lock:
+            n_tested, found = self._accuracy
+            if n_tested == len(self._ranks):
+                return found
             ranks = list(self._ranks)
-        return accuracy(ranks, self._n_candidates)
+        found = accuracy(ranks, self._n_candidates)
+        with self._lock:
+            self._accuracy = (len(ranks), found)
+        return found
 
     def recent_stages(self) -> Mapping[str, tuple[float, float]]:
         """p50 and p95 by stage over the last pictures, ms."""

@@ -6,20 +6,22 @@ Owns how a result is made up; knows nothing of threads.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 
 from app.port import Result, StageTimes
 from app.runtime.folder import SessionFolder, encode_png
-from app.runtime.worker import Answer, Ready
+from app.runtime.messages import AdapterKey, Answer, Job
 from configs import SessionConfig
+from pipeline.errors import PhospheneError
 from pipeline.gallery import Gallery
 from pipeline.signal_quality import ChannelQuality
-from pipeline.values import Epoch, Float32, Marker, Outcome, Packet, StreamRole, Uint8
+from pipeline.values import Epoch, Marker, Outcome
 
 N_TOP = 10
 """Ranked labels kept by result."""
@@ -27,13 +29,18 @@ N_TOP = 10
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """An epoch on its way: `arrival` on LSL's clock, the rest on `time.monotonic`, s."""
+    """An epoch on its way: `arrival` on LSL's clock, the rest on `time.monotonic`, s.
+
+    `number` counts the epochs that were cut before it; `adapter` is what decodes it.
+    """
 
     epoch: Epoch
     arrival: float
     pulled: float
     filtered: float
     submitted: float
+    number: int = 0
+    adapter: AdapterKey = field(default_factory=AdapterKey)
 
 
 def seed_of(seed: int, epoch: Epoch) -> int:
@@ -55,19 +62,35 @@ def refusal(marker: Marker, outcome: Outcome, reason: str, epoch: Epoch | None =
     )
 
 
+@cache
+def _version() -> str:
+    """Our own; looked up once, because the look-up reads files."""
+    return version("phosphene")
+
+
 def decoded(
-    vector: Float32,
-    pixels: Uint8,
+    answer: Answer,
+    job: Job,
     cut: Cut,
-    control_pixels: Uint8 | None = None,
     *,
     config: SessionConfig,
     candidates: Gallery,
     folder: SessionFolder,
-    ready: Ready | None,
+    encoder_sha256: str,
+    sampler_sha256: str,
 ) -> Result:
-    """Rank the candidates, write the picture, hash both."""
-    epoch = cut.epoch
+    """Rank the candidates, write the picture, hash both.
+
+    Raises
+    ------
+    PhospheneError
+        The answer has no vector and picture, or not the gallery's kind of vector.
+    OSError
+        The picture cannot be written.
+    """
+    epoch, vector, pixels = cut.epoch, answer.vector, answer.pixels
+    if vector is None or pixels is None:
+        raise PhospheneError(f"the decoder gave no picture of epoch {epoch.index}.")
     ranked = candidates.rank(vector) if vector.ndim == 1 else ()
     position = {each.label: i + 1 for i, each in enumerate(ranked)}
     digest = hashlib.sha256(np.ascontiguousarray(vector, dtype="<f4").tobytes()).hexdigest()
@@ -75,19 +98,20 @@ def decoded(
         "phosphene:index": str(epoch.index),
         "phosphene:t_onset": repr(epoch.t_onset),
         "phosphene:label": epoch.event,
-        "phosphene:seed": str(seed_of(config.seed, epoch)),
+        "phosphene:seed": str(job.seed),
         "phosphene:embedding_sha256": digest,
-        "phosphene:encoder_sha256": ready.spec.sha256 if ready else "",
-        "phosphene:sampler_sha256": ready.sampler_sha256 if ready else "",
+        "phosphene:encoder_sha256": encoder_sha256,
+        "phosphene:sampler_sha256": sampler_sha256,
         "phosphene:system": config.decoder.system,
         "phosphene:steps": str(config.decoder.num_inference_steps),
-        "phosphene:adapter": config.decoder.adapter or "",
-        "phosphene:version": version("phosphene"),
+        "phosphene:adapter": cut.adapter.folder,
+        "phosphene:version": _version(),
     }
     path, image_sha256 = folder.write_image(epoch.index, encode_png(pixels, provenance))
-    if control_pixels is not None:
+    if answer.control_pixels is not None:
         control = provenance | {"phosphene:control": "phase-scrambled EEG of the same epoch"}
-        folder.write_image(epoch.index, encode_png(control_pixels, control), below="controls")
+        png = encode_png(answer.control_pixels, control)
+        folder.write_image(epoch.index, png, below="controls")
     return Result(
         index=epoch.index,
         t_onset=epoch.t_onset,
@@ -103,7 +127,7 @@ def decoded(
         embedding_sha256=digest,
         quality=epoch.quality,
         epoch_data=epoch.data,
-        control_pixels=control_pixels,
+        control_pixels=answer.control_pixels,
     )
 
 
@@ -131,23 +155,20 @@ def stages_of(
     )
 
 
-def event_packet(result: Result, now: float) -> Packet:
-    """The result as our own event stream carries it (and as a replay reads it back)."""
-    text = json.dumps(
-        {
-            "index": result.index,
-            "t_onset": result.t_onset,
-            "label": result.label,
-            "outcome": str(result.outcome),
-            "image_sha256": result.image_sha256,
-            "embedding_sha256": result.embedding_sha256,
-        }
-    )
-    return Packet(StreamRole.EVENTS, (text,), np.array([now]), received_at=now)
+def result_event(result: Result, *, encoded: bool) -> dict[str, Any]:
+    """The result as the recording's events stream carries it (and as a replay reads it back)."""
+    return {
+        "index": result.index,
+        "t_onset": result.t_onset,
+        "label": result.label,
+        "outcome": str(result.outcome),
+        "image_sha256": result.image_sha256,
+        "embedding_sha256": result.embedding_sha256,
+        "encoded": encoded,
+    }
 
 
-def quality_packet(newest: Sequence[ChannelQuality], now: float) -> Packet:
+def quality_event(newest: Sequence[ChannelQuality]) -> dict[str, Any]:
     """A second's verdict on every channel, for the recording: grade, reason and swing."""
     channels = {one.ch_name: [str(one.grade), one.reason, round(one.ptp_uv, 2)] for one in newest}
-    text = json.dumps({"quality": channels})
-    return Packet(StreamRole.EVENTS, (text,), np.array([now]), received_at=now)
+    return {"quality": channels}

@@ -7,156 +7,123 @@ samples; `app.runtime.decoder` restarts it.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from configs import DecoderConfig
+from app.runtime.encoders import Encoders, Steered
+from app.runtime.messages import Answer, Job, Load, Loaded, Ready, Refused, epoch_of
+from configs import SessionConfig
 from pipeline.errors import PhospheneError
-from pipeline.ports import EncoderSpec
 from pipeline.surrogates import phase_scrambled
-from pipeline.values import Embedding, Epoch, Float32, Info, Uint8
+from pipeline.values import Uint8
+
+if TYPE_CHECKING:
+    from models.systems import System
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Job:
-    """One epoch to decode, in plain arrays (a frozen `Epoch` cannot cross the pipe as it is)."""
-
-    index: int
-    t_onset: float
-    data: Float32
-    ch_names: tuple[str, ...]
-    ch_types: tuple[str, ...]
-    sfreq: float
-    tmin: float
-    tmax: float
-    event: str
-    seed: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Answer:
-    """The decoder's answer to one `Job`; `error` is a sentence when it failed.
-
-    `started`, `encoded`, `sampled` are `time.monotonic` of this machine, s. `control_pixels` is the
-    noise control, when it is on: the same decoder on the same epoch with its phases scrambled.
-    """
-
-    index: int
-    vector: Float32 | None = None
-    pixels: Uint8 | None = None
-    started: float = 0.0
-    encoded: float = 0.0
-    sampled: float = 0.0
-    control_pixels: Uint8 | None = None
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """Sent once when the models are loaded and warm."""
-
-    spec: EncoderSpec
-    sampler_sha256: str
-    device: str
-    versions: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Sent instead of `Ready` when the models cannot be loaded; `reason` is a sentence."""
-
-    reason: str
-
-
-def job_of(epoch: Epoch, *, seed: int) -> Job:
-    """Pack an epoch for the pipe."""
-    return Job(
-        index=epoch.index,
-        t_onset=epoch.t_onset,
-        data=np.ascontiguousarray(epoch.data),
-        ch_names=epoch.info.ch_names,
-        ch_types=epoch.info.ch_types,
-        sfreq=epoch.info.sfreq,
-        tmin=epoch.tmin,
-        tmax=epoch.tmax,
-        event=epoch.event,
-        seed=seed,
-    )
-
-
-def _epoch_of(job: Job) -> Epoch:
-    return Epoch(
-        data=job.data,
-        tmin=job.tmin,
-        tmax=job.tmax,
-        t_onset=job.t_onset,
-        event=job.event,
-        info=Info(job.ch_names, job.sfreq, job.ch_types),
-        index=job.index,
-    )
-
-
-def main(connection: Connection, config: DecoderConfig) -> None:
+def main(connection: Connection, config: SessionConfig) -> None:
     """Load the models, then answer jobs until the pipe closes or `None` comes."""
     import signal
 
     # Ctrl-C goes to the whole process group; the parent decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        decode, ready = _load(config)
+        worker = Worker(config)
     except PhospheneError as error:
         connection.send(Refused(str(error)))
         return
-    connection.send(ready)
+    connection.send(worker.ready)
+    sending = threading.Lock()
+
+    def load(request: Load) -> None:
+        loaded = worker.load(request)
+        with sending:
+            connection.send(loaded)
+
     while True:
         try:
-            job = connection.recv()
+            request = connection.recv()
         except EOFError:
             return
-        if job is None:
+        if request is None:
             return
-        connection.send(decode(job))
+        if isinstance(request, Load):
+            # Beside the encoder that goes on decoding; a daemon, so that it never delays the end.
+            threading.Thread(target=load, args=(request,), name="adapter", daemon=True).start()
+            continue
+        answer = worker.decode(request)
+        with sending:
+            connection.send(answer)
 
 
-def _load(config: DecoderConfig) -> tuple[Any, Ready]:
-    from models.systems import load_system
+class Worker:
+    """One decoding system and the encoders of the adapters that were asked for.
 
-    system = load_system(config)
+    Raises
+    ------
+    PhospheneError
+        A weight is missing or damaged, or the adapter does not fit the session.
+    """
 
-    def decode(job: Job) -> Answer:
-        started = time.monotonic()
-        control = None
+    def __init__(self, config: SessionConfig) -> None:
+        from models.systems import load_system
+
+        self._config = config
+        system: System = load_system(config.decoder)
+        self._sampler = system.sampler
+        self._encoders = Encoders(config, system.encoder)
+        system.warm_up()
+        self._steered = Steered(self._encoders)
+        self.ready = Ready(
+            spec=system.encoder.spec,
+            sampler_sha256=system.sampler.sha256,
+            device=system.device,
+            versions=system.versions,
+        )
+
+    def load(self, request: Load) -> Loaded:
+        """Load an adapter beside the others; never raises."""
         try:
-            epoch = _epoch_of(job)
-            embedding: Embedding = system.encoder.encode(epoch)
+            key, spec = self._encoders.load(request.folder, ch_names=request.ch_names)
+        except PhospheneError as error:
+            return Loaded(request.folder, reason=str(error))
+        except Exception as error:  # noqa: BLE001 - the thread's top: every failure is told
+            return Loaded(request.folder, reason=f"{type(error).__name__}: {error}")
+        return Loaded(request.folder, key.sha256, spec)
+
+    def decode(self, job: Job) -> Answer:
+        """Answer one job; never raises."""
+        started, encoded = time.monotonic(), 0.0
+        control: Uint8 | None = None
+        try:
+            epoch = epoch_of(job)
+            encoder = self._steered.take(job.steer)
+            embedding = encoder.encode(epoch)
             encoded = time.monotonic()
-            image = system.sampler.sample(embedding, seed=job.seed)
+            pixels: Uint8 | None = None
+            if job.draw:
+                pixels = np.array(self._sampler.sample(embedding, seed=job.seed).pixels)
             sampled = time.monotonic()
-            if config.control:
-                scrambled = system.encoder.encode(phase_scrambled(epoch, seed=job.seed))
-                control = np.array(system.sampler.sample(scrambled, seed=job.seed).pixels)
+            if job.draw and self._config.decoder.control:
+                with self._steered.still():
+                    scrambled = encoder.encode(phase_scrambled(epoch, seed=job.seed))
+                control = np.array(self._sampler.sample(scrambled, seed=job.seed).pixels)
         except Exception as error:  # noqa: BLE001 - the thread's top loop: every failure is told
-            return Answer(index=job.index, error=f"{type(error).__name__}: {error}")
+            return Answer(
+                index=job.index, encoded=encoded, error=f"{type(error).__name__}: {error}"
+            )
         return Answer(
             index=job.index,
             vector=np.array(embedding.vector),
-            pixels=np.array(image.pixels),
+            pixels=pixels,
             started=started,
             encoded=encoded,
             sampled=sampled,
             control_pixels=control,
+            alignment=self._steered.alignment,
+            drift=self._steered.drift,
         )
-
-    system.warm_up()
-    ready = Ready(
-        spec=system.encoder.spec,
-        sampler_sha256=system.sampler.sha256,
-        device=system.device,
-        versions=system.versions,
-    )
-    return decode, ready

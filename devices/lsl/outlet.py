@@ -182,16 +182,7 @@ class EmbeddingOutlet(_VectorOutlet):
     def __init__(
         self, n_features: int, *, name: str = "phosphene-embedding", source_id: str | None = None
     ) -> None:
-        super().__init__(
-            StreamInfo(
-                name=name,
-                type="Embedding",
-                source_id=source_id or own_source_id(name),
-                n_channels=n_features,
-                sfreq=0.0,
-                channel_format="float32",
-            )
-        )
+        super().__init__(embedding_info(n_features, name=name, source_id=source_id))
 
 
 class QualityOutlet(_VectorOutlet):
@@ -204,17 +195,36 @@ class QualityOutlet(_VectorOutlet):
         name: str = "phosphene-quality",
         source_id: str | None = None,
     ) -> None:
-        super().__init__(
-            eeg_info(
-                name=name,
-                source_id=source_id or own_source_id(name),
-                ch_names=ch_names,
-                sfreq=0.0,
-                unit="none",
-                ch_types=["misc"] * len(ch_names),
-                stream_type="Quality",
-            )
-        )
+        super().__init__(quality_info(ch_names, name=name, source_id=source_id))
+
+
+def embedding_info(
+    n_features: int, *, name: str = "phosphene-embedding", source_id: str | None = None
+) -> StreamInfo:
+    """Describe a stream of embeddings, published or recorded."""
+    return StreamInfo(
+        name=name,
+        type="Embedding",
+        source_id=source_id or own_source_id(name),
+        n_channels=n_features,
+        sfreq=0.0,
+        channel_format="float32",
+    )
+
+
+def quality_info(
+    ch_names: Sequence[str], *, name: str = "phosphene-quality", source_id: str | None = None
+) -> StreamInfo:
+    """Describe a stream of the channels' quality, published or recorded."""
+    return eeg_info(
+        name=name,
+        source_id=source_id or own_source_id(name),
+        ch_names=ch_names,
+        sfreq=0.0,
+        unit="none",
+        ch_types=["misc"] * len(ch_names),
+        stream_type="Quality",
+    )
 
 
 def own_source_id(name: str) -> str:

@@ -11,14 +11,18 @@ import numpy as np
 import pytest
 
 from app.runtime.decoder import Decoder
-from app.runtime.worker import Answer, Job, Ready, Refused
-from configs import DecoderConfig
+from app.runtime.messages import Answer, Job, Ready, Refused
+from configs import DecoderConfig, SessionConfig
 from pipeline.ports import EncoderSpec
 
 SPEC = EncoderSpec("toy", 100.0, 0.0, 0.5, None, None, 4)
 
 
-def toy_decoder(connection: Connection, config: DecoderConfig) -> None:
+def queued(size: int) -> SessionConfig:
+    return SessionConfig(decoder=DecoderConfig(queue_size=size))
+
+
+def toy_decoder(connection: Connection, config: SessionConfig) -> None:
     """Answer each job with its own data's sum; die on label `die`, hang on `hang`."""
     connection.send(Ready(SPEC, "0" * 64, "cpu", {}))
     while (job := connection.recv()) is not None:
@@ -33,7 +37,7 @@ def toy_decoder(connection: Connection, config: DecoderConfig) -> None:
         )
 
 
-def refusing(connection: Connection, config: DecoderConfig) -> None:
+def refusing(connection: Connection, config: SessionConfig) -> None:
     connection.send(Refused("weights are missing: fetch them"))
 
 
@@ -59,7 +63,7 @@ def collected() -> Collected:
 
 
 def test_jobs_are_answered_in_order_and_drained(collected: Collected) -> None:
-    decoder = Decoder(DecoderConfig(queue_size=8), on_answer=collected, target=toy_decoder)
+    decoder = Decoder(queued(8), on_answer=collected, target=toy_decoder)
     decoder.start()
     try:
         assert decoder.wait_ready(30)
@@ -69,11 +73,13 @@ def test_jobs_are_answered_in_order_and_drained(collected: Collected) -> None:
     finally:
         decoder.close()
     assert [a.index for a in collected.answers] == list(range(6))
-    assert [float(a.vector[0]) for a in collected.answers] == [6.0 * i for i in range(6)]
+    assert [float(a.vector[0]) for a in collected.answers if a.vector is not None] == [
+        6.0 * i for i in range(6)
+    ]
 
 
 def test_a_crash_costs_one_picture_and_the_next_is_decoded(collected: Collected) -> None:
-    decoder = Decoder(DecoderConfig(queue_size=8), on_answer=collected, target=toy_decoder)
+    decoder = Decoder(queued(8), on_answer=collected, target=toy_decoder)
     decoder.start()
     try:
         assert decoder.wait_ready(30)
@@ -87,9 +93,7 @@ def test_a_crash_costs_one_picture_and_the_next_is_decoded(collected: Collected)
 
 
 def test_a_hang_is_ended(collected: Collected) -> None:
-    decoder = Decoder(
-        DecoderConfig(queue_size=8), on_answer=collected, target=toy_decoder, job_timeout=0.5
-    )
+    decoder = Decoder(queued(8), on_answer=collected, target=toy_decoder, job_timeout=0.5)
     decoder.start()
     try:
         assert decoder.wait_ready(30)
@@ -102,7 +106,7 @@ def test_a_hang_is_ended(collected: Collected) -> None:
 
 
 def test_a_full_queue_refuses_and_the_oldest_can_be_taken_back(collected: Collected) -> None:
-    decoder = Decoder(DecoderConfig(queue_size=2), on_answer=collected, target=toy_decoder)
+    decoder = Decoder(queued(2), on_answer=collected, target=toy_decoder)
     # Not started: nothing leaves the queue.
     assert decoder.submit(job(0))
     assert decoder.submit(job(1))
@@ -114,7 +118,7 @@ def test_a_full_queue_refuses_and_the_oldest_can_be_taken_back(collected: Collec
 
 
 def test_missing_weights_are_a_sentence(collected: Collected) -> None:
-    decoder = Decoder(DecoderConfig(), on_answer=collected, target=refusing)
+    decoder = Decoder(SessionConfig(), on_answer=collected, target=refusing)
     decoder.start()
     try:
         assert not decoder.wait_ready(30)

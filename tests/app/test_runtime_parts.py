@@ -7,6 +7,7 @@ import itertools
 import json
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -203,19 +204,31 @@ def test_stages_that_do_not_add_up_show() -> None:
 
 def test_a_marker_that_the_stream_cannot_carry_is_a_warning(tmp_path: Path) -> None:
     """A word for a marker stream of numbers: said in a sentence, and the session goes on."""
+    from app.benchmarks.soak import idle_decoder
+    from app.runtime.decoder import Decoder
     from app.runtime.session import Session
     from devices.errors import SourceError
+    from devices.hostile import HostileSettings, HostileSource
 
-    class Numbers:
+    class Numbers(HostileSource):
         def inject_marker(self, label: str) -> float:
             if not label.isdigit():
                 raise SourceError(f"The marker stream carries numbers, {label!r} is none.")
             return 1.0
 
+    source = Numbers(HostileSettings(duration=1e6))
     session = Session(
-        SessionConfig(), out=tmp_path / "s", open_source=lambda _: None, clock=lambda: 0.0
+        SessionConfig(buffer=10.0),
+        out=tmp_path / "s",
+        open_source=lambda _: source,
+        clock=lambda: source.now,
+        make_decoder=partial(Decoder, target=idle_decoder),
+        is_live=False,
     )
-    session._source = Numbers()
+    session.start()
+    waiting, deadline = threading.Event(), time.monotonic() + 30.0
+    while not session.snapshot().n_received and time.monotonic() < deadline:
+        waiting.wait(0.005)
     session.add_marker("7")
     assert session.snapshot().warnings == ()
     session.add_marker("face")

@@ -17,9 +17,9 @@ import pytest
 from app.benchmarks.soak import idle_decoder
 from app.port import Phase
 from app.runtime.decoder import Decoder
+from app.runtime.messages import Answer, Ready
 from app.runtime.session import Session
-from app.runtime.worker import Answer, Ready
-from configs import DecoderConfig, SessionConfig
+from configs import SessionConfig
 from configs.models import EpochsConfig
 from devices.hostile import (
     ClockJump,
@@ -39,7 +39,7 @@ from pipeline.signal_quality import Grade
 SETTINGS = HostileSettings(duration=60.0, chunk=20, clock_offset=12.0)
 
 
-def unfit_decoder(connection: Connection, _: DecoderConfig) -> None:
+def unfit_decoder(connection: Connection, _: SessionConfig) -> None:
     """Answer with vectors of another length than the gallery's."""
     connection.send(Ready(EncoderSpec("unfit", 250.0, -0.2, 0.8, None, None, 3), "", "cpu", {}))
     pixels = np.zeros((2, 2, 3), np.uint8)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.runtime.decoding import read_past
 from configs import RecordingConfig
 from devices.errors import FileError
 from devices.recorder import Recorder
@@ -95,8 +96,7 @@ def test_says_the_end_once_then_nothing(recording: Path) -> None:
 
 def test_recorded_decisions_are_found_the_last_one_counts(recording: Path) -> None:
     source = RecordedSource(recording)
-    decisions = source.recorded_decisions()
-    assert {k: v["outcome"] for k, v in decisions.items()} == {0: "failed", 3: "decoded"}
+    assert read_past(source.recorded_events()).outcomes == {0: "failed", 3: "decoded"}
     # Asking changes nothing of what is replayed.
     assert len(drain(source)) > 100
     source.close()
@@ -178,7 +178,7 @@ def test_other_programs_files_are_understood(shared_data: Path) -> None:
             if isinstance(item, Packet):
                 counts[item.role] += len(item.timestamps)
         assert counts == {StreamRole.EEG: n_eeg, StreamRole.MARKERS: n_markers}
-        assert source.recorded_decisions() == {}
+        assert source.recorded_events() == []
         source.close()
 
 

@@ -1,0 +1,254 @@
+"""The streams of a session: opened, pulled, recorded, fed to the live path.
+
+Owns what becomes of each item, in order, and what is known of the streams by it. Every item goes
+first to the recording, then to the pure live path: the recording holds exactly the sequence that
+the path saw, and so a replay repeats it. Belongs to the acquisition thread; its attributes may be
+read by others. Knows nothing of decoding.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from app.runtime.publishing import quality_vector
+from app.runtime.results import quality_event
+from app.runtime.summary import StreamFigures
+from app.runtime.tape import Tape
+from configs import SessionConfig
+from devices.lsl.outlet import quality_info
+from pipeline.live import LivePath
+from pipeline.ports import Source
+from pipeline.signal_quality import ChannelQuality
+from pipeline.values import (
+    OWN_ROLES,
+    Marker,
+    Packet,
+    SourceItem,
+    StateChange,
+    StreamRole,
+    StreamState,
+    Verdict,
+)
+
+NEWS_SECONDS = 6.0
+"""How long the sentence about a stream's return stands, s."""
+FILTER_DELAY_HZ = 10.0
+"""Frequency whose group delay is shown, Hz."""
+
+TakeVerdict = Callable[[Verdict, float, float, float], None]
+"""`(verdict, arrival, pulled, filtered)`: LSL's clock, then `time.monotonic` twice, s."""
+
+
+class Acquisition:
+    """An open source and its live path.
+
+    Parameters
+    ----------
+    config : SessionConfig
+    source : Source
+    tape : Tape
+    clock : callable
+        `local_clock`, s.
+    running : str
+        The sentence while all is well.
+    say : callable
+        Takes the sentence of the moment.
+    on_verdict : TakeVerdict
+    on_marker : callable
+        Takes each marker as it arrives.
+    on_quality : callable
+        Takes each second's verdict on the channels and its time (s).
+    on_sought : callable
+        Called when a replay goes on elsewhere.
+    """
+
+    def __init__(
+        self,
+        config: SessionConfig,
+        source: Source,
+        *,
+        tape: Tape,
+        clock: Callable[[], float],
+        running: str,
+        say: Callable[[str], None],
+        on_verdict: TakeVerdict,
+        on_marker: Callable[[Marker], None],
+        on_quality: Callable[[Sequence[ChannelQuality], float], None],
+        on_sought: Callable[[], None],
+    ) -> None:
+        self.source = source
+        self.path = LivePath(config, source.streams, clock=time.monotonic)
+        self.filter_delay = self.path.filter.group_delay(FILTER_DELAY_HZ)
+        self.stream_state = StreamState.CONNECTING
+        self.n_reconnects = 0
+        self._tape = tape
+        self._clock = clock
+        self._running = running
+        self._say = say
+        self._on_verdict = on_verdict
+        self._on_marker = on_marker
+        self._on_quality = on_quality
+        self._on_sought = on_sought
+        self._declared = set(source.streams)
+        self._news_until: float | None = None
+        self._n_packets = self._n_judged = 0
+        self._first_at: float | None = None
+        self._newest_at: float | None = None
+        tape.declare({**source.streams, StreamRole.QUALITY: quality_info(self.path.display_names)})
+
+    # -- figures (any thread) -----------------------------------------------------------------
+
+    @property
+    def elapsed(self) -> float:
+        """Time from the first sample to the newest, s."""
+        if self._first_at is None or self._newest_at is None:
+            return 0.0
+        return self._newest_at - self._first_at
+
+    @property
+    def newest_age(self) -> float | None:
+        """Age of the newest sample, s; None without one, or in a replay."""
+        newest = self.path.newest
+        if newest is None or not self.source.is_live:
+            return None
+        return max(0.0, self._clock() - newest)
+
+    @property
+    def hears_markers(self) -> bool:
+        """Whether the source follows a marker stream by now."""
+        return StreamRole.MARKERS in self.source.streams
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether an epoch that began now would lie behind the filter's settling."""
+        return self.elapsed > self.path.filter.settling_time - self.path.config.epochs.tmin
+
+    def figures(self) -> StreamFigures:
+        """What became of the samples."""
+        path = self.path
+        return StreamFigures(
+            n_received=path.n_received,
+            n_lost=path.n_lost,
+            n_gaps=path.n_gaps,
+            n_reconnects=self.n_reconnects,
+            sfreq=path.info.sfreq,
+            effective_sfreq=path.effective_sfreq,
+            quality=path.signal_quality.shares(),
+            packet_ms=1000 * path.n_received / max(1, self._n_packets) / path.info.sfreq,
+        )
+
+    # -- items (acquisition thread) ---------------------------------------------------------------
+
+    def turn(self, timeout: float) -> bool:
+        """Pull once, waiting up to `timeout` s; say whether the source has ended."""
+        if self._take(self.source.read(timeout)):
+            self.source.read(0.0)  # raises the reason when the stream could not go on
+            return True
+        self._tape.probe()
+        if self._news_until is not None and time.monotonic() > self._news_until:
+            self._news_until = None
+            self._say(self._running)
+        return False
+
+    def finish(self) -> None:
+        """Give every marker that still waits its verdict."""
+        now, arrival = time.monotonic(), self._clock()
+        verdicts = self.path.finish()
+        self._note_new_markers()
+        for verdict in verdicts:
+            self._on_verdict(verdict, arrival, now, now)
+
+    def _take(self, items: Sequence[SourceItem]) -> bool:
+        pulled, arrival = time.monotonic(), self._clock()
+        ended = False
+        for item in items:
+            if item.role in OWN_ROLES:
+                continue  # a recording's own decisions: read beforehand, made anew here
+            self._welcome(item.role)
+            self._tape.put(item)
+            if isinstance(item, StateChange):
+                ended |= self._note_state(item)
+            elif isinstance(item, Packet) and item.role is StreamRole.EEG:
+                self._note_data(item)
+            verdicts = self.path.feed(item)
+            filtered = self.path.filtered_at
+            self._note_new_markers()
+            for verdict in verdicts:
+                self._on_verdict(verdict, arrival, pulled, max(pulled, filtered))
+        self._note_quality()
+        return ended
+
+    def _welcome(self, role: StreamRole) -> None:
+        """Declare a marker stream that joins late, before its first item is used."""
+        if role in self._declared:
+            return
+        info = self.source.streams.get(role)
+        if info is not None:
+            self._declared.add(role)
+            self.path.add_stream(role, info)
+            self._tape.declare({role: info})
+
+    def _note_state(self, item: StateChange) -> bool:
+        if item.role is not StreamRole.EEG:
+            return False
+        self.stream_state = item.state
+        if item.state is StreamState.RETURNED:
+            self.n_reconnects += 1
+        if item.state is StreamState.SOUGHT:
+            self._on_sought()
+        if item.state in (StreamState.RETURNED, StreamState.SOUGHT):
+            self.stream_state = StreamState.STREAMING
+        if item.state in (StreamState.STALLED, StreamState.LOST):
+            self._say(item.reason or f"The stream is {item.state}; waiting for it.")
+        elif self.stream_state is StreamState.STREAMING:
+            self._say(item.reason or self._running)
+            self._news_until = time.monotonic() + NEWS_SECONDS
+        return item.state is StreamState.ENDED
+
+    def _note_data(self, packet: Packet) -> None:
+        if self.stream_state is StreamState.CONNECTING:
+            self.stream_state = StreamState.STREAMING
+        if len(packet.timestamps):
+            self._n_packets += 1
+            # The stream's own time, so that a replay at any speed is as long as what it replays.
+            if self._first_at is None:
+                self._first_at = float(packet.timestamps[0])
+            self._newest_at = float(packet.timestamps[-1])
+
+    def _note_new_markers(self) -> None:
+        for marker in self.path.take_new_markers():
+            self._on_marker(marker)
+
+    def _note_quality(self) -> None:
+        """Put each new second's verdict on the electrodes beside what they sent."""
+        quality, newest = self.path.signal_quality, self.path.newest
+        if quality.n_seconds == self._n_judged or newest is None:
+            return
+        self._n_judged = quality.n_seconds
+        self._tape.note(quality_event(quality.newest))
+        self._tape.put_vector(StreamRole.QUALITY, quality_vector(quality.newest), newest)
+        self._on_quality(quality.newest, newest)
+
+
+def stream_fields(acquisition: Acquisition) -> dict[str, Any]:
+    """What a snapshot says of the streams."""
+    path, source = acquisition.path, acquisition.source
+    eeg = source.streams.get(StreamRole.EEG)
+    return {
+        "stream_state": acquisition.stream_state,
+        "duration": acquisition.elapsed,
+        "n_reconnects": acquisition.n_reconnects,
+        "eeg": eeg,
+        "markers": source.streams.get(StreamRole.MARKERS),
+        "info": path.info,
+        "newest_age": acquisition.newest_age,
+        "n_received": path.n_received,
+        "n_lost": path.n_lost,
+        "n_gaps": path.n_gaps,
+        "effective_sfreq": path.effective_sfreq,
+        "quality": path.signal_quality.newest,
+        "clock_offset": path.clock_offset,
+        "filter_delay": acquisition.filter_delay,
+    }

@@ -1,0 +1,87 @@
+"""What a session writes of itself at its end: the run's table, the summary's parts.
+
+Owns what goes into them; the layouts are `summary`'s and `folder`'s. Pure but for reading the
+session's parts.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.runtime.acquisition import Acquisition
+from app.runtime.decoding import Decoding
+from app.runtime.ledger import Ledger
+from app.runtime.messages import Ready
+from app.runtime.summary import StreamFigures, summary_of
+from configs import SessionConfig
+from devices.recorder import Recorder
+
+
+def describe_run(
+    config: SessionConfig, *, ready: Ready | None, gallery_sha256: str, replay_of: Path | None
+) -> dict[str, Any]:
+    """Versions, seed and hashes, for the `run` table of `session.toml`."""
+    run: dict[str, Any] = {
+        "phosphene": version("phosphene"),
+        "numpy": np.__version__,
+        "scipy": version("scipy"),
+        "seed": config.seed,
+        "replay_of": None if replay_of is None else str(replay_of),
+        "gallery_sha256": gallery_sha256,
+    }
+    if ready is not None:
+        run |= {
+            "encoder": ready.spec.name,
+            "encoder_sha256": ready.spec.sha256,
+            "sampler_sha256": ready.sampler_sha256,
+            "device": ready.device,
+            **dict(ready.versions),
+        }
+    return run
+
+
+def summarize(
+    config: SessionConfig,
+    *,
+    ledger: Ledger,
+    acquisition: Acquisition | None,
+    decoding: Decoding,
+    recorder: Recorder | None,
+    n_recorded: int,
+    failure: str,
+    is_live: bool,
+    replay_of: Path | None,
+    warnings: list[str],
+) -> dict[str, Any]:
+    """`summary.json` as a dict."""
+    ready = decoding.ready
+    recording: dict[str, Any] | None = None
+    if recorder is not None:
+        recording = {
+            "path": recorder.path.name,
+            "bytes": recorder.bytes_written,
+            "samples": n_recorded,
+            "dropped": recorder.n_dropped,
+        }
+    return summary_of(
+        ledger,
+        StreamFigures() if acquisition is None else acquisition.figures(),
+        config=config,
+        duration=0.0 if acquisition is None else acquisition.elapsed,
+        failure=failure,
+        decoder={
+            "system": config.decoder.system if config.decoder.enabled else "none",
+            "restarts": decoding.n_restarts,
+            "encoder_sha256": ready.spec.sha256 if ready else None,
+            "sampler_sha256": ready.sampler_sha256 if ready else None,
+            "adapter": decoding.adapter,
+        },
+        recording=recording,
+        is_live=is_live,
+        replay_of=None if replay_of is None else str(replay_of),
+        warnings=warnings,
+    )

@@ -1,0 +1,377 @@
+"""From a verdict to a result: hand-over to the decoder, its answers, adapters.
+
+Owns the epochs under way and what decodes each. Refusals that depend on the wall clock and
+changes of the adapter are taken from the recorded run in a replay, so that it repeats it. Knows
+nothing of streams; results leave by `conclude`, facts for the recording by `note`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from app.port import AdaptCommand, Result
+from app.runtime.decoder import Decoder
+from app.runtime.folder import SessionFolder
+from app.runtime.messages import AdapterKey, Answer, Job, Load, Loaded, Ready, job_of
+from app.runtime.results import Cut, decoded, refusal, seed_of, stages_of
+from app.runtime.steering import Change, Steering, decode_change, encode_change
+from configs import SessionConfig
+from pipeline.errors import PhospheneError
+from pipeline.gallery import Gallery
+from pipeline.ports import EncoderSpec
+from pipeline.values import Float32, Marker, Outcome, Verdict
+
+WALL_CLOCK_OUTCOMES = frozenset({Outcome.OVERLOAD, Outcome.FAILED})
+"""Outcomes that depend on how fast this machine was; a replay takes them from the recording."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a recorded session decided: outcomes by marker index, changes of the adapter.
+
+    `encoded` are the epochs that failed after the encoder had taken them in.
+    """
+
+    outcomes: Mapping[int, str] = field(default_factory=dict)
+    encoded: frozenset[int] = frozenset()
+    changes: tuple[Change, ...] = ()
+
+
+def read_past(events: Iterable[Mapping[str, Any]]) -> Past:
+    """Read a recording's events (parsed lines of its events stream)."""
+    outcomes: dict[int, str] = {}
+    encoded: set[int] = set()
+    changes: list[Change] = []
+    for event in events:
+        change = decode_change(event)
+        if change is not None:
+            changes.append(change)
+        elif isinstance(event.get("index"), int) and "outcome" in event:
+            outcomes[event["index"]] = str(event["outcome"])
+            (encoded.add if event.get("encoded") else encoded.discard)(event["index"])
+    return Past(outcomes, frozenset(encoded), tuple(changes))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Conclusion:
+    """A marker's end, for the books: its result, the vector, whether the encoder took it in."""
+
+    result: Result
+    vector: Float32 | None = None
+    encoded: bool = False
+
+
+class Decoding:
+    """The epochs of one session on their way through the decoder.
+
+    Parameters
+    ----------
+    config : SessionConfig
+        With `decoder.enabled` False nothing is decoded: epochs end as `collected`.
+    folder : SessionFolder
+        Takes the pictures.
+    candidates : Gallery
+        What is identified among.
+    clock : callable
+        `local_clock`, s.
+    is_live : bool
+        False: epochs wait for the decoder, none is refused for want of time.
+    past : Past
+    conclude : callable
+        Takes each `Conclusion`, in the acquisition thread or the decoder's.
+    note : callable
+        Takes objects for the recording's events stream.
+    warn : callable
+        Takes sentences.
+    make_decoder : callable
+        `Decoder` but for tests.
+    """
+
+    def __init__(
+        self,
+        config: SessionConfig,
+        *,
+        folder: SessionFolder,
+        candidates: Gallery,
+        clock: Callable[[], float],
+        is_live: bool,
+        past: Past,
+        conclude: Callable[[Conclusion], None],
+        note: Callable[[Mapping[str, Any]], None],
+        warn: Callable[[str], None],
+        make_decoder: Callable[..., Decoder] = Decoder,
+    ) -> None:
+        self._config = config
+        self._folder = folder
+        self._candidates = candidates
+        self._clock = clock
+        self._is_live = is_live
+        self._past = past
+        self._conclude = conclude
+        self._note = note
+        self._warn = warn
+        self._steering = Steering(config.decoder.adapter or "", past.changes)
+        self._lock = threading.Lock()
+        self._cuts: dict[int, Cut] = {}
+        self._asked: str | None = None
+        self._ch_names: tuple[str, ...] = ()
+        self._specs: dict[AdapterKey, EncoderSpec] = {}
+        self._loaded = threading.Condition()
+        self._heard: dict[str, Loaded] = {}
+        self._n_restarts = 0
+        self._newest: Answer | None = None
+        self._decoder: Decoder | None = None
+        if config.decoder.enabled:
+            self._decoder = make_decoder(
+                config, on_answer=self._take_answer, on_loaded=self._take_loaded
+            )
+
+    # -- what it is doing ----------------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        """What the decoder is doing, in a few words."""
+        return "off" if self._decoder is None else self._decoder.state
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether an epoch that came now would be taken."""
+        return self._decoder is None or self._decoder.ready is not None
+
+    @property
+    def ready(self) -> Ready | None:
+        """What the decoder's process said of itself; None before, or without one."""
+        return None if self._decoder is None else self._decoder.ready
+
+    @property
+    def refusal(self) -> str:
+        """Why it cannot decode at all; empty when it can."""
+        return "" if self._decoder is None else self._decoder.refusal
+
+    @property
+    def n_restarts(self) -> int:
+        """How often its process was started anew."""
+        return 0 if self._decoder is None else self._decoder.n_restarts
+
+    @property
+    def n_under_way(self) -> int:
+        """Epochs that no answer has come for yet."""
+        with self._lock:
+            return len(self._cuts)
+
+    @property
+    def adapter(self) -> str | None:
+        """Folder of the adapter that decodes now; None: none."""
+        return self._steering.now.adapter.folder or None
+
+    @property
+    def adapter_loading(self) -> str | None:
+        """Folder of the adapter that will decode; None: no other is asked for, or none at all."""
+        wanted = self._steering.wanted.adapter
+        asked = self._asked
+        if asked is not None:
+            return asked or None
+        return wanted.folder or None if wanted != self._steering.now.adapter else None
+
+    @property
+    def alignment(self) -> tuple[str, float | None]:
+        """State of online alignment and its drift, as of the newest answer."""
+        newest = self._newest
+        return ("", None) if newest is None else (newest.alignment, newest.drift)
+
+    # -- requests (any thread) -----------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the decoder's process."""
+        if self._decoder is not None:
+            self._decoder.start()
+
+    def require(self, stop: threading.Event) -> None:
+        """Wait until everything that a replay will need is loaded; raise what is refused."""
+        if self._decoder is None:
+            return
+        while not stop.is_set() and not self._decoder.wait_ready(0.2):
+            if self._decoder.refusal:
+                raise PhospheneError(self._decoder.refusal)
+        for key in self._steering.adapters:
+            if key.sha256:
+                self._require_adapter(key, stop)
+
+    def know_channels(self, ch_names: tuple[str, ...]) -> None:
+        """Tell the session's channels, once they are known."""
+        self._ch_names = ch_names
+
+    def swap_adapter(self, folder: Path | None) -> None:
+        """Decode with another adapter from a coming epoch on; None: without one."""
+        if self._decoder is None:
+            self._warn("This session decodes nothing: an adapter changes nothing.")
+            return
+        self._asked = "" if folder is None else str(folder.resolve())
+        self._decoder.load(Load(self._asked, self._ch_names))
+
+    def adapt(self, command: AdaptCommand) -> None:
+        """Freeze, resume or reset online alignment from the next epoch on."""
+        self._steering.adapt(command)
+
+    def forget_past(self) -> None:
+        """Repeat the recorded run no further: the replay has left its order."""
+        self._past = Past()
+        self._steering.forget()
+
+    def drain(self, timeout: float) -> None:
+        """Wait up to `timeout` s for the epochs under way."""
+        if self._decoder is not None:
+            self._decoder.drain(timeout)
+
+    def close(self) -> None:
+        """End the process; safe to call twice."""
+        if self._decoder is not None:
+            self._decoder.close()
+
+    # -- epochs (acquisition thread) -----------------------------------------------------------
+
+    def take(self, verdict: Verdict, *, arrival: float, pulled: float, filtered: float) -> None:
+        """Decode the verdict's epoch, or conclude why not."""
+        marker, epoch = verdict.marker, verdict.epoch
+        if epoch is None or verdict.outcome is not Outcome.DECODED:
+            self._refuse(marker, verdict.outcome, verdict.reason, verdict)
+            return
+        if self._decoder is None:
+            self._refuse(marker, Outcome.COLLECTED, "", verdict)
+            return
+        number, steer, change = self._steering.step()
+        if change is not None:
+            self._note(encode_change(change))
+        decided = self._past.outcomes.get(marker.index)
+        if decided in WALL_CLOCK_OUTCOMES and marker.index not in self._past.encoded:
+            self._refuse(marker, Outcome(decided), "as in the recorded run", verdict)
+            return
+        job = job_of(
+            epoch,
+            seed=seed_of(self._config.seed, epoch),
+            steer=steer,
+            draw=decided not in WALL_CLOCK_OUTCOMES,
+        )
+        cut = Cut(epoch, arrival, pulled, filtered, time.monotonic(), number, steer.adapter)
+        with self._lock:
+            self._cuts[marker.index] = cut
+        if not self._submit(self._decoder, job):
+            with self._lock:
+                del self._cuts[marker.index]
+            waiting = f"{self._config.decoder.queue_size} epochs were waiting already"
+            reason = waiting if self._decoder.ready else f"the decoder was {self._decoder.state}"
+            self._refuse(marker, Outcome.OVERLOAD, reason, verdict)
+
+    def _refuse(self, marker: Marker, outcome: Outcome, reason: str, verdict: Verdict) -> None:
+        self._conclude(Conclusion(refusal(marker, outcome, reason, verdict.epoch)))
+
+    def _submit(self, decoder: Decoder, job: Job) -> bool:
+        if not self._is_live:
+            return decoder.submit(job, policy="wait")
+        if decoder.ready is None:
+            return False
+        if decoder.submit(job):
+            return True
+        # Continuous windows: the newest wins, and the one given up is counted.
+        old = decoder.take_oldest() if self._config.epochs.mode == "free" else None
+        if old is None:
+            return False
+        with self._lock:
+            cut = self._cuts.pop(old.index)
+        marker = Marker(old.index, old.t_onset, old.event)
+        reason = "a newer window took its place"
+        self._conclude(Conclusion(refusal(marker, Outcome.OVERLOAD, reason, cut.epoch)))
+        return decoder.submit(job)
+
+    # -- answers (decoder's thread) ------------------------------------------------------------
+
+    def _take_answer(self, job: Job, answer: Answer, returned: float) -> None:
+        now = self._clock()
+        with self._lock:
+            cut = self._cuts.pop(job.index)
+        self._note_restart(cut)
+        encoded = answer.encoded > 0
+        if answer.vector is None or answer.pixels is None:
+            reason = answer.error or "as in the recorded run"
+            self._fail(job, cut, reason, encoded=encoded)
+            return
+        self._newest = answer
+        try:
+            result = decoded(
+                answer,
+                job,
+                cut,
+                config=self._config,
+                candidates=self._candidates,
+                folder=self._folder,
+                encoder_sha256=self._encoder_sha256(cut.adapter),
+                sampler_sha256=self.ready.sampler_sha256 if self.ready else "",
+            )
+        except (OSError, PhospheneError) as error:
+            # A full disk, or an encoder of another gallery, costs this picture; not the thread
+            # that answers all the others.
+            self._fail(job, cut, str(error), encoded=encoded)
+            return
+        stages = stages_of(cut, answer, now=now, returned=returned, is_live=self._is_live)
+        self._conclude(Conclusion(replace(result, stages=stages), answer.vector, encoded))
+
+    def _fail(self, job: Job, cut: Cut, reason: str, *, encoded: bool) -> None:
+        outcome = Outcome.FAILED
+        if not job.draw:
+            outcome = Outcome(self._past.outcomes.get(job.index, Outcome.FAILED))
+        marker = Marker(job.index, job.t_onset, job.event)
+        self._conclude(Conclusion(refusal(marker, outcome, reason, cut.epoch), encoded=encoded))
+
+    def _note_restart(self, cut: Cut) -> None:
+        """Record that alignment began anew with this epoch: a replay must do so, too."""
+        n_restarts = self.n_restarts
+        if n_restarts != self._n_restarts:
+            self._n_restarts = n_restarts
+            self._note(encode_change(Change(cut.number, None)))
+
+    def _encoder_sha256(self, key: AdapterKey) -> str:
+        spec = self._specs.get(key)
+        if spec is not None:
+            return spec.sha256
+        return self.ready.spec.sha256 if self.ready else ""
+
+    # -- adapters (decoder's thread) -----------------------------------------------------------
+
+    def _take_loaded(self, word: Loaded) -> None:
+        with self._loaded:
+            self._heard[word.folder] = word
+            self._loaded.notify_all()
+        if word.spec is not None:
+            self._specs[AdapterKey(word.folder, word.sha256)] = word.spec
+        if word.folder != self._asked:
+            return  # a newer wish came, or a replay asked
+        self._asked = None
+        if word.spec is None:
+            active = self.adapter or "the decoder without one"
+            self._warn(f"The adapter was not taken: {word.reason} It goes on with {active}.")
+            return
+        self._steering.use(AdapterKey(word.folder, word.sha256))
+
+    def _require_adapter(self, key: AdapterKey, stop: threading.Event) -> None:
+        if self._decoder is None:
+            return
+        self._heard.pop(key.folder, None)
+        self._decoder.load(Load(key.folder))
+        with self._loaded:
+            while not stop.is_set() and key.folder not in self._heard:
+                self._loaded.wait(0.2)
+            word = self._heard.get(key.folder)
+        if word is None:
+            return
+        if word.spec is None:
+            raise PhospheneError(f"The recorded session changed its adapter: {word.reason}")
+        if word.sha256 != key.sha256:
+            raise PhospheneError(
+                f"The adapter in {key.folder or 'the installed weights'} is not the one that the "
+                "recorded session used (another SHA-256): restore it, or replay without it."
+            )

@@ -1,0 +1,190 @@
+"""The decoder process's encoders: the system's own, and one for each adapter in use.
+
+Owns which of them are in memory, whether one fits the session, and in what state of alignment the
+next epoch finds it. An encoder that aligns itself to a person online has `freeze`, `resume` and
+`reset` and a `drift`; one without them is left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
+
+from app.errors import AppError
+from app.runtime.messages import AdapterKey, Steer
+from configs import SessionConfig
+from pipeline.ports import Encoder, EncoderSpec
+
+N_KEPT = 4
+"""Encoders that stay in memory, so that going back to the one before takes no time."""
+
+
+@runtime_checkable
+class Aligning(Protocol):
+    """An encoder whose alignment follows the epochs that it encodes."""
+
+    def freeze(self) -> None:
+        """Follow no further epoch."""
+        ...
+
+    def resume(self) -> None:
+        """Follow again."""
+        ...
+
+    def reset(self) -> None:
+        """Go back to the calibration's alignment."""
+        ...
+
+
+class Encoders:
+    """Encoders by adapter; safe from any thread.
+
+    Parameters
+    ----------
+    config : SessionConfig
+        Whose filter and epochs an adapter must have been made for.
+    first : Encoder
+        The one that the system was loaded with.
+
+    Raises
+    ------
+    PhospheneError
+        `first` is an adapter's and does not fit the session.
+    """
+
+    def __init__(self, config: SessionConfig, first: Encoder) -> None:
+        self._config = config
+        self._lock = threading.Lock()
+        folder = config.decoder.adapter or ""
+        if folder:
+            check_encoder(first, config, folder=folder)
+        self._loaded: OrderedDict[AdapterKey, Encoder] = OrderedDict({AdapterKey(folder): first})
+
+    def load(self, folder: str, *, ch_names: tuple[str, ...]) -> tuple[AdapterKey, EncoderSpec]:
+        """Load an adapter (empty: the system's own encoder) unless it is there already.
+
+        Raises
+        ------
+        PhospheneError
+            It cannot be read, or does not fit the session.
+        """
+        from models.systems import load_encoder
+
+        encoder = load_encoder(self._config.decoder.model_copy(update={"adapter": folder or None}))
+        if folder:
+            check_encoder(encoder, self._config, folder=folder, ch_names=ch_names)
+        key = AdapterKey(folder, encoder.spec.sha256)
+        with self._lock:
+            if key not in self._loaded:
+                self._loaded[key] = encoder
+            self._loaded.move_to_end(key)
+            while len(self._loaded) > N_KEPT:
+                self._loaded.popitem(last=False)
+            return key, self._loaded[key].spec
+
+    def get(self, key: AdapterKey) -> Encoder:
+        """Give the encoder of a key; loaded now where a restart has forgotten it.
+
+        Raises
+        ------
+        PhospheneError
+            It cannot be read any more, or the folder holds another by now.
+        """
+        with self._lock:
+            found = self._loaded.get(key)
+            if found is not None:
+                self._loaded.move_to_end(key)
+                return found
+        again, _ = self.load(key.folder, ch_names=())
+        if key.sha256 and again != key:
+            raise AppError(
+                f"The adapter in {key.folder} is not the one that was chosen (another SHA-256): "
+                "choose it again."
+            )
+        with self._lock:
+            return self._loaded[again]
+
+
+class Steered:
+    """The encoder of the moment, brought into the state that each epoch asks for."""
+
+    def __init__(self, encoders: Encoders) -> None:
+        self._encoders = encoders
+        self._encoder: Encoder | None = None
+        self._aligning: Aligning | None = None
+        self._steer: Steer | None = None
+
+    def take(self, steer: Steer) -> Encoder:
+        """Give the encoder of `steer`, its alignment anew where it was changed or reset."""
+        before = self._steer
+        if self._encoder is None or before is None or before.adapter != steer.adapter:
+            self._encoder, before = self._encoders.get(steer.adapter), None
+            self._aligning = as_aligning(self._encoder)
+        if self._aligning is not None:
+            if before is None or steer.n_resets != before.n_resets:
+                self._aligning.reset()
+            (self._aligning.freeze if steer.frozen else self._aligning.resume)()
+        self._steer = steer
+        return self._encoder
+
+    @contextlib.contextmanager
+    def still(self) -> Iterator[None]:
+        """Let no epoch count for alignment inside: a control is not what the person saw."""
+        if self._aligning is None:
+            yield
+            return
+        self._aligning.freeze()
+        try:
+            yield
+        finally:
+            if self._steer is None or not self._steer.frozen:
+                self._aligning.resume()
+
+    @property
+    def alignment(self) -> str:
+        """`running`, `frozen`, or empty without alignment."""
+        if self._aligning is None or self._steer is None:
+            return ""
+        return "frozen" if self._steer.frozen else "running"
+
+    @property
+    def drift(self) -> float | None:
+        """What the encoder says of how far it has gone."""
+        drift = getattr(self._encoder, "drift", None)
+        return float(drift) if isinstance(drift, int | float) else None
+
+
+def as_aligning(encoder: object) -> Aligning | None:
+    """The encoder, if it aligns itself."""
+    return encoder if isinstance(encoder, Aligning) else None
+
+
+def check_encoder(
+    encoder: Encoder, config: SessionConfig, *, folder: str, ch_names: tuple[str, ...] = ()
+) -> None:
+    """Refuse an adapter that was made for another filter, window or montage.
+
+    Raises
+    ------
+    PhospheneError
+        One sentence: what the session has, what the adapter needs.
+    """
+    check_filter = getattr(encoder, "check_filter", None)
+    if check_filter is not None:
+        check_filter(config.filter)
+    spec, epochs = encoder.spec, config.epochs
+    slack = 1.5 / spec.sfreq
+    if spec.tmin < epochs.tmin - slack or spec.tmax > epochs.tmax + slack:
+        raise AppError(
+            f"epochs.tmin and epochs.tmax are {epochs.tmin:g} and {epochs.tmax:g} s, the adapter "
+            f"in {folder} needs {spec.tmin:g} to {spec.tmax:g} s: widen them, or calibrate again."
+        )
+    missing = [name for name in spec.ch_names if name not in ch_names] if ch_names else []
+    if missing:
+        raise AppError(
+            f"the montage lacks {', '.join(missing[:8])} of the {len(spec.ch_names)} channels of "
+            f"the adapter in {folder}: give the labels with source.ch_names, or calibrate again."
+        )

@@ -1,0 +1,153 @@
+"""What crosses the pipe between a session and the decoder's process: plain values only.
+
+Owns their layout. Knows nothing of who sends or answers them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.ports import EncoderSpec
+from pipeline.values import Epoch, Float32, Info, Uint8
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterKey:
+    """One adapter: its folder and what was in it.
+
+    `folder` empty: no adapter, the system's own encoder. `sha256` empty: whatever the folder
+    held when the decoder was started.
+    """
+
+    folder: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """What decodes an epoch. Levels, not commands: a job that is dropped takes nothing with it.
+
+    `n_resets` counts how often alignment was reset so far; a higher count than before resets it.
+    """
+
+    adapter: AdapterKey = AdapterKey()
+    frozen: bool = False
+    n_resets: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """One epoch to decode, in plain arrays (a frozen `Epoch` cannot cross the pipe as it is).
+
+    `draw` False: encode only, so that alignment takes the epoch in, and answer with the vector.
+    """
+
+    index: int
+    t_onset: float
+    data: Float32
+    ch_names: tuple[str, ...]
+    ch_types: tuple[str, ...]
+    sfreq: float
+    tmin: float
+    tmax: float
+    event: str
+    seed: int
+    steer: Steer = Steer()
+    draw: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """The decoder's answer to one `Job`; `error` is a sentence when it failed.
+
+    `started`, `encoded`, `sampled` are `time.monotonic` of this machine, s; `encoded` is 0 when
+    the encoder did not get so far. `control_pixels` is the noise control, when it is on: the same
+    decoder on the same epoch with its phases scrambled. `alignment` is `running`, `frozen` or
+    empty, `drift` what the encoder says of itself.
+    """
+
+    index: int
+    vector: Float32 | None = None
+    pixels: Uint8 | None = None
+    started: float = 0.0
+    encoded: float = 0.0
+    sampled: float = 0.0
+    control_pixels: Uint8 | None = None
+    error: str = ""
+    alignment: str = ""
+    drift: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Sent once when the models are loaded and warm."""
+
+    spec: EncoderSpec
+    sampler_sha256: str
+    device: str
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Sent instead of `Ready` when the models cannot be loaded; `reason` is a sentence."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Asks for another adapter (or none), beside the one that decodes.
+
+    `ch_names` are the session's channels, empty while they are not known.
+    """
+
+    folder: str
+    ch_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The answer to `Load`, at any time between other answers.
+
+    `reason` is the sentence of a refusal; then `spec` is None and `sha256` empty.
+    """
+
+    folder: str
+    sha256: str = ""
+    spec: EncoderSpec | None = None
+    reason: str = ""
+
+
+def job_of(epoch: Epoch, *, seed: int, steer: Steer | None = None, draw: bool = True) -> Job:
+    """Pack an epoch for the pipe."""
+    return Job(
+        index=epoch.index,
+        t_onset=epoch.t_onset,
+        data=np.ascontiguousarray(epoch.data),
+        ch_names=epoch.info.ch_names,
+        ch_types=epoch.info.ch_types,
+        sfreq=epoch.info.sfreq,
+        tmin=epoch.tmin,
+        tmax=epoch.tmax,
+        event=epoch.event,
+        seed=seed,
+        steer=steer or Steer(),
+        draw=draw,
+    )
+
+
+def epoch_of(job: Job) -> Epoch:
+    """Unpack it again."""
+    return Epoch(
+        data=job.data,
+        tmin=job.tmin,
+        tmax=job.tmax,
+        t_onset=job.t_onset,
+        event=job.event,
+        info=Info(job.ch_names, job.sfreq, job.ch_types),
+        index=job.index,
+    )
