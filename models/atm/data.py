@@ -56,7 +56,11 @@ class EpochSet:
     def batch(self, indices: Sequence[int] | Int64) -> Batch:
         """Read samples; only their bytes leave the disk."""
         chosen = [self.items[i] for i in indices]
-        eeg = np.stack([self.eeg[item].mean(axis=0, dtype=np.float32) for item in chosen])
+        if all(len(item) == 1 for item in chosen):
+            # One gather for the whole batch: a mean of each alone costs more than a small step.
+            eeg = np.array(self.eeg[np.concatenate(chosen)], dtype=np.float32)
+        else:
+            eeg = np.stack([self.eeg[item].mean(axis=0, dtype=np.float32) for item in chosen])
         if self.rows:
             eeg = eeg[:, list(self.rows)]
         first = np.array([item[0] for item in chosen])

@@ -171,8 +171,13 @@ class _TransformerLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, n_tokens, width) to the same shape."""
         x = self.norm1(x + self.dropout(self.attention(x)))
-        inner = self.dropout(functional.gelu(self.conv1(x.transpose(1, 2))))
-        return self.norm2(x + self.dropout(self.conv2(inner)).transpose(1, 2))  # type: ignore[no-any-return]
+        # A convolution of width 1 is a matrix product: as such it needs no transposed copies.
+        inner = self.dropout(functional.gelu(_pointwise(self.conv1, x)))
+        return self.norm2(x + self.dropout(_pointwise(self.conv2, inner)))  # type: ignore[no-any-return]
+
+
+def _pointwise(conv: nn.Conv1d, x: Tensor) -> Tensor:
+    return functional.linear(x, conv.weight.squeeze(-1), conv.bias)
 
 
 class _Transformer(nn.Module):

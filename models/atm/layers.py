@@ -6,8 +6,11 @@ key. Knows nothing of subjects, losses or files.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from models.atm.errors import AtmError
 
@@ -55,8 +58,21 @@ class TemporalSpatialConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, n_channels, n_times) to (n, n_positions * n_filters), position-major."""
-        features: Tensor = self.projection(self.tsconv(x.unsqueeze(1)))
-        return features.flatten(2).transpose(1, 2).flatten(1)
+        temporal, spatial, last = (
+            cast("nn.Conv2d", m) for m in (self.tsconv[0], self.tsconv[4], self.projection[0])
+        )
+        # The pool follows the convolution with nothing between, and both are linear along time:
+        # smoothing first, then filtering only where the pool looks, is the same sum with a
+        # sixth of the products and no array at the full rate. What is left are matrix products.
+        smooth = functional.avg_pool1d(x, POOL, stride=1)
+        windows = smooth.unfold(2, KERNEL, POOL_STRIDE).transpose(1, 2)
+        filtered = functional.linear(windows, temporal.weight.flatten(1), temporal.bias)
+        active = self.tsconv[2:4](filtered.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        weight = spatial.weight.squeeze(-1).transpose(1, 2).flatten(1)
+        mixed = functional.linear(active.flatten(2), weight, spatial.bias)
+        features: Tensor = self.tsconv[5:](mixed.permute(0, 2, 1).unsqueeze(-1))
+        features = features.squeeze(-1).transpose(1, 2)
+        return functional.linear(features, last.weight.flatten(1), last.bias).flatten(1)
 
 
 class Residual(nn.Module):
