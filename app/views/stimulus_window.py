@@ -168,7 +168,7 @@ class StimulusWindow(QWidget):
         """
         self._finish(complete=False)
         self._frames, self._clock, self._on_marker = frames, clock, on_marker
-        self.frame_clock = FrameClock(self._nominal_hz())
+        self.frame_clock = self._new_clock()
         self._begin()
 
     def follow(self, port: SessionPort | None) -> None:
@@ -252,14 +252,17 @@ class StimulusWindow(QWidget):
         self._n_probed += 1
         if not self._is_probed:
             return
-        if self.frame_clock.runs_free:
+        if not self.frame_clock.is_held:
             self._paced_by = "free"
-        self.frame_clock = FrameClock(self._nominal_hz())
+        self.frame_clock = self._new_clock()
         self._attach()
 
     def _await_next(self, now: float) -> None:
-        """Wake at the next point of the frames' even grid, so that late timers do not add up."""
-        period = self.frame_clock.period
+        """Wake at the next point of the frames' even grid, so that late timers do not add up.
+
+        The grid is the stated rate: a measured one would be this timer's own.
+        """
+        period = 1.0 / self.frame_clock.nominal_hz
         n_frames = int((now - self._origin) / period + 1e-6) + 1
         left = self._origin + n_frames * period - now
         self._timer.start(max(0, ceil(1000 * left)))
@@ -325,6 +328,9 @@ class StimulusWindow(QWidget):
             layout.addWidget(canvas)
 
     # The window
+
+    def _new_clock(self) -> FrameClock:
+        return FrameClock(self._nominal_hz(), follows_screen=self._paced_by == "swap")
 
     def _nominal_hz(self) -> float:
         screen = self.screen()

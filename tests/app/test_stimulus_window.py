@@ -121,7 +121,7 @@ def test_the_refresh_rate_is_measured_and_compared() -> None:
         clock.flip(n / 59.8)
     assert clock.refresh_hz == pytest.approx(59.8, abs=0.01)
     assert clock.in_step
-    assert not clock.runs_free
+    assert clock.is_held
     words = in_words(clock.figures("by hand", locked=True))
     assert words == "59.80 Hz measured (60 Hz stated) · 0 of 200 frames dropped · by hand"
 
@@ -130,9 +130,37 @@ def test_a_swap_that_waits_for_nothing_is_found_out() -> None:
     clock = FrameClock(60.0)
     for n in range(N_FOR_ESTIMATE + 1):
         clock.flip(n / 900)
-    assert clock.runs_free
+    assert not clock.is_held
     assert not clock.in_step
     assert clock.refresh_hz is None
+
+
+def test_a_swap_that_takes_as_long_as_it_takes_is_found_out_too() -> None:
+    rng = np.random.default_rng(0)
+    clock, now = FrameClock(60.0), 0.0
+    for _ in range(40):
+        now += float(rng.uniform(0.008, 0.04))
+        clock.flip(now)
+    assert not clock.is_held
+
+
+def test_drops_do_not_hide_that_a_screen_holds_the_swap() -> None:
+    clock = FrameClock(60.0)
+    for n in range(40):
+        clock.flip((n + n // 5) / 60)
+    assert clock.is_held
+    assert clock.n_dropped == 7
+
+
+def test_a_late_stamp_followed_by_one_in_time_is_no_drop() -> None:
+    clock = FrameClock(60.0, follows_screen=False)
+    for n in range(300):
+        late = 0.7 if n % 3 == 2 else 0.0
+        assert clock.flip((n + late) / 60) - n <= 1
+    assert clock.index in (299, 300)
+    assert clock.refresh_hz is None
+    words = in_words(clock.figures("timer", locked=False))
+    assert words.startswith("refresh not measured (60 Hz stated)")
 
 
 def test_a_pause_is_no_dropped_frame() -> None:
