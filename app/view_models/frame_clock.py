@@ -121,9 +121,8 @@ class FrameClock:
 
 def in_words(figures: DisplayFigures) -> str:
     """Return the figures as one line for a person."""
-    measured = (
-        "measuring" if figures.refresh_hz is None else f"{figures.refresh_hz:.2f} Hz measured"
-    )
+    hz = figures.refresh_hz
+    measured = "refresh not measured" if hz is None else f"{hz:.2f} Hz measured"
     return (
         f"{measured} ({figures.nominal_hz:g} Hz stated) · {figures.n_dropped} of "
         f"{figures.n_frames + figures.n_dropped} frames dropped · {figures.method}"
