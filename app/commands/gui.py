@@ -79,6 +79,7 @@ def run_window(
     _require_display(offscreen=screenshot is not None)
     from PySide6.QtCore import QEvent, QSettings
 
+    from app.boards import ProcessBoards
     from app.view_models.preferences import PreferencesStore, preferences_path
     from app.views.main_window import MainWindow
     from configs import list_presets, load_preset
@@ -92,6 +93,7 @@ def run_window(
         config,
         presets=list_presets(),
         load_preset=load_preset,
+        boards=ProcessBoards(),
         settings=store,
         preferences=preferences,
         theme=theme,

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from app.port import Accuracy
 from app.view_models import formatting
 from app.views.painted import Painted, draw_bar, elided
-from app.views.theme import small_font
+from app.views.theme import px, small_font
 from pipeline.values import Outcome
 
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
@@ -33,13 +33,13 @@ class TopList(Painted):
         self._truth: str | None = None
         self._rank: int | None = None
         self._chance: float | None = None
-        self.setMinimumHeight(n_rows * self.ROW + 16)
+        self.fit()
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Ranked concepts")
 
-    def sizeHint(self) -> QSize:
-        """All rows and the line that explains them."""
-        return QSize(300, self._n_rows * self.ROW + 16)
+    def fit(self) -> None:
+        """Keep room for all rows and the line that explains them."""
+        self.setFixedHeight(px(self._n_rows * self.ROW + 16))
 
     @property
     def rows(self) -> tuple[tuple[str, float], ...]:
@@ -65,12 +65,11 @@ class TopList(Painted):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Paint rows, bars and the chance line."""
         _ = event
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter = self.painter()
         painter.setFont(small_font(12))
         metrics = painter.fontMetrics()
-        names = min(150.0, self.width() * 0.4)
-        bars = QRectF(names + 8, 0, max(10.0, self.width() - names - 66), 0)
+        names = min(150.0, self.across * 0.4)
+        bars = QRectF(names + 8, 0, max(10.0, self.across - names - 66), 0)
         rows = self.rows
         highest = max([p for _, p in rows] + [2 * (self._chance or 0.0), 1e-6])
         for at in range(self._n_rows):
@@ -88,7 +87,7 @@ class TopList(Painted):
             shown = elided(metrics, text, names)
             painter.drawText(QRectF(0, y, names, self.ROW), _LEFT, shown)
             painter.setPen(self.theme.color("muted"))
-            box = QRectF(self.width() - 56, y, 56, self.ROW)
+            box = QRectF(self.across - 56, y, 56, self.ROW)
             painter.drawText(box, _RIGHT, formatting.percent(probability))
         if self._chance is not None and rows:
             self._paint_chance(painter, bars.left() + bars.width() * self._chance / highest)
@@ -102,7 +101,7 @@ class TopList(Painted):
         painter.setFont(small_font(11))
         painter.setPen(self.theme.color("muted"))
         text = f"{formatting.label(self._truth)} is {formatting.ordinal(self._rank)}"
-        foot = QRectF(self.width() / 2, self._n_rows * self.ROW, self.width() / 2, 16)
+        foot = QRectF(self.across / 2, self._n_rows * self.ROW, self.across / 2, 16)
         painter.drawText(foot, _RIGHT, elided(painter.fontMetrics(), text, foot.width()))
 
     def _paint_chance(self, painter: QPainter, x: float) -> None:
@@ -114,7 +113,7 @@ class TopList(Painted):
         text = f"chance {formatting.percent(self._chance)}"
         painter.setPen(self.theme.color("warn"))
         width = painter.fontMetrics().horizontalAdvance(text)
-        left = min(max(0.0, x - 2), self.width() - width - 2.0)
+        left = min(max(0.0, x - 2), self.across - width - 2.0)
         painter.drawText(QRectF(left, bottom, width + 4, 16), _LEFT, text)
 
 
@@ -124,9 +123,13 @@ class AccuracyChart(Painted):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._accuracy: Accuracy | None = None
-        self.setMinimumHeight(62)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Accuracy against chance")
+        self.fit()
+
+    def fit(self) -> None:
+        """Keep room for two lines and the interval between them."""
+        self.setFixedHeight(px(62))
 
     @property
     def sentence(self) -> str:
@@ -151,12 +154,11 @@ class AccuracyChart(Painted):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Paint the words, the interval and the chance line."""
         _ = event
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter = self.painter()
         found = self._accuracy
         painter.setFont(small_font(12, bold=True))
         painter.setPen(self.theme.color("text"))
-        head = QRectF(0, 0, self.width(), 18)
+        head = QRectF(0, 0, self.across, 18)
         if found is None or not found.n:
             painter.setPen(self.theme.color("faint"))
             painter.setFont(small_font(12))
@@ -174,7 +176,7 @@ class AccuracyChart(Painted):
         painter.drawText(head, _RIGHT, right)
         self._paint_interval(painter, found, better=better)
         painter.setFont(small_font(11))
-        foot = QRectF(0, self.height() - 16, self.width(), 16)
+        foot = QRectF(0, self.down - 16, self.across, 16)
         painter.setPen(self.theme.color("good" if better else "muted"))
         interval = f"95 % interval {100 * found.low:.0f}–{100 * found.high:.0f} %"
         painter.drawText(foot, _LEFT, f"{verdict} · {interval} · top 5: {top5}")
@@ -183,7 +185,7 @@ class AccuracyChart(Painted):
         painter.end()
 
     def _paint_interval(self, painter: QPainter, found: Accuracy, *, better: bool) -> None:
-        y, width = 31.0, self.width() - 2.0
+        y, width = 31.0, self.across - 2.0
         highest = min(1.0, max(1.15 * found.high, 4 * found.chance, 0.05))
 
         def x(value: float) -> float:
@@ -210,8 +212,12 @@ class LatencyChart(Painted):
         super().__init__(parent)
         self._single = single
         self._stages: Mapping[str, tuple[float, float]] = {}
-        self.setMinimumSize(QSize(220, 7 * 15))
         self.setAccessibleName("Latency by stage")
+        self.fit()
+
+    def fit(self) -> None:
+        """Keep room for a line a stage."""
+        self.setMinimumSize(QSize(px(220), px(7 * 15)))
 
     def set_values(self, stages: Mapping[str, tuple[float, float]]) -> None:
         """Show p50 and p95 by stage, ms."""
@@ -225,10 +231,9 @@ class LatencyChart(Painted):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Paint one row a stage."""
         _ = event
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        row = self.height() / len(self.ROWS)
-        bars = QRectF(56, 0, max(10.0, self.width() - 56 - 92), 0)
+        painter = self.painter()
+        row = self.down / len(self.ROWS)
+        bars = QRectF(56, 0, max(10.0, self.across - 56 - 92), 0)
         highest = max([p95 for _, p95 in self._stages.values()] + [1.0])
         for at, (key, name) in enumerate(zip(self.ROWS, self.NAMES, strict=True)):
             y, total = at * row, key == "total_after_epoch"
@@ -247,11 +252,11 @@ class LatencyChart(Painted):
             p50, p95 = (formatting.milliseconds(value) for value in values)
             painter.setPen(self.theme.color("text"))
             if self._single:
-                painter.drawText(QRectF(self.width() - 60, y, 60, row), _RIGHT, p50)
+                painter.drawText(QRectF(self.across - 60, y, 60, row), _RIGHT, p50)
                 continue
-            painter.drawText(QRectF(self.width() - 88, y, 38, row), _RIGHT, p50)
+            painter.drawText(QRectF(self.across - 88, y, 38, row), _RIGHT, p50)
             painter.setPen(self.theme.color("faint"))
-            painter.drawText(QRectF(self.width() - 46, y, 46, row), _RIGHT, p95)
+            painter.drawText(QRectF(self.across - 46, y, 46, row), _RIGHT, p95)
         painter.end()
 
 
@@ -263,8 +268,12 @@ class OutcomeChart(Painted):
         self._rows: list[tuple[str, int]] = []
         self._n_markers = 0
         self._n_pending = 0
-        self.setMinimumSize(QSize(170, 100))
         self.setAccessibleName("Outcomes by reason")
+        self.fit()
+
+    def fit(self) -> None:
+        """Keep room for some lines."""
+        self.setMinimumSize(QSize(px(170), px(100)))
 
     @property
     def rows(self) -> list[tuple[str, int]]:
@@ -285,13 +294,12 @@ class OutcomeChart(Painted):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Paint the shares, then as many lines as fit."""
         _ = event
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        track = QRectF(0, 3, self.width(), 8)
+        painter = self.painter()
+        track = QRectF(0, 3, self.across, 8)
         draw_bar(painter, track, self.theme.color("raised"), radius=4)
         x = 0.0
         for name, count in self._rows:
-            width = self.width() * count / max(1, self._n_markers)
+            width = self.across * count / max(1, self._n_markers)
             draw_bar(painter, QRectF(x, 3, max(2.0, width - 1), 8), self._tone(name))
             x += width
         painter.setFont(small_font(11))
@@ -299,7 +307,7 @@ class OutcomeChart(Painted):
         lines: list[tuple[str, str, str]] = [(n, _words(n), str(c)) for n, c in self._rows]
         if self._n_pending:
             lines.append(("", "Waiting for data", str(self._n_pending)))
-        room = max(1, int((self.height() - 18) // 18))
+        room = max(1, int((self.down - 18) // 18))
         if len(lines) > room:
             rest = sum(int(count) for *_, count in lines[room - 1 :])
             lines = [*lines[: room - 1], ("", f"{len(lines) - room + 1} more reasons", str(rest))]
@@ -307,7 +315,7 @@ class OutcomeChart(Painted):
             self._paint_line(painter, metrics, 18 + at * 18, line)
         if not lines:
             painter.setPen(self.theme.color("faint"))
-            painter.drawText(QRectF(0, 18, self.width(), 18), _LEFT, "No markers yet")
+            painter.drawText(QRectF(0, 18, self.across, 18), _LEFT, "No markers yet")
         painter.end()
 
     def _paint_line(
@@ -318,10 +326,10 @@ class OutcomeChart(Painted):
         painter.setBrush(self._tone(name))
         painter.drawEllipse(QPointF(4, y + 9), 3.5, 3.5)
         painter.setPen(self.theme.color("muted"))
-        room = self.width() - 16 - 40.0
+        room = self.across - 16 - 40.0
         painter.drawText(QRectF(14, y, room, 18), _LEFT, elided(metrics, words, room))
         painter.setPen(self.theme.color("text"))
-        painter.drawText(QRectF(self.width() - 46, y, 46, 18), _RIGHT, count)
+        painter.drawText(QRectF(self.across - 46, y, 46, 18), _RIGHT, count)
 
     def _tone(self, name: str) -> QColor:
         if name == Outcome.DECODED.value:

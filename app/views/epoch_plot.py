@@ -11,7 +11,7 @@ from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app.views.painted import Painted
-from app.views.theme import small_font
+from app.views.theme import px, small_font
 from pipeline.values import Float32
 
 _LEFT, _TOP, _RIGHT, _BOTTOM = 46, 8, 10, 22
@@ -25,9 +25,13 @@ class EpochPlot(Painted):
         self._data: Float32 | None = None
         self._tmin = -0.2
         self._sfreq = 250.0
-        self.setMinimumSize(QSize(320, 200))
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setAccessibleName("Epoch")
+        self.fit()
+
+    def fit(self) -> None:
+        """Keep room for axes and curves."""
+        self.setMinimumSize(QSize(px(320), px(200)))
 
     @property
     def has_epoch(self) -> bool:
@@ -42,12 +46,9 @@ class EpochPlot(Painted):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Paint grid, onset and channels."""
         _ = event
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter = self.painter()
         painter.setFont(small_font(11))
-        box = QRectF(
-            _LEFT, _TOP, max(1, self.width() - _LEFT - _RIGHT), self.height() - _TOP - _BOTTOM
-        )
+        box = QRectF(_LEFT, _TOP, max(1, self.across - _LEFT - _RIGHT), self.down - _TOP - _BOTTOM)
         painter.fillRect(box, self.theme.color("plot"))
         if self._data is None or self._data.shape[1] < 2:
             painter.setPen(self.theme.color("muted"))
@@ -95,7 +96,7 @@ class EpochPlot(Painted):
             painter.drawLine(QPointF(x, box.top()), QPointF(x, box.bottom()))
             painter.setPen(self.theme.color("faint"))
             text = "onset" if ms == 0 else f"{ms} ms"
-            left = min(max(_LEFT - 18.0, x - 30), self.width() - 60.0)
+            left = min(max(_LEFT - 18.0, x - 30), self.across - 60.0)
             place = QRectF(left, box.bottom() + 4, 60, 16)
             painter.drawText(place, Qt.AlignmentFlag.AlignHCenter, text)
 

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from app.view_models.head import Electrode, HeadModel
 from app.views.painted import Painted, elided
-from app.views.theme import small_font
+from app.views.theme import px, small_font, text_scale
 from pipeline.signal_quality import Grade
 
 TONES = {Grade.GOOD: "good", Grade.DOUBTFUL: "warn", Grade.BAD: "bad"}
@@ -29,9 +29,13 @@ class HeadPlot(Painted):
         super().__init__(parent)
         self._model = model
         self._revision = -1
-        self.setMinimumSize(QSize(320, 120))
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setAccessibleName("Signal quality by electrode")
+        self.fit()
+
+    def fit(self) -> None:
+        """Keep room for the head."""
+        self.setMinimumSize(QSize(px(320), px(130)))
 
     def refresh(self) -> None:
         """Paint again when the verdicts changed."""
@@ -43,8 +47,8 @@ class HeadPlot(Painted):
 
     def head(self) -> tuple[QPointF, float]:
         """Centre and radius of the head, px; electrodes may sit outside its rim."""
-        size = min(float(self.height()), 0.58 * self.width())
-        return QPointF(size / 2 + 12, self.height() / 2 + size * 0.02), size / 2 / RIM
+        size = min(float(self.down), 0.58 * self.across)
+        return QPointF(size / 2 + 12, self.down / 2 + size * 0.02), size / 2 / RIM
 
     def place(self, electrode: Electrode) -> QPointF | None:
         """Where an electrode is painted; None for one without a position."""
@@ -54,7 +58,8 @@ class HeadPlot(Painted):
         return QPointF(centre.x() + radius * electrode.x, centre.y() - radius * electrode.y)
 
     def electrode_at(self, point: QPointF) -> Electrode | None:
-        """Return the electrode under `point`."""
+        """Return the electrode under `point`, px of the widget."""
+        point = point / text_scale()
         for electrode in self._model.electrodes:
             place = self.place(electrode)
             if place is not None and (place - point).manhattanLength() < 1.4 * self._disc():
@@ -77,8 +82,7 @@ class HeadPlot(Painted):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Paint the head, the electrodes, the list."""
         _ = event
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter = self.painter()
         self._paint_head(painter)
         for electrode in self._model.electrodes:
             place = self.place(electrode)
@@ -130,7 +134,7 @@ class HeadPlot(Painted):
     def _paint_list(self, painter: QPainter) -> None:
         centre, radius = self.head()
         left = centre.x() + RIM * radius + 20
-        room = self.width() - left - 6
+        room = self.across - left - 6
         painter.setFont(small_font(12, bold=True))
         painter.setPen(self.theme.color("text"))
         line = elided(painter.fontMetrics(), self._model.sentence, room)
@@ -141,7 +145,7 @@ class HeadPlot(Painted):
             rows.append(("", f"without a position: {', '.join(unplaced)}", "muted"))
         if not rows and any(e.grade for e in self._model.electrodes):
             rows.append(("", "Every electrode looks good in the newest second.", "muted"))
-        n_fit = max(1, int((self.height() - ROW - 6) // ROW))
+        n_fit = max(1, int((self.down - ROW - 6) // ROW))
         if len(rows) > n_fit:
             rows = [*rows[: n_fit - 1], ("", f"and {len(rows) - n_fit + 1} more", "muted")]
         for at, (name, reason, tone) in enumerate(rows):

@@ -15,7 +15,7 @@ from app.view_models import formatting
 from app.view_models.history import HistoryModel
 from app.view_models.pictures import PictureLoader
 from app.views.painted import Painted, draw_bar, elided, rounded_pixmap, to_image
-from app.views.theme import Theme, small_font
+from app.views.theme import Theme, px, text_font
 
 MAX_PIXMAPS = 128
 
@@ -44,7 +44,7 @@ class HistoryStrip(Painted):
     @property
     def thumb(self) -> int:
         """Edge of a thumbnail, px."""
-        return max(24, (self.height() - 22) // 2)
+        return max(24, (self.height() - px(22)) // 2)
 
     @property
     def n_visible(self) -> int:
@@ -115,7 +115,7 @@ class HistoryStrip(Painted):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         shown = self.visible()
         if not shown:
-            painter.setFont(small_font(12))
+            painter.setFont(text_font(12))
             painter.setPen(self.theme.color("faint"))
             text = "Every decoded picture will stand here beside its stimulus; a click inspects it."
             painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, text)
@@ -139,9 +139,9 @@ class HistoryStrip(Painted):
                 self._paint_word(painter, box, result.label if kind == "seen" else "")
         first = result.rank == 1
         tone = self.theme.color("good" if first else "raised")
-        chip = QRectF(x, 2 * size + 5, size, 15)
-        draw_bar(painter, chip, tone, radius=7.5)
-        painter.setFont(small_font(10, bold=True))
+        chip = QRectF(x, 2 * size + 5, size, px(15))
+        draw_bar(painter, chip, tone, radius=px(15) / 2)
+        painter.setFont(text_font(10, bold=True))
         painter.setPen(self.theme.color("accent_text" if first else "muted"))
         text = formatting.DASH if result.rank is None else ("✓ 1" if first else str(result.rank))
         painter.drawText(chip, Qt.AlignmentFlag.AlignCenter, text)
@@ -153,7 +153,7 @@ class HistoryStrip(Painted):
 
     def _paint_word(self, painter: QPainter, box: QRectF, word: str) -> None:
         draw_bar(painter, box, self.theme.color("raised"), radius=6)
-        painter.setFont(small_font(10))
+        painter.setFont(text_font(10))
         painter.setPen(self.theme.color("muted"))
         text = elided(painter.fontMetrics(), formatting.label(word), box.width() - 6)
         painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)

@@ -149,6 +149,16 @@ def _menu(painter: QPainter, color: QColor) -> None:
         painter.drawLine(QPointF(3, y), QPointF(13, y))
 
 
+def _board(painter: QPainter, color: QColor) -> None:
+    _ = color
+    painter.drawRoundedRect(QRectF(4.4, 4.4, 7.2, 7.2), 1.2, 1.2)
+    for at in (6.2, 9.8):
+        painter.drawLine(QPointF(at, 4.4), QPointF(at, 2))
+        painter.drawLine(QPointF(at, 11.6), QPointF(at, 14))
+        painter.drawLine(QPointF(4.4, at), QPointF(2, at))
+        painter.drawLine(QPointF(11.6, at), QPointF(14, at))
+
+
 _SHAPES: dict[str, Callable[[QPainter, QColor], None]] = {
     "play": _play,
     "stop": _stop,
@@ -167,6 +177,7 @@ _SHAPES: dict[str, Callable[[QPainter, QColor], None]] = {
     "copy": _copy,
     "plus": _plus,
     "minus": _minus,
+    "board": _board,
     "menu": _menu,
     "wave": _wave,
 }

@@ -15,6 +15,7 @@ from PySide6.QtGui import QCloseEvent, QKeyEvent, QPixmap
 from PySide6.QtWidgets import QApplication, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 
 from app.port import Phase
+from app.view_models.boards import BoardService, BoardsModel
 from app.view_models.factory import SessionFactory
 from app.view_models.past_sessions import PastSessionsModel
 from app.view_models.pictures import GalleryPictures, PictureLoader
@@ -22,6 +23,7 @@ from app.view_models.preferences import Preferences, PreferencesStore
 from app.view_models.session import SessionModel
 from app.view_models.settings import SettingsModel
 from app.view_models.sources import SourceChoice, SourceKind, SourcesModel
+from app.views.boards_dialog import BoardsDialog
 from app.views.confirm import confirm
 from app.views.inspect_dialog import InspectDialog
 from app.views.keys_dialog import KeysDialog
@@ -63,6 +65,8 @@ class MainWindow(QMainWindow):
         Names of the presets and what loads one.
     settings : QSettings, optional
         Where geometry and recent folders are kept; None keeps nothing.
+    boards : BoardService, optional
+        What reaches boards; without one none is offered.
     preferences : PreferencesStore, optional
         What the person likes; without one nothing is asked, opened by itself, or kept.
     theme : str, optional
@@ -79,6 +83,7 @@ class MainWindow(QMainWindow):
         presets: Sequence[str] = (),
         load_preset: Callable[[str], SessionConfig] | None = None,
         load_picture: PictureLoader | None = None,
+        boards: BoardService | None = None,
         settings: QSettings | None = None,
         preferences: PreferencesStore | None = None,
         theme: str | None = None,
@@ -96,6 +101,7 @@ class MainWindow(QMainWindow):
         self.settings = SettingsModel(config, presets=presets, load=load_preset)
         self.session = SessionModel(factory, self.settings)
         self.sources = SourcesModel(factory)
+        self.boards = None if boards is None else BoardsModel(boards)
         self.past = PastSessionsModel(sessions_root)
         self.past.extra = self._state.folders
         self.theme = THEMES[theme or self.preferences.value.theme]
@@ -157,6 +163,7 @@ class MainWindow(QMainWindow):
         for button in self.findChildren(Button):
             button.set_theme(theme)
         self.top_bar.set_theme(theme)
+        self.status.set_theme(theme)
         self.work.set_theme(theme)
         for tool in self._opened.values():
             tool.set_theme(theme)
@@ -182,6 +189,20 @@ class MainWindow(QMainWindow):
         self.pages.setCurrentWidget(self.welcome)
         self.sources_view.search()
         self.sources_view.list.setFocus()
+
+    def show_boards(self) -> None:
+        """Open the form of a board."""
+        if self.boards_dialog is not None and not self.session.active:
+            self.boards_dialog.open_form()
+
+    def start_board(self) -> None:
+        """Start a session on the board that was just connected."""
+        link = None if self.boards is None else self.boards.link
+        if link is not None:
+            stream = link.stream
+            choice = SourceChoice(SourceKind.LIVE, stream=stream, key=stream.source_id)
+            self.sources.choose(choice)
+            self.start()
 
     def show_stimuli(self) -> None:
         """Open the window for the person with the headset."""
@@ -238,6 +259,7 @@ class MainWindow(QMainWindow):
         self.session.poll()
         if self.sources.poll() or self.sources.searching:
             self.sources_view.refresh()
+        self._poll_boards()
         self.pictures.poll()
         self.notices.poll_past()
         if self._frame % NOTES_FRAMES == 0:
@@ -249,6 +271,16 @@ class MainWindow(QMainWindow):
         self.stimuli.show_stimulus(snapshot.stimulus if running else None)
         if self._frame % TEXT_FRAMES == 0 or self.session.phase is not self.notices.phase:
             self._show_texts()
+
+    def _poll_boards(self) -> None:
+        """Give back a board that is no longer the source, and say when one has ended."""
+        boards = self.boards
+        if boards is None or boards.link is None:
+            return
+        if self.sources.choice.key != boards.link.stream.source_id:
+            boards.drop()
+        elif boards.poll() and boards.error:
+            self.banner.show_error(boards.error)
 
     def _presents(self) -> bool:
         """Whether the session shows stimuli itself."""
@@ -329,6 +361,8 @@ class MainWindow(QMainWindow):
         self._state.save(self, self.work, self.past.extra)
         self.inspect.close()
         self.stimuli.close()
+        if self.boards_dialog is not None:
+            self.boards_dialog.close()
         for tool in self._opened.values():
             tool.close()
         super().closeEvent(event)
@@ -348,6 +382,8 @@ class MainWindow(QMainWindow):
         self.past.close()
         self.session.close(timeout)
         self.sources.close(min(timeout, 2.0))
+        if self.boards is not None:
+            self.boards.close()
 
     # Construction
 
@@ -368,6 +404,8 @@ class MainWindow(QMainWindow):
             self.banner, self.session, self.past, self.welcome.recent, self.preferences
         )
         self.inspect = InspectDialog(self.session.history, self._load, self)
+        self.boards_dialog = None if self.boards is None else BoardsDialog(self.boards, self)
+        self.sources_view.board_button.setVisible(self.boards is not None)
         self.stimuli = StimulusWindow(self._load, self)
         self.pages = QStackedWidget()
         self.pages.addWidget(self.welcome)
@@ -409,6 +447,9 @@ class MainWindow(QMainWindow):
         self.welcome.recent.recover_asked.connect(self.recover)
         self.welcome.demo_asked.connect(self.start_demo)
         self.sources_view.chosen.connect(self.start)
+        self.sources_view.board_asked.connect(self.show_boards)
+        if self.boards_dialog is not None:
+            self.boards_dialog.connected.connect(self.start_board)
         self.work.export.clicked.connect(self.pictures.export)
         panel = self.picture_panel
         panel.save_asked.connect(self.pictures.save)

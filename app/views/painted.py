@@ -20,7 +20,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QComboBox, QLabel, QPushButton, QSizePolicy, QWidget
 
 from app.views.icons import icon
-from app.views.theme import DARK, Theme
+from app.views.theme import DARK, Theme, text_scale
 from pipeline.values import Uint8
 
 
@@ -32,9 +32,30 @@ class Painted(QWidget):
         self.theme: Theme = DARK
 
     def set_theme(self, theme: Theme) -> None:
-        """Take another set of colours."""
+        """Take another set of colours, and the size of text of the moment."""
         self.theme = theme
+        self.fit()
         self.update()
+
+    def fit(self) -> None:
+        """Set the sizes that depend on the size of text."""
+
+    @property
+    def across(self) -> float:
+        """Width in the units of `painter`."""
+        return self.width() / text_scale()
+
+    @property
+    def down(self) -> float:
+        """Height in the units of `painter`."""
+        return self.height() / text_scale()
+
+    def painter(self) -> QPainter:
+        """Return a painter that scales everything with the text."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.scale(text_scale(), text_scale())
+        return painter
 
 
 class Combo(QComboBox):

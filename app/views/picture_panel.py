@@ -25,7 +25,7 @@ from app.views.painted import (
     text_label,
     to_image,
 )
-from app.views.theme import Theme, small_font
+from app.views.theme import Theme, px, small_font, text_font
 from pipeline.values import Uint8
 
 
@@ -86,7 +86,7 @@ class PictureView(Painted):
     def _paint_empty(self, painter: QPainter, box: QRectF) -> None:
         draw_bar(painter, box, self.theme.color("raised"), radius=self._radius)
         text = self._word or self._hint
-        painter.setFont(small_font(13 if self._word else 12))
+        painter.setFont(text_font(13 if self._word else 12))
         painter.setPen(self.theme.color("text" if self._word else "faint"))
         if text:
             flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
@@ -104,13 +104,17 @@ class ConfidenceBar(Painted):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._value: float | None = None
-        self.setFixedHeight(34)
-        self.setMinimumWidth(90)
+        self.fit()
         self.setAccessibleName("Confidence")
         self.setToolTip(
             "How strongly the EEG of this epoch points anywhere at all, from 0 to 1, "
             "as the decoder measures it"
         )
+
+    def fit(self) -> None:
+        """Keep room for words over a bar."""
+        self.setFixedHeight(px(34))
+        self.setMinimumWidth(px(90))
 
     def set_value(self, value: float | None) -> None:
         """Show `value`."""
@@ -121,19 +125,18 @@ class ConfidenceBar(Painted):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Paint words over a bar."""
         _ = event
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter = self.painter()
         painter.setFont(small_font(11))
         painter.setPen(self.theme.color("muted"))
-        head = QRectF(0, 0, self.width(), 18)
+        head = QRectF(0, 0, self.across, 18)
         painter.drawText(head, Qt.AlignmentFlag.AlignLeft, "Confidence")
         painter.setPen(self.theme.color("text"))
         text = formatting.percent(self._value, digits=0)
         painter.drawText(head, Qt.AlignmentFlag.AlignRight, text)
-        track = QRectF(0, 21, self.width(), 6)
+        track = QRectF(0, 21, self.across, 6)
         draw_bar(painter, track, self.theme.color("raised"))
         if self._value is not None:
-            track.setWidth(self.width() * min(1.0, max(0.0, self._value)))
+            track.setWidth(self.across * min(1.0, max(0.0, self._value)))
             draw_bar(painter, track, self.theme.color("accent"))
         painter.end()
 

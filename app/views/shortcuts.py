@@ -35,6 +35,7 @@ SHORTCUTS: tuple[Shortcut, ...] = (
         for n in (1, 2, 3, 4, 5, 6, 7, 8)
     ),
     Shortcut("sources", ("F2",), "Choose a source", "Sources", menu=True),
+    Shortcut("boards", ("F4",), "Connect a board…", "Sources", menu=True),
     Shortcut("open", ("Ctrl+O",), "Open a recording…", "Sources", menu=True),
     Shortcut("search", ("F5",), "Search for streams", "Sources"),
     Shortcut("play", ("Ctrl+P",), "Pause a replay, or go on", "Replay"),

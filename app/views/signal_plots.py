@@ -17,7 +17,7 @@ from app.view_models.evoked import EvokedModel
 from app.view_models.spectrum import FLAG_DB, LINES_HZ, SpectrumModel
 from app.view_models.stream_health import ALERT_SHARE, StreamHealthModel
 from app.views.painted import Painted, elided
-from app.views.theme import small_font
+from app.views.theme import px, small_font
 from pipeline.values import Float64
 
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
@@ -34,8 +34,12 @@ class SignalPlot(Painted):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._revision = -1
-        self.setMinimumSize(QSize(240, 90))
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.fit()
+
+    def fit(self) -> None:
+        """Keep room for axes and curves."""
+        self.setMinimumSize(QSize(px(240), px(110)))
 
     def refresh(self, revision: int, sentence: str) -> None:
         """Paint again when `revision` differs from what is shown."""
@@ -46,13 +50,13 @@ class SignalPlot(Painted):
 
     def box(self) -> QRectF:
         """Where the curves go."""
-        return QRectF(GUTTER, 6, max(1, self.width() - GUTTER - 10), self.height() - 6 - AXIS)
+        return QRectF(GUTTER, 6, max(1, self.across - GUTTER - 10), self.down - 6 - AXIS)
 
     def paint_empty(self, painter: QPainter) -> None:
         """Say why there is nothing to see."""
         painter.setFont(small_font(12))
         painter.setPen(self.theme.color("faint"))
-        painter.drawText(QRectF(self.rect()).adjusted(20, 0, -20, 0), _CENTRE, self.empty)
+        painter.drawText(QRectF(20, 0, self.across - 40, self.down), _CENTRE, self.empty)
 
     def y_line(self, painter: QPainter, y: float, text: str, *, strong: bool = False) -> None:
         """Draw a horizontal line with its value."""
@@ -68,7 +72,7 @@ class SignalPlot(Painted):
         painter.setPen(QPen(self.theme.color(tone), 1.2 if tone != "grid" else 1.0))
         painter.drawLine(QPointF(x, box.top()), QPointF(x, box.bottom()))
         painter.setPen(self.theme.color("faint" if tone == "grid" else tone))
-        left = min(max(GUTTER - 20.0, x - 34), self.width() - 68.0)
+        left = min(max(GUTTER - 20.0, x - 34), self.across - 68.0)
         painter.drawText(
             QRectF(left, box.bottom() + 3, 68, 16), Qt.AlignmentFlag.AlignHCenter, text
         )
@@ -104,8 +108,7 @@ class SpectrumPlot(SignalPlot):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Paint axes, bands and curves."""
         _ = event
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter = self.painter()
         found = self._model.spectrum
         if found is None:
             self.paint_empty(painter)
@@ -170,8 +173,7 @@ class EvokedPlot(SignalPlot):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Paint axes, curves and their names."""
         _ = event
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter = self.painter()
         evoked = self._model.evoked
         if not evoked or evoked[0].average.shape[1] < 2:
             self.paint_empty(painter)
@@ -204,7 +206,7 @@ class EvokedPlot(SignalPlot):
         painter.setPen(QPen(color, 3))
         painter.drawLine(QPointF(left, y + 8), QPointF(left + 12, y + 8))
         painter.setPen(self.theme.color("text"))
-        room = self.width() - left - 20.0
+        room = self.across - left - 20.0
         painter.drawText(
             QRectF(left + 18, y, room, 16), _LEFT, elided(painter.fontMetrics(), text, room)
         )
@@ -216,7 +218,7 @@ class EvokedPlot(SignalPlot):
             text = f"{value:g} µV" if value > 0 else f"{value:g}"
             self.y_line(painter, y, text, strong=value == 0)
         # The lines would run under the names.
-        names = QRectF(box.right() + 1, 0, self.width() - box.right(), self.height())
+        names = QRectF(box.right() + 1, 0, self.across - box.right(), self.down)
         painter.fillRect(names, self.theme.color("surface"))
         span = (rows.shape[1] - 1) / self.sfreq
         for ms in range(-1000, 3001, 200):
@@ -258,8 +260,7 @@ class HealthPlot(SignalPlot):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Paint the loss above, the rate below."""
         _ = event
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter = self.painter()
         points = list(self._model.points)
         if len(points) < 2:
             self.paint_empty(painter)

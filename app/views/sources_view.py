@@ -41,6 +41,7 @@ RECORDINGS = "Recordings (*.xdf *.xdfz *.fif *.edf *.bdf *.vhdr *.set *.txt *.cs
 class SourcesView(QWidget):
     """The list of streams with refresh, and the choice of markers."""
 
+    board_asked = Signal()
     chosen = Signal()
     """A source was chosen (`SourcesModel.choice`) and should be connected to."""
 
@@ -51,11 +52,15 @@ class SourcesView(QWidget):
         self.list = QTreeWidget()
         self.note = text_label("", "caption")
         self.refresh_button = Button("Refresh", icon_name="refresh", tip="Search again (F5)")
+        self.board_button = Button(
+            "Connect a board…", icon_name="board", tip="OpenBCI, Muse and others, without LSL (F4)"
+        )
         self.recording_button = Button("Open recording…", icon_name="folder", tip="Play a file")
         self.connect_button = Button("Connect", tip="Connect to the chosen stream (Enter)")
         self.markers = Combo()
         self._build()
         self.refresh_button.clicked.connect(self.search)
+        self.board_button.clicked.connect(self.board_asked)
         self.recording_button.clicked.connect(self.open_recording)
         self.connect_button.clicked.connect(self.connect_selected)
         self.list.itemActivated.connect(lambda *_: self.connect_selected())
@@ -64,7 +69,10 @@ class SourcesView(QWidget):
 
     def set_theme(self, theme: Theme) -> None:
         """Redraw the icons."""
-        for button in (self.refresh_button, self.recording_button, self.connect_button):
+        for button in (
+            *(self.refresh_button, self.recording_button),
+            *(self.connect_button, self.board_button),
+        ):
             button.set_theme(theme)
 
     def search(self) -> None:
@@ -168,10 +176,13 @@ class SourcesView(QWidget):
         self.markers.setMinimumWidth(170)
         row = QHBoxLayout()
         row.setSpacing(8)
-        row.addWidget(self.recording_button)
-        row.addStretch(1)
-        row.addWidget(self.markers)
+        row.addWidget(self.markers, 1)
         row.addWidget(self.connect_button)
+        others = QHBoxLayout()
+        others.setSpacing(8)
+        others.addWidget(self.board_button)
+        others.addWidget(self.recording_button)
+        others.addStretch(1)
         head = QHBoxLayout()
         head.addWidget(self.note, 1)
         head.addWidget(self.refresh_button)
@@ -181,6 +192,7 @@ class SourcesView(QWidget):
         layout.addLayout(head)
         layout.addWidget(self.list, 1)
         layout.addLayout(row)
+        layout.addLayout(others)
 
 
 class MontageDialog(QDialog):

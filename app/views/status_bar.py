@@ -16,7 +16,7 @@ from app.port import Phase
 from app.view_models import formatting
 from app.view_models.session import SessionModel
 from app.views.painted import Button, ElidedLabel, set_text, set_tone, text_label
-from app.views.theme import Theme
+from app.views.theme import DARK, Theme, px
 
 _TONES = {Phase.RUNNING: "good", Phase.FAILED: "bad", Phase.STARTING: "warn"}
 
@@ -27,7 +27,7 @@ class StatusBar(QFrame):
     def __init__(self, session: SessionModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("statusbar")
-        self.setFixedHeight(30)
+        self.set_theme(DARK)
         self._session = session
         self.expected: float | None = None
         """How long the session will last, s; None: until it is stopped."""
@@ -40,6 +40,10 @@ class StatusBar(QFrame):
         row.addWidget(self.phase)
         row.addWidget(self.message, 1)
         row.addWidget(self.right)
+
+    def set_theme(self, _theme: Theme) -> None:
+        """Take the size of text of the moment."""
+        self.setFixedHeight(px(30))
 
     def refresh(self) -> None:
         """Show the session."""

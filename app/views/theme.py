@@ -115,20 +115,36 @@ LIGHT = Theme(
 THEMES = {theme.name: theme for theme in (DARK, LIGHT)}
 
 
+_scale = [1.0]
+"""Size of text, times its usual size; the last one that was applied."""
+
+
+def text_scale() -> float:
+    """Return the size of text, times its usual size."""
+    return _scale[0]
+
+
+def px(size: float) -> int:
+    """Return a length that grows with the text, px."""
+    return round(size * _scale[0])
+
+
 def apply_theme(app: QApplication, theme: Theme, *, text_scale: float = 1.0) -> None:
     """Give the whole application the theme's font, palette and style sheet."""
+    _scale[0] = text_scale
     app.setStyle("Fusion")
-    font = QFont()
-    font.setFamilies(list(FONT_FAMILIES))
-    font.setPixelSize(round(13 * text_scale))
-    font.setHintingPreference(QFont.HintingPreference.PreferNoHinting)
-    app.setFont(font)
+    app.setFont(text_font(13))
     app.setPalette(_palette(theme))
     app.setStyleSheet(style_sheet(theme, text_scale=text_scale))
 
 
+def text_font(pixels: int, *, bold: bool = False) -> QFont:
+    """Return the window's font at `pixels` times the size of text."""
+    return small_font(px(pixels), bold=bold)
+
+
 def small_font(pixels: int, *, bold: bool = False) -> QFont:
-    """Return the window's font at `pixels`."""
+    """Return the window's font at `pixels`, for a painter that scales all it paints."""
     font = QFont()
     font.setFamilies(list(FONT_FAMILIES))
     font.setPixelSize(pixels)
@@ -241,6 +257,14 @@ QPlainTextEdit {{ background: {t.raised}; border: 1px solid {t.border}; border-r
 QPlainTextEdit:focus {{ border: 1px solid {t.accent}; }}
 QLineEdit[invalid="true"] {{ border: 1px solid {t.bad}; }}
 QLineEdit:disabled, QComboBox:disabled {{ color: {t.faint}; background: {t.surface}; }}
+QScrollArea {{ background: transparent; }}
+QCheckBox {{ spacing: 8px; }}
+QSpinBox, QDoubleSpinBox {{ background: {t.raised}; border: 1px solid {t.border};
+  border-radius: 7px; padding: 0 9px; min-height: {px(28)}; }}
+QListWidget {{ background: {t.surface}; border: 1px solid {t.border}; border-radius: 8px;
+  outline: none; padding: 4px; }}
+QListWidget::item {{ min-height: {px(28)}; border-radius: 6px; padding-left: 6px; }}
+QListWidget::item:selected {{ background: {t.hover}; color: {t.text}; }}
 QComboBox::drop-down {{ border: none; width: 22px; }}
 QComboBox::down-arrow {{ image: none; width: 0; height: 0; }}
 QComboBox[kind="small"] {{ min-height: {px(24)}; padding: 0 7px; font-size: {px(12)};

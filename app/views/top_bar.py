@@ -14,7 +14,7 @@ from app.view_models.session import SessionModel
 from app.view_models.settings import SettingsModel
 from app.view_models.sources import SourcesModel
 from app.views.painted import Button, Combo, set_text, set_tone, text_label
-from app.views.theme import Theme
+from app.views.theme import Theme, px
 from app.views.welcome import Emblem
 from configs import ConfigError
 
@@ -58,9 +58,20 @@ class TopBar(QFrame):
     def set_theme(self, theme: Theme) -> None:
         """Redraw the icons."""
         self._theme = theme
+        self._fit()
         for button in (self.source, self.start, self.record, self.stimuli, self.menu):
             button.set_theme(theme)
         self.theme_button.set_icon_name("sun" if theme.name == "dark" else "moon", theme)
+
+    def _fit(self) -> None:
+        """Set the sizes that depend on the size of text."""
+        self.setFixedHeight(px(54))
+        self.subject.setFixedWidth(px(120))
+        self.preset.setMinimumWidth(px(120))
+        self.source.setMinimumWidth(px(150))
+        self.start.setMinimumWidth(px(112))
+        for button in (self.stimuli, self.theme_button, self.menu):
+            button.setFixedSize(QSize(px(34), px(32)))
 
     def refresh(self) -> None:
         """Show the models."""
@@ -98,21 +109,15 @@ class TopBar(QFrame):
                 self.start.set_icon_name(name, self._theme)
 
     def _build(self) -> None:
-        self.setFixedHeight(54)
         self.preset.addItems(list(self._settings.presets))
         self.preset.setCurrentText(self._settings.preset)
-        self.preset.setMinimumWidth(120)
         self.preset.setToolTip("Preset: filter, epochs, decoder")
         self.preset.setAccessibleName("Preset")
-        self.subject.setFixedWidth(120)
         self.subject.setMaxLength(64)
         self.subject.setToolTip("Subject code: letters, digits, - and _; no name of a person")
         self.subject.setAccessibleName("Subject code")
-        self.source.setMinimumWidth(170)
         self.record.setCheckable(True)
-        self.start.setMinimumWidth(112)
-        for button in (self.stimuli, self.theme_button, self.menu):
-            button.setFixedSize(QSize(34, 32))
+        self._fit()
         row = QHBoxLayout(self)
         row.setContentsMargins(14, 0, 10, 0)
         row.setSpacing(8)

@@ -27,9 +27,8 @@ from app.view_models import formatting
 from app.view_models.raster import TraceRaster
 from app.view_models.traces import TraceMode, TraceModel
 from app.views.painted import Painted, elided
-from app.views.theme import Theme, small_font
+from app.views.theme import Theme, px, text_font
 
-GUTTER, MARGIN, RULER, AXIS = 62, 58, 20, 20
 CURSOR_GAP = 14
 """Columns that sweep mode blanks ahead of the cursor."""
 
@@ -52,17 +51,24 @@ class TraceWidget(Painted):
         self._image: QImage | None = None
         self._seen = (-1, -1, -1, "")
         self._cursor = -1
-        self._font = small_font(11)
+        self._font = text_font(11)
+        self._measure()
+
+    def _measure(self) -> None:
+        """Take the widths of what stands around the plot from the size of text."""
+        self.gutter, self.margin, self.ruler, self.axis = px(62), px(58), px(20), px(20)
 
     @property
     def plot(self) -> QRect:
         """The part of the widget that holds the traces."""
-        width = max(1, self.width() - GUTTER - MARGIN)
-        return QRect(GUTTER, RULER, width, max(1, self.height() - RULER - AXIS))
+        width = max(1, self.width() - self.gutter - self.margin)
+        return QRect(self.gutter, self.ruler, width, max(1, self.height() - self.ruler - self.axis))
 
     def set_theme(self, theme: Theme) -> None:
         """Take another theme: everything is painted again."""
         super().set_theme(theme)
+        self._font = text_font(11)
+        self._measure()
         self._allocate()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -85,7 +91,7 @@ class TraceWidget(Painted):
             if seen[1] != before[1]:
                 self._update_strips()
         elif model.mode is TraceMode.SCROLL:
-            self.update(QRect(GUTTER, 0, self.plot.width(), self.height()))
+            self.update(QRect(self.gutter, 0, self.plot.width(), self.height()))
         else:
             self._update_swept(*painted)
             if seen[1:3] != before[1:3]:
@@ -101,10 +107,10 @@ class TraceWidget(Painted):
             self._paint_plot(painter, plot)
         surface = self.theme.color("plot")
         for strip, paint in (
-            (QRect(GUTTER, 0, plot.width(), RULER), self._paint_markers),
-            (QRect(GUTTER, plot.bottom() + 1, plot.width(), AXIS), self._paint_axis),
-            (QRect(0, 0, GUTTER, self.height()), self._paint_labels),
-            (QRect(plot.right() + 1, 0, MARGIN, self.height()), self._paint_scale),
+            (QRect(self.gutter, 0, plot.width(), self.ruler), self._paint_markers),
+            (QRect(self.gutter, plot.bottom() + 1, plot.width(), self.axis), self._paint_axis),
+            (QRect(0, 0, self.gutter, self.height()), self._paint_labels),
+            (QRect(plot.right() + 1, 0, self.margin, self.height()), self._paint_scale),
         ):
             if dirty.intersects(strip):
                 painter.fillRect(strip, surface)
@@ -114,7 +120,7 @@ class TraceWidget(Painted):
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Scroll back while paused; with Ctrl, or over a label, change the scale."""
         steps = event.angleDelta().y() / 120
-        over_label = event.position().x() < GUTTER
+        over_label = event.position().x() < self.gutter
         if event.modifiers() & Qt.KeyboardModifier.ControlModifier or over_label:
             self._model.zoom(1 if steps > 0 else -1)
             self.scale_changed.emit()
@@ -128,7 +134,7 @@ class TraceWidget(Painted):
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """Choose a channel by its label."""
         info = self._model.info
-        if event.position().x() < GUTTER and info is not None:
+        if event.position().x() < self.gutter and info is not None:
             plot = self.plot
             lane = int((event.position().y() - plot.top()) * info.n_channels / plot.height())
             if 0 <= lane < info.n_channels:
@@ -153,8 +159,8 @@ class TraceWidget(Painted):
         self.update()
 
     def _update_strips(self) -> None:
-        self.update(QRect(GUTTER, 0, self.plot.width(), RULER))
-        self.update(QRect(GUTTER, self.plot.bottom() + 1, self.plot.width(), AXIS))
+        self.update(QRect(self.gutter, 0, self.plot.width(), self.ruler))
+        self.update(QRect(self.gutter, self.plot.bottom() + 1, self.plot.width(), self.axis))
 
     def _update_swept(self, first: int, last: int) -> None:
         """Ask for the columns from `first` to `last` and the gap ahead of the cursor."""
@@ -233,8 +239,8 @@ class TraceWidget(Painted):
         """Where an absolute column is shown, px from the widget's left."""
         model, ratio = self._model, self.devicePixelRatioF()
         if (model.mode is TraceMode.SWEEP and not model.back) or model.view_end < model.n_pixels:
-            return GUTTER + (column % model.n_pixels) / ratio
-        return GUTTER + (column - model.view_end + model.n_pixels - 1) / ratio
+            return self.gutter + (column % model.n_pixels) / ratio
+        return self.gutter + (column - model.view_end + model.n_pixels - 1) / ratio
 
     def _paint_markers(self, painter: QPainter, strip: QRect) -> None:
         metrics = QFontMetrics(self._font)
@@ -242,13 +248,15 @@ class TraceWidget(Painted):
         placed = sorted((self._x_of(c), m.label) for c, m in self._model.visible_markers())
         for at, (x, name) in enumerate(placed):
             following = placed[at + 1][0] if at + 1 < len(placed) else float(strip.right())
-            painter.fillRect(QRect(round(x), 5, 1, RULER - 5), self.theme.color("marker"))
+            painter.fillRect(QRect(round(x), 5, 1, self.ruler - 5), self.theme.color("marker"))
             room = min(following - x - 8, strip.right() - x - 6)
             if room < 18 or x < free_from.get(0, 0.0):
                 continue
             text = elided(metrics, formatting.label(name), min(room, 110))
             painter.setPen(self.theme.color("muted"))
-            painter.drawText(QRectF(x + 4, 0, room, RULER), Qt.AlignmentFlag.AlignVCenter, text)
+            painter.drawText(
+                QRectF(x + 4, 0, room, self.ruler), Qt.AlignmentFlag.AlignVCenter, text
+            )
             free_from[0] = x + 8 + metrics.horizontalAdvance(text)
 
     def _paint_axis(self, painter: QPainter, strip: QRect) -> None:
@@ -276,14 +284,14 @@ class TraceWidget(Painted):
         plot = self.plot
         lane = plot.height() / info.n_channels
         every = max(1, math.ceil(11 / lane))
-        painter.setFont(small_font(11 if lane * every >= 13 else 10))
+        painter.setFont(text_font(11 if lane * every >= 13 else 10))
         colors = self.theme.traces
         for channel in range(0, info.n_channels, every):
             centre = plot.top() + (channel + 0.5) * lane
             bad = self._model.bad.get(channel)
             color = QColor(colors[channel % len(colors)]) if not bad else self.theme.color("faint")
             if self._model.selected == channel:
-                back = QRectF(4, centre - 9, GUTTER - 8, 18)
+                back = QRectF(4, centre - 9, self.gutter - 8, 18)
                 painter.fillRect(back, self.theme.color("hover"))
             name = info.ch_names[channel]
             gain = float(self._model.gains[channel])

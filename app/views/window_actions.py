@@ -42,6 +42,7 @@ def _session_actions(window: MainWindow) -> Actions:
         "record": window.toggle_recording,
         "mark": lambda: window.session.add_marker("M"),
         "sources": window.show_sources,
+        "boards": window.show_boards,
         "open": window.sources_view.open_recording,
         "search": window.sources_view.search,
         "play": window.transport.toggle,

@@ -18,7 +18,7 @@ from app.views.history_strip import HistoryStrip
 from app.views.painted import Button, set_text, text_label
 from app.views.picture_panel import PicturePanel
 from app.views.signal_panel import SignalPanel
-from app.views.theme import Theme
+from app.views.theme import Theme, px
 from app.views.trace_panel import TracePanel
 from app.views.transport_bar import TransportBar
 
@@ -62,6 +62,16 @@ class WorkPage(QWidget):
         """Pass a theme on to what has more to change than its colours."""
         self.trace_panel.set_theme(theme)
         self.transport.set_theme(theme)
+        self.picture_panel.set_theme(theme)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Set the sizes that depend on the size of text."""
+        self._latency.setFixedWidth(px(300))
+        self._outcomes.setFixedWidth(px(212))
+        self._lower.setMinimumHeight(px(176))
+        self.picture_panel.setMinimumWidth(px(360))
+        self._share_height(is_open=self.signals.current is not None)
 
     def tick(self, *, presents: bool) -> None:
         """Paint what is new; called in every frame. `presents`: the session shows stimuli."""
@@ -118,9 +128,9 @@ class WorkPage(QWidget):
         self.upper.setStretchFactor(0, 1)
         self.upper.setStretchFactor(1, 0)
         self.upper.setSizes([818, 432])
-        self.picture_panel.setMinimumWidth(360)
         self.whole.addWidget(self.upper)
-        self.whole.addWidget(self._build_lower())
+        self._lower = self._build_lower()
+        self.whole.addWidget(self._lower)
         self.whole.setStretchFactor(0, 1)
         self.whole.setStretchFactor(1, 0)
         self.whole.setSizes([510, 176])
@@ -128,7 +138,7 @@ class WorkPage(QWidget):
         layout.setContentsMargins(10, 10, 10, 10)
         layout.addWidget(self.whole)
         self.signals.opened.connect(lambda is_open: self._share_height(is_open=is_open))
-        self._share_height(is_open=False)
+        self._fit()
 
     def _build_lower(self) -> QWidget:
         lower = QWidget()
@@ -136,14 +146,11 @@ class WorkPage(QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(10)
         strip = card("History", self.history, self.n_pictures, self.export)
-        latency = card("Latency, ms", self.latency, text_label("p50 / p95", "small"))
-        outcomes = card("Outcomes", self.outcomes, self.n_markers)
-        latency.setFixedWidth(300)
-        outcomes.setFixedWidth(212)
+        self._latency = card("Latency, ms", self.latency, text_label("p50 / p95", "small"))
+        self._outcomes = card("Outcomes", self.outcomes, self.n_markers)
         row.addWidget(strip, 1)
-        row.addWidget(latency)
-        row.addWidget(outcomes)
-        lower.setMinimumHeight(176)
+        row.addWidget(self._latency)
+        row.addWidget(self._outcomes)
         return lower
 
 

@@ -22,7 +22,6 @@ from app.view_models.display_filter import DISPLAY_FILTERS
 from app.view_models.preferences import PreferencesStore
 from app.view_models.sources import SourceKind
 from app.view_models.traces import WINDOWS, TraceMode, TraceModel
-from app.views import trace_widget
 from app.views.charts import AccuracyChart, OutcomeChart, TopList
 from app.views.main_window import MainWindow
 from app.views.sources_view import MontageDialog
@@ -630,4 +629,4 @@ def test_the_raster_survives_the_widget_it_is_shared_with(qtbot: QtBot) -> None:
         widget.resize(width, 300)
         QApplication.processEvents()
         assert not widget.grab().isNull()
-    assert widget.plot.width() == 850 - trace_widget.GUTTER - trace_widget.MARGIN
+    assert widget.plot.width() == 850 - widget.gutter - widget.margin

@@ -1,0 +1,307 @@
+"""Boards: the form, the dialog, and real boards (synthetic, an emulated Cyton) through both."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLabel
+from pytestqt.qtbot import QtBot
+
+from app.boards import ProcessBoards, ProcessLink
+from app.port import Phase
+from app.view_models.boards import (
+    BoardEntry,
+    BoardLink,
+    BoardRequest,
+    BoardsModel,
+    TestProgress,
+)
+from app.views.boards_dialog import BoardsDialog
+from app.views.main_window import MainWindow
+from pipeline.errors import PhospheneError
+from pipeline.values import StreamInfo
+from tests.app.fake_session import FakeFactory, FakeSession
+from tests.app.test_views import STIMULI, session_of
+
+CYTON = BoardEntry("cyton", "Cyton", 250.0, ("Fp1", "Fp2", "C3"), ("serial_port",), (), "a dongle")
+GANGLION = BoardEntry("ganglion", "Ganglion", 200.0, ("A",), ("serial_port",), ("mac", "timeout"))
+SYNTHETIC = BoardEntry("synthetic", "Synthetic", 250.0, ("Fz", "Cz"), (), (), "no hardware")
+REFUSED = "Board cyton cannot be reached: check that it is switched on."
+
+
+class FakeLink:
+    def __init__(self) -> None:
+        self.stream = StreamInfo("brainflow-cyton", "EEG", "cyton-1", 3, 250.0, "float32")
+        self.error = ""
+        self.closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class FakeBoards:
+    """Answers at once, or when `release` is set; refuses when `error` says so."""
+
+    def __init__(self) -> None:
+        self.release = threading.Event()
+        self.release.set()
+        self.error = ""
+        self.found = ("/dev/ttyUSB0", "/dev/ttyUSB1")
+        self.asked: list[BoardRequest] = []
+        self.links: list[FakeLink] = []
+
+    def boards(self) -> Sequence[BoardEntry]:
+        return (GANGLION, SYNTHETIC, CYTON)
+
+    def ports(self) -> Sequence[str]:
+        return self.found
+
+    def test(
+        self,
+        request: BoardRequest,
+        seconds: float,
+        progress: Callable[[TestProgress], None],
+        stop: threading.Event,
+    ) -> None:
+        self.asked.append(request)
+        if self.error:
+            raise PhospheneError(self.error)
+        progress(TestProgress("Cyton", 2.0, 500, 250.2, (("Fp1", 55.0), ("Fp2", 0.1))))
+        while not self.release.wait(0.01) and not stop.is_set():
+            pass
+
+    def connect(self, request: BoardRequest, stop: threading.Event) -> BoardLink:
+        self.asked.append(request)
+        if self.error:
+            raise PhospheneError(self.error)
+        self.links.append(FakeLink())
+        return self.links[-1]
+
+
+@pytest.fixture
+def service() -> FakeBoards:
+    return FakeBoards()
+
+
+@pytest.fixture
+def window(qtbot: QtBot, service: FakeBoards) -> Iterator[MainWindow]:
+    window = MainWindow(FakeFactory(template=FakeSession()), STIMULI, boards=service)
+    qtbot.addWidget(window)
+    window.show()
+    yield window
+    window.end()
+
+
+def opened(window: MainWindow, qtbot: QtBot, name: str = "cyton") -> BoardsDialog:
+    """The dialog as F4 opens it, with a board chosen."""
+    qtbot.keyClick(window, Qt.Key.Key_F4)
+    dialog = window.boards_dialog
+    assert dialog is not None
+    qtbot.waitUntil(lambda: dialog.board.count() > 1)
+    qtbot.waitUntil(dialog.board.isEnabled)
+    at = dialog.board.findData(name)
+    dialog.board.setCurrentIndex(at)
+    dialog.board.activated.emit(at)
+    return dialog
+
+
+def test_the_form_explains_what_the_board_needs(window: MainWindow, qtbot: QtBot) -> None:
+    dialog = opened(window, qtbot)
+    assert dialog.board.itemData(1) == "cyton", "familiar boards come first"
+    assert dialog.ports.currentText() == "/dev/ttyUSB0", "the first port there is"
+    words = " ".join(label.text() for label in dialog.findChildren(QLabel))
+    assert "Where the dongle is plugged in" in words
+    assert "A dongle." in words
+    assert dialog.labels.placeholderText() == "Fp1, Fp2, C3"
+    assert dialog.test_button.isEnabled()
+    qtbot.keyClicks(dialog.labels, "Cz, Oz")
+    dialog.tick()
+    assert "2 of 3 electrode names" in dialog.verdict.text()
+    assert not dialog.connect_button.isEnabled()
+    dialog.labels.clear()
+    dialog.ports.setEditText("")
+    dialog.tick()
+    assert dialog.verdict.text() == "Serial port is missing."
+
+
+def test_a_board_without_parameters_asks_for_none(window: MainWindow, qtbot: QtBot) -> None:
+    dialog = opened(window, qtbot, "synthetic")
+    assert not dialog.inputs
+    assert dialog.ports.isHidden()
+    assert dialog.connect_button.isEnabled()
+    dialog = opened(window, qtbot, "ganglion")
+    assert set(dialog.inputs) == {"mac", "timeout"}
+    qtbot.keyClicks(dialog.inputs["timeout"], "soon")
+    dialog.tick()
+    assert "expected a whole number" in dialog.verdict.text()
+
+
+def test_ports_are_looked_for_again(window: MainWindow, qtbot: QtBot, service: FakeBoards) -> None:
+    dialog = opened(window, qtbot)
+    service.found = ("/dev/ttyACM7",)
+    qtbot.mouseClick(dialog.scan, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: dialog.ports.itemText(0) == "/dev/ttyACM7")
+    assert dialog.ports.currentText() == "/dev/ttyUSB0", "what was chosen stays"
+
+
+def test_a_test_says_what_it_hears(window: MainWindow, qtbot: QtBot, service: FakeBoards) -> None:
+    dialog = opened(window, qtbot)
+    service.release.clear()
+    qtbot.mouseClick(dialog.test_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "500 samples" in dialog.verdict.text())
+    assert dialog.verdict.text().endswith("…")
+    assert not dialog.connect_button.isEnabled()
+    assert dialog.bars.isVisible()
+    assert "Fp2 0 µV" in dialog.bars.accessibleDescription()
+    service.release.set()
+    qtbot.waitUntil(dialog.connect_button.isEnabled)
+    assert dialog.verdict.text() == "✓ Cyton sent 500 samples in 2.0 s at 250.2 samples/s."
+    assert service.asked[-1].parameters == {"serial_port": "/dev/ttyUSB0"}
+
+
+def test_a_test_can_be_cancelled(window: MainWindow, qtbot: QtBot, service: FakeBoards) -> None:
+    dialog = opened(window, qtbot)
+    service.release.clear()
+    qtbot.mouseClick(dialog.test_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: dialog.cancel_button.text() == "Cancel")
+    qtbot.mouseClick(dialog.cancel_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(dialog.test_button.isEnabled)
+    assert dialog.isVisible()
+    assert not window.boards.passed  # type: ignore[union-attr]
+    qtbot.mouseClick(dialog.cancel_button, Qt.MouseButton.LeftButton)
+    assert not dialog.isVisible()
+
+
+def test_a_refusal_is_a_sentence(window: MainWindow, qtbot: QtBot, service: FakeBoards) -> None:
+    service.error = REFUSED
+    dialog = opened(window, qtbot)
+    for button in (dialog.test_button, dialog.connect_button):
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+        qtbot.waitUntil(lambda: dialog.verdict.text() == REFUSED)
+        qtbot.waitUntil(dialog.test_button.isEnabled)
+    assert dialog.isVisible()
+    assert not window.session.active
+
+
+def test_connecting_starts_a_session_and_another_source_gives_the_board_back(
+    window: MainWindow, qtbot: QtBot, service: FakeBoards
+) -> None:
+    dialog = opened(window, qtbot)
+    qtbot.mouseClick(dialog.connect_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: window.session.phase is Phase.RUNNING)
+    assert not dialog.isVisible()
+    assert session_of(window).config.source.source_id == "cyton-1"
+    (link,) = service.links
+    window.toggle()
+    qtbot.waitUntil(lambda: window.session.phase is Phase.STOPPED)
+    assert not link.closed, "it can be started again"
+    window.start_demo()
+    assert link.closed
+
+
+def test_a_board_that_ends_by_itself_is_said(
+    window: MainWindow, qtbot: QtBot, service: FakeBoards
+) -> None:
+    dialog = opened(window, qtbot)
+    qtbot.mouseClick(dialog.connect_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: window.session.phase is Phase.RUNNING)
+    service.links[0].error = "The dongle was pulled out: plug it in and connect again."
+    qtbot.waitUntil(lambda: window.banner.text.text() == service.links[0].error)
+    assert service.links[0].closed
+
+
+def test_a_window_without_a_service_offers_no_boards(qtbot: QtBot) -> None:
+    window = MainWindow(FakeFactory(), STIMULI)
+    qtbot.addWidget(window)
+    window.show()
+    assert window.sources_view.board_button.isHidden()
+    qtbot.keyClick(window, Qt.Key.Key_F4)
+    assert window.boards_dialog is None
+    window.end()
+
+
+# Real boards
+
+needs_brainflow = pytest.mark.skipif(
+    not __import__("importlib.util").util.find_spec("brainflow"), reason="BrainFlow is an extra"
+)
+
+
+@pytest.fixture
+def model() -> Iterator[BoardsModel]:
+    model = BoardsModel(ProcessBoards())
+    yield model
+    model.close()
+
+
+def wait(qtbot: QtBot, model: BoardsModel) -> None:
+    """Poll until nothing is under way."""
+
+    def idle() -> bool:
+        model.poll()
+        return not model.doing
+
+    qtbot.waitUntil(idle, timeout=30_000)
+
+
+@needs_brainflow
+def test_the_synthetic_board_is_heard(
+    qtbot: QtBot, model: BoardsModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.view_models.boards.TEST_SECONDS", 1.2)
+    model.refresh()
+    wait(qtbot, model)
+    assert {"cyton", "ganglion", "synthetic", "playback-file"} <= {e.name for e in model.entries}
+    model.choose("synthetic")
+    model.test()
+    wait(qtbot, model)
+    assert model.passed, model.error
+    assert model.progress is not None
+    assert model.progress.rate == pytest.approx(250, rel=0.1)
+    assert len(model.progress.swings) == 16
+    assert max(swing for _, swing in model.progress.swings) > 10
+
+
+@needs_brainflow
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX")
+@pytest.mark.lsl
+def test_a_cyton_is_tested_and_bridged_and_one_that_is_not_there_is_refused(
+    qtbot: QtBot, model: BoardsModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from devices.emulated import EmulatedCyton
+    from devices.emulated.__main__ import alpha
+    from devices.lsl.discovery import resolve
+
+    monkeypatch.setattr("app.view_models.boards.TEST_SECONDS", 0.3)
+    model.refresh()
+    wait(qtbot, model)
+    model.choose("cyton")
+    model.set_value("serial_port", "/dev/there-is-no-such-port")
+    model.test()
+    wait(qtbot, model)
+    assert "cannot be reached" in model.error
+    assert not model.passed
+    with EmulatedCyton(alpha) as cyton:
+        model.set_value("serial_port", cyton.port)
+        model.test()
+        wait(qtbot, model)
+        assert model.passed, model.error
+        assert model.progress is not None
+        assert all(20 < swing < 200 for _, swing in model.progress.swings)
+        model.connect()
+        wait(qtbot, model)
+        link = model.link
+        assert isinstance(link, ProcessLink), model.error
+        assert link.stream.ch_names[:2] == ("Fp1", "Fp2")
+
+        def is_in_reach() -> bool:
+            return link.stream.source_id in {s.source_id for s in resolve(0.5)}
+
+        qtbot.waitUntil(is_in_reach, timeout=10_000)
+        assert not link.error
+        model.drop()
+        assert link._process.poll() is not None
