@@ -55,8 +55,7 @@ class Collection:
         self._lock = threading.Lock()
         self._epochs: list[tuple[str, Epoch]] = []
         self._good: Counter[str] = Counter()
-        self._refused: Counter[str] = Counter()
-        self._refused_by_concept: Counter[str] = Counter()
+        self._refused: Counter[tuple[str, str]] = Counter()
         self._others: Counter[str] = Counter()
 
     def expect(self, labels: Sequence[str]) -> None:
@@ -64,8 +63,19 @@ class Collection:
         with self._lock:
             self._classes = {label: label for label in labels}
             self._epochs.clear()
-            for each in (self._good, self._refused, self._refused_by_concept, self._others):
+            for each in (self._good, self._refused, self._others):
                 each.clear()
+
+    def restrict(self, classes: Mapping[str, str]) -> None:
+        """Keep these classes only of what has come, by the label that they were collected under."""
+        with self._lock:
+            self._classes = dict(classes)
+            for name in [name for name in self._good if name not in classes]:
+                self._others[name] += self._good[name]
+            self._epochs = [(classes[n], e) for n, e in self._epochs if n in classes]
+            self._good = Counter(name for name, _ in self._epochs)
+            refused = self._refused.items()
+            self._refused = Counter({(classes[n], o): k for (n, o), k in refused if n in classes})
 
     def take(self, event: EpochEvent) -> None:
         """Count one epoch, and keep it when it may be learned from; returns at once."""
@@ -78,16 +88,19 @@ class Collection:
                 self._good[name] += 1
                 self._epochs.append((name, event.epoch))
             else:
-                self._refused[str(event.outcome)] += 1
-                self._refused_by_concept[name] += 1
+                self._refused[name, str(event.outcome)] += 1
 
     @property
     def counts(self) -> Counts:
         """What has come so far."""
         with self._lock:
-            good = {name: self._good[name] for name in dict.fromkeys(self._classes.values())}
-            good |= self._good
-            return Counts(good, dict(self._refused), dict(self._refused_by_concept))
+            good = dict.fromkeys(self._classes.values(), 0) | self._good
+            by_reason: Counter[str] = Counter()
+            by_concept: Counter[str] = Counter()
+            for (name, outcome), n in self._refused.items():
+                by_reason[outcome] += n
+                by_concept[name] += n
+            return Counts(good, dict(by_reason), dict(by_concept))
 
     @property
     def others(self) -> Mapping[str, int]:

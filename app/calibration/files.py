@@ -1,6 +1,6 @@
 """What a calibration leaves in its folder: the epochs, what was chosen, what came out.
 
-Owns `calibration.safetensors`, `calibration.json` and where they lie. The epochs are written before
+Owns `calibration.json` and where the epochs lie (`calibration/`). The epochs are written before
 any training, so that a flow that is killed there loses nothing.
 """
 
@@ -15,9 +15,10 @@ from typing import Any
 from app.calibration.collection import Counts
 from app.calibration.results import CalibrationResult
 from app.calibration.schedule import Choices
-from app.errors import FolderError
+from app.errors import AppError, FolderError
 
-DATA_NAME = "calibration.safetensors"
+DATA_FOLDER = "calibration"
+"""Folder of the epochs, as `CalibrationData.save` writes them."""
 ABOUT_NAME = "calibration.json"
 REPORT_NAME = "calibration.html"
 
@@ -79,3 +80,23 @@ def about_table(
         "result": None if result is None else result.to_table(),
         "adapter": adapter,
     }
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """Read a folder's `calibration.json`.
+
+    Raises
+    ------
+    AppError
+        It is missing or damaged.
+    """
+    path = folder / ABOUT_NAME
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AppError(
+            f"cannot read {path} ({error}), expected a calibration's folder: name another."
+        ) from None
+    if not isinstance(table, dict):
+        raise AppError(f"{path} holds no table, expected what a calibration wrote.")
+    return table

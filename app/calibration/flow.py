@@ -18,6 +18,7 @@ from app.calibration.background import Background
 from app.calibration.collection import Collection
 from app.calibration.design import Design, examine
 from app.calibration.files import about_table, write_about
+from app.calibration.report import write_report
 from app.calibration.results import CalibrationResult, Verdict
 from app.calibration.schedule import Choices, Planned, length, plan, timeline
 from app.calibration.signal_check import Light, SignalCheck, SignalChecker
@@ -326,7 +327,6 @@ class Flow:
             self._move(Step.CHECK, "Sit still: the electrodes are being checked.")
         else:
             self._planned = self.plan_of(self._choices)
-            self.collection.expect(self._choices.labels(load_gallery()))
             self._move(Step.COLLECT, "Collecting.")
 
     def _poll_session(self, live: Calibrating) -> None:
@@ -452,6 +452,8 @@ class Flow:
                 adapter=self._adapter,
             ),
         )
+        if self._result is not None:
+            write_report(self.view(), subject=self.subject)
 
     def _checks(self) -> Mapping[str, Any]:
         design = self._design()

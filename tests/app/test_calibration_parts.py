@@ -139,6 +139,14 @@ def test_epochs_are_counted_by_concept_and_kept_in_order() -> None:
     assert collection.counts.refused_by_concept == {"face": 1}
     assert collection.others == {CATCH: 1}
     assert [name for name, _ in collection.epochs()] == ["face", "house"]
+    everything = Collection()
+    for label, outcome in (("a", Outcome.COLLECTED), ("b", Outcome.ARTIFACT), ("c", Outcome.GAP)):
+        everything.take(event(label, outcome))
+        everything.take(event(label))
+    everything.restrict({"a": "x", "b": "x"})
+    assert everything.counts.good == {"x": 3}
+    assert everything.counts.refused == {"artifact": 1}
+    assert everything.others == {"c": 1}
     collection.expect(["a"])
     assert collection.counts.good == {"a": 0}
     assert collection.epochs() == ()

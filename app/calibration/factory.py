@@ -1,0 +1,161 @@
+"""Makes calibrations: on a stream, a virtual headset, or a recording; the one door to them.
+
+Owns the wiring of flow, session, trainer and folder. Imports what is heavy only when asked.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from app.calibration.collection import Collection
+from app.calibration.files import DATA_FOLDER
+from app.calibration.flow import Calibrating, Flow, Trainer
+from app.calibration.schedule import Choices
+from app.errors import FolderError
+from configs import SessionConfig
+from pipeline.gallery import load_gallery
+
+
+def default_out() -> Path:
+    """Name a new calibration's folder below `sessions/`."""
+    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    out, number = Path("sessions") / f"{stamp}-calibration", 1
+    while out.exists():
+        number += 1
+        out = Path("sessions") / f"{stamp}-calibration-{number}"
+    return out
+
+
+class CalibrationFactory:
+    """Makes flows that are not started yet.
+
+    Parameters
+    ----------
+    store : Path, optional
+        Root of the adapter store; the user's own by default.
+    """
+
+    def __init__(self, *, store: Path | None = None) -> None:
+        self._store = store
+
+    def live(
+        self, config: SessionConfig, *, out: Path | None = None, choices: Choices | None = None
+    ) -> Flow:
+        """A calibration on the stream that `config.source` names."""
+
+        def open_live(out: Path, collection: Collection) -> Calibrating:
+            from app.calibration.live import open_stream
+
+            return open_stream(config, out=out, collection=collection)
+
+        name = config.source.source_id or config.source.name or "any EEG stream"
+        return self._live(config, open_live, out=out, choices=choices, origin=f"stream {name}")
+
+    def virtual(
+        self, config: SessionConfig, *, out: Path | None = None, choices: Choices | None = None
+    ) -> Flow:
+        """A calibration on a virtual headset of its own, over LSL, in real time."""
+
+        def open_live(out: Path, collection: Collection) -> Calibrating:
+            from app.calibration.live import open_virtual
+
+            return open_virtual(config, out=out, collection=collection)
+
+        return self._live(config, open_live, out=out, choices=choices, origin=_virtual(config))
+
+    def accelerated(
+        self, config: SessionConfig, *, choices: Choices, out: Path | None = None
+    ) -> Flow:
+        """A calibration of a virtual person without LSL and without waiting."""
+
+        def open_live(out: Path, collection: Collection) -> Calibrating:
+            from app.calibration.live import open_accelerated
+
+            planned = Flow.plan_of(choices)
+            # Before the first sample: it does not wait for anybody.
+            collection.expect(choices.labels(load_gallery()))
+            return open_accelerated(config, out=out, collection=collection, planned=planned)
+
+        return self._live(config, open_live, out=out, choices=choices, origin=_virtual(config))
+
+    def recording(
+        self,
+        path: Path,
+        config: SessionConfig,
+        *,
+        out: Path | None = None,
+        classes: Mapping[str, str] | None = None,
+        board: str | None = None,
+        seed: int = 0,
+    ) -> Flow:
+        """A calibration from a recording or a session folder; `classes` by marker label."""
+        folder = _new(out or default_out())
+        collection = Collection(classes)
+        used: list[SessionConfig] = []
+
+        def read(stop: threading.Event) -> None:
+            from app.calibration.reading import default_classes, read_epochs
+
+            used.append(read_epochs(path, config, collection, stop=stop, board=board))
+            if not classes:
+                collection.restrict(default_classes(collection.counts.good))
+
+        return Flow(
+            subject=config.subject,
+            out=folder,
+            collection=collection,
+            prepare=lambda: self._trainer(used[0], collection, folder, seed=seed),
+            read=read,
+            origin=f"recording {path}",
+        )
+
+    def _live(
+        self,
+        config: SessionConfig,
+        open_live: Callable[[Path, Collection], Calibrating],
+        *,
+        out: Path | None,
+        choices: Choices | None,
+        origin: str,
+    ) -> Flow:
+        folder, collection = out or default_out(), Collection()
+        return Flow(
+            subject=config.subject,
+            out=folder,
+            collection=collection,
+            prepare=lambda: self._trainer(config, collection, folder, seed=config.seed),
+            open_live=lambda: open_live(folder, collection),
+            choices=choices,
+            origin=origin,
+        )
+
+    def _trainer(
+        self, config: SessionConfig, collection: Collection, out: Path, *, seed: int
+    ) -> Trainer:
+        from app.calibration.data import calibration_data
+        from app.calibration.training import ProcessTrainer
+
+        data = calibration_data(collection.epochs(), config)
+        folder = out / DATA_FOLDER
+        data.save(folder)
+        return ProcessTrainer(folder, config, subject=config.subject, seed=seed, store=self._store)
+
+
+def _new(out: Path) -> Path:
+    if out.exists() and any(out.iterdir()):
+        raise FolderError(
+            f"{out}: already holds {next(out.iterdir()).name!r}, expected a new or empty folder: "
+            "choose another --out; nothing was overwritten."
+        )
+    return out
+
+
+def _virtual(config: SessionConfig) -> str:
+    simulation = config.simulation
+    return (
+        f"virtual person {simulation.subject_number} on {simulation.board} at SNR "
+        f"{simulation.snr:g}"
+    )

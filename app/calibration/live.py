@@ -1,0 +1,226 @@
+"""The session behind a calibration: a real one, recorded as any, that shows pictures and collects.
+
+Owns how it is opened (a stream in reach, a virtual headset, a virtual headset without waiting) and
+when its presentation begins and ends. Knows nothing of signal checks, of training or of Qt.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pylsl import local_clock
+
+from app.calibration.collection import Collection
+from app.calibration.schedule import Planned, length
+from app.runtime.launch import VirtualHeadset
+from app.runtime.session import Session
+from app.runtime.stimuli import Presentation, Presenter
+from configs import SessionConfig
+from devices.lsl.inlet import LslSource
+from devices.lsl.outlet import MarkerOutlet
+from devices.virtual.accelerated import AcceleratedSource
+from devices.virtual.boards import board_of
+from devices.virtual.headset import HeadsetSettings
+from pipeline.gallery import load_gallery
+from pipeline.ports import Source
+
+MARKERS_SOURCE_ID = "phosphene-stimuli"
+"""Where a virtual headset listens by default."""
+SETTLE_SECONDS = 5.0
+"""Accelerated: EEG before the first stimulus, for the filter to settle, s."""
+
+
+class LiveCalibration:
+    """A session that waits with its pictures until it is told to begin.
+
+    Parameters
+    ----------
+    config : SessionConfig
+        With `source` naming the stream; `markers.source_id` is where our markers go.
+    out : Path
+        The session folder.
+    collection : Collection
+        Takes the epochs.
+    may_present : callable
+        Whether pictures would be seen by now.
+    on_end : callable or None
+        Called last.
+    """
+
+    def __init__(
+        self,
+        config: SessionConfig,
+        *,
+        out: Path,
+        collection: Collection,
+        may_present: Callable[[], bool] = lambda: True,
+        on_end: Callable[[], None] | None = None,
+    ) -> None:
+        self._planned: tuple[Planned, ...] = ()
+        self._begun = threading.Event()
+        self._presenter: Presenter | None = None
+        self._on_end = on_end
+        self._outlet = MarkerOutlet(
+            name="phosphene-stimuli", source_id=config.markers.source_id or MARKERS_SOURCE_ID
+        )
+        self.session = Session(
+            config,
+            out=out,
+            open_source=_opener(config),
+            clock=local_clock,
+            make_presenter=self._make_presenter,
+            may_present=lambda: self._begun.is_set() and may_present(),
+            on_epoch=collection.take,
+            on_end=self._end,
+        )
+
+    def begin(self, planned: Sequence[Planned]) -> None:
+        """Show these pictures as soon as the session is ready."""
+        self._planned = tuple(planned)
+        self._begun.set()
+
+    def end_early(self) -> None:
+        """Show no more; what was shown is finished and kept."""
+        if self._presenter is not None:
+            self._presenter.stop()
+        else:
+            self.session.request_stop()
+
+    @property
+    def waits(self) -> bool:
+        """Its pictures wait for `begin`."""
+        return True
+
+    @property
+    def n_shown(self) -> int:
+        """Pictures and catch trials shown so far."""
+        return 0 if self._presenter is None else self._presenter.n_shown
+
+    def _make_presenter(self) -> Presenter:
+        shown = (Presentation(each.at, each.label, each.duration) for each in self._planned)
+        self._presenter = Presenter(shown, push=self._outlet.push, clock=local_clock)
+        return self._presenter
+
+    def _end(self) -> None:
+        self._outlet.close()
+        if self._on_end is not None:
+            self._on_end()
+
+
+def _opener(config: SessionConfig) -> Callable[[threading.Event], Source]:
+    def open_source(stop: threading.Event) -> Source:
+        interval = config.recording.clock_offset_interval
+        return LslSource(config.source, config.markers, clock_offset_interval=interval, stop=stop)
+
+    return open_source
+
+
+class AcceleratedCalibration:
+    """A virtual person without LSL and without waiting; its pictures are planned beforehand."""
+
+    def __init__(
+        self,
+        config: SessionConfig,
+        *,
+        out: Path,
+        collection: Collection,
+        planned: Sequence[Planned],
+    ) -> None:
+        gallery, simulation = load_gallery(), config.simulation
+        settings = HeadsetSettings(
+            board=board_of(simulation.board),
+            subject_number=simulation.subject_number,
+            sfreq=simulation.sfreq,
+            snr=simulation.snr,
+            seed=config.seed,
+            duration=SETTLE_SECONDS + length(planned) + config.epochs.tmax + 0.5,
+        )
+        source = AcceleratedSource(
+            settings,
+            dict(zip(gallery.labels, gallery.embeddings, strict=True)),
+            ((SETTLE_SECONDS + each.at, each.label) for each in planned),
+        )
+        self.session = Session(
+            config,
+            out=out,
+            open_source=lambda _stop: source,
+            clock=local_clock,
+            is_live=False,
+            on_epoch=collection.take,
+            on_end=source.close,
+        )
+
+    @property
+    def waits(self) -> bool:
+        """It has its pictures already."""
+        return False
+
+    @property
+    def n_shown(self) -> int:
+        """Pictures so far."""
+        return self.session.snapshot().n_markers
+
+    def begin(self, planned: Sequence[Planned]) -> None:
+        """Nothing: it has begun."""
+
+    def end_early(self) -> None:
+        """End with what there is."""
+        self.session.request_stop()
+
+
+def open_stream(config: SessionConfig, *, out: Path, collection: Collection) -> LiveCalibration:
+    """Open a calibration on a stream in reach and start it."""
+    config = _quiet(config, config.markers.source_id or MARKERS_SOURCE_ID)
+    live = LiveCalibration(config, out=out, collection=collection)
+    live.session.start()
+    return live
+
+
+def open_virtual(config: SessionConfig, *, out: Path, collection: Collection) -> LiveCalibration:
+    """Start a virtual headset of its own and open a calibration on it; takes some seconds."""
+    board_of(config.simulation.board)  # an unknown board is said before anything is started
+    token = uuid.uuid4().hex[:8]
+    headset_id, markers_id = f"phosphene-virtual-{token}", f"phosphene-stimuli-{token}"
+    source = config.source.model_copy(update={"source_id": headset_id, "name": None})
+    config = _quiet(config.model_copy(update={"source": source}), markers_id)
+    headset = VirtualHeadset(config, source_id=headset_id, markers_source_id=markers_id)
+    try:
+        headset.wait_ready()
+        live = LiveCalibration(
+            config,
+            out=out,
+            collection=collection,
+            may_present=headset.is_following,
+            on_end=headset.close,
+        )
+    except BaseException:
+        headset.close()
+        raise
+    live.session.start()
+    return live
+
+
+def open_accelerated(
+    config: SessionConfig, *, out: Path, collection: Collection, planned: Sequence[Planned]
+) -> AcceleratedCalibration:
+    """Open a calibration of a virtual person that is over as soon as it is computed."""
+    live = AcceleratedCalibration(
+        _quiet(config, None), out=out, collection=collection, planned=planned
+    )
+    live.session.start()
+    return live
+
+
+def _quiet(config: SessionConfig, markers_id: str | None) -> SessionConfig:
+    """Settings of a session that records and collects: with our stimuli, without an adapter."""
+    return config.model_copy(
+        update={
+            "markers": config.markers.model_copy(update={"source_id": markers_id, "name": None}),
+            "stimuli": config.stimuli.model_copy(update={"enabled": True}),
+            "decoder": config.decoder.model_copy(update={"adapter": None, "enabled": False}),
+            "recording": config.recording.model_copy(update={"enabled": True}),
+        }
+    )

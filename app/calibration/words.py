@@ -1,0 +1,98 @@
+"""A calibration in sentences: for a terminal, and for the heads of pages.
+
+Owns the wording only.
+"""
+
+from __future__ import annotations
+
+from app.calibration.results import CalibrationResult, MethodScore, Verdict
+from app.calibration.signal_check import Light
+from app.calibration.steps import FlowView, Step
+from app.view_models import formatting
+
+STEP_WORDS = {
+    Step.OPENING: "Connecting",
+    Step.READING: "Reading",
+    Step.CHECK: "Signal check",
+    Step.CHOOSE: "Pictures and time",
+    Step.COLLECT: "Pictures",
+    Step.TRAIN: "Training",
+    Step.CANCELLED: "Training cancelled",
+    Step.RESULT: "Result",
+    Step.SAVED: "Saved",
+    Step.DISCARDED: "Not stored",
+    Step.STOPPED: "Given up",
+    Step.FAILED: "Failed",
+}
+
+
+def progress_line(view: FlowView) -> str:
+    """Where it stands, in one line."""
+    word = STEP_WORDS[view.step]
+    if view.step is Step.CHECK:
+        mark = {Light.GREEN: "green", Light.RED: "red", Light.WAITING: "…"}[view.check.light]
+        return f"{word} [{mark}] {view.check.sentence}"
+    if view.step is Step.COLLECT:
+        rest = "" if view.remaining is None else f", {formatting.duration(view.remaining)} left"
+        pause = "" if view.break_left is None else f"  [break, {view.break_left:.0f} s]"
+        counts = view.counts
+        return (
+            f"{word} {view.n_shown} of {view.n_planned}{rest}: {counts.n_good} good epochs, "
+            f"{counts.n_refused} refused{pause}"
+        )
+    if view.step is Step.READING:
+        return f"{word}: {view.counts.n_good} good epochs, {view.counts.n_refused} refused"
+    if view.step is Step.TRAIN:
+        return f"{word} {view.training.fraction:4.0%}  {view.training.message}"
+    return f"{word}: {view.message}"
+
+
+def score_words(score: MethodScore) -> str:
+    """One score with its interval."""
+    p = "" if score.p_value is None else f", {formatting.p_value(score.p_value)}"
+    return (
+        f"{score.accuracy:.1%} (95 % interval {score.low:.1%} to {score.high:.1%}; chance "
+        f"{score.chance:.1%}{p})"
+    )
+
+
+def result_lines(result: CalibrationResult) -> list[str]:
+    """What came out, line by line, the most important first."""
+    lines = [f"{_mark(result.verdict)} {result.headline}"]
+    picked, without = result.picked, result.without
+    if picked is not None:
+        lines.append(f"Method: {result.method}: {score_words(picked)}. {result.reason}")
+    if without is not None and without is not picked:
+        lines.append(f"Without an adapter: {score_words(without)}.")
+    if result.permutation_p is not None:
+        lines.append(f"Labels shuffled: {formatting.p_value(result.permutation_p)} (permutation).")
+    if result.leak is not None and result.leak.sentence:
+        lines.append(f"Leak check: {result.leak.sentence}")
+    if result.curve_sentence:
+        lines.append(result.curve_sentence)
+    return lines + [f"Note: {sentence}" for sentence in result.warnings]
+
+
+def closing_lines(view: FlowView) -> list[str]:
+    """What a terminal shows at the end."""
+    counts = view.counts
+    refused = ", ".join(f"{n} {reason}" for reason, n in counts.refused.items())
+    lines = [
+        f"Epochs: {counts.n_good} good of {len(counts.good)} classes"
+        + (f"; refused: {refused}." if refused else ".")
+    ]
+    if view.result is not None:
+        lines += result_lines(view.result)
+    lines.append(view.message)
+    if view.adapter is not None:
+        lines.append(f"Use it: phosphene run --adapter {view.adapter}")
+    lines.append(f"Folder: {view.out} (open calibration.html in a browser).")
+    return lines
+
+
+def _mark(verdict: Verdict) -> str:
+    return {
+        Verdict.FOUND: "FOUND.",
+        Verdict.NOTHING: "NOTHING FOUND.",
+        Verdict.LEAK: "LEAK.",
+    }[verdict]

@@ -1,0 +1,210 @@
+"""`phosphene calibrate`: a person's own adapter, from the pictures to the honest numbers."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.commands.common import apply_overrides, load
+
+if TYPE_CHECKING:
+    from app.calibration.flow import Flow
+    from app.calibration.steps import FlowView
+    from configs import SessionConfig
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "calibrate", help="make a person's own adapter", description=__doc__
+    )
+    parser.add_argument("--headless", action="store_true", help="without a window")
+    parser.add_argument("--subject", default=None, metavar="S", help="subject code")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--preset", default=None, metavar="NAME")
+    which.add_argument("--config", type=Path, default=None, metavar="FILE", help="TOML settings")
+    _add_sources(parser)
+    parser.add_argument(
+        "--minutes", type=float, default=5.0, metavar="M", help="time with pictures (%(default)s)"
+    )
+    parser.add_argument(
+        "--set",
+        dest="stimulus_set",
+        default="varied",
+        metavar="NAME",
+        help="pictures: varied, everything, few or faces-houses (%(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=None, metavar="N", help="of order and fits (0)")
+    parser.add_argument(
+        "--force", action="store_true", help="go on although the signal check is not green"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="session folder, new or empty (sessions/DATE-TIME-calibration)",
+    )
+    parser.add_argument("--json", action="store_true", help="print what came out as JSON")
+
+
+def _add_sources(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--source-id", default=None, metavar="ID", help="LSL stream")
+    source.add_argument("--name", default=None, help="LSL stream name")
+    source.add_argument(
+        "--virtual",
+        type=int,
+        nargs="?",
+        const=1001,
+        default=None,
+        metavar="N",
+        help="a virtual headset of its own, worn by virtual person N (1001)",
+    )
+    source.add_argument(
+        "--from",
+        dest="recording",
+        type=Path,
+        default=None,
+        metavar="DIR|FILE",
+        help="a session folder or a recording instead of a stream",
+    )
+    parser.add_argument(
+        "--board",
+        default=None,
+        metavar="NAME",
+        help="of --virtual: cyton, daisy, cap32 or cap63; of --from: what recorded a BrainFlow CSV",
+    )
+    parser.add_argument(
+        "--snr", type=float, default=None, metavar="X", help="of --virtual; 0: no information"
+    )
+    parser.add_argument("--fast", action="store_true", help="with --virtual: no LSL and no waiting")
+    parser.add_argument(
+        "--labels",
+        default=None,
+        metavar="EVENT[=CLASS],…",
+        help="with --from: the markers that count; events of one class are put together",
+    )
+    parser.add_argument(
+        "--picks", default=None, metavar="LABELS", help="channels to use, with commas (all)"
+    )
+    parser.add_argument(
+        "--montage",
+        default=None,
+        metavar="LABELS|NAME|FILE",
+        help="labels for a stream that sends none: with commas, cyton, daisy, or a file of them",
+    )
+    parser.add_argument(
+        "--unit",
+        default=None,
+        choices=("microvolts", "millivolts", "volts", "nanovolts"),
+        help="unit of the samples for a stream that does not say",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Calibrate; what was found is stored, anything else is kept as data only."""
+    from app.calibration.headless import run_flow
+
+    _check_usage(args)
+    config = _config(args)
+    flow = _flow(args, config)
+    try:
+        view = run_flow(flow, force=args.force, on_view=_progress)
+    except KeyboardInterrupt:
+        flow.stop(1.5)
+        _clear()
+        sys.stderr.write(f"phosphene calibrate: {flow.view().message}\n")
+        return 130
+    finally:
+        flow.stop(5.0)
+        _clear()
+    return _conclude(flow, view, as_json=args.json)
+
+
+def _check_usage(args: argparse.Namespace) -> None:
+    from app.errors import AppError
+
+    wrong = (
+        (args.fast and args.virtual is None, "--fast needs --virtual: a real stream has its pace"),
+        (args.snr is not None and args.virtual is None, "--snr is the virtual person's: --virtual"),
+        (args.labels is not None and args.recording is None, "--labels belongs to --from"),
+    )
+    for is_wrong, sentence in wrong:
+        if is_wrong:
+            raise AppError(f"{sentence}.")
+
+
+def _config(args: argparse.Namespace) -> SessionConfig:
+    from devices.montage import read_montage
+
+    preset = args.preset or ("demo" if args.virtual is not None else None)
+    return apply_overrides(
+        load(preset, args.config),
+        {
+            "seed": args.seed,
+            "subject": args.subject,
+            "source.source_id": args.source_id,
+            "source.name": args.name,
+            "source.picks": None if args.picks is None else args.picks.split(","),
+            "source.ch_names": None if args.montage is None else list(read_montage(args.montage)),
+            "source.unit": args.unit,
+            "simulation.subject_number": args.virtual,
+            "simulation.board": args.board if args.virtual is not None else None,
+            "simulation.snr": args.snr,
+        },
+    )
+
+
+def _flow(args: argparse.Namespace, config: SessionConfig) -> Flow:
+    from app.calibration.factory import CalibrationFactory
+    from app.calibration.reading import parse_labels
+    from app.calibration.schedule import Choices
+
+    factory = CalibrationFactory()
+    if args.recording is not None:
+        return factory.recording(
+            args.recording,
+            config,
+            out=args.out,
+            classes=parse_labels(args.labels),
+            board=args.board,
+            seed=config.seed,
+        )
+    choices = Choices(args.stimulus_set, args.minutes, config.seed, stimuli=config.stimuli)
+    if args.fast:
+        return factory.accelerated(config, choices=choices, out=args.out)
+    make = factory.live if args.virtual is None else factory.virtual
+    return make(config, choices=choices, out=args.out)
+
+
+def _conclude(flow: Flow, view: FlowView, *, as_json: bool) -> int:
+    from app.calibration.files import read_about
+    from app.calibration.steps import Step
+    from app.calibration.words import closing_lines
+    from app.output import write_json, write_text
+
+    if as_json and view.result is not None:
+        write_json(read_about(flow.out) | {"out": str(flow.out)})
+    if view.step is Step.FAILED:
+        sys.stderr.write(f"phosphene calibrate: {view.message}\n")
+        return 1
+    if not as_json:
+        write_text("\n".join(closing_lines(view)))
+    return 0
+
+
+def _progress(view: FlowView) -> None:
+    if not sys.stderr.isatty():
+        return
+    from app.calibration.words import progress_line
+
+    sys.stderr.write("\r\x1b[K" + progress_line(view)[:110])
+    sys.stderr.flush()
+
+
+def _clear() -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
