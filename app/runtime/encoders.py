@@ -7,10 +7,9 @@ next epoch finds it. An encoder that aligns itself to a person online has `freez
 
 from __future__ import annotations
 
-import contextlib
+import copy
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 from app.errors import AppError
@@ -126,29 +125,26 @@ class Steered:
         if self._aligning is not None:
             if before is None or steer.n_resets != before.n_resets:
                 self._aligning.reset()
-            (self._aligning.freeze if steer.frozen else self._aligning.resume)()
+            if steer.frozen is not None:
+                (self._aligning.freeze if steer.frozen else self._aligning.resume)()
         self._steer = steer
         return self._encoder
 
-    @contextlib.contextmanager
-    def still(self) -> Iterator[None]:
-        """Let no epoch count for alignment inside: a control is not what the person saw."""
-        if self._aligning is None:
-            yield
-            return
-        self._aligning.freeze()
-        try:
-            yield
-        finally:
-            if self._steer is None or not self._steer.frozen:
-                self._aligning.resume()
+    def apart(self) -> Encoder:
+        """Give an encoder in the same state that can be used without a trace.
+
+        A control is not what the person saw: it must not count for alignment, frozen or not.
+        """
+        if self._encoder is None:
+            raise AppError("there is no encoder yet, expected an epoch before its control.")
+        return self._encoder if self._aligning is None else copy.deepcopy(self._encoder)
 
     @property
     def alignment(self) -> str:
         """`running`, `frozen`, or empty without alignment."""
-        if self._aligning is None or self._steer is None:
+        if self._aligning is None:
             return ""
-        return "frozen" if self._steer.frozen else "running"
+        return "frozen" if getattr(self._aligning, "is_frozen", False) else "running"
 
     @property
     def drift(self) -> float | None:

@@ -30,11 +30,12 @@ class AdapterKey:
 class Steer:
     """What decodes an epoch. Levels, not commands: a job that is dropped takes nothing with it.
 
-    `n_resets` counts how often alignment was reset so far; a higher count than before resets it.
+    `frozen` None: alignment runs or stands as the adapter has it. `n_resets` counts how often
+    alignment was reset so far; another count than before resets it.
     """
 
     adapter: AdapterKey = AdapterKey()
-    frozen: bool = False
+    frozen: bool | None = None
     n_resets: int = 0
 
 

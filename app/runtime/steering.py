@@ -52,7 +52,8 @@ def decode_change(event: Mapping[str, Any]) -> Change | None:
         if table.get("restarted"):
             return Change(int(table["at"]), None)
         key = AdapterKey(str(table["adapter"]), str(table["sha256"]))
-        return Change(int(table["at"]), Steer(key, bool(table["frozen"]), int(table["n_resets"])))
+        frozen = None if table["frozen"] is None else bool(table["frozen"])
+        return Change(int(table["at"]), Steer(key, frozen, int(table["n_resets"])))
     except (KeyError, TypeError, ValueError):
         return None
 

@@ -109,8 +109,8 @@ class Worker:
                 pixels = np.array(self._sampler.sample(embedding, seed=job.seed).pixels)
             sampled = time.monotonic()
             if job.draw and self._config.decoder.control:
-                with self._steered.still():
-                    scrambled = encoder.encode(phase_scrambled(epoch, seed=job.seed))
+                apart = self._steered.apart()
+                scrambled = apart.encode(phase_scrambled(epoch, seed=job.seed))
                 control = np.array(self._sampler.sample(scrambled, seed=job.seed).pixels)
         except Exception as error:  # noqa: BLE001 - the thread's top loop: every failure is told
             return Answer(
