@@ -69,9 +69,9 @@ class TraceRaster:
             self._paint_columns(model, store, first, last)
         return first, last
 
-    def lane_centres(self, n_channels: int) -> NDArray[np.float64]:
-        """Height of each channel's zero line, px from the top."""
-        return (np.arange(n_channels) + 0.5) * self.height / max(1, n_channels)
+    def lane_centres(self, n_lanes: int) -> NDArray[np.float64]:
+        """Height of each lane's zero line, px from the top."""
+        return (np.arange(n_lanes) + 0.5) * self.height / max(1, n_lanes)
 
     def _shades(self, model: TraceModel) -> NDArray[np.uint32]:
         colors = self._colors
@@ -93,12 +93,13 @@ class TraceRaster:
         x = numbers % self.width
         slots = numbers % store.n_columns
         self._paint_background(model, store, numbers, x, slots)
-        n_channels = store.low.shape[0]
-        scale = (self.height / n_channels) / model.scale_uv * model.gains[:, None]
-        centres = self.lane_centres(n_channels)[:, None]
-        top = centres - store.high[:, slots] * scale
-        bottom = centres - store.low[:, slots] * scale
-        self._paint_spans(top, bottom, x)
+        lanes = slice(model.shown.start, model.shown.stop)
+        n_lanes = model.n_lanes
+        scale = (self.height / n_lanes) / model.scale_uv * model.gains[lanes, None]
+        centres = self.lane_centres(n_lanes)[:, None]
+        top = centres - store.high[lanes, slots] * scale
+        bottom = centres - store.low[lanes, slots] * scale
+        self._paint_spans(top, bottom, x, self._lut[lanes])
 
     def _paint_background(
         self,
@@ -123,7 +124,11 @@ class TraceRaster:
             self.pixels[:, column % self.width] = _pack(self._colors.marker)
 
     def _paint_spans(
-        self, top: NDArray[np.float64], bottom: NDArray[np.float64], x: NDArray[np.intp]
+        self,
+        top: NDArray[np.float64],
+        bottom: NDArray[np.float64],
+        x: NDArray[np.intp],
+        shades: NDArray[np.uint32],
     ) -> None:
         """Fill each column between `top` and `bottom`, edges blended by coverage."""
         thin = np.maximum(0.0, self._thickness - (bottom - top)) / 2
@@ -145,7 +150,7 @@ class TraceRaster:
         level = np.rint(cover * N_LEVELS).astype(np.intp)
         keep = level > 0
         owner, row, level = owner[keep], row[keep], level[keep]
-        self.pixels[row, x[column[owner]]] = self._lut[channel[owner], level]
+        self.pixels[row, x[column[owner]]] = shades[channel[owner], level]
 
 
 def _pack(rgb: Rgb) -> np.uint32:

@@ -23,6 +23,7 @@ from app.view_models.stream_health import StreamHealthModel
 from app.view_models.traces import TraceModel
 from configs import ConfigError
 from pipeline.errors import PhospheneError
+from pipeline.signal_quality import Grade
 from pipeline.values import Info
 
 _LOG = logging.getLogger(__name__)
@@ -150,6 +151,7 @@ class SessionModel:
         self.traces.poll(port)
         self.health.update(self.snapshot)
         if self.snapshot.info is not None:
+            self.traces.set_verdicts(_bad_channels(self.snapshot))
             self.head.update(self.snapshot.info.ch_names, self.snapshot.quality)
         new = port.results(self.history.taken)
         self.evoked.extend(new)
@@ -232,6 +234,13 @@ class SessionModel:
             self.error, self._failed = self._failed, ""
             if self.port is None:
                 self.snapshot = Snapshot(phase=Phase.FAILED, message=self.error)
+
+
+def _bad_channels(snapshot: Snapshot) -> dict[int, str]:
+    """Channels that the session calls bad, by their number, with the reason."""
+    names = () if snapshot.info is None else snapshot.info.ch_names
+    reasons = {q.ch_name: q.reason for q in snapshot.quality if q.grade is Grade.BAD}
+    return {at: reasons[name] for at, name in enumerate(names) if name in reasons}
 
 
 def _differs(mine: Info | None, theirs: Info | None) -> bool:

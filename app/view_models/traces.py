@@ -27,12 +27,18 @@ WINDOWS = (2.0, 5.0, 10.0, 20.0, 30.0)
 """Window lengths that are offered, s."""
 SCALES_UV = (5.0, 10.0, 20.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0, 1000.0, 2000.0, 5000.0)
 """Microvolts from lane to lane that + and - step through."""
+LANES: tuple[int | None, ...] = (0, None, 4, 8, 16, 32, 64)
+"""Channels in view that are offered: 0 as many as can be read, None all."""
+FEWEST = 4
+"""Channels that are in view however low the plot is."""
 GAINS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Factors of a single channel."""
 AUTO_SCALE_AFTER = 1.5
 """Length of data that the first scale is chosen from, s."""
 FLAT_UV = 0.5
 WILD_UV = 1500.0
+MAX_BEGIN = 2_000_000
+"""Samples, all channels together, that are fetched again when the plot begins anew."""
 HISTORY_WINDOWS = 6
 """How many windows of columns are kept to scroll back through."""
 
@@ -83,11 +89,15 @@ class TraceModel:
         self.paused = False
         self.back = 0
         """Columns scrolled back while paused."""
+        self.lanes: int | None = None
+        """Channels in view as chosen: None all, 0 as many as can be read."""
+        self._first = 0
+        self._fitting = 1_000_000
         self.filter_config = DISPLAY_FILTERS[0]
         self.store: ColumnStore | None = None
         self.markers: deque[PlacedMarker] = deque(maxlen=512)
         self.bad: dict[int, str] = {}
-        """Channels that look wrong, by number, with the reason in a word or two."""
+        """Channels that are wrong, by number, with the reason."""
         self.revision = 0
         self.marker_revision = 0
         self.changed_from = 0
@@ -96,6 +106,8 @@ class TraceModel:
         self._next_sample = 0
         self._next_marker = 0
         self._last_time: float | None = None
+        self._looks_bad: dict[int, str] = {}
+        self._judged_bad: dict[int, str] = {}
         self._anchors: deque[tuple[int, float]] = deque(maxlen=4096)
         self._judged_at = 0
         self._misplaced = False
@@ -122,13 +134,58 @@ class TraceModel:
         """Number of the sample that is asked for next."""
         return self._next_sample
 
+    @property
+    def n_lanes(self) -> int:
+        """How many channels are in view."""
+        n_channels = 0 if self.info is None else self.info.n_channels
+        if self.lanes is None:
+            return n_channels
+        if self.lanes:
+            return min(self.lanes, n_channels)
+        # Pages of about the same length, not one full and one with the rest.
+        n_pages = -(-n_channels // self._fitting)
+        return -(-n_channels // n_pages) if n_pages else 0
+
+    @property
+    def shown(self) -> range:
+        """Numbers of the channels in view."""
+        n_channels = 0 if self.info is None else self.info.n_channels
+        first = min(self._first, max(0, n_channels - self.n_lanes))
+        return range(first, first + self.n_lanes)
+
+    def set_lanes(self, lanes: int | None) -> None:
+        """Show `lanes` channels at once; None all, 0 as many as can be read."""
+        if lanes != self.lanes:
+            self.lanes = lanes
+            self._first = 0
+            self.revision += 1
+
+    def fit_lanes(self, n_lanes: int) -> None:
+        """Say how many channels can be read in the room there is."""
+        before = self.n_lanes
+        self._fitting = max(FEWEST, n_lanes)
+        if self.n_lanes != before:
+            # The channel at the top stays in view, on the page that it is on now.
+            self._first -= self._first % max(1, self.n_lanes)
+            self.revision += 1
+
+    def turn(self, pages: int) -> None:
+        """Go to the channels after (before: negative) those in view."""
+        n_channels = 0 if self.info is None else self.info.n_channels
+        furthest = max(0, n_channels - self.n_lanes)
+        first = min(max(0, self.shown.start + pages * self.n_lanes), furthest)
+        if first != self._first:
+            self._first = first
+            self.revision += 1
+
     def reset(self, info: Info | None) -> None:
         """Begin anew: another stream, other channels."""
         self.info = info
         n_channels = 0 if info is None else info.n_channels
         self.gains = np.ones(n_channels, dtype=np.float32)
         self.selected = None
-        self.bad = {}
+        self._first = 0
+        self.bad, self._looks_bad, self._judged_bad = {}, {}, {}
         self.markers.clear()
         self._next_marker = 0
         self.paused = False
@@ -213,9 +270,15 @@ class TraceModel:
 
     def poll(self, source: TraceSource) -> bool:
         """Take what is new; return whether anything was."""
-        if self.info is None or self.paused:
+        # Paused, but computed anew (another filter, another width): an empty plot helps nobody.
+        begins = self._next_sample == 0
+        if self.info is None or (self.paused and not begins):
             return False
         limit = max(1, round(self.window * self.info.sfreq))
+        if begins:
+            # What can be scrolled back to is fetched at once, as far as no frame is held up.
+            kept = min(HISTORY_WINDOWS * limit, MAX_BEGIN // self.info.n_channels)
+            limit = max(limit, kept)
         block = source.traces(self._next_sample, limit)
         if block is not None and block.data.shape[1]:
             self._consume(block)
@@ -354,6 +417,17 @@ class TraceModel:
         peak = self.store.high[:, filled].max(axis=1) - self.store.low[:, filled].min(axis=1)
         bad = {int(c): "flat" for c in np.flatnonzero(peak < FLAT_UV)}
         bad |= {int(c): "off scale" for c in np.flatnonzero(peak > WILD_UV)}
+        self._looks_bad = bad
+        self._take_verdicts()
+
+    def set_verdicts(self, bad: dict[int, str]) -> None:
+        """Take the session's verdict on channels, by number; its reason wins over a look."""
+        if bad != self._judged_bad:
+            self._judged_bad = bad
+            self._take_verdicts()
+
+    def _take_verdicts(self) -> None:
+        bad = {**self._looks_bad, **self._judged_bad}
         if bad != self.bad:
             self.bad = bad
             self.revision += 1

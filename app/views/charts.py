@@ -41,6 +41,13 @@ class TopList(Painted):
         """Keep room for all rows and the line that explains them."""
         self.setFixedHeight(px(self._n_rows * self.ROW + 16))
 
+    def set_n_rows(self, n_rows: int) -> None:
+        """Show `n_rows` rows."""
+        if n_rows != self._n_rows:
+            self._n_rows = n_rows
+            self.fit()
+            self.update()
+
     @property
     def rows(self) -> tuple[tuple[str, float], ...]:
         """Labels and probabilities that are shown."""

@@ -117,10 +117,10 @@ class HeadPlot(Painted):
         painter.setPen(QPen(self.theme.color(tone), 1.6))
         painter.setBrush(self.theme.color(tone, 60))
         painter.drawEllipse(place, disc, disc)
-        box = QRectF(0, 0, 2.4 * disc, 2 * disc)
+        box = QRectF(0, 0, 40, 16)
         box.moveCenter(place)
         if disc >= 6:
-            size = 10 if len(electrode.ch_name) <= 2 else 9
+            size = (10 if len(electrode.ch_name) <= 2 else 9) - (disc < 9)
             painter.setFont(small_font(size, bold=electrode.grade is Grade.BAD))
             painter.setPen(self.theme.color("text"))
             painter.drawText(box, Qt.AlignmentFlag.AlignCenter, electrode.ch_name)

@@ -105,6 +105,11 @@ def _down(painter: QPainter, color: QColor) -> None:
     painter.drawPolyline(QPolygonF([QPointF(4, 6.2), QPointF(8, 10.2), QPointF(12, 6.2)]))
 
 
+def _up(painter: QPainter, color: QColor) -> None:
+    _ = color
+    painter.drawPolyline(QPolygonF([QPointF(4, 9.8), QPointF(8, 5.8), QPointF(12, 9.8)]))
+
+
 def _close(painter: QPainter, color: QColor) -> None:
     _ = color
     painter.drawLine(QPointF(4.4, 4.4), QPointF(11.6, 11.6))
@@ -172,6 +177,7 @@ _SHAPES: dict[str, Callable[[QPainter, QColor], None]] = {
     "left": _left,
     "right": _right,
     "down": _down,
+    "up": _up,
     "close": _close,
     "save": _save,
     "copy": _copy,

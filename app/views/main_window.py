@@ -36,7 +36,7 @@ from app.views.shortcuts import Keyboard
 from app.views.sources_view import SourcesView
 from app.views.status_bar import Banner, StatusBar
 from app.views.stimulus_window import StimulusWindow
-from app.views.theme import THEMES, Theme, apply_theme
+from app.views.theme import THEMES, Theme, apply_theme, px
 from app.views.tools import TOOLS, Tool, ToolContext, ToolView
 from app.views.top_bar import TopBar
 from app.views.welcome import Welcome
@@ -158,6 +158,9 @@ class MainWindow(QMainWindow):
         app = QApplication.instance()
         if isinstance(app, QApplication):
             apply_theme(app, theme, text_scale=self.preferences.value.text_scale)
+        # Larger text needs a larger window, but none is larger than its screen.
+        room = self.screen().availableGeometry().size()
+        self.setMinimumSize(QSize(px(1040), px(680)).boundedTo(room.expandedTo(QSize(1040, 680))))
         for painted in self.findChildren(Painted):
             painted.set_theme(theme)
         for button in self.findChildren(Button):

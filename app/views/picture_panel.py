@@ -7,7 +7,7 @@ stimuli come from a loader that is given.
 from __future__ import annotations
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QImage, QPainter, QPaintEvent, QPen, QPixmap
+from PySide6.QtGui import QImage, QPainter, QPaintEvent, QPen, QPixmap, QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from app.port import Phase, Result, Snapshot
@@ -189,6 +189,12 @@ class PicturePanel(QFrame):
         """Redraw the icons."""
         for button in (self.save, self.copy):
             button.set_theme(theme)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Give the pictures their room: fewer concepts are listed where it is low."""
+        super().resizeEvent(event)
+        spare = self.height() - px(300)
+        self.top.set_n_rows(min(5, max(2, int(spare / px(40)))))
 
     def set_control(self, on: bool) -> None:
         """Show or hide the noise control's place."""

@@ -44,6 +44,8 @@ SHORTCUTS: tuple[Shortcut, ...] = (
     Shortcut("pause", ("P",), "Pause the traces, or go on", "Traces"),
     Shortcut("back", ("Left",), "Look back while paused", "Traces"),
     Shortcut("forth", ("Right",), "Look forward while paused", "Traces"),
+    Shortcut("page_up", ("PgUp",), "Channels before", "Traces"),
+    Shortcut("page_down", ("PgDown",), "Channels after", "Traces"),
     Shortcut("views", ("F3",), "Next signal view", "Views", menu=True),
     Shortcut("control", ("C",), "Noise control beside the picture", "Pictures"),
     Shortcut("save", ("Ctrl+S",), "Save the picture…", "Pictures"),

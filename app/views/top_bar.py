@@ -6,7 +6,8 @@ Owns these controls; each writes to a model, and `refresh` writes the models bac
 from __future__ import annotations
 
 from PySide6.QtCore import QSize, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QLineEdit, QWidget
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QWidget
 
 from app.port import Phase
 from app.view_models import formatting
@@ -59,6 +60,7 @@ class TopBar(QFrame):
         """Redraw the icons."""
         self._theme = theme
         self._fit()
+        self._spare()
         for button in (self.source, self.start, self.record, self.stimuli, self.menu):
             button.set_theme(theme)
         self.theme_button.set_icon_name("sun" if theme.name == "dark" else "moon", theme)
@@ -72,6 +74,19 @@ class TopBar(QFrame):
         self.start.setMinimumWidth(px(112))
         for button in (self.stimuli, self.theme_button, self.menu):
             button.setFixedSize(QSize(px(34), px(32)))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Leave out what can be spared where there is no room."""
+        super().resizeEvent(event)
+        self._spare()
+
+    def _spare(self) -> None:
+        """Show as much as fits: words go before controls do."""
+        for at in range(len(self._dispensable) + 1):
+            for number, widget in enumerate(self._dispensable):
+                widget.setVisible(number >= at)
+            if self._row.minimumSize().width() <= self.width():
+                return
 
     def refresh(self) -> None:
         """Show the models."""
@@ -118,20 +133,24 @@ class TopBar(QFrame):
         self.subject.setAccessibleName("Subject code")
         self.record.setCheckable(True)
         self._fit()
-        row = QHBoxLayout(self)
+        row = self._row = QHBoxLayout(self)
         row.setContentsMargins(14, 0, 10, 0)
         row.setSpacing(8)
+        brand = text_label("Phosphene", "brand")
         row.addWidget(self.emblem)
-        row.addWidget(text_label("Phosphene", "brand"))
+        row.addWidget(brand)
         row.addSpacing(14)
+        captions = []
         for name, widget in (
             ("Source", self.source),
             ("Preset", self.preset),
             ("Subject", self.subject),
         ):
-            row.addWidget(_caption(name))
+            captions.append(text_label(name, "small"))
+            row.addWidget(captions[-1])
             row.addWidget(widget)
             row.addSpacing(4)
+        self._dispensable = (brand, *captions, self.disk, self.emblem)
         row.addStretch(1)
         row.addWidget(self.disk)
         row.addWidget(self.record)
@@ -170,7 +189,3 @@ def set_text_of(button: Button, text: str) -> None:
     """Change a button's text only when it differs."""
     if button.text() != text:
         button.setText(text)
-
-
-def _caption(text: str) -> QLabel:
-    return text_label(text, "small")

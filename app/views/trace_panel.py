@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from app.port import Phase, Snapshot
 from app.view_models import formatting
 from app.view_models.display_filter import DISPLAY_FILTERS
-from app.view_models.traces import WINDOWS, TraceMode, TraceModel
-from app.views.painted import Button, Combo, set_text, set_tone, text_label
+from app.view_models.traces import LANES, WINDOWS, TraceMode, TraceModel
+from app.views.painted import Button, Combo, ElidedLabel, set_text, set_tone, text_label
 from app.views.theme import DARK, Theme
 from app.views.trace_widget import TraceWidget
 from pipeline.values import StreamState
@@ -38,12 +39,16 @@ class TracePanel(QFrame):
         self.traces = TraceWidget(model)
         self.name = text_label("No stream", "title")
         self.state = text_label("", "small")
-        self.facts = text_label("", "caption")
+        self.facts = ElidedLabel("caption")
         self.age = text_label("", "caption")
         self.loss = text_label("", "caption")
         self.mode = Combo(small=True)
         self.window_length = Combo(small=True)
         self.display_filter = Combo(small=True)
+        self.lanes = Combo(small=True)
+        self.page_up = Button(icon_name="up", kind="plain", tip="Channels before (PgUp)")
+        self.page_down = Button(icon_name="down", kind="plain", tip="Channels after (PgDown)")
+        self.page = text_label("", "small")
         self.smaller = Button(icon_name="minus", kind="plain", tip="Smaller traces (-)")
         self.larger = Button(icon_name="plus", kind="plain", tip="Larger traces (+)")
         self.scale = text_label("", "small")
@@ -63,6 +68,11 @@ class TracePanel(QFrame):
         """Freeze the traces, or let them go on."""
         self._after(self._model.set_paused, not self._model.paused)
 
+    def turn(self, pages: int) -> None:
+        """Go to the channels after (before: negative) those in view."""
+        self._after(self._model.turn, pages)
+        self.refresh()
+
     def look_back(self, windows: float) -> None:
         """Move so many windows into the past while paused; negative: towards the newest."""
         self._after(self._model.scroll_back, round(windows * self._model.n_pixels))
@@ -71,8 +81,9 @@ class TracePanel(QFrame):
         """Show a stream's health."""
         if snapshot.eeg is None:
             set_text(self.name, "No stream")
-            for label in (self.state, self.facts, self.age, self.loss):
+            for label in (self.state, self.age, self.loss):
                 set_text(label, "")
+            self.facts.set_whole("")
             return
         set_text(self.name, snapshot.eeg.name)
         self._refresh_state(snapshot)
@@ -81,7 +92,7 @@ class TracePanel(QFrame):
         effective = ""
         if snapshot.effective_sfreq is not None:
             effective = f" (effective {snapshot.effective_sfreq:.2f})"
-        set_text(self.facts, f"{n_channels} channels · {rate}{effective}")
+        self.facts.set_whole(f"{n_channels} channels · {rate}{effective}")
         running = snapshot.phase in (Phase.STARTING, Phase.RUNNING, Phase.STOPPING)
         age = f"newest sample {formatting.age(snapshot.newest_age)}" if running else ""
         set_text(self.age, age)
@@ -99,7 +110,15 @@ class TracePanel(QFrame):
         if self._revision == model.revision:
             return
         self._revision = model.revision
+        shown, n_channels = model.shown, 0 if model.info is None else model.info.n_channels
+        paged = len(shown) < n_channels
+        for widget in (self.page_up, self.page_down, self.page):
+            widget.setVisible(paged)
+        self.page_up.setEnabled(shown.start > 0)
+        self.page_down.setEnabled(shown.stop < n_channels)
+        set_text(self.page, f"{shown.start + 1}–{shown.stop} of {n_channels}" if paged else "")
         for combo, at in (
+            (self.lanes, _index(LANES, model.lanes)),
             (self.mode, 0 if model.mode is TraceMode.SWEEP else 1),
             (self.window_length, _index(WINDOWS, model.window)),
             (self.display_filter, _index(DISPLAY_FILTERS, model.filter_config)),
@@ -137,6 +156,10 @@ class TracePanel(QFrame):
             self.mode.addItem(text)
         for seconds in WINDOWS:
             self.window_length.addItem(f"{seconds:g} s")
+        for count in LANES:
+            names = {0: "Readable", None: "All channels"}
+            self.lanes.addItem(names.get(count, f"{count} channels"))
+        self.lanes.setToolTip("Channels in view at once; PgUp and PgDown go to the others")
         for config in DISPLAY_FILTERS:
             self.display_filter.addItem(config.name)
         self.mode.setToolTip("Sweep writes over the old, scroll moves everything")
@@ -147,14 +170,18 @@ class TracePanel(QFrame):
         top.setSpacing(10)
         for label in (self.name, self.state):
             top.addWidget(label)
-        top.addStretch(1)
-        for label in (self.facts, self.loss, self.age):
+        top.addWidget(self.facts, 1)
+        self.facts.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        for label in (self.loss, self.age):
             top.addWidget(label)
         bottom = QHBoxLayout()
         bottom.setSpacing(6)
-        for combo in (self.mode, self.window_length, self.display_filter):
+        for combo in (self.mode, self.window_length, self.display_filter, self.lanes):
             combo.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
             bottom.addWidget(combo)
+        for widget in (self.page_up, self.page, self.page_down):
+            widget.hide()
+            bottom.addWidget(widget)
         bottom.addStretch(1)
         for widget in (self.smaller, self.scale, self.larger, self.pause):
             bottom.addWidget(widget)
@@ -174,6 +201,9 @@ class TracePanel(QFrame):
         self.display_filter.activated.connect(
             lambda at: self._after(model.set_filter, DISPLAY_FILTERS[at])
         )
+        self.lanes.activated.connect(lambda at: self._after(model.set_lanes, LANES[at]))
+        self.page_up.clicked.connect(lambda: self.turn(-1))
+        self.page_down.clicked.connect(lambda: self.turn(1))
         self.smaller.clicked.connect(lambda: self.zoom(-1))
         self.larger.clicked.connect(lambda: self.zoom(1))
         self.pause.clicked.connect(self.toggle_pause)

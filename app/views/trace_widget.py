@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 
-from PySide6.QtCore import QPoint, QRect, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QColor,
     QFontMetrics,
+    QHelpEvent,
     QImage,
     QMouseEvent,
     QPainter,
@@ -21,7 +22,7 @@ from PySide6.QtGui import (
     QResizeEvent,
     QWheelEvent,
 )
-from PySide6.QtWidgets import QSizePolicy, QWidget
+from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from app.view_models import formatting
 from app.view_models.raster import TraceRaster
@@ -29,6 +30,8 @@ from app.view_models.traces import TraceMode, TraceModel
 from app.views.painted import Painted, elided
 from app.views.theme import Theme, px, text_font
 
+LEAST_LANE = 10
+"""Height of a lane in which a trace can still be read, px at the usual size of text."""
 CURSOR_GAP = 14
 """Columns that sweep mode blanks ahead of the cursor."""
 
@@ -117,6 +120,32 @@ class TraceWidget(Painted):
                 paint(painter, strip)
         painter.end()
 
+    def event(self, event: QEvent) -> bool:
+        """Say at the pointer why a channel is grey."""
+        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
+            words = self.words_at(QPointF(event.pos()))
+            if words:
+                QToolTip.showText(event.globalPos(), words, self)
+            else:
+                QToolTip.hideText()
+            return True
+        return super().event(event)
+
+    def words_at(self, point: QPointF) -> str:
+        """What there is to say about the label under `point`."""
+        channel, info = self._channel_at(point), self._model.info
+        if channel is None or info is None:
+            return ""
+        bad = self._model.bad.get(channel)
+        name = info.ch_names[channel]
+        return f"{name}: {bad}" if bad else f"{name}: a click lets + and - act on it alone"
+
+    def _channel_at(self, point: QPointF) -> int | None:
+        """Number of the channel whose label is under `point`."""
+        plot, shown = self.plot, self._model.shown
+        lane = math.floor((point.y() - plot.top()) * len(shown) / plot.height())
+        return shown[lane] if point.x() < self.gutter and 0 <= lane < len(shown) else None
+
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Scroll back while paused; with Ctrl, or over a label, change the scale."""
         steps = event.angleDelta().y() / 120
@@ -134,13 +163,11 @@ class TraceWidget(Painted):
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """Choose a channel by its label."""
         info = self._model.info
-        if event.position().x() < self.gutter and info is not None:
-            plot = self.plot
-            lane = int((event.position().y() - plot.top()) * info.n_channels / plot.height())
-            if 0 <= lane < info.n_channels:
-                self._model.select(lane)
-                self.scale_changed.emit()
-                self.refresh()
+        channel = self._channel_at(event.position())
+        if channel is not None and info is not None:
+            self._model.select(channel)
+            self.scale_changed.emit()
+            self.refresh()
         super().mousePressEvent(event)
 
     def _allocate(self) -> None:
@@ -154,6 +181,7 @@ class TraceWidget(Painted):
             pixels.data, width, height, int(pixels.strides[0]), QImage.Format.Format_RGB32
         )
         self._image.setDevicePixelRatio(ratio)
+        self._model.fit_lanes(plot.height() // px(LEAST_LANE))
         self._model.resize(width)
         self.refresh()
         self.update()
@@ -282,12 +310,13 @@ class TraceWidget(Painted):
         if info is None or self._raster is None:
             return
         plot = self.plot
-        lane = plot.height() / info.n_channels
-        every = max(1, math.ceil(11 / lane))
-        painter.setFont(text_font(11 if lane * every >= 13 else 10))
+        shown = self._model.shown
+        lane = plot.height() / max(1, len(shown))
+        every = max(1, math.ceil(px(10) / lane))
+        painter.setFont(text_font(11 if lane * every >= px(13) else 10))
         colors = self.theme.traces
-        for channel in range(0, info.n_channels, every):
-            centre = plot.top() + (channel + 0.5) * lane
+        for channel in shown[::every]:
+            centre = plot.top() + (channel - shown.start + 0.5) * lane
             bad = self._model.bad.get(channel)
             color = QColor(colors[channel % len(colors)]) if not bad else self.theme.color("faint")
             if self._model.selected == channel:
@@ -296,7 +325,8 @@ class TraceWidget(Painted):
             name = info.ch_names[channel]
             gain = float(self._model.gains[channel])
             suffix = f" ×{gain:g}" if gain != 1 else ""
-            text = f"{name} {bad}" if bad else name + suffix
+            # The reason's first word here, all of it at the pointer.
+            text = f"{name} {bad.partition(':')[0]}" if bad else name + suffix
             painter.setPen(color)
             box = QRectF(8, centre - 8, strip.width() - 14, 16)
             flags = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight
@@ -308,7 +338,7 @@ class TraceWidget(Painted):
         if info is None:
             return
         plot = self.plot
-        per_uv = plot.height() / info.n_channels / self._model.scale_uv
+        per_uv = plot.height() / max(1, self._model.n_lanes) / self._model.scale_uv
         value = _nice(46 / per_uv)
         height = value * per_uv
         x, top = strip.left() + 14.0, plot.top() + 14.0

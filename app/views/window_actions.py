@@ -62,6 +62,8 @@ def _trace_actions(window: MainWindow) -> Actions:
         "larger": lambda: panel.zoom(1),
         "smaller": lambda: panel.zoom(-1),
         "pause": panel.toggle_pause,
+        "page_up": lambda: panel.turn(-1),
+        "page_down": lambda: panel.turn(1),
         "back": lambda: panel.look_back(0.1),
         "forth": lambda: panel.look_back(-0.1),
     }

@@ -34,6 +34,7 @@ class WorkPage(QWidget):
         super().__init__(parent)
         self._session = session
         self.transport = TransportBar(session)
+        session.traces.set_lanes(0)
         self.trace_panel = TracePanel(session.traces)
         self.signals = SignalPanel(session)
         self.picture_panel = PicturePanel(load)
@@ -69,7 +70,7 @@ class WorkPage(QWidget):
         """Set the sizes that depend on the size of text."""
         self._latency.setFixedWidth(px(300))
         self._outcomes.setFixedWidth(px(212))
-        self._lower.setMinimumHeight(px(176))
+        self._lower.setMinimumHeight(px(156))
         self.picture_panel.setMinimumWidth(px(360))
         self._share_height(is_open=self.signals.current is not None)
 
