@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from configs import FilterConfig
 from models.adapters.errors import AdapterError
 from models.adapters.lda import SpatioTemporalLda
-from models.adapters.manifest import AdapterManifest
+from models.adapters.manifest import AdapterManifest, check_filter
 from models.adapters.window import Window
 from pipeline.ports import EncoderSpec
 from pipeline.values import Embedding, Epoch, Float32, Float64
@@ -88,14 +88,7 @@ class AdapterEncoder:
 
     def check_filter(self, config: FilterConfig) -> None:
         """Raise `AdapterError` when a session filters otherwise than the calibration did."""
-        wanted = self.manifest.filter
-        for name in type(wanted).model_fields:
-            given, expected = getattr(config, name), getattr(wanted, name)
-            if given != expected:
-                raise AdapterError(
-                    f"filter.{name} is {given}, the adapter was fitted with {expected}: set it so "
-                    "in the session, or calibrate again."
-                )
+        check_filter(self.manifest.filter, config)
 
     def predict_proba(self, epoch: Epoch) -> Float64:
         """Class probabilities of one epoch, (n_classes,) float64, in the order of the targets."""

@@ -136,6 +136,25 @@ def noise_covariance(residuals: Float64) -> Float64:
     ndarray, shape (n_bins * n_filters, n_bins * n_filters), float64
         Positive definite.
     """
+    _, n_bins, n_filters = residuals.shape
+    covariance = near_stationary_covariance(residuals)
+    offset = OFFSET_VARIANCE * np.trace(covariance) / len(covariance)
+    constant = np.kron(np.ones((n_bins, n_bins)), np.eye(n_filters))
+    return np.asarray(covariance + offset * constant)
+
+
+def near_stationary_covariance(residuals: Float64) -> Float64:
+    """Covariance over time and space, mostly that of a stationary process.
+
+    Parameters
+    ----------
+    residuals : ndarray, shape (n_epochs, n_bins, n_filters), float64
+
+    Returns
+    -------
+    ndarray, shape (n_bins * n_filters, n_bins * n_filters), float64
+        Positive definite.
+    """
     n_epochs, n_bins, n_filters = residuals.shape
     flat = residuals.reshape(n_epochs, -1)
     plain = flat.T @ flat / n_epochs
@@ -148,10 +167,7 @@ def noise_covariance(residuals: Float64) -> Float64:
         stationary[first, :, first + lag, :] = block
         stationary[first + lag, :, first, :] = block.T
     mixed = STATIONARY * stationary.reshape(plain.shape) + (1 - STATIONARY) * plain
-    covariance = _shrunk(mixed, RIDGE)
-    offset = OFFSET_VARIANCE * np.trace(covariance) / len(covariance)
-    constant = np.kron(np.ones((n_bins, n_bins)), np.eye(n_filters))
-    return np.asarray(covariance + offset * constant)
+    return _shrunk(mixed, RIDGE)
 
 
 def _shrunk(covariance: Float64, part: float) -> Float64:

@@ -10,6 +10,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from configs import FilterConfig
+from models.adapters.errors import AdapterError
+from models.adapters.report import CalibrationReport
 from models.adapters.targets import Target
 
 SCHEMA_VERSION = 1
@@ -65,6 +67,11 @@ class AdapterManifest(_Strict):
     """SHA-256 of the files that the calibration came from, by name."""
     weights_sha256: str = ""
     """Of the weights' file; filled in when saved."""
+    montage: tuple[str, ...] = ()
+    """Labels of the calibration's channels as the headset gave them."""
+    preset: str = ""
+    report: CalibrationReport | None = None
+    """What the calibration found; None for an adapter fitted by `calibrate` alone."""
 
     @model_validator(mode="after")
     def _unique_names(self) -> AdapterManifest:
@@ -77,3 +84,45 @@ class AdapterManifest(_Strict):
     def events(self) -> tuple[str, ...]:
         """Markers' labels of the classes."""
         return tuple(target.event for target in self.targets)
+
+
+class PersonalManifest(_Strict):
+    """Everything about a picture adapter but its numbers."""
+
+    schema_version: Literal[1] = 1
+    kind: Literal["personal"] = "personal"
+    method: str
+    """Name of the part; see `models.adapters.parts`."""
+    subject: str = Field(default="anonymous", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    """Subject code, no name."""
+    created: str = ""
+    """ISO date and time, UTC."""
+    ch_names: tuple[str, ...] = Field(min_length=2)
+    """Canonical labels, in the order of the numbers."""
+    montage: tuple[str, ...] = ()
+    """Labels as the headset gave them."""
+    sfreq: float = Field(gt=0)
+    """Of the recording, Hz; other rates are resampled."""
+    filter: FilterConfig
+    preset: str = ""
+    encoder: str = "embedded"
+    encoder_sha256: str
+    n_features: int = Field(ge=1)
+    report: CalibrationReport
+    data_sha256: str = ""
+    """Of the calibration's epochs."""
+    recordings: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of the files that the calibration came from, by name."""
+    weights_sha256: str = ""
+    """Of the weights' file; filled in when saved."""
+
+
+def check_filter(wanted: FilterConfig, config: FilterConfig) -> None:
+    """Raise `AdapterError` naming the first setting of the filter that differs."""
+    for name in type(wanted).model_fields:
+        given, expected = getattr(config, name), getattr(wanted, name)
+        if given != expected:
+            raise AdapterError(
+                f"filter.{name} is {given}, the adapter was fitted with {expected}: set it so "
+                "in the session, or calibrate again."
+            )

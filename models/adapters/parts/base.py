@@ -1,0 +1,140 @@
+"""What every picture adapter is: fitted on one person's epochs, evidence out, arrays to keep.
+
+Owns the abstract class and the reports of progress. Evidence `u` is the encoder's own language:
+`u @ e / temperature + bias(e)` is the log likelihood of a picture with embedding `e`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.adapters.errors import AdapterError
+from models.adapters.prepared import EncoderView, Prepared
+from pipeline.values import Float64
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class Stopped(AdapterError):  # noqa: N818 - not a failure: what the user asked for
+    """The caller asked to stop."""
+
+
+@dataclass(slots=True)
+class Watch:
+    """How a fit tells its progress and asks whether to go on.
+
+    Attributes
+    ----------
+    on_loss : callable, optional
+        Called with `(pass number, training loss, held-out loss)`.
+    should_stop : callable, optional
+        Asked between passes; True raises `Stopped`.
+    losses : list of tuple
+        Every `(training, held-out)` loss that was told.
+    """
+
+    on_loss: Callable[[int, float, float], None] | None = None
+    should_stop: Callable[[], bool] | None = None
+    losses: list[tuple[float, float]] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Raise `Stopped` when the caller wants to stop."""
+        if self.should_stop is not None and self.should_stop():
+            raise Stopped("calibration was stopped: nothing was changed.")
+
+    def tell(self, training: float, held_out: float) -> None:
+        """Report one pass."""
+        self.losses.append((training, held_out))
+        if self.on_loss is not None:
+            self.on_loss(len(self.losses), training, held_out)
+        self.check()
+
+
+class PictureAdapter(ABC):
+    """One kind of adapter, fitted.
+
+    Class attributes: `name` in files and reports, `title` for people, `cost` orders from cheap to
+    rich (a richer one must earn its place).
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    cost: ClassVar[int]
+
+    @classmethod
+    @abstractmethod
+    def fit(
+        cls,
+        batch: Prepared,
+        targets: Float64,
+        groups: NDArray[np.intp],
+        view: EncoderView,
+        *,
+        seed: int,
+        watch: Watch,
+    ) -> Self:
+        """Fit to labelled epochs.
+
+        Parameters
+        ----------
+        batch : Prepared
+        targets : ndarray, shape (n, n_features)
+            Embedding of what each epoch's person saw.
+        groups : ndarray, shape (n,), int
+            Number of the stimulus, to hold stimuli out by.
+        """
+
+    @abstractmethod
+    def evidence(self, batch: Prepared, view: EncoderView) -> Float64:
+        """Evidence of a batch, (n, n_features) float64."""
+
+    def bias(self, embeddings: Float64) -> Float64:
+        """What a picture's log likelihood loses whatever was measured, (n_pictures,)."""
+        return np.zeros(len(embeddings))
+
+    @abstractmethod
+    def arrays(self) -> Arrays:
+        """Everything learnt, by name."""
+
+    @classmethod
+    @abstractmethod
+    def from_arrays(cls, arrays: Arrays, *, n_channels: int, n_features: int) -> Self:
+        """Rebuild from `arrays`.
+
+        Raises
+        ------
+        AdapterError
+            A name is absent or one too many, a shape is wrong, or a value is not finite.
+        """
+
+
+def checked(arrays: Arrays, shapes: dict[str, tuple[int | None, ...]]) -> Arrays:
+    """Return `arrays` when names, shapes (None: any size) and values are as they must be."""
+    if set(arrays) != set(shapes):
+        raise AdapterError(
+            f"the adapter holds {', '.join(sorted(arrays)) or 'nothing'}, expected "
+            f"{', '.join(sorted(shapes)) or 'nothing'}: restore the file or calibrate again."
+        )
+    for name, shape in shapes.items():
+        array = arrays[name]
+        fits = array.ndim == len(shape) and all(
+            want is None or have == want for have, want in zip(array.shape, shape, strict=True)
+        )
+        if not fits:
+            words = ", ".join("n" if want is None else str(want) for want in shape)
+            raise AdapterError(
+                f"the adapter's {name} have shape {array.shape}, expected ({words}) by its "
+                "manifest: restore the file or calibrate again."
+            )
+        if not np.isfinite(array).all():
+            raise AdapterError(
+                f"the adapter's {name} hold NaN or infinity, expected finite numbers: restore "
+                "the file or calibrate again."
+            )
+    return arrays

@@ -1,0 +1,226 @@
+"""Epochs as every picture adapter meets them: channels on the encoder's grid, and its input.
+
+Owns the way from an epoch of any montage to the adapter's channels (names, splines for absent and
+broken ones, common average, the encoder's rate) and to the network's input; training and live
+decoding share it to the bit. Knows nothing of what is fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from models.adapters.data import CalibrationData
+from models.adapters.errors import AdapterError
+from models.adapters.montage import MAX_INTERPOLATED, map_montage, spline_matrix
+from models.embedded.encoder import EmbeddedEncoder
+from models.embedded.encoder_input import (
+    FLAT_UV,
+    LOUD,
+    SFREQ,
+    TMIN,
+    interpolation,
+    normalise,
+    resample,
+    robust_scale,
+)
+from models.embedded.encoder_network import EncoderNetwork
+from pipeline.electrodes import canonical_name
+from pipeline.values import Epoch, Float32, Float64
+
+_CHUNK = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A batch of epochs of one montage.
+
+    Attributes
+    ----------
+    ch_names : tuple of str
+        Canonical labels.
+    channels : ndarray, shape (n, n_channels, N_TIMES), float64, microvolts
+        Against their common average, from `TMIN` at `SFREQ`.
+    """
+
+    ch_names: tuple[str, ...]
+    channels: Float64
+
+    def __len__(self) -> int:
+        return len(self.channels)
+
+    @property
+    def scale(self) -> Float64:
+        """One robust scale an epoch, (n,) float64, microvolts."""
+        return np.asarray(np.median(robust_scale(self.channels), axis=-1))
+
+    def aligned(self, matrix: Float64) -> Prepared:
+        """Return the batch with its channels mixed by `matrix` (n_channels, n_channels)."""
+        mixed = matrix @ self.channels
+        return Prepared(self.ch_names, mixed - mixed.mean(axis=1, keepdims=True))
+
+    def inputs(self) -> tuple[Float32, Float32]:
+        """Return the network's input: virtual electrodes and conditions."""
+        bridge = interpolation(self.ch_names)
+        return normalise(
+            bridge.matrix @ self.channels, self.scale, len(self.ch_names), bridge.coverage
+        )
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> Prepared:
+        """Return those epochs only."""
+        return Prepared(self.ch_names, self.channels[np.asarray(rows)])
+
+
+def montage_of(ch_names: Sequence[str]) -> tuple[str, ...]:
+    """Canonical labels of the channels that have a place on the head.
+
+    Raises
+    ------
+    AdapterError
+        Fewer than two have.
+    """
+    names = tuple(dict.fromkeys(n for n in map(canonical_name, ch_names) if n is not None))
+    if len(names) < 2:
+        raise AdapterError(
+            f"the montage {', '.join(ch_names[:8])} has {len(names)} labels of the 10-05 system, "
+            "expected at least two: give the labels with source.ch_names."
+        )
+    return names
+
+
+def prepare_data(data: CalibrationData) -> Prepared:
+    """Bring a calibration's epochs into shape, all its channels with a place on the head."""
+    names = montage_of(data.channels)
+    picked = map_montage(data.channels, names).matrix @ data.epochs
+    return Prepared(names, _finish(picked, names, sfreq=data.sfreq, tmin=data.tmin))
+
+
+def prepare_epoch(epoch: Epoch, ch_names: tuple[str, ...]) -> Prepared:
+    """Bring one live epoch to the channels `ch_names`, absent ones interpolated.
+
+    Raises
+    ------
+    AdapterError
+        Too many of the channels are absent, or the epoch holds NaN.
+    """
+    given = tuple(
+        label if kind == "eeg" else f"({label})"
+        for label, kind in zip(epoch.info.ch_names, epoch.info.ch_types, strict=True)
+    )
+    found = map_montage(given, ch_names)
+    if len(found.interpolated) > MAX_INTERPOLATED * len(ch_names):
+        raise AdapterError(
+            f"the montage lacks {', '.join(found.interpolated[:8])} of the adapter's "
+            f"{len(ch_names)} channels, too many to interpolate: give the labels with "
+            "source.ch_names, or calibrate again."
+        )
+    if not np.isfinite(epoch.data).all():
+        raise AdapterError(
+            f"epoch {epoch.index} holds NaN or infinity, expected finite microvolts: reject it."
+        )
+    picked = (found.matrix @ epoch.data)[np.newaxis]
+    finished = _finish(picked, ch_names, sfreq=epoch.info.sfreq, tmin=epoch.tmin)
+    return Prepared(ch_names, finished)
+
+
+def _finish(picked: Float64, names: tuple[str, ...], *, sfreq: float, tmin: float) -> Float64:
+    grid = resample(picked, sfreq=sfreq, tmin=tmin)
+    for row, bad in enumerate(_bad_channels(grid)):
+        if bad.any():
+            grid[row] = _repaired(grid[row], names, bad)
+    return np.asarray(grid - grid.mean(axis=1, keepdims=True))
+
+
+def _bad_channels(grid: Float64) -> np.ndarray:
+    """Flat channels and those far louder than the others, (n, n_channels) bool.
+
+    None where too few good ones would remain to fill them in from.
+    """
+    flat = robust_scale(grid) <= FLAT_UV
+    spread = robust_scale(grid - np.median(grid, axis=1, keepdims=True))
+    loud = spread >= LOUD * np.maximum(np.median(spread, axis=1, keepdims=True), 1e-9)
+    bad = flat | loud
+    enough = (~bad).sum(axis=1) >= max(4, grid.shape[1] // 2)
+    return np.asarray(bad & enough[:, None])
+
+
+def _repaired(data: Float64, names: tuple[str, ...], bad: np.ndarray) -> Float64:
+    good = [name for name, is_bad in zip(names, bad, strict=True) if not is_bad]
+    lost = [name for name, is_bad in zip(names, bad, strict=True) if is_bad]
+    out = data.copy()
+    out[bad] = spline_matrix(good, lost) @ data[~bad]
+    return out
+
+
+class EncoderView:
+    """The shipped encoder's network in the two halves that adapters use."""
+
+    def __init__(self, encoder: EmbeddedEncoder) -> None:
+        self.encoder = encoder
+        self.network: EncoderNetwork = encoder.network
+
+    @property
+    def sha256(self) -> str:
+        """Of the encoder's weights."""
+        return self.encoder.spec.sha256
+
+    @property
+    def n_features(self) -> int:
+        """Size of an embedding."""
+        return self.encoder.spec.n_features
+
+    def evidence(self, batch: Prepared) -> Float64:
+        """What the network reads from a batch, (n, n_features) float64."""
+        x, conditions = batch.inputs()
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(x), _CHUNK):
+                part = slice(start, start + _CHUNK)
+                parts.append(
+                    self.network.evidence(
+                        torch.from_numpy(x[part]), torch.from_numpy(conditions[part])
+                    ).numpy()
+                )
+        return np.concatenate(parts).astype(np.float64)
+
+    def recall(self, evidence: Float64, bias: Float64 | None = None) -> Float64:
+        """Turn evidence into embeddings, (n, n_features) float64.
+
+        Parameters
+        ----------
+        bias : ndarray, shape (n_memory,), optional
+            Added to the log probability of each known picture.
+        """
+        prior = self.network.log_prior
+        with torch.inference_mode():
+            if bias is not None:
+                self.network.log_prior = prior + torch.from_numpy(bias).to(prior.dtype)
+            try:
+                vectors = self.network.recall(torch.from_numpy(evidence.astype(np.float32)))
+            finally:
+                self.network.log_prior = prior
+        return vectors.numpy().astype(np.float64)
+
+    @property
+    def memory(self) -> Float64:
+        """Embeddings of the known pictures, (n_memory, n_features) float64."""
+        return self.network.memory.numpy().astype(np.float64)
+
+    @property
+    def temperature(self) -> float:
+        """At which evidence is a log likelihood."""
+        return float(self.network.log_temperature.detach().exp())
+
+
+__all__ = [
+    "SFREQ",
+    "TMIN",
+    "EncoderView",
+    "Prepared",
+    "montage_of",
+    "prepare_data",
+    "prepare_epoch",
+]

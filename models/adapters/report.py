@@ -1,0 +1,117 @@
+"""What a calibration found, in numbers and in sentences.
+
+Owns the report's fields and its words; frozen, and JSON without anything executable. Knows
+nothing of how they were computed.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Verdict = Literal["found", "nothing found", "leak"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class MethodScore(_Strict):
+    """One method in cross-validation."""
+
+    name: str
+    title: str
+    accuracy: float = Field(ge=0, le=1)
+    low: float = Field(ge=0, le=1)
+    """Lower end of Wilson's 95 % interval over epochs."""
+    high: float = Field(ge=0, le=1)
+    chance: float = Field(ge=0, le=1)
+    """Accuracy with labels dealt out anew."""
+    top5: float = Field(ge=0, le=1)
+    surprise: float
+    """Mean negative log likelihood at its own best temperature, nats an epoch: what methods are
+    chosen by."""
+    gain: float = 0.0
+    """Surprise that it takes away from the zero-shot encoder, nats an epoch."""
+    gain_error: float = 0.0
+    """Standard error of `gain` over epochs."""
+    seconds: float = Field(ge=0)
+    """Time to fit it once, s."""
+
+
+class CurvePoint(_Strict):
+    """Accuracy after some minutes of this recording, cross-validated."""
+
+    minutes: float = Field(gt=0)
+    accuracy: float = Field(ge=0, le=1)
+    low: float = Field(ge=0, le=1)
+    high: float = Field(ge=0, le=1)
+
+
+class LearningCurve(_Strict):
+    """How accuracy grew, and what more minutes would probably give."""
+
+    points: tuple[CurvePoint, ...] = ()
+    more_minutes: float = 2.0
+    expected_gain: float = 0.0
+    """In accuracy."""
+    sentence: str = ""
+
+
+class LeakCheck(_Strict):
+    """Whether what was shown can be told without any response to it."""
+
+    p_pre_stimulus: float = Field(ge=0, le=1)
+    """Of a decoder that sees only what lies before onset, split at random."""
+    accuracy: float = Field(ge=0, le=1)
+    """Of that decoder."""
+    chance: float = Field(ge=0, le=1)
+    p_order: float = Field(ge=0, le=1)
+    """Of how alike successive pictures are, against a shuffled order."""
+    is_leak: bool
+    sentence: str
+
+
+class CalibrationReport(_Strict):
+    """Everything the result page shows."""
+
+    verdict: Verdict
+    sentence: str
+    """The verdict for people."""
+    method: str
+    reason: str
+    n_epochs: int = Field(ge=0)
+    minutes: float = Field(ge=0)
+    n_candidates: int = Field(ge=2)
+    is_classes: bool
+    split: str
+    """How epochs were kept apart."""
+    methods: tuple[MethodScore, ...]
+    p_value: float = Field(ge=0, le=1)
+    """Permutation test, the choice of the method included."""
+    n_permutations: int = Field(ge=0)
+    with_adapter: float = Field(ge=0, le=1)
+    without_adapter: float = Field(ge=0, le=1)
+    """Accuracy of the zero-shot encoder on the same epochs; chance for plain classes."""
+    difference_low: float
+    difference_high: float
+    """95 % bootstrap interval of with minus without, over minutes."""
+    comparison: str
+    curve: LearningCurve
+    leak: LeakCheck
+    losses: tuple[tuple[float, float], ...] = ()
+    """Training and held-out loss of each pass of the chosen method, if it makes passes."""
+    seconds: float = Field(ge=0)
+    """The whole calibration, s."""
+
+    @property
+    def may_save_as_good(self) -> bool:
+        """Whether the adapter may be offered as good."""
+        return self.verdict == "found"
+
+    def score(self, name: str) -> MethodScore | None:
+        """Return a method's line; None for one that was not tried."""
+        return next((each for each in self.methods if each.name == name), None)
