@@ -22,7 +22,8 @@ from pipeline.clock import OffsetTracker
 from pipeline.ingest import Ingest
 from pipeline.labels import unit_scale
 from pipeline.markers import MarkerReader
-from pipeline.timebase import Stretch, TimeBase
+from pipeline.stretches import Stretch
+from pipeline.timebase import TimeBase
 from pipeline.values import (
     ClockOffset,
     Float32,

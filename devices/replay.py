@@ -1,29 +1,25 @@
 """A recording as the source of a session: the same items in the same order, at any speed.
 
-Owns the choice of a file's streams by role, the order of items, and their pace against a clock
-that is an argument. Our own recordings come back exactly as they arrived: native dtype, raw
-stamps, clock probes, changes of state. Other files become one EEG stream and one marker stream.
-Knows nothing of LSL outlets (see `devices.player`) or of what is done with the items.
+Owns the pace of items against a clock that is an argument, and the places where a person goes on
+elsewhere in the recording. What the items are is `devices.replay_items`'s. Knows nothing of LSL
+outlets (see `devices.player`) or of what is done with the items.
 """
 
 from __future__ import annotations
 
-import json
+import itertools
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from devices.errors import FileError
-from devices.files import open_recording
-from devices.files.base import Recording
-from devices.files.opening import is_xdf
-from devices.recorder import decode_state, decode_time
-from devices.xdf.index import XdfStream
-from devices.xdf.reader import XdfFile, XdfItem, XdfOffset, XdfSamples
+from devices.replay_items import open_items
 from pipeline.values import (
     ClockOffset,
     Packet,
@@ -36,6 +32,8 @@ from pipeline.values import (
 
 _BATCH: Final = 64
 """Items of one `read` as fast as possible."""
+_LAST: Final = 1.0
+"""A seek goes at most to this before the end, s."""
 _LONGEST_WAIT: Final = 5.0
 """A paced replay shortens gaps to this, s: nobody waits an hour for a clock that was reset."""
 
@@ -87,12 +85,15 @@ class RecordedSource:
         self._wait = wait or self._closed.wait
         # Held while the file is read, so that `close` never unmaps it under a reader.
         self._reading = threading.Lock()
-        self._recording: _Xdf | _Other = (
-            _Xdf(self.path, eeg, markers, start)
-            if is_xdf(self.path)
-            else _Other(self.path, board, start)
-        )
-        self._items = self._with_end(self._recording.items())
+        self._recording = open_items(self.path, eeg=eeg, markers=markers, board=board)
+        self._loop = False
+        # Where to go on; set from any thread, taken by the reader.
+        self._sought: float | None = None
+        self._position = max(0.0, start)
+        # Of the newest EEG sample as it was given, s; stamps are moved by `_shift` after a seek.
+        self._newest = -math.inf
+        self._shift = 0.0
+        self._items = self._play(start)
         self._next: SourceItem | None = None
         self._at: float | None = None
         self._played = 0.0
@@ -107,6 +108,35 @@ class RecordedSource:
     def is_live(self) -> bool:
         """A recording is not the present, at any speed."""
         return False
+
+    @property
+    def position(self) -> float:
+        """Where it stands: s from the recording's first EEG sample."""
+        sought = self._sought
+        return self._position if sought is None else sought
+
+    @property
+    def duration(self) -> float | None:
+        """Length of the recording, s; None where only reading it to the end would tell."""
+        return self._recording.duration
+
+    @property
+    def loop(self) -> bool:
+        """Whether it starts again at the end."""
+        return self._loop
+
+    def set_loop(self, on: bool) -> None:
+        """Start again at the end, or end there."""
+        self._loop = on
+
+    def seek(self, seconds: float) -> None:
+        """Go on `seconds` after the first EEG sample (kept within the recording).
+
+        Stamps go on without a hole, as if the recording had been cut and joined there; a state
+        change `SOUGHT` marks the place. Safe from any thread; an ended replay stays ended.
+        """
+        longest = math.inf if self.duration is None else max(0.0, self.duration - _LAST)
+        self._sought = min(max(0.0, seconds), longest)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -152,12 +182,14 @@ class RecordedSource:
             item = next(self._items, None)
             if item is None:
                 break
-            items.append(item)
+            self._give(items, item)
         return items
 
     def _take_due(self) -> list[SourceItem]:
         items: list[SourceItem] = []
         with self._reading:
+            if self._sought is not None:
+                self._next = None  # fetched, but not due: not wanted any more
             while len(items) < _BATCH and not self._closed.is_set():
                 if self._next is None:
                     self._next = next(self._items, None)
@@ -166,7 +198,7 @@ class RecordedSource:
                     self._advance(self._next)
                 if self._due() > self._clock():
                     break
-                items.append(self._next)
+                self._give(items, self._next)
                 self._next = None
         return items
 
@@ -187,215 +219,66 @@ class RecordedSource:
             self._started = self._clock()
         return self._started + self._played / (self._speed or 1.0)
 
-    def _with_end(self, items: Iterator[SourceItem]) -> Iterator[SourceItem]:
-        """The items, then `ENDED` once for each stream that has not said so itself."""
+    def _play(self, start: float) -> Iterator[SourceItem]:
+        """The items, from another place each time one is sought, and an end for every stream."""
         ended: set[StreamRole] = set()
         at = 0.0
-        for item in items:
-            if isinstance(item, StateChange):
-                (ended.add if item.state is StreamState.ENDED else ended.discard)(item.role)
-            elif isinstance(item, Packet):
-                at = max(at, item.received_at)
-            yield item
+        items = self._recording.items(start)
+        while True:
+            for item in items:
+                if self._sought is not None:
+                    break
+                if isinstance(item, StateChange):
+                    if self._loop and item.state is StreamState.ENDED:
+                        continue
+                    (ended.add if item.state is StreamState.ENDED else ended.discard)(item.role)
+                elif isinstance(item, Packet):
+                    at = max(at, item.received_at + self._shift)
+                yield self._moved(item)
+            if self._sought is None and not self._loop:
+                break
+            sought, self._sought = self._sought or 0.0, None
+            items = self._join(sought)
+            ended.clear()
+            words = f"The replay goes on at {sought:.1f} s."
+            yield StateChange(StreamRole.EEG, StreamState.SOUGHT, at, words)
         for role in self.streams:
             if role not in ended:
                 yield StateChange(role, StreamState.ENDED, at, "the recording has ended")
 
+    def _join(self, start: float) -> Iterator[SourceItem]:
+        """The items from `start` on, moved so that EEG goes on one sample after the newest."""
+        items = self._recording.items(start)
+        before: list[SourceItem] = []
+        for item in items:
+            before.append(item)
+            if isinstance(item, Packet) and item.role is StreamRole.EEG:
+                period = 1.0 / self.streams[StreamRole.EEG].sfreq
+                if math.isfinite(self._newest) and np.isfinite(item.timestamps[0]):
+                    self._shift = self._newest + period - float(item.timestamps[0])
+                break
+        else:
+            # Nothing comes from here on: it ends, even where it should loop.
+            self._loop = False
+        return itertools.chain(before, items)
 
-class _Xdf:
-    """Items of an XDF file."""
+    def _moved(self, item: SourceItem) -> SourceItem:
+        """The item in the time that goes on after a seek."""
+        shift = self._shift
+        if not shift:
+            return item
+        if isinstance(item, Packet):
+            stamps = item.timestamps + shift
+            return replace(item, timestamps=stamps, received_at=item.received_at + shift)
+        if isinstance(item, ClockOffset):
+            return replace(item, measured_at=item.measured_at + shift)
+        return replace(item, at=item.at + shift)
 
-    def __init__(self, path: Path, eeg: str | None, markers: str | None, start: float) -> None:
-        self._file = XdfFile(path)
-        try:
-            self._roles = choose_roles(self._file, eeg, markers)
-            self._first = self._seek(start)
-        except BaseException:
-            self._file.close()
-            raise
-        self._offsets: dict[StreamRole, float] = {}
-        self._exact: dict[tuple[StreamRole, str], float] = {}
-        self._arrived = 0.0
-        self.streams: dict[StreamRole, StreamInfo] = {
-            role: self._file.streams[stream_id].info
-            for stream_id, role in self._roles.items()
-            if role is not StreamRole.EVENTS
-        }
-
-    def warnings(self) -> tuple[str, ...]:
-        return tuple(
-            f"{self._file.path.name}, bytes {d.start} to {d.stop}: {d.reason}."
-            for d in self._file.damage
-        )
-
-    def items(self) -> Iterator[SourceItem]:
-        yield from self._probes_before(self._first)
-        for item in self._file.iter_chunks(self._first, streams=self._roles):
-            role = self._roles[item.stream_id]
-            if isinstance(item, XdfOffset):
-                yield self._probe(role, item)
-            elif role is StreamRole.EVENTS:
-                for event in _events(item):
-                    exact = decode_time(event)
-                    if exact is not None:
-                        self._exact[exact[:2]] = exact[2]
-                    state = decode_state(event)
-                    if state is not None:
-                        yield state
-            elif len(item.timestamps):
-                yield self._packet(role, item)
-
-    def recorded_events(self) -> list[dict[str, Any]]:
-        events = [s for s, role in self._roles.items() if role is StreamRole.EVENTS]
-        series = self._file.load(events)
-        parsed = (_parse(line) for one in series.values() for line in one.samples)
-        return [event for event in parsed if event is not None]
-
-    def close(self) -> None:
-        self._file.close()
-
-    def _packet(self, role: StreamRole, item: XdfSamples) -> Packet:
-        samples = item.samples
-        if isinstance(samples, tuple):
-            # A packet holds one string a sample: of several channels the first is the label.
-            samples = tuple(s if isinstance(s, str) else s[0] for s in samples)
-        by_stamp = float(item.timestamps[-1]) + self._offsets.get(role, 0.0)
-        if not np.isfinite(by_stamp):
-            by_stamp = self._arrived
-        self._arrived = self._exact.pop((role, "received_at"), by_stamp)
-        return Packet(role, samples, item.timestamps, self._arrived)
-
-    def _probe(self, role: StreamRole, item: XdfOffset) -> ClockOffset:
-        self._offsets[role] = item.offset
-        measured_at = self._exact.pop((role, "measured_at"), item.measured_at)
-        return ClockOffset(role, measured_at, item.offset)
-
-    def _seek(self, start: float) -> int:
-        if start <= 0:
-            return 0
-        eeg = next(s for s, role in self._roles.items() if role is StreamRole.EEG)
-        for first in self._file.iter_chunks(streams=(eeg,)):
-            if isinstance(first, XdfSamples) and len(first.timestamps):
-                return self._file.seek(float(first.timestamps[0]) + start, eeg)
-        return 0
-
-    def _probes_before(self, number: int) -> Iterator[SourceItem]:
-        """The last probe of each stream before chunk `number`: a start in the middle needs it."""
-        for item in self._file.last_offsets(number):
-            if item.stream_id in self._roles:
-                yield self._probe(self._roles[item.stream_id], item)
-
-
-class _Other:
-    """Items of any other format: one EEG stream, one marker stream, on one clock from 0."""
-
-    def __init__(self, path: Path, board: str | None, start: float) -> None:
-        self._file: Recording = open_recording(path, board=board)
-        self._start = start
-        roles = (StreamRole.EEG, StreamRole.MARKERS)
-        self.streams = dict(zip(roles, self._file.streams, strict=False))
-        self._roles = tuple(self.streams)
-
-    def warnings(self) -> tuple[str, ...]:
-        return tuple(self._file.warnings)
-
-    def items(self) -> Iterator[SourceItem]:
-        for role in self._roles:
-            yield ClockOffset(role, self._start, 0.0)
-        for block in self._file.blocks(start=self._start):
-            yield Packet(
-                self._roles[block.stream], block.samples, block.times, float(block.times[-1])
-            )
-
-    def recorded_events(self) -> list[dict[str, Any]]:
-        return []
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def choose_roles(
-    file: XdfFile, eeg: str | None = None, markers: str | None = None
-) -> dict[int, StreamRole]:
-    """Which stream of an XDF file plays which role.
-
-    What our recorder noted counts first; then what is asked for by name or source_id; then LSL's
-    habits: type `EEG` (or `signal`), type `Markers` (or any type or name that speaks of markers
-    or events, or any irregular stream of strings).
-
-    Raises
-    ------
-    FileError
-        There is no EEG, or not the stream that was asked for.
-    """
-    streams = list(file.streams.values())
-    known = set(StreamRole)
-    own = {s.stream_id for s in streams if s.role in _REMADE}
-    streams = [s for s in streams if s.stream_id not in own]
-    noted = {s.stream_id: StreamRole(s.role) for s in streams if s.role in known}
-    if StreamRole.EEG in noted.values() and eeg is None and markers is None:
-        return noted
-    chosen = _pick(streams, eeg, _EEG_RULES, file.path, "EEG")
-    if chosen is None:
-        found = ", ".join(f"{s.info.name!r} ({s.info.type})" for s in streams) or "no usable stream"
-        raise FileError(
-            f"{file.path} holds {found}, expected a regular numeric stream of type EEG: give "
-            "another file or name the stream."
-        )
-    roles = {chosen.stream_id: StreamRole.EEG}
-    rest = [s for s in streams if s is not chosen and noted.get(s.stream_id) != StreamRole.EVENTS]
-    marker = _pick(rest, markers, _MARKER_RULES, file.path, "marker")
-    if marker is not None:
-        roles[marker.stream_id] = StreamRole.MARKERS
-    for stream_id, role in noted.items():
-        if role is StreamRole.EVENTS:
-            roles[stream_id] = role
-    return roles
-
-
-_REMADE: Final = frozenset({StreamRole.EMBEDDING, StreamRole.QUALITY})
-"""Streams of our own that nothing is read back from."""
-_Rule = Callable[[StreamInfo], bool]
-_EEG_RULES: Final[tuple[_Rule, ...]] = (
-    lambda info: info.type.lower() == "eeg" and info.channel_format != "string",
-    lambda info: info.type.lower() == "signal" and info.channel_format != "string",
-)
-_MARKER_RULES: Final[tuple[_Rule, ...]] = (
-    lambda info: info.type.lower() == "markers",
-    lambda info: "marker" in f"{info.type} {info.name}".lower(),
-    lambda info: "event" in f"{info.type} {info.name}".lower(),
-    lambda info: info.channel_format == "string" and info.sfreq == 0,
-)
-
-
-def _pick(
-    streams: list[XdfStream],
-    wanted: str | None,
-    rules: tuple[_Rule, ...],
-    path: Path,
-    what: str,
-) -> XdfStream | None:
-    if wanted is not None:
-        for stream in streams:
-            if wanted in (stream.info.name, stream.info.source_id):
-                return stream
-        names = ", ".join(repr(s.info.name) for s in streams) or "none"
-        raise FileError(f"{path} has no {what} stream {wanted!r}, expected one of: {names}.")
-    for rule in rules:
-        for stream in streams:
-            if rule(stream.info):
-                return stream
-    return None
-
-
-def _parse(line: Any) -> dict[str, Any] | None:
-    try:
-        event = json.loads(line)
-    except (ValueError, TypeError, RecursionError):
-        return None
-    return event if isinstance(event, dict) else None
-
-
-def _events(item: XdfItem) -> list[dict[str, Any]]:
-    samples = item.samples if isinstance(item, XdfSamples) else ()
-    return [event for event in map(_parse, samples) if event is not None]
+    def _give(self, items: list[SourceItem], item: SourceItem) -> None:
+        """Hand an item on; only what was handed on counts as played."""
+        items.append(item)
+        if isinstance(item, Packet) and item.role is StreamRole.EEG:
+            last = float(item.timestamps[-1])
+            if math.isfinite(last):
+                self._newest = last
+                self._position = self._recording.position(item) - self._shift

@@ -20,7 +20,8 @@ from pipeline.markers import MarkerReader
 from pipeline.quality import line_ratio
 from pipeline.ring import Ring
 from pipeline.signal_quality import SignalQuality
-from pipeline.timebase import Break, Stretch, TimeBase
+from pipeline.stretches import Break, Stretch
+from pipeline.timebase import TimeBase
 from pipeline.values import (
     ClockOffset,
     Marker,
@@ -260,6 +261,9 @@ class LivePath:
         if change.state is StreamState.RETURNED:
             reason = change.reason or "the stream returned"
             return self._process(self._time_base.restart(reason))
+        if change.state is StreamState.SOUGHT:
+            reason = change.reason or "the replay went on elsewhere"
+            return self._process(self._time_base.restart(reason, may_have_lost=False))
         if change.state is StreamState.ENDED:
             return self._process(self._time_base.finish())
         return []

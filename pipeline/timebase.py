@@ -13,15 +13,13 @@ samples at most, until its followers say whether it was a stray stamp, a duplica
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.clock import TOLERANCE, OffsetTracker
 from pipeline.counter import SampleCounter
 from pipeline.line import Line
 from pipeline.repeats import RepeatFinder
+from pipeline.stretches import Block, Bool, Break, Piece, Stretch
 from pipeline.values import Float32, Float64
 
 HOLD = 0.25
@@ -41,96 +39,6 @@ LONGEST_LOSS = 60.0
 N_AGREEING = 3
 """Probes that see no change, after which a jump of the stamps is taken as it is."""
 MAX_BREAKS = 4096
-
-Bool = NDArray[np.bool_]
-
-
-@dataclass(slots=True)
-class Break:
-    """A border between two runs: `sample` is the first of the new one.
-
-    `n_lost` may still change during the first half second of the new run, when jitter hides
-    the size of the gap.
-    """
-
-    sample: int
-    timestamp: float
-    reason: str
-    n_lost: int = 0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Stretch:
-    """Samples of one run, with local times.
-
-    Attributes
-    ----------
-    data : ndarray, shape (n_channels, n_times), float32, microvolts
-    timestamps : ndarray, shape (n_times,), float64, s, strictly increasing within a run
-    bad : ndarray, shape (n_times,), bool
-    segment : int
-    is_first : bool
-        Whether the run starts here.
-    is_doubtful : bool
-        Whether the sender's clock jumped before this run, and no probe has said by how much: its
-        times may be wrong by seconds.
-    """
-
-    data: Float32
-    timestamps: Float64
-    bad: Bool
-    segment: int
-    is_first: bool
-    is_doubtful: bool = False
-
-
-@dataclass(slots=True)
-class _Block:
-    """Samples that wait for their times: data, raw stamps, flags, counts."""
-
-    data: Float32
-    stamps: Float64
-    bad: Bool
-    counts: Float64 | None
-
-    def part(self, low: int, high: int | None = None) -> _Block:
-        if low == 0 and (high is None or high == len(self.stamps)):
-            return self
-        counts = None if self.counts is None else self.counts[low:high]
-        return _Block(self.data[:, low:high], self.stamps[low:high], self.bad[low:high], counts)
-
-    def joined(self, after: _Block) -> _Block:
-        both = None
-        if self.counts is not None and after.counts is not None:
-            both = np.concatenate((self.counts, after.counts))
-        return _Block(
-            np.concatenate((self.data, after.data), axis=1),
-            np.concatenate((self.stamps, after.stamps)),
-            np.concatenate((self.bad, after.bad)),
-            both,
-        )
-
-    def sorted(self, *, at: int, stop: int) -> _Block:
-        """Put samples `at` to `stop` into the order of their stamps."""
-        order = np.arange(len(self.stamps))
-        order[at:stop] = at + np.argsort(self.stamps[at:stop], kind="stable")
-        counts = None if self.counts is None else self.counts[order]
-        return _Block(self.data[:, order], self.stamps[order], self.bad[order], counts)
-
-    def without(self, repeated: Bool) -> _Block:
-        keep = ~repeated
-        counts = None if self.counts is None else self.counts[keep]
-        return _Block(self.data[:, keep], self.stamps[keep], self.bad[keep], counts)
-
-
-@dataclass(slots=True)
-class _Piece:
-    """Neighbouring samples of a block with their fitted times in the sender's clock."""
-
-    low: int
-    times: list[float]
-    reason: str | None
-    is_doubtful: bool
 
 
 class TimeBase:
@@ -164,10 +72,11 @@ class TimeBase:
         self._counter = SampleCounter() if has_counter else None
         self._repeats = RepeatFinder(sfreq)
         self._n_hold = max(3, round(HOLD * sfreq))
-        self._held: _Block | None = None
+        self._held: Block | None = None
         self._break_reason: str | None = "start"
         self._line_must_restart = True
         self._has_returned = False
+        self._may_have_lost = True
         self._n_lost_here = 0
         # By how much the stamps jumped, s, while that may be the sender's clock; None: no doubt.
         self._doubt: float | None = None
@@ -203,14 +112,18 @@ class TimeBase:
                 self._doubt = None
                 self._break_reason = "the clock's offset is confirmed after a jump of the stamps"
 
-    def restart(self, reason: str) -> list[Stretch]:
-        """Start a new run at the next sample (the stream came back); yields what was held."""
+    def restart(self, reason: str, *, may_have_lost: bool = True) -> list[Stretch]:
+        """Start a new run at the next sample (the stream came back); yields what was held.
+
+        `may_have_lost` False: nothing can be missing at the border, whatever the stamps say.
+        """
         stretches = self.finish()
         if self.segment >= 0:
             if not self._has_returned:
                 self._offset_before = self.clock.offset
             self._break_reason, self._line_must_restart = reason, True
             self._has_returned = True
+            self._may_have_lost = may_have_lost
             self._doubt = None
             self.clock.renew()
         return stretches
@@ -237,7 +150,7 @@ class TimeBase:
             When they arrived, s, this machine's clock; infinite: not known.
         """
         self._received_at = received_at
-        block = _Block(data, stamps, bad, counts)
+        block = Block(data, stamps, bad, counts)
         if self._counter is None:
             repeated = self._repeats.find(data, stamps)
             if repeated is not None:
@@ -258,18 +171,18 @@ class TimeBase:
 
     # -- one block ------------------------------------------------------------------------------
 
-    def _run(self, block: _Block, *, is_last: bool) -> list[Stretch]:
+    def _run(self, block: Block, *, is_last: bool) -> list[Stretch]:
         stamps: list[float] = block.stamps.tolist()
         counts = None if block.counts is None else block.counts.tolist()
         n_times = len(stamps)
         stretches: list[Stretch] = []
-        piece = _Piece(0, [], None, self._doubt is not None)
+        piece = Piece(0, [], None, self._doubt is not None)
         at = 0
         while at < n_times:
             starts = self._line_must_restart or self._break_reason is not None
             if starts or piece.low + len(piece.times) != at:
                 self._put(stretches, block, piece)
-                piece = _Piece(at, [], None, self._doubt is not None)
+                piece = Piece(at, [], None, self._doubt is not None)
             if starts:
                 at = self._start(piece, stamps, counts, at)
                 continue
@@ -286,9 +199,7 @@ class TimeBase:
         self._put(stretches, block, piece)
         return stretches
 
-    def _start(
-        self, piece: _Piece, stamps: list[float], counts: list[float] | None, at: int
-    ) -> int:
+    def _start(self, piece: Piece, stamps: list[float], counts: list[float] | None, at: int) -> int:
         """Begin a run at sample `at`."""
         stamp = stamps[at]
         line = self._line
@@ -308,7 +219,7 @@ class TimeBase:
             border = self._border(piece.reason, time)
             # A counter may start anew with the device: then the stamps say what was lost.
             # A clock that jumped says nothing of loss.
-            counts_loss = self._counter is None or self._has_returned
+            counts_loss = self._may_have_lost and (self._counter is None or self._has_returned)
             if not is_very_first and counts_loss and self._doubt is None:
                 self._open = (border, expected, period)
         else:
@@ -318,6 +229,7 @@ class TimeBase:
             self._counter.accept(counts[at])
         piece.times.append(time)
         self._line_must_restart, self._break_reason, self._has_returned = False, None, False
+        self._may_have_lost = True
         return at + 1
 
     def _border(self, reason: str, time: float) -> Break:
@@ -333,7 +245,7 @@ class TimeBase:
 
     def _step(
         self,
-        piece: _Piece,
+        piece: Piece,
         stamps: list[float],
         counts: list[float] | None,
         at: int,
@@ -364,7 +276,7 @@ class TimeBase:
 
     def _judge(
         self,
-        piece: _Piece,
+        piece: Piece,
         stamps: list[float],
         counts: list[float] | None,
         at: int,
@@ -482,7 +394,7 @@ class TimeBase:
         border.n_lost = max(0, round(shift / period))
         self.n_lost += border.n_lost
 
-    def _put(self, stretches: list[Stretch], block: _Block, piece: _Piece) -> None:
+    def _put(self, stretches: list[Stretch], block: Block, piece: Piece) -> None:
         """Make a stretch of a piece, if there is anything in it."""
         if not piece.times:
             return

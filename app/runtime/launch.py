@@ -280,6 +280,7 @@ def replay_session(
         source = RecordedSource(
             recording, speed=1.0, board=board, clock=playback.now, wait=playback.wait
         )
+        playback.attach(source)
 
     def open_source(stop: threading.Event) -> Source:
         if playback is not None:

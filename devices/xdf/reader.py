@@ -143,6 +143,21 @@ class XdfFile:
         place = bisect_left(numbers, t, key=self._last_stamp)
         return numbers[place] if place < len(numbers) else self.n_chunks
 
+    def span(self, stream_id: int) -> tuple[float, float] | None:
+        """First and last stamp of a stream (sender's clock, s); None where it has no sample.
+
+        Decodes the first and the last chunk that hold any.
+        """
+        numbers = self._index.numbers(stream_id=stream_id, tag=Tag.SAMPLES)
+        stamps: list[float] = []
+        for order, place in ((numbers, 0), (numbers[::-1], -1)):
+            for number in order:
+                item = self._decode(number)
+                if isinstance(item, XdfSamples) and len(item.timestamps):
+                    stamps.append(float(item.timestamps[place]))
+                    break
+        return (stamps[0], stamps[1]) if len(stamps) == 2 else None
+
     def clock_probes(self) -> dict[int, list[XdfOffset]]:
         """All clock probes by stream, in file order."""
         found: dict[int, list[XdfOffset]] = {}

@@ -13,7 +13,8 @@ from app.runtime.decoding import read_past
 from configs import RecordingConfig
 from devices.errors import FileError
 from devices.recorder import Recorder
-from devices.replay import RecordedSource, choose_roles
+from devices.replay import RecordedSource
+from devices.replay_items import choose_roles
 from devices.xdf import XdfFile, XdfWriter
 from pipeline.ports import Source
 from pipeline.values import (

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.timebase import Stretch, TimeBase
+from pipeline.stretches import Stretch
+from pipeline.timebase import TimeBase
 
 FS = 250.0
 
