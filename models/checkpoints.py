@@ -117,8 +117,12 @@ def save_tensors(path: Path, state: Mapping[str, Tensor], *, meta: str = "") -> 
     partial.replace(path)
 
 
-def load_into(module: torch.nn.Module, state: Mapping[str, Tensor], *, what: str) -> None:
+def load_into(
+    module: torch.nn.Module, state: Mapping[str, Tensor], *, what: str, assign: bool = False
+) -> None:
     """Load a state that must fit exactly; one sentence where it does not.
+
+    `assign` takes the tensors as they are, dtype included, for a module without storage (`meta`).
 
     Raises
     ------
@@ -126,7 +130,7 @@ def load_into(module: torch.nn.Module, state: Mapping[str, Tensor], *, what: str
         Names are missing or too many, or shapes differ.
     """
     try:
-        missing, unexpected = module.load_state_dict(dict(state), strict=False)
+        missing, unexpected = module.load_state_dict(dict(state), strict=False, assign=assign)
     except RuntimeError as error:
         reason = " ".join(str(error).split()[:40])
         raise CheckpointError(f"{what} does not fit its sizes ({reason}).") from None

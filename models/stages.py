@@ -104,7 +104,14 @@ STAGES: dict[str, dict[str, Entry]] = {
 """System to stage to what trains it: `(StageRequest) -> dict`, a report."""
 
 IMPORTERS: dict[str, Entry] = {
-    "atm": Entry("models.atm.commands:run_import", "a checkpoint of an ATM-S encoder (.pth)"),
+    "atm": Entry(
+        "models.atm.commands:run_import",
+        "ATM-S or NICE, diffusion prior, IP-Adapter, single-file SDXL-Turbo, feature caches (.pt)",
+    ),
+    "atm-multimodal": Entry(
+        "models.atm.commands:run_multimodal_import",
+        "encoder with five priors, IP-Adapter, single-file SDXL, feature caches (.pt)",
+    ),
     "dreamdiffusion": Entry(
         "models.dreamdiffusion.stages:run_import",
         "encoder checkpoint.pth, generation checkpoint.pth, v1-5-pruned.ckpt",

@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from app.errors import AppError
+
+OPTIONS = ("target_norm", "images")
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
@@ -14,17 +18,42 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("system", metavar="SYSTEM")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--target-norm",
+        type=float,
+        metavar="NORM",
+        help="norm of the CLIP vectors that multimodal priors were trained towards",
+    )
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="image set (CONCEPT/NAME.jpg): the order of cached superpixel features",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Import."""
-    from app.output import write_json, write_text
+    import inspect
+
+    from app.output import write_json, write_note, write_text
     from models.stages import IMPORTERS, find
 
-    report = find(IMPORTERS, args.system, what="system")(args.files, args.out)
+    importer = find(IMPORTERS, args.system, what="system")
+    options = {name: value for name in OPTIONS if (value := getattr(args, name, None)) is not None}
+    for name in options:
+        if name not in inspect.signature(importer).parameters:
+            raise AppError(
+                f"--{name.replace('_', '-')} is not an option of {args.system}: leave it out."
+            )
+    report = importer(args.files, args.out, **options)
     if args.json:
         write_json(report)
-    else:
-        write_text("\n".join(f"{key}: {value}" for key, value in report.items()))
+        return 0
+    for note in report.pop("notes", ()):
+        write_note(f"Note: {note}")
+    for path, kind in report.pop("files", {}).items():
+        write_text(f"{path}: {kind}")
+    write_text("\n".join(f"{key}: {value}" for key, value in report.items()))
     return 0

@@ -28,8 +28,8 @@ from configs.atm import (
 )
 from models.atm.data import EpochSet, open_epochs
 from models.atm.encoder import AtmsConfig, AtmsEncoder
-from models.atm.errors import AtmError
-from models.atm.folder import EncoderFacts, import_encoder, load_encoder, save_encoder, save_prior
+from models.atm.folder import AnyEncoder, EncoderFacts, load_encoder, save_encoder, save_prior
+from models.atm.importing import import_files
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.atm.stages import EncoderTask, PriorTask
 from models.multimodal.modalities import Modality
@@ -132,22 +132,30 @@ def run_multimodal(request: StageRequest) -> dict[str, Any]:
     return report | {"encoder": str(request.out / "encoder"), "priors": str(request.out / "priors")}
 
 
-def run_import(files: Sequence[Path], out: Path) -> dict[str, Any]:
-    """Turn one published ATM-S checkpoint into `encoder/`.
+def run_import(
+    files: Sequence[Path],
+    out: Path,
+    *,
+    target_norm: float | None = None,
+    images: Path | None = None,
+) -> dict[str, Any]:
+    """Import published files for ATM-S (a single-file SDXL is taken for Turbo)."""
+    return import_files(files, out, target_norm=target_norm, images=images)
 
-    Raises
-    ------
-    AtmError
-        Not exactly one file.
-    """
-    if len(files) != 1:
-        raise AtmError(f"{len(files)} files to import, expected one ATM-S checkpoint (.pth).")
-    folder = import_encoder(files[0], out / "encoder", EncoderFacts(ch_names=CH_NAMES))
-    return {"encoder": str(folder)}
+
+def run_multimodal_import(
+    files: Sequence[Path],
+    out: Path,
+    *,
+    target_norm: float | None = None,
+    images: Path | None = None,
+) -> dict[str, Any]:
+    """Import published files for the multimodal system (a single-file SDXL is the base)."""
+    return import_files(files, out, scheduler="base", target_norm=target_norm, images=images)
 
 
 @torch.inference_mode()
-def encode_all(encoder: AtmsEncoder, data: EpochSet, target: str) -> tuple[Tensor, Tensor]:
+def encode_all(encoder: AnyEncoder, data: EpochSet, target: str) -> tuple[Tensor, Tensor]:
     """Vectors of all samples and their targets, each (n_samples, n_features)."""
     vectors, targets = [], []
     for start in range(0, len(data), ENCODE_BATCH):
@@ -175,7 +183,7 @@ def _open(folder: Path, targets: Sequence[str]) -> EpochSet:
     return open_epochs(folder, targets)
 
 
-def _save_encoder(request: StageRequest, encoder: AtmsEncoder, data: EpochSet) -> None:
+def _save_encoder(request: StageRequest, encoder: AnyEncoder, data: EpochSet) -> None:
     """Write the encoder with the whitening of its training data, so that live epochs get it."""
     path, whitening = request.data / COVARIANCE, None
     if path.is_file():

@@ -1,6 +1,6 @@
 """Encoders and priors on disk: `config.json` beside `model.safetensors`, nothing to unpickle.
 
-Owns writing, checked reading, and the import of published checkpoints. A missing file gives one
+Owns writing and checked reading. A missing file gives one
 sentence with the file, its source and its place. Knows nothing of training or live epochs.
 """
 
@@ -13,17 +13,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from models.atm.encoder import AtmsConfig, AtmsEncoder
 from models.atm.errors import AtmError
+from models.atm.nice import NiceConfig, NiceEncoder
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
-from models.checkpoints import below, load_checkpoint, load_into, save_tensors, tensors_of
+from models.checkpoints import load_checkpoint, load_into, save_tensors, tensors_of
 
 MODEL, CONFIG = "model.safetensors", "config.json"
 SETTINGS = "system.json"
 """How a system's parts are run; a field that it lacks keeps its default."""
+BLOCK = 1 << 22
+"""Bytes that are hashed at a time."""
+AnyEncoder = AtmsEncoder | NiceEncoder
 SOURCES = {
     "encoder": "an ATM-S encoder: train it with `phosphene train atm encoder`, or import a "
     "checkpoint of github.com/dongyangli-del/EEG_Image_decode with `phosphene import atm`",
@@ -102,16 +105,18 @@ def require(path: Path, part: str) -> Path:
 
 
 def save_encoder(
-    folder: Path, model: AtmsEncoder, facts: EncoderFacts, *, whitening: Tensor | None = None
+    folder: Path, model: AnyEncoder, facts: EncoderFacts, *, whitening: Tensor | None = None
 ) -> None:
-    """Write an encoder; `whitening` (n_channels, n_channels) is of its training session."""
+    """Write an encoder; `whitening` (n_channels, n_channels) is of its training data."""
     state = dict(model.state_dict())
     if whitening is not None:
         state["whitening"] = whitening
-    _write(folder, state, {"network": asdict(model.config), "facts": asdict(facts)})
+    kind = "nice" if isinstance(model, NiceEncoder) else "atm-s"
+    sizes = {"kind": kind, "network": asdict(model.config), "facts": asdict(facts)}
+    _write(folder, state, sizes)
 
 
-def load_encoder(folder: Path) -> tuple[AtmsEncoder, EncoderFacts, Tensor | None]:
+def load_encoder(folder: Path) -> tuple[AnyEncoder, EncoderFacts, Tensor | None]:
     """Read an encoder, ready to run, with its facts and its whitening matrix if it has one.
 
     Raises
@@ -123,11 +128,17 @@ def load_encoder(folder: Path) -> tuple[AtmsEncoder, EncoderFacts, Tensor | None
     whitening = state.pop("whitening", None)
     try:
         facts = EncoderFacts(**{**config["facts"], "ch_names": tuple(config["facts"]["ch_names"])})
-        model = AtmsEncoder(AtmsConfig(**config["network"]))
+        model = _network(config.get("kind", "atm-s"), config["network"])
     except (KeyError, TypeError) as error:
-        raise AtmError(f"{folder / CONFIG} describes no ATM-S encoder ({error}).") from None
+        raise AtmError(f"{folder / CONFIG} describes no encoder ({error}).") from None
     load_into(model, state, what=str(folder / MODEL))
     return model.eval(), facts, whitening
+
+
+def _network(kind: str, sizes: Mapping[str, Any]) -> AnyEncoder:
+    if kind == "nice":
+        return NiceEncoder(**asdict(NiceConfig(**sizes)))
+    return AtmsEncoder(AtmsConfig(**sizes))
 
 
 def save_prior(
@@ -157,32 +168,13 @@ def load_prior(folder: Path) -> tuple[DiffusionPriorUNet, float | None]:
     return model.eval(), target_norm
 
 
-def import_encoder(source: Path, folder: Path, facts: EncoderFacts) -> Path:
-    """Turn a published ATM-S checkpoint (a plain state, also below `module.`) into our layout.
-
-    Raises
-    ------
-    AtmError, CheckpointError
-        The file is missing, unsafe, or of another network.
-    """
-    content = load_checkpoint(source)
-    state = tensors_of(content)
-    if all(name.startswith("module.") for name in state):
-        state = below(state, "module.")
-    n_layers = sum(name.startswith("subject_wise_linear") for name in state) // 2
-    with torch.device("meta"):
-        model = AtmsEncoder(AtmsConfig.published(n_subject_layers=n_layers))
-    model = model.to_empty(device="cpu")
-    load_into(model, state, what=str(source))
-    save_encoder(folder, model, facts)
-    return folder
-
-
 def hash_of(*paths: Path) -> str:
     """SHA-256 over the contents of files, in the order given."""
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(path.read_bytes())
+        with path.open("rb") as stream:  # a generator's files do not fit into memory at once
+            while block := stream.read(BLOCK):
+                digest.update(block)
     return digest.hexdigest()
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from models.atm.errors import AtmError
 from models.atm.folder import require
+from models.latent_diffusion.sdxl import PROMPTS
 
 ADAPTER_FILE = "ip-adapter_sdxl_vit-h.safetensors"
 
@@ -76,6 +77,7 @@ class AdapterGenerator:
             raise AtmError(f"{folder} holds no usable generator ({reason}).") from None
         self._pipeline.set_progress_bar_config(disable=True)
         self._prompts: dict[str, tuple[Any, ...]] = {}
+        self._only_empty = (generator / PROMPTS).is_file()
         self.files = (adapter, *sorted(generator.glob("**/*.safetensors")))
 
     @property
@@ -132,6 +134,11 @@ class AdapterGenerator:
         return np.asarray(np.rint(images[0] * 255), dtype=np.uint8)
 
     def _encoded(self, prompt: str) -> tuple[Any, ...]:
+        if prompt and self._only_empty:
+            raise AtmError(
+                f"the prompt is {prompt!r}, but this generator came from a single file without a "
+                "tokenizer: import it again together with vocab.json and merges.txt."
+            )
         # The same prompt for every picture: the text encoders run once.
         if prompt not in self._prompts:
             self._prompts[prompt] = self._pipeline.encode_prompt(

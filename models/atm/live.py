@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from configs import DecoderConfig
-from models.atm.encoder import AtmsEncoder
 from models.atm.errors import AtmError
 from models.atm.folder import (
     MODEL,
+    AnyEncoder,
     EncoderFacts,
     hash_of,
     load_encoder,
@@ -48,7 +48,7 @@ class AtmEncoder:
     """
 
     def __init__(
-        self, model: AtmsEncoder, facts: EncoderFacts, whitening: Tensor | None, *, sha256: str
+        self, model: AnyEncoder, facts: EncoderFacts, whitening: Tensor | None, *, sha256: str
     ) -> None:
         self._model, self._facts = model, facts
         self._whitening = None if whitening is None else whitening.numpy()

@@ -7,16 +7,27 @@ Owns its network, its loss's logits and its way of ranking. Its gallery holds cl
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import log
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.atm.errors import AtmError
 from models.atm.layers import N_FILTERS, TemporalSpatialConvolution, n_positions, projector
 
 TEST_SCALE = 100.0
 _PREFIXES = {"Enc_eeg.": "enc_eeg.", "Proj_eeg.": "proj_eeg."}
+
+
+@dataclass(frozen=True, slots=True)
+class NiceConfig:
+    """Sizes of NICE: shape of one epoch, and width of the target space (CLIP ViT-L/14)."""
+
+    n_channels: int = 63
+    n_times: int = 250
+    n_features: int = 768
 
 
 class NiceEncoder(nn.Module):
@@ -27,6 +38,7 @@ class NiceEncoder(nn.Module):
 
     def __init__(self, *, n_channels: int = 63, n_times: int = 250, n_features: int = 768) -> None:
         super().__init__()
+        self.config = NiceConfig(n_channels, n_times, n_features)
         self.enc_eeg = nn.Sequential(TemporalSpatialConvolution(n_channels))
         self.proj_eeg = projector(n_positions(n_times) * N_FILTERS, n_features)
         # In no optimiser of the original: its exponential stays 1 / 0.07.
@@ -34,8 +46,23 @@ class NiceEncoder(nn.Module):
 
     logit_scale: Tensor
 
-    def forward(self, eeg: Tensor) -> Tensor:
-        """Embed epochs: (n, n_channels, n_times) to (n, n_features), float32."""
+    def forward(self, eeg: Tensor, subject_ids: Tensor | None = None) -> Tensor:
+        """Embed epochs: (n, n_channels, n_times) to (n, n_features), float32.
+
+        `subject_ids` are taken as ATM-S takes them, and not looked at.
+
+        Raises
+        ------
+        AtmError
+            `eeg` has another shape than the network was built for.
+        """
+        del subject_ids
+        expected = (self.config.n_channels, self.config.n_times)
+        if tuple(eeg.shape[-2:]) != expected:
+            raise AtmError(
+                f"eeg has shape {tuple(eeg.shape)}, expected (n, {expected[0]}, {expected[1]}): "
+                "map the montage and resample first."
+            )
         return self.proj_eeg(self.enc_eeg(eeg))  # type: ignore[no-any-return]
 
     def contrastive_loss(self, vectors: Tensor, image_features: Tensor) -> Tensor:

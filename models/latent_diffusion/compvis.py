@@ -57,6 +57,9 @@ def unet_names(layout: UNetLayout) -> Names:
     names: Names = [
         ("time_embed.0.", "time_embedding.linear_1."),
         ("time_embed.2.", "time_embedding.linear_2."),
+        # SDXL: size and pooled text beside the time.
+        ("label_emb.0.0.", "add_embedding.linear_1."),
+        ("label_emb.0.2.", "add_embedding.linear_2."),
         ("input_blocks.0.0.", "conv_in."),
         ("out.0.", "conv_norm_out."),
         ("out.2.", "conv_out."),
@@ -182,6 +185,15 @@ def unet_layout(state: Mapping[str, Tensor]) -> UNetLayout:
         else:
             levels[-1].append(f"input_blocks.{block}.1.norm.weight" in state)
     return UNetLayout(len(levels[0]), tuple(all(level) for level in levels))
+
+
+def transformer_depths(state: Mapping[str, Tensor], layout: UNetLayout) -> list[int]:
+    """Transformer layers of each level's attentions; 1 where a level has none."""
+    step = layout.layers_per_block + 1
+    return [
+        max(1, _count(state, rf"input_blocks\.{1 + level * step}\.1\.transformer_blocks\.(\d+)\."))
+        for level in range(layout.n_levels)
+    ]
 
 
 def unet_config(state: Mapping[str, Tensor], *, num_heads: int) -> dict[str, Any]:

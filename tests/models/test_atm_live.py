@@ -13,7 +13,7 @@ import torch
 from configs import DecoderConfig, load_preset
 from models.atm.encoder import AtmsConfig, AtmsEncoder
 from models.atm.errors import AtmError
-from models.atm.folder import EncoderFacts, import_encoder, load_encoder, save_encoder
+from models.atm.folder import EncoderFacts, load_encoder, save_encoder
 from models.atm.generation import ADAPTER_FILE
 from models.atm.input import montage_map, network_input
 from models.atm.live import AtmEncoder, AtmSampler, load, load_folder
@@ -142,20 +142,6 @@ def test_presets_cover_the_epoch_that_the_networks_want() -> None:
         assert preset.epochs.tmin <= 0
         assert preset.epochs.tmax >= 1
         assert isinstance(preset.decoder, DecoderConfig)
-
-
-def test_a_published_checkpoint_is_imported(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model = AtmsEncoder(AtmsConfig.published()).eval()
-    state = {f"module.{name}": value for name, value in model.state_dict().items()}
-    torch.save(state, tmp_path / "40.pth")
-    import_encoder(tmp_path / "40.pth", tmp_path / "encoder", EncoderFacts(ch_names=CH_NAMES))
-    own, facts, _ = load_encoder(tmp_path / "encoder")
-    assert facts.ch_names == CH_NAMES
-    assert own.config == AtmsConfig.published()
-    eeg, ids = torch.randn(1, 63, 250), torch.tensor([2])
-    with torch.inference_mode():
-        torch.testing.assert_close(own(eeg, ids), model(eeg, ids), rtol=0, atol=0)
 
 
 def test_the_last_channel_reaches_the_embedding_unless_dropped_as_published() -> None:
