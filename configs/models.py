@@ -147,6 +147,8 @@ class EpochsConfig(_Frozen):
 class DecoderConfig(_Frozen):
     """Which system decodes and draws."""
 
+    enabled: bool = True
+    """Decode and draw; off: epochs are only cut and counted (calibration), no model is loaded."""
     system: str = "embedded"
     """Name as `phosphene systems` lists it."""
     weights: str | None = None
@@ -180,6 +182,16 @@ class RecordingConfig(_Frozen):
     fallback: str | None = None
     """Folder where the recording goes on, from up to 30 s before, when its own fails (disk full,
     unplugged, read-only); None: it waits in memory until its own is back."""
+
+
+class OutletsConfig(_Frozen):
+    """What a live session publishes over LSL beside its files."""
+
+    enabled: bool = True
+    """Publish embeddings, decoded events (JSON) and the channels' quality."""
+    prefix: str = Field(default="phosphene", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    """Beginning of the streams' names: `<prefix>-embedding`, `-events`, `-quality`. Give a second
+    session on one machine another."""
 
 
 class StimuliConfig(_Frozen):
@@ -237,6 +249,7 @@ class SessionConfig(_Frozen):
     epochs: EpochsConfig = EpochsConfig()
     decoder: DecoderConfig = DecoderConfig()
     recording: RecordingConfig = RecordingConfig()
+    outlets: OutletsConfig = OutletsConfig()
     stimuli: StimuliConfig = StimuliConfig()
     simulation: SimulationConfig = SimulationConfig()
 
