@@ -23,6 +23,7 @@ from pipeline.values import Epoch, Info
 LOADERS = {
     "atm": "models.atm.live:load",
     "atm-multimodal": "models.multimodal.live:load",
+    "atm-multimodal-toy": "models.multimodal.live:load_toy",
     "atm-toy": "models.atm.live:load_toy",
     "dreamdiffusion": "models.dreamdiffusion.live:load",
     "dreamdiffusion-toy": "models.dreamdiffusion.live:load_toy",
@@ -103,6 +104,8 @@ def load_system(config: DecoderConfig) -> System:
 def load_encoder(config: DecoderConfig) -> Encoder:
     """Load the encoder alone, the adapter's where `config` names one; from any thread.
 
+    It stands behind online alignment, which begins frozen and then changes nothing.
+
     Raises
     ------
     PhospheneError
@@ -115,13 +118,18 @@ def load_encoder(config: DecoderConfig) -> Encoder:
             f"system {config.system!r} takes no adapter, expected 'embedded': leave out "
             "decoder.adapter, or choose that system."
         )
-    if config.adapter is not None:
-        from models.adapters import load_adapter
-
-        return load_adapter(Path(config.adapter))
     from models.embedded.encoder import load_encoder as load_embedded
 
-    return load_embedded(None if config.weights is None else Path(config.weights) / "encoder")
+    embedded = load_embedded(None if config.weights is None else Path(config.weights) / "encoder")
+    if config.adapter is not None:
+        from models.adapters import load_live
+
+        return load_live(Path(config.adapter), encoder=embedded)
+    from models.adapters import OnlineAligned
+    from models.adapters.parts.plain import pool_covariance
+
+    # Frozen: nothing changes unless the user lets alignment follow.
+    return OnlineAligned(embedded, reference=pool_covariance)
 
 
 def _load_published(config: DecoderConfig) -> System:

@@ -56,7 +56,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="unit of the samples for a stream that does not say",
     )
     parser.add_argument("--subject", default=None, metavar="S", help="subject code")
-    parser.add_argument("--adapter", default=None, metavar="ID")
+    parser.add_argument(
+        "--adapter",
+        default=None,
+        metavar="ID",
+        help="the person's adapter: an id of `phosphene adapters list`, or its folder",
+    )
     parser.add_argument("--seed", type=int, default=None, metavar="N")
     parser.add_argument("--duration", type=float, default=None, metavar="S")
     parser.add_argument(
@@ -84,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
             "source.ch_names": None if args.montage is None else list(read_montage(args.montage)),
             "source.unit": args.unit,
             "markers.source_id": args.markers,
-            "decoder.adapter": args.adapter,
+            "decoder.adapter": None if args.adapter is None else _adapter_folder(args.adapter),
         },
     )
     if not args.headless and args.replay is None and has_display():
@@ -105,3 +110,9 @@ def run(args: argparse.Namespace) -> int:
             board=args.board,
         )
     return watch(session, as_json=args.json, expected=args.duration)
+
+
+def _adapter_folder(reference: str) -> str:
+    from models.adapters import AdapterStore
+
+    return str(AdapterStore().resolve(reference).resolve())

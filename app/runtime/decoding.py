@@ -34,18 +34,18 @@ WALL_CLOCK_OUTCOMES = frozenset({Outcome.OVERLOAD, Outcome.FAILED})
 class Past:
     """What a recorded session decided: outcomes by marker index, changes of the adapter.
 
-    `encoded` are the epochs that failed after the encoder had taken them in.
+    `observed` are the epochs that failed after alignment had taken them in.
     """
 
     outcomes: Mapping[int, str] = field(default_factory=dict)
-    encoded: frozenset[int] = frozenset()
+    observed: frozenset[int] = frozenset()
     changes: tuple[Change, ...] = ()
 
 
 def read_past(events: Iterable[Mapping[str, Any]]) -> Past:
     """Read a recording's events (parsed lines of its events stream)."""
     outcomes: dict[int, str] = {}
-    encoded: set[int] = set()
+    observed: set[int] = set()
     changes: list[Change] = []
     for event in events:
         change = decode_change(event)
@@ -53,17 +53,17 @@ def read_past(events: Iterable[Mapping[str, Any]]) -> Past:
             changes.append(change)
         elif isinstance(event.get("index"), int) and "outcome" in event:
             outcomes[event["index"]] = str(event["outcome"])
-            (encoded.add if event.get("encoded") else encoded.discard)(event["index"])
-    return Past(outcomes, frozenset(encoded), tuple(changes))
+            (observed.add if event.get("observed") else observed.discard)(event["index"])
+    return Past(outcomes, frozenset(observed), tuple(changes))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Conclusion:
-    """A marker's end, for the books: its result, the vector, whether the encoder took it in."""
+    """A marker's end, for the books: its result, the vector, whether alignment took it in."""
 
     result: Result
     vector: Float32 | None = None
-    encoded: bool = False
+    observed: bool = False
 
 
 class Decoding:
@@ -248,7 +248,7 @@ class Decoding:
         if change is not None:
             self._note(encode_change(change))
         decided = self._past.outcomes.get(marker.index)
-        if decided in WALL_CLOCK_OUTCOMES and marker.index not in self._past.encoded:
+        if decided in WALL_CLOCK_OUTCOMES and marker.index not in self._past.observed:
             self._refuse(marker, Outcome(decided), "as in the recorded run", verdict)
             return
         job = job_of(
@@ -295,10 +295,10 @@ class Decoding:
         with self._lock:
             cut = self._cuts.pop(job.index)
         self._note_restart(cut)
-        encoded = answer.encoded > 0
+        observed = answer.observed
         if answer.vector is None or answer.pixels is None:
             reason = answer.error or "as in the recorded run"
-            self._fail(job, cut, reason, encoded=encoded)
+            self._fail(job, cut, reason, observed=observed)
             return
         self._newest = answer
         try:
@@ -315,17 +315,17 @@ class Decoding:
         except (OSError, PhospheneError) as error:
             # A full disk, or an encoder of another gallery, costs this picture; not the thread
             # that answers all the others.
-            self._fail(job, cut, str(error), encoded=encoded)
+            self._fail(job, cut, str(error), observed=observed)
             return
         stages = stages_of(cut, answer, now=now, returned=returned, is_live=self._is_live)
-        self._conclude(Conclusion(replace(result, stages=stages), answer.vector, encoded))
+        self._conclude(Conclusion(replace(result, stages=stages), answer.vector, observed))
 
-    def _fail(self, job: Job, cut: Cut, reason: str, *, encoded: bool) -> None:
+    def _fail(self, job: Job, cut: Cut, reason: str, *, observed: bool) -> None:
         outcome = Outcome.FAILED
         if not job.draw:
             outcome = Outcome(self._past.outcomes.get(job.index, Outcome.FAILED))
         marker = Marker(job.index, job.t_onset, job.event)
-        self._conclude(Conclusion(refusal(marker, outcome, reason, cut.epoch), encoded=encoded))
+        self._conclude(Conclusion(refusal(marker, outcome, reason, cut.epoch), observed=observed))
 
     def _note_restart(self, cut: Cut) -> None:
         """Record that alignment began anew with this epoch: a replay must do so, too."""

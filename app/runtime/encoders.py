@@ -1,13 +1,12 @@
 """The decoder process's encoders: the system's own, and one for each adapter in use.
 
 Owns which of them are in memory, whether one fits the session, and in what state of alignment the
-next epoch finds it. An encoder that aligns itself to a person online has `freeze`, `resume` and
-`reset` and a `drift`; one without them is left alone.
+next epoch finds it. An encoder that aligns itself to a person online has `observe`, `freeze`,
+`resume` and `reset` (and a `drift`); one without them is left alone.
 """
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections import OrderedDict
 from typing import Protocol, runtime_checkable
@@ -16,6 +15,7 @@ from app.errors import AppError
 from app.runtime.messages import AdapterKey, Steer
 from configs import SessionConfig
 from pipeline.ports import Encoder, EncoderSpec
+from pipeline.values import Epoch
 
 N_KEPT = 4
 """Encoders that stay in memory, so that going back to the one before takes no time."""
@@ -23,7 +23,11 @@ N_KEPT = 4
 
 @runtime_checkable
 class Aligning(Protocol):
-    """An encoder whose alignment follows the epochs that it encodes."""
+    """An encoder whose alignment follows the epochs that it observes; `encode` changes nothing."""
+
+    def observe(self, epoch: Epoch) -> None:
+        """Take in an epoch that is about to be decoded."""
+        ...
 
     def freeze(self) -> None:
         """Follow no further epoch."""
@@ -130,14 +134,10 @@ class Steered:
         self._steer = steer
         return self._encoder
 
-    def apart(self) -> Encoder:
-        """Give an encoder in the same state that can be used without a trace.
-
-        A control is not what the person saw: it must not count for alignment, frozen or not.
-        """
-        if self._encoder is None:
-            raise AppError("there is no encoder yet, expected an epoch before its control.")
-        return self._encoder if self._aligning is None else copy.deepcopy(self._encoder)
+    def observe(self, epoch: Epoch) -> None:
+        """Let alignment take in an epoch, once, before it is encoded."""
+        if self._aligning is not None:
+            self._aligning.observe(epoch)
 
     @property
     def alignment(self) -> str:
@@ -168,9 +168,16 @@ def check_encoder(
     PhospheneError
         One sentence: what the session has, what the adapter needs.
     """
-    check_filter = getattr(encoder, "check_filter", None)
+    adapter = getattr(encoder, "inner", encoder)  # behind alignment stands the adapter itself
+    check_filter = getattr(adapter, "check_filter", None)
     if check_filter is not None:
         check_filter(config.filter)
+    check_montage = getattr(adapter, "check_montage", None)
+    if check_montage is not None and ch_names:
+        check_montage(ch_names)
+    check_montage = getattr(encoder, "check_montage", None)
+    if check_montage is not None and ch_names:
+        check_montage(ch_names)
     spec, epochs = encoder.spec, config.epochs
     slack = 1.5 / spec.sfreq
     if spec.tmin < epochs.tmin - slack or spec.tmax > epochs.tmax + slack:

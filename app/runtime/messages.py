@@ -43,7 +43,7 @@ class Steer:
 class Job:
     """One epoch to decode, in plain arrays (a frozen `Epoch` cannot cross the pipe as it is).
 
-    `draw` False: encode only, so that alignment takes the epoch in, and answer with the vector.
+    `draw` False: nothing but let alignment take the epoch in.
     """
 
     index: int
@@ -64,10 +64,10 @@ class Job:
 class Answer:
     """The decoder's answer to one `Job`; `error` is a sentence when it failed.
 
-    `started`, `encoded`, `sampled` are `time.monotonic` of this machine, s; `encoded` is 0 when
-    the encoder did not get so far. `control_pixels` is the noise control, when it is on: the same
-    decoder on the same epoch with its phases scrambled. `alignment` is `running`, `frozen` or
-    empty, `drift` what the encoder says of itself.
+    `started`, `encoded`, `sampled` are `time.monotonic` of this machine, s. `control_pixels` is
+    the noise control, when it is on: the same decoder on the same epoch with its phases scrambled.
+    `observed` says that alignment took the epoch in, failure or not; `alignment` is `running`,
+    `frozen` or empty, `drift` what the encoder says of itself.
     """
 
     index: int
@@ -78,6 +78,7 @@ class Answer:
     sampled: float = 0.0
     control_pixels: Uint8 | None = None
     error: str = ""
+    observed: bool = False
     alignment: str = ""
     drift: float | None = None
 

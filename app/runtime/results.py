@@ -155,7 +155,7 @@ def stages_of(
     )
 
 
-def result_event(result: Result, *, encoded: bool) -> dict[str, Any]:
+def result_event(result: Result, *, observed: bool) -> dict[str, Any]:
     """The result as the recording's events stream carries it (and as a replay reads it back)."""
     return {
         "index": result.index,
@@ -164,7 +164,7 @@ def result_event(result: Result, *, encoded: bool) -> dict[str, Any]:
         "outcome": str(result.outcome),
         "image_sha256": result.image_sha256,
         "embedding_sha256": result.embedding_sha256,
-        "encoded": encoded,
+        "observed": observed,
     }
 
 

@@ -406,7 +406,7 @@ class Session:
             self._folder.add_event(result)
         if conclusion.vector is not None:
             self._tape.put_vector(StreamRole.EMBEDDING, conclusion.vector, result.t_onset)
-        self._tape.note(result_event(result, encoded=conclusion.encoded))
+        self._tape.note(result_event(result, observed=conclusion.observed))
         if self._publisher is not None:
             self._publisher.send_result(result, conclusion.vector)
 

@@ -97,25 +97,25 @@ class Worker:
 
     def decode(self, job: Job) -> Answer:
         """Answer one job; never raises."""
-        started, encoded = time.monotonic(), 0.0
+        started, observed = time.monotonic(), False
         control: Uint8 | None = None
         try:
             epoch = epoch_of(job)
             encoder = self._steered.take(job.steer)
+            self._steered.observe(epoch)
+            observed = True
+            if not job.draw:
+                return Answer(index=job.index, observed=True)
             embedding = encoder.encode(epoch)
             encoded = time.monotonic()
-            pixels: Uint8 | None = None
-            if job.draw:
-                pixels = np.array(self._sampler.sample(embedding, seed=job.seed).pixels)
+            pixels = np.array(self._sampler.sample(embedding, seed=job.seed).pixels)
             sampled = time.monotonic()
-            if job.draw and self._config.decoder.control:
-                apart = self._steered.apart()
-                scrambled = apart.encode(phase_scrambled(epoch, seed=job.seed))
+            if self._config.decoder.control:
+                scrambled = encoder.encode(phase_scrambled(epoch, seed=job.seed))
                 control = np.array(self._sampler.sample(scrambled, seed=job.seed).pixels)
         except Exception as error:  # noqa: BLE001 - the thread's top loop: every failure is told
-            return Answer(
-                index=job.index, encoded=encoded, error=f"{type(error).__name__}: {error}"
-            )
+            words = f"{type(error).__name__}: {error}"
+            return Answer(index=job.index, observed=observed, error=words)
         return Answer(
             index=job.index,
             vector=np.array(embedding.vector),
@@ -124,6 +124,7 @@ class Worker:
             encoded=encoded,
             sampled=sampled,
             control_pixels=control,
+            observed=True,
             alignment=self._steered.alignment,
             drift=self._steered.drift,
         )

@@ -34,7 +34,7 @@ def write_toy_adapter(folder: Path, *, seed: int, seconds: float = 0.0) -> Path:
 
 
 class ToyEncoder:
-    """Random directions, nudged by the mean of all epochs so far."""
+    """Random directions, nudged by the epochs that were observed."""
 
     def __init__(self, seed: int, text: str) -> None:
         n_features = load_gallery().embeddings.shape[1]
@@ -58,13 +58,15 @@ class ToyEncoder:
     def drift(self) -> float:
         return float(self._n)
 
+    def observe(self, epoch: Epoch) -> None:
+        if not self.is_frozen:
+            self._seen += np.log(1.0 + epoch.data.astype(np.float64).std(axis=1))
+            self._n += 1
+
     def encode(self, epoch: Epoch) -> Embedding:
         if epoch.event == "die":
             os._exit(3)
         power = np.log(1.0 + epoch.data.astype(np.float64).std(axis=1))
-        if not self.is_frozen:
-            self._seen += power
-            self._n += 1
         vector = self._mixing @ (power + 0.1 * self._seen)
         vector /= np.linalg.norm(vector)
         return Embedding(vector.astype(np.float32), index=epoch.index, t_onset=epoch.t_onset)
