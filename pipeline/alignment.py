@@ -177,7 +177,7 @@ class OnlineAlignment:
             )
         if not np.isfinite(data).all():
             return
-        new = mean_covariance(np.asarray(data)[np.newaxis])
+        new = mean_covariance(data[np.newaxis].astype(np.float64))
         loudness = float(np.trace(new)) / max(float(np.trace(self._running)), 1e-12)
         new = new * min(1.0, LOUD / max(loudness, 1e-12))
         self._count = min(self._count + 1, self._horizon)

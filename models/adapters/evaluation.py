@@ -229,8 +229,8 @@ def verdict_of(
     n = best.scores.shape[1]
     words = (
         f"{100 * score.accuracy:.1f} % ({100 * score.low:.1f}-{100 * score.high:.1f}) of "
-        f"{int(best.tested.sum())} epochs identified among {n} (chance {100 * score.chance:.1f} %), "
-        f"p = {p_value:.4g}"
+        f"{int(best.tested.sum())} epochs identified among {n} (chance "
+        f"{100 * score.chance:.1f} %), p = {p_value:.4g}"
     )
     if leak.is_leak:
         return "leak", f"Not to be trusted: {leak.sentence} ({words}.)"

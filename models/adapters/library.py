@@ -215,8 +215,8 @@ class AdapterStore:
         self._check_owner(folder, subject, force=force)
         load_any(folder, encoder=encoder)
         owner = folder.parent.name
-        history = [each for each in self._history(owner) if each != id]
-        self._set_history(owner, [*history, id])
+        history = tuple(each for each in self._history(owner) if each != id)
+        self._set_history(owner, (*history, id))
         return self._record(owner, folder)
 
     def active(self, subject: str) -> AdapterRecord | None:
@@ -247,14 +247,13 @@ class AdapterStore:
     def export(self, id: str, path: Path) -> Path:
         """Write an adapter (without the epochs) as one zip file; an existing file is refused."""
         folder = self.folder(id)
-        load_any_files = {name: (folder / name) for name in (MANIFEST_NAME, WEIGHTS_NAME)}
         read_manifest(folder)
         path = path if path.suffix == ".zip" else path.with_name(f"{path.name}.zip")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("xb") as stream, zipfile.ZipFile(stream, "w") as archive:
-                for name, file in load_any_files.items():
-                    archive.write(file, name)
+                for name in (MANIFEST_NAME, WEIGHTS_NAME):
+                    archive.write(folder / name, name)
         except FileExistsError as error:
             raise AdapterError(f"{path} exists already: give another name.") from error
         except OSError as error:
@@ -308,7 +307,8 @@ class AdapterStore:
         """Delete one adapter and the epochs kept with it; an active one is rolled back first."""
         folder = self.folder(id)
         owner = folder.parent.name
-        self._set_history(owner, [each for each in self._history(owner) if each != id])
+        history = tuple(each for each in self._history(owner) if each != id)
+        self._set_history(owner, history)
         _remove(folder)
 
     def delete_subject(self, subject: str) -> int:
@@ -329,11 +329,12 @@ class AdapterStore:
 
     # -- inside -----------------------------------------------------------------------------------
 
-    def _folders(self, subject: str) -> list[Path]:
+    def _folders(self, subject: str) -> tuple[Path, ...]:
         folder = self.root / subject
         if not folder.is_dir():
-            return []
-        return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+            return ()
+        found = (p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+        return tuple(sorted(found))
 
     def _record(self, subject: str, folder: Path) -> AdapterRecord:
         history = self._history(subject)
@@ -388,16 +389,16 @@ class AdapterStore:
         except OSError as error:
             raise AdapterError(f"cannot write {folder} ({error}).") from error
 
-    def _history(self, subject: str) -> list[str]:
+    def _history(self, subject: str) -> tuple[str, ...]:
         path = self.root / subject / STATE_NAME
         try:
             words = json.loads(path.read_text(encoding="utf-8"))
-            names = [str(each) for each in words["history"]]
+            names = tuple(str(each) for each in words["history"])
         except (OSError, ValueError, KeyError, TypeError):
-            return []
-        return [each for each in names if (self.root / subject / each).is_dir()]
+            return ()
+        return tuple(each for each in names if (self.root / subject / each).is_dir())
 
-    def _set_history(self, subject: str, history: list[str]) -> None:
+    def _set_history(self, subject: str, history: tuple[str, ...]) -> None:
         text = json.dumps({"schema_version": 1, "history": history}, indent=1).encode() + b"\n"
         write_pair(self.root / subject, (STATE_NAME, text))
 
@@ -438,12 +439,12 @@ def _remove(folder: Path) -> None:
         raise AdapterError(f"could not delete all of {folder} ({error}).") from error
 
 
-def _read_files(path: Path) -> list[tuple[str, bytes]]:
+def _read_files(path: Path) -> tuple[tuple[str, bytes], ...]:
     """Read the two files of a zip or folder; weights first, the manifest last."""
     names = (WEIGHTS_NAME, MANIFEST_NAME)
     try:
         if path.is_dir():
-            return [(name, (path / name).read_bytes()) for name in names]
+            return tuple((name, (path / name).read_bytes()) for name in names)
         with zipfile.ZipFile(path) as archive:
             for name in names:
                 if archive.getinfo(name).file_size > MAX_IMPORT:
@@ -451,7 +452,7 @@ def _read_files(path: Path) -> list[tuple[str, bytes]]:
                         f"{path}: {name} claims {archive.getinfo(name).file_size} bytes, expected "
                         f"at most {MAX_IMPORT}: it is no adapter."
                     )
-            return [(name, archive.read(name)) for name in names]
+            return tuple((name, archive.read(name)) for name in names)
     except (OSError, KeyError, zipfile.BadZipFile, EOFError) as error:
         raise AdapterError(
             f"{path} is no exported adapter ({error}), expected a zip file or folder with "

@@ -132,8 +132,9 @@ def spline_matrix(known: Sequence[str], wanted: Sequence[str]) -> Float64:
 def _spline(cosines: Float64) -> Float64:
     order = np.arange(1, N_TERMS + 1, dtype=np.float64)
     factors = (2 * order + 1) / (order * (order + 1)) ** STIFFNESS / (4 * np.pi)
-    values: Float64 = legendre.legval(np.clip(cosines, -1, 1), np.r_[0.0, factors])
-    return values
+    return np.asarray(
+        legendre.legval(np.clip(cosines, -1, 1), np.r_[0.0, factors]), dtype=np.float64
+    )
 
 
 @dataclass(frozen=True, slots=True)

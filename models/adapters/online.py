@@ -1,16 +1,21 @@
 """Alignment that follows a session in front of any encoder (opt-in).
 
-Owns which channels of an epoch are aligned and when the state moves: `observe` once for every
-decoded epoch, in order, before `encode`; so a replay, which decodes the same epochs, repeats it.
-`encode` itself changes nothing: warm-up and noise controls call it too. Starts frozen.
+Owns which channels of an epoch are aligned and when the state moves: with every epoch that is
+encoded, in order, so that a replay, which decodes the same epochs, repeats it. What must leave no
+trace (noise controls) is encoded by a copy, which shares the encoder. Starts frozen: the running
+covariance follows for `drift`, what is applied does not.
 """
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from configs import FilterConfig
 from pipeline.alignment import OnlineAlignment, mean_covariance
 from pipeline.electrodes import canonical_name
 from pipeline.ports import Encoder, EncoderSpec
@@ -18,6 +23,9 @@ from pipeline.values import Embedding, Epoch, Float64
 
 N_START = 20
 """Epochs whose mean covariance is the reference of an encoder that brings none."""
+START_COUNT = 30
+"""How many epochs the reference counts as in the running covariance, at first."""
+Reference = Float64 | Callable[[tuple[str, ...]], Float64]
 
 
 class OnlineAligned:
@@ -28,8 +36,9 @@ class OnlineAligned:
     encoder : Encoder
     ch_names : tuple of str
         Canonical labels of the channels that `reference` is of; empty: every EEG channel.
-    reference : ndarray, shape (n_channels, n_channels), optional
-        Covariance that the encoder expects; None: the mean of the session's first epochs.
+    reference : ndarray, shape (n_channels, n_channels), or callable, optional
+        Covariance that the encoder expects, or what gives it for a montage; None: the mean of
+        the session's first epochs.
     average : bool
         Whether `reference` is against the common average (else as recorded).
     """
@@ -39,16 +48,27 @@ class OnlineAligned:
         encoder: Encoder,
         *,
         ch_names: tuple[str, ...] = (),
-        reference: Float64 | None = None,
+        reference: Reference | None = None,
         average: bool = True,
     ) -> None:
         self.inner = encoder
-        self._ch_names = ch_names
+        self._given = tuple(ch_names)
         self._reference = reference
         self._average = average
-        self._state = None if reference is None else OnlineAlignment(reference)
-        self._first: list[Float64] = []
         self._follows = False
+        self._set_start()
+
+    def _set_start(self) -> None:
+        self._ch_names = self._given
+        self._state: OnlineAlignment | None = None
+        self._first: list[Float64] = []
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OnlineAligned:
+        """Copy the state; the encoder behind it is shared, as encoding does not change it."""
+        del memo
+        other = copy.copy(self)
+        vars(other).update(_state=copy.deepcopy(self._state), _first=list(self._first))
+        return other
 
     @property
     def spec(self) -> EncoderSpec:
@@ -78,30 +98,50 @@ class OnlineAligned:
             self._state.resume()
 
     def reset(self) -> None:
-        """Forget the session; the next epochs count as its first."""
-        self._first = []
-        self._state = None if self._reference is None else OnlineAlignment(self._reference)
-        if self._state is not None and self._follows:
-            self._state.resume()
+        """Go back to the calibration's alignment; the next epochs count as the first."""
+        self._set_start()
+
+    def check_filter(self, config: FilterConfig) -> None:
+        """Raise when the encoder was made for another filter."""
+        check = getattr(self.inner, "check_filter", None)
+        if check is not None:
+            check(config)
+
+    def check_montage(self, ch_names: tuple[str, ...]) -> None:
+        """Raise when the encoder cannot do with a session's channels."""
+        check = getattr(self.inner, "check_montage", None)
+        if check is not None:
+            check(ch_names)
 
     def observe(self, epoch: Epoch) -> None:
-        """Take in an epoch that is about to be decoded; one without all channels does not count."""
+        """Take in one epoch; one without all channels, or with NaN, does not count."""
         rows = self._rows(epoch)
         if rows is None or not np.isfinite(epoch.data).all():
             return
         data = self._channels(epoch, rows)
+        if self._state is None:
+            self._state = self._started(data)
         if self._state is not None:
             self._state.observe(data)
-            return
-        self._first.append(data)
-        if len(self._first) >= N_START:
-            self._state = OnlineAlignment(mean_covariance(np.stack(self._first)))
-            self._first = []
-            if self._follows:
-                self._state.resume()
+
+    def _started(self, data: Float64) -> OnlineAlignment | None:
+        if self._reference is None:
+            self._first.append(data)
+            if len(self._first) < N_START:
+                return None
+            reference = mean_covariance(np.stack(self._first))
+        elif callable(self._reference):
+            reference = self._reference(self._ch_names)
+        else:
+            reference = self._reference
+        state = OnlineAlignment(reference, start_count=START_COUNT)
+        if self._follows:
+            state.resume()
+        return state
 
     def encode(self, epoch: Epoch) -> Embedding:
-        """Embed one epoch behind the alignment as it stands; changes nothing."""
+        """Take in one epoch and embed it behind the alignment as it then stands."""
+        self.observe(epoch)
         return self.inner.encode(self.aligned(epoch))
 
     def aligned(self, epoch: Epoch) -> Epoch:
@@ -129,7 +169,7 @@ class OnlineAligned:
             if kind == "eeg":
                 found.setdefault(canonical_name(label) or label, row)
         if not self._ch_names:
-            self._ch_names = tuple(found)
-        if any(name not in found for name in self._ch_names):
+            self._ch_names = tuple(name for name in found if canonical_name(name) == name)
+        if len(self._ch_names) < 2 or any(name not in found for name in self._ch_names):
             return None
         return [found[name] for name in self._ch_names]

@@ -13,8 +13,9 @@ import numpy as np
 from configs import FilterConfig
 from models.adapters.errors import AdapterError
 from models.adapters.manifest import PersonalManifest, check_filter
+from models.adapters.montage import map_montage
 from models.adapters.parts.base import PictureAdapter
-from models.adapters.prepared import EncoderView, Prepared, prepare_epoch
+from models.adapters.prepared import EncoderView, Prepared, check_channels, prepare_epoch
 from pipeline.ports import EncoderSpec
 from pipeline.values import Embedding, Epoch, Float32, Float64
 
@@ -57,7 +58,7 @@ class PersonalEncoder:
 
     @property
     def spec(self) -> EncoderSpec:
-        """What it wants and gives; few absent channels are interpolated."""
+        """What it wants and gives; `check_montage` says which channels it can do with."""
         inner, m = self.view.encoder.spec, self.manifest
         return EncoderSpec(
             name=f"adapter:{m.subject}",
@@ -67,7 +68,6 @@ class PersonalEncoder:
             l_freq=m.filter.l_freq,
             h_freq=m.filter.h_freq,
             n_features=m.n_features,
-            ch_names=m.ch_names,
             sha256=self.sha256,
         )
 
@@ -79,6 +79,10 @@ class PersonalEncoder:
     def check_filter(self, config: FilterConfig) -> None:
         """Raise `AdapterError` when a session filters otherwise than the calibration did."""
         check_filter(self.manifest.filter, config)
+
+    def check_montage(self, ch_names: tuple[str, ...]) -> None:
+        """Raise `AdapterError` when too many of the calibration's channels are absent."""
+        check_channels(map_montage(ch_names, self.manifest.ch_names))
 
     def encode(self, epoch: Epoch) -> Embedding:
         """Embed one epoch."""

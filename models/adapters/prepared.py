@@ -15,7 +15,7 @@ import torch
 
 from models.adapters.data import CalibrationData
 from models.adapters.errors import AdapterError
-from models.adapters.montage import MAX_INTERPOLATED, map_montage, spline_matrix
+from models.adapters.montage import MAX_INTERPOLATED, MontageMap, map_montage, spline_matrix
 from models.embedded.encoder import EmbeddedEncoder
 from models.embedded.encoder_input import (
     FLAT_UV,
@@ -111,12 +111,7 @@ def prepare_epoch(epoch: Epoch, ch_names: tuple[str, ...]) -> Prepared:
         for label, kind in zip(epoch.info.ch_names, epoch.info.ch_types, strict=True)
     )
     found = map_montage(given, ch_names)
-    if len(found.interpolated) > MAX_INTERPOLATED * len(ch_names):
-        raise AdapterError(
-            f"the montage lacks {', '.join(found.interpolated[:8])} of the adapter's "
-            f"{len(ch_names)} channels, too many to interpolate: give the labels with "
-            "source.ch_names, or calibrate again."
-        )
+    check_channels(found)
     if not np.isfinite(epoch.data).all():
         raise AdapterError(
             f"epoch {epoch.index} holds NaN or infinity, expected finite microvolts: reject it."
@@ -124,6 +119,17 @@ def prepare_epoch(epoch: Epoch, ch_names: tuple[str, ...]) -> Prepared:
     picked = (found.matrix @ epoch.data)[np.newaxis]
     finished = _finish(picked, ch_names, sfreq=epoch.info.sfreq, tmin=epoch.tmin)
     return Prepared(ch_names, finished)
+
+
+def check_channels(found: MontageMap) -> None:
+    """Raise `AdapterError` when too many of a person's channels would be interpolated."""
+    n_wanted = len(found.matched) + len(found.interpolated)
+    if len(found.interpolated) > MAX_INTERPOLATED * n_wanted:
+        raise AdapterError(
+            f"the montage lacks {', '.join(found.interpolated[:8])} of the adapter's {n_wanted} "
+            "channels, too many to interpolate: give the labels with source.ch_names, or "
+            "calibrate again."
+        )
 
 
 def _finish(picked: Float64, names: tuple[str, ...], *, sfreq: float, tmin: float) -> Float64:

@@ -29,8 +29,9 @@ are taken out; else the block's stimuli are tested in several groups."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Splits:
-    """Folds, and what kind of blocks of time they are made of (`block` s each, whole minutes
-    where the recording is long enough).
+    """Folds, and the blocks of time they are made of.
+
+    `block` is the length of the unit in s: whole minutes where the recording is long enough.
     """
 
     folds: tuple[Fold, ...]
@@ -42,8 +43,8 @@ class Splits:
         """How the split was made, for people."""
         unit = "whole minutes" if self.block >= MINUTE else f"{self.block:.0f} s"
         return (
-            f"{self.n_blocks} blocks of time ({unit}); nothing from a tested block, and no stimulus "
-            "of a tested epoch, was fitted on"
+            f"{self.n_blocks} blocks of time ({unit}); nothing from a tested block, and no "
+            "stimulus of a tested epoch, was fitted on"
         )
 
 
@@ -159,8 +160,9 @@ def ranks(scores: Float64, rows: Ints) -> Ints:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PermutationTest:
-    """`p_value` of the best of several methods, the choice among them included, and each
-    method's own chance of a hit.
+    """Of the best of several methods, the choice among them included.
+
+    `chance` is each method's accuracy with labels dealt out anew, (n_methods,).
     """
 
     p_value: float

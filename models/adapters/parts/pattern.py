@@ -3,11 +3,13 @@
 Owns the statistics: each spatiotemporal feature of an epoch is the picture's embedding times a
 pattern, plus noise whose covariance is the person's own. The encoder's linear path is turned into
 patterns (Haufe et al. 2014: covariance times weights), which are the prior mean; what the person
-changes about them is Gaussian, with variances chosen by cross-validation over stimuli. A few dozen epochs already mend the noise, a few hundred the patterns.
+changes about them is Gaussian, with variances chosen by cross-validation over stimuli. A few dozen
+epochs already mend the noise, a few hundred the patterns.
 
-Maximising the marginal likelihood instead was rejected: shrinkage makes the whitened noise a little
-less than white, and it then chose no change at all. Ridge regression of embeddings on features was rejected: with 226 epochs and 448 features (16
-channels) it starts from nothing, and ends far below the encoder that it should improve.
+Maximising the marginal likelihood instead was rejected: shrinkage makes the whitened noise a
+little less than white, and it then chose no change at all. Ridge regression of embeddings on
+features was rejected: with 226 epochs and 448 features (16 channels) it starts from nothing, and
+ends far below the encoder that it should improve.
 """
 
 from __future__ import annotations
