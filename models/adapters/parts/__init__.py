@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from models.adapters.errors import AdapterError
 from models.adapters.parts.base import PictureAdapter
+from models.adapters.parts.layers import LoraLayers, LowRankLayers
 from models.adapters.parts.pattern import PatternModel
 from models.adapters.parts.plain import Aligned, ZeroShot
 from models.adapters.parts.ridge import EmbeddingRidge
 
 METHODS: dict[str, type[PictureAdapter]] = {
-    kind.name: kind for kind in (ZeroShot, Aligned, EmbeddingRidge, PatternModel)
+    kind.name: kind
+    for kind in (ZeroShot, Aligned, EmbeddingRidge, PatternModel, LowRankLayers, LoraLayers)
 }
 """In order of cost."""
 

@@ -94,6 +94,11 @@ class PictureAdapter(ABC):
     def evidence(self, batch: Prepared, view: EncoderView) -> Float64:
         """Evidence of a batch, (n, n_features) float64."""
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether fitting ended where it began: the encoder as it is."""
+        return False
+
     def bias(self, embeddings: Float64) -> Float64:
         """What a picture's log likelihood loses whatever was measured, (n_pictures,)."""
         return np.zeros(len(embeddings))

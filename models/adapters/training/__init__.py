@@ -1,0 +1,1 @@
+"""Measuring adapters on the virtual pool; nothing here runs in a session."""
