@@ -3,7 +3,14 @@
 Owns defaults, units and rules; knows nothing of streams, tensors or windows.
 """
 
-from configs.loading import ConfigError, list_presets, load_config, load_preset
+from configs.loading import (
+    ConfigError,
+    LoadedConfig,
+    list_presets,
+    load_config,
+    load_preset,
+    read_config,
+)
 from configs.models import (
     DecoderConfig,
     EpochsConfig,
@@ -22,6 +29,7 @@ __all__ = [
     "DecoderConfig",
     "EpochsConfig",
     "FilterConfig",
+    "LoadedConfig",
     "MarkersConfig",
     "OutletsConfig",
     "RecordingConfig",
@@ -32,4 +40,5 @@ __all__ = [
     "list_presets",
     "load_config",
     "load_preset",
+    "read_config",
 ]

@@ -2,21 +2,39 @@
 
 Owns the one loader; its error gives file, key, value and rule in one line. A `session.toml` of
 an earlier run is accepted: the tables that describe the run (`run`, `streams`) are set aside.
+
+A file by hand is taken strictly: a misspelt key is an error. A file that another version wrote is
+taken as far as this one knows it: what is unknown is left out, what is not allowed gets its
+default, and each is named in a warning. No file is ever written here.
 """
 
 from __future__ import annotations
 
+import logging
 import tomllib
+from dataclasses import dataclass
 from importlib import resources
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from configs.models import SessionConfig
+from configs.models import SCHEMA_VERSION, SessionConfig
 
 DESCRIPTIVE_TABLES = ("run", "streams")
 """Tables of `session.toml` that say what happened; not settings."""
+
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedConfig:
+    """Settings, and one sentence for each thing in their file that this version left out."""
+
+    config: SessionConfig
+    warnings: tuple[str, ...] = ()
 
 
 class ConfigError(Exception):
@@ -41,13 +59,21 @@ def load_preset(name: str) -> SessionConfig:
 
 
 def load_config(path: Path) -> SessionConfig:
-    """Load a TOML file, an earlier run's `session.toml` included.
+    """Load a TOML file, an earlier run's `session.toml` included; its warnings go to the log.
 
     Raises
     ------
     ConfigError
         The file is missing, is not TOML, or a setting breaks its rule.
     """
+    loaded = read_config(path)
+    for sentence in loaded.warnings:
+        _LOG.warning("%s", sentence)
+    return loaded.config
+
+
+def read_config(path: Path) -> LoadedConfig:
+    """Load a TOML file as `load_config` does, and hand its warnings on."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -56,11 +82,60 @@ def load_config(path: Path) -> SessionConfig:
         raise ConfigError(f"{path}: cannot be read ({error}), expected TOML text.") from None
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid TOML ({error}); mend that line.") from None
+    writer = _other_version(table)
     for name in DESCRIPTIVE_TABLES:
         table.pop(name, None)
-    return _validate(table, where=str(path))
+    if writer is None:
+        return LoadedConfig(_validate(table, where=str(path)))
+    return _take_known(table, where=f"{path} (written by {writer})")
+
+
+def _other_version(table: dict[str, Any]) -> str | None:
+    """Say which other version wrote a file; None for this one's, and for a file by hand."""
+    schema = table.get("schema_version", SCHEMA_VERSION)
+    if isinstance(schema, int) and schema != SCHEMA_VERSION:
+        return f"a version with settings of schema {schema}"
+    run = table.get("run")
+    wrote = run.get("phosphene") if isinstance(run, dict) else None
+    try:
+        here = version("phosphene")
+    except PackageNotFoundError:
+        return None
+    return f"phosphene {wrote}" if isinstance(wrote, str) and wrote != here else None
+
+
+def _take_known(table: dict[str, Any], *, where: str) -> LoadedConfig:
+    """Take what can be used; each thing that cannot be is dropped and named."""
+    table["schema_version"] = SCHEMA_VERSION
+    warnings: list[str] = []
+    while True:
+        try:
+            return LoadedConfig(SessionConfig.model_validate(table), tuple(warnings))
+        except ValidationError as error:
+            first = error.errors()[0]
+        key = _drop(table, first["loc"])
+        if first["type"] == "extra_forbidden":
+            rest = "this version does not know it, so it is left out."
+        else:
+            rest = f"{first['msg']}; its default holds."
+        warnings.append(f"{where}: {key} = {_shown(first.get('input'))}: {rest}")
+
+
+def _drop(table: dict[str, Any], loc: tuple[int | str, ...]) -> str:
+    """Take the setting at `loc` out of the table; a rule about a whole table takes all of it."""
+    parent: Any = table
+    path = [part for part in loc if isinstance(part, str)]
+    for depth, part in enumerate(path):
+        if not isinstance(parent, dict) or part not in parent:
+            break
+        if depth == len(path) - 1 or not isinstance(parent[part], dict):
+            del parent[part]
+            return ".".join(path[: depth + 1])
+        parent = parent[part]
+    table.clear()
+    return "(whole file)"
 
 
 def _validate(table: dict[str, Any], *, where: str) -> SessionConfig:
@@ -69,7 +144,11 @@ def _validate(table: dict[str, Any], *, where: str) -> SessionConfig:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "(whole file)"
-        value = repr(first.get("input"))
-        shown = value if len(value) <= 80 else value[:77] + "..."
+        shown = _shown(first.get("input"))
         more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise ConfigError(f"{where}: {key} = {shown}: {first['msg']}{more}") from None
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -230,6 +230,10 @@ class SimulationConfig(_Frozen):
     """Factor on the evoked responses; 1: realistic, 0: no information at all (the control)."""
 
 
+SCHEMA_VERSION = 1
+"""Of the settings' layout; a file of another one is taken as far as it is understood."""
+
+
 class SessionConfig(_Frozen):
     """Everything that a session is set to; saved beside its output as `session.toml`."""
 

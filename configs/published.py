@@ -81,6 +81,8 @@ class MaskedTrainingConfig(PublishedConfig):
     """AdamW's moments."""
     max_grad_norm: float = Field(default=0.8, gt=0)
     """Clip of the gradients' norm."""
+    ema_decay: float = Field(default=0.0, ge=0, lt=1)
+    """Decay of an average of the weights, which is then what is kept; published: none (0)."""
 
 
 class ConditionConfig(PublishedConfig):
@@ -111,6 +113,8 @@ class DiffusionTrainingConfig(PublishedConfig):
     """AdamW's decay, on every trained parameter."""
     max_grad_norm: float = Field(default=0.5, gt=0)
     """Clip of the gradients' norm."""
+    ema_decay: float = Field(default=0.0, ge=0, lt=1)
+    """Decay of an average of the weights, which is then what is kept; published: none (0)."""
     alignment_weight: float = Field(default=1.0, ge=0)
     """Weight of the CLIP alignment beside the noise prediction's loss."""
     condition_dropout: float = Field(default=0.0, ge=0, lt=1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from configs import ConfigError, SessionConfig, load_config, load_preset
+from configs import ConfigError, SessionConfig, load_preset, read_config
 
 if TYPE_CHECKING:
     from app.port import Snapshot
@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 def load(preset: str | None, config: Path | None) -> SessionConfig:
     """Load `--preset` or `--config`; the default preset when neither is given."""
-    return load_config(config) if config is not None else load_preset(preset or "default")
+    if config is None:
+        return load_preset(preset or "default")
+    loaded = read_config(config)
+    for sentence in loaded.warnings:
+        sys.stderr.write(f"Note: {sentence}\n")
+    return loaded.config
 
 
 def apply_overrides(config: SessionConfig, overrides: Mapping[str, Any]) -> SessionConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,6 +20,7 @@ from configs import (
     list_presets,
     load_config,
     load_preset,
+    read_config,
 )
 
 
@@ -76,7 +78,7 @@ def test_a_preset_is_a_name_not_a_path(name: str) -> None:
         ("[filter]\norder = 0", "filter.order", "0"),
         ("[epochs]\ntmin = 0.5", "epochs.tmin", "0.5"),
         ("[decoder]\nqueue_size = 0", "decoder.queue_size", "0"),
-        ("schema_version = 2", "schema_version", "2"),
+        ('schema_version = "2"', "schema_version", "'2'"),
     ],
 )
 def test_a_bad_setting_names_file_key_and_value(
@@ -199,3 +201,71 @@ def test_every_setting_is_documented_and_every_model_is_strict() -> None:
                 isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)
             )
             assert documented, f"{model.__name__}.{name} has no docstring"
+
+
+def newer(tmp_path: Path, text: str) -> Path:
+    return write(tmp_path, text + '\n[run]\nphosphene = "99.0"\n')
+
+
+def test_r27_a_file_of_another_version_is_taken_as_far_as_it_is_known(tmp_path: Path) -> None:
+    path = newer(
+        tmp_path,
+        "seed = 7\nmood = 3\n[filter]\nl_freq = 1.0\norder = 900\nshape = 'bessel'\n"
+        "[epochs]\ntmin = 0.5\n[telepathy]\ngain = 2\n[source]\npicks = [1, 2]\n",
+    )
+    before = path.read_bytes()
+    loaded = read_config(path)
+    assert loaded.config.seed == 7
+    assert loaded.config.filter == FilterConfig(l_freq=1.0)
+    assert loaded.config.epochs == EpochsConfig()
+    keys = ("mood", "filter.order", "filter.shape", "epochs.tmin", "telepathy", "source.picks")
+    for key in keys:
+        (sentence,) = [w for w in loaded.warnings if f": {key} = " in w]
+        assert str(path) in sentence
+        assert "phosphene 99.0" in sentence
+        assert "\n" not in sentence
+    assert path.read_bytes() == before
+
+
+def test_r27_a_file_of_another_schema_is_too(tmp_path: Path) -> None:
+    loaded = read_config(write(tmp_path, "schema_version = 2\nseed = 5\nnew = true"))
+    assert loaded.config == SessionConfig(seed=5)
+    (sentence,) = loaded.warnings
+    assert "schema 2" in sentence
+
+
+def test_r27_this_versions_own_files_and_those_by_hand_stay_strict(tmp_path: Path) -> None:
+    own = f'mood = 3\n[run]\nphosphene = "{version("phosphene")}"\n'
+    assert "mood" in refusal(tmp_path, own)
+    assert "mood" in refusal(tmp_path, "mood = 3\n")
+
+
+def test_r27_a_note_stands_on_standard_error_and_the_run_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from app.commands.common import load
+
+    assert load(None, newer(tmp_path, "mood = 3\nseed = 2")).seed == 2
+    said = capsys.readouterr().err
+    assert "mood = 3" in said
+    assert len(said.strip().splitlines()) == 1
+
+
+_values = st.one_of(
+    st.integers(-9, 9), st.text("abc", max_size=3), st.booleans(), st.lists(st.integers(0, 3))
+)
+_tables = st.dictionaries(st.sampled_from(["tmin", "picks", "order", "x"]), _values)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["seed", "source", "filter", "epochs", "buffer", "decoder", "y"]),
+        st.one_of(_values, _tables),
+    )
+)
+def test_r27_nothing_of_another_version_is_ever_a_traceback(
+    tmp_path_factory: pytest.TempPathFactory, table: dict[str, Any]
+) -> None:
+    path = tmp_path_factory.mktemp("newer") / "session.toml"
+    path.write_text(tomli_w.dumps({**table, "run": {"phosphene": "0.0.1"}}), encoding="utf-8")
+    assert isinstance(read_config(path).config, SessionConfig)
