@@ -37,8 +37,11 @@ class Feeder:
         sfreq: float = SFREQ,
         chunk: int = 10,
         labelled: bool = True,
+        unit: str = "microvolts",
     ) -> None:
-        info = eeg_info(name="feeder", source_id=source_id, ch_names=ch_names, sfreq=sfreq)
+        info = eeg_info(
+            name="feeder", source_id=source_id, ch_names=ch_names, sfreq=sfreq, unit=unit
+        )
         if not labelled:
             from dataclasses import replace
 

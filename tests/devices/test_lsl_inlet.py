@@ -306,6 +306,21 @@ def test_a_killed_source_stalls_within_a_second_and_returns_under_the_right_labe
                     source.read(0.1)
 
 
+def test_r3_a_stream_that_returns_with_another_unit_ends_the_session():
+    """The same labels in volts: going on would be wrong by a million, so it stops and says so."""
+    feeder = Feeder(source_id="unit")
+    with feeder, LslSource(SourceConfig(source_id="unit")) as source:
+        read_until(source, has_samples(50))
+        n_before = feeder.n_pushed
+        feeder.close()
+        with Feeder(source_id="unit", unit="volts"):
+            ended = read_until(source, has_state(StreamState.ENDED), timeout=40)
+            with pytest.raises(StreamChangedError, match=r"units? w.*microvolts.*volts"):
+                source.read(0.1)
+    numbers = [p.samples[:, 0] for p in packets(ended)]
+    assert all(n.max() // 1000 < n_before for n in numbers), "not one sample of the other unit"
+
+
 def test_a_stream_that_pauses_is_stalled_and_goes_on_without_being_lost():
     with (
         Feeder(source_id="pause") as feeder,
