@@ -25,7 +25,7 @@ from models.embedded.training import train_encoder
 from models.embedded.training.encoder_batches import MONTAGES, held_out_concepts
 from models.embedded.training.encoder_pool import EpochPool, NoiseBank, network_input
 from models.embedded.training.encoder_sessions import Session, record_session
-from models.embedded.training.evaluate_encoder import calibration_error, ranks
+from models.embedded.training.identification import calibration_error, ranks
 from pipeline.errors import InfoError
 from pipeline.gallery import load_gallery
 from pipeline.ports import Encoder

@@ -85,7 +85,7 @@ def scaled(channels: Float32 | Float64) -> Float32:
     """Reference epochs (n, n_channels, N_TIMES) to their average, in units of one robust scale."""
     centred = channels - channels.mean(axis=1, keepdims=True)
     spread = np.maximum(np.median(robust_scale(centred), axis=-1), 1e-3)[:, None, None]
-    return np.clip(centred / spread, -CLIP, CLIP).astype(np.float32)
+    return np.asarray(np.clip(centred / spread, -CLIP, CLIP), dtype=np.float32)
 
 
 def held_out_concepts(gallery: Gallery, *, seed: int = 0) -> tuple[str, ...]:

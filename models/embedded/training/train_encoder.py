@@ -39,6 +39,7 @@ from models.embedded.training.encoder_batches import (
     held_out_concepts,
 )
 from models.embedded.training.encoder_pool import EpochPool
+from models.embedded.training.moments import Moments
 from pipeline.gallery import Gallery, load_gallery
 
 BATCH = 256
@@ -80,42 +81,6 @@ def place_gallery(network: EncoderNetwork, gallery: Gallery) -> None:
     network.radius.copy_((network.memory[upright] - network.centre).norm(dim=1).mean())
 
 
-class _Moments:
-    """Second moments of features (with a constant) and centred targets, summed over batches."""
-
-    def __init__(self) -> None:
-        self.gram: Tensor | float = 0.0
-        self.cross: Tensor | float = 0.0
-        self.targets: Tensor | float = 0.0
-        self.n = 0
-
-    def add(self, features: Tensor, targets: Tensor) -> None:
-        """Add a batch, (n, n_inputs) and (n, n_features)."""
-        rows = torch.cat([features, torch.ones(len(features), 1)], dim=1)
-        self.gram = self.gram + (rows.T @ rows).double()
-        self.cross = self.cross + (rows.T @ targets).double()
-        self.targets = self.targets + (targets.T @ targets).double()
-        self.n += len(rows)
-
-    def solve(self, shrinkage: float) -> Tensor:
-        """Ridge regression followed by a discriminant: (n_inputs + 1, n_features).
-
-        The ridge estimate V of the targets Y is noisy in some directions more than in others;
-        with V = Y H + noise of covariance S, the best inner product with an embedding is that of
-        V S^-1 H^T (linear discriminant analysis with a common covariance).
-        """
-        gram = torch.as_tensor(self.gram)
-        cross = torch.as_tensor(self.cross)
-        goal = torch.as_tensor(self.targets)
-        ridge = shrinkage * gram.diagonal()[:-1].mean() * torch.ones(len(gram)).double()
-        ridge[-1] = 0
-        weights = torch.linalg.solve(gram + torch.diag(ridge), cross)
-        slope = torch.linalg.solve(goal, cross.T @ weights)
-        noise = (weights.T @ gram @ weights - slope.T @ goal @ slope) / self.n
-        solution: Tensor = weights @ torch.linalg.solve(noise, slope.T)
-        return solution
-
-
 @torch.no_grad()
 def solve_straight(
     network: EncoderNetwork,
@@ -133,7 +98,7 @@ def solve_straight(
     """
     for expert, kind in enumerate(EXPERT_MONTAGES):
         rng = np.random.default_rng([seed, 1, expert])
-        moments = _Moments()
+        moments = Moments()
         homes = []
         for _ in range(max(1, n_epochs // 512)):
             batch = maker.draw(rng, 512, kind=kind)
@@ -142,7 +107,7 @@ def solve_straight(
             features = straight_features(x[keep])
             moments.add(features, targets[keep] - network.centre)
             homes.append(conditions[:, : network.config.n_virtual].mean(dim=0))
-        solution = temperature * moments.solve(shrinkage).float()
+        solution = temperature * moments.discriminant(shrinkage).float()
         network.straight[expert] = solution[:-1]
         network.straight_bias[expert] = solution[-1]
         network.homes[expert] = torch.stack(homes).mean(dim=0)
