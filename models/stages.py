@@ -40,7 +40,8 @@ class StageRequest:
     save_every, stop_after : int or None
         Steps between checkpoints, and the step to end at; None: the loop's own.
     precision, tracker, device : str
-        As `models.training.make_engine` takes them.
+        As `models.training.make_engine` takes them; precision `auto`: as published, where half
+        precision becomes bf16 on hardware that computes in it.
     read_recording : callable or None
         Reads any other recording as (n_channels, n_times) microvolts; `suffixes` says which.
     on_step : callable
@@ -56,7 +57,7 @@ class StageRequest:
     resume: Path | None = None
     save_every: int = 1000
     stop_after: int | None = None
-    precision: str = "no"
+    precision: str = "auto"
     tracker: str = ""
     device: str = ""
     read_recording: Callable[[Path], Any] | None = None

@@ -36,7 +36,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--save-every", type=int, default=1000, metavar="STEPS")
     parser.add_argument("--stop-after", type=int, default=None, metavar="STEPS")
-    parser.add_argument("--precision", choices=("no", "bf16"), default="no")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "no", "bf16"),
+        default="auto",
+        help="auto: as published, where half precision becomes bf16 if the hardware computes in it",
+    )
     parser.add_argument(
         "--log", choices=("", "tensorboard", "wandb"), default="", help="needs phosphene[train]"
     )

@@ -109,7 +109,10 @@ class EncoderTask:
     def make_optimizer(self) -> torch.optim.Optimizer:
         """AdamW over everything, the scale of the logits included."""
         return torch.optim.AdamW(
-            self.module.parameters(), lr=self._config.lr, weight_decay=self._config.weight_decay
+            self.module.parameters(),
+            lr=self._config.lr,
+            weight_decay=self._config.weight_decay,
+            fused=True,
         )
 
     def learning_rate(self, progress: float) -> float:  # noqa: ARG002 - constant as published
@@ -183,7 +186,7 @@ class PriorTask:
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """Adam without decay."""
-        return torch.optim.Adam(self.module.parameters(), lr=self._config.lr)
+        return torch.optim.Adam(self.module.parameters(), lr=self._config.lr, fused=True)
 
     def learning_rate(self, progress: float) -> float:
         """Warm-up, then half a cosine."""

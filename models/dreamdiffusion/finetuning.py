@@ -205,5 +205,6 @@ def loop_config(training: DiffusionTrainingConfig, *, seed: int) -> LoopConfig:
         batch_size=training.batch_size,
         gradient_accumulation_steps=training.gradient_accumulation_steps,
         max_grad_norm=training.max_grad_norm,
+        ema_decay=training.ema_decay,
         seed=seed,
     )

@@ -66,7 +66,9 @@ def pretrain_item(
     """
     given_channels, given_times = recording.shape
     if given_times > n_times:
-        window = np.asarray(recording[:, start : start + n_times], dtype=np.float64)
+        window = np.asarray(recording[:, start : start + n_times])
+        if window.dtype != np.float32:  # a quotient of float32 is rounded once either way
+            window = window.astype(np.float64)
     else:
         window = stretch(recording, n_times)
     if given_channels > n_channels:

@@ -21,7 +21,7 @@ from models.training.loop import Batch, Indices, LoopConfig
 from models.weights import write_hashes
 
 VAL_PART = 20
-"""One item in this many validates."""
+"""About one window in this many validates."""
 
 
 class _Losses(nn.Module):
@@ -48,10 +48,9 @@ class MaskedModelling:
         self.autoencoder = MaskedAutoencoder(model)
         self.autoencoder.initialise(torch.Generator().manual_seed(seed))
         self.module: nn.Module = _Losses(self.autoencoder, training.mask_ratio)
-        self._recordings = recordings
+        self._train, self._held = recordings.split(VAL_PART)
         self._training = training
-        self.n_val = len(recordings) // VAL_PART
-        self.n_train = len(recordings) - self.n_val
+        self.n_train, self.n_val = len(self._train), len(self._held)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """AdamW in two groups, by decay."""
@@ -63,8 +62,7 @@ class MaskedModelling:
 
     def batch(self, indices: Indices, generator: torch.Generator, *, training: bool) -> Batch:
         """Signals and the noise of their masks."""
-        # The last items validate; training indices never reach them.
-        signal = self._recordings.batch(indices + (0 if training else self.n_train), generator)
+        signal = (self._train if training else self._held).batch(indices, generator)
         n_tokens = self.autoencoder.config.n_tokens
         noise = torch.rand(len(indices), n_tokens, generator=generator)
         return {"signal": signal, "mask_noise": noise}
@@ -77,6 +75,7 @@ def loop_config(training: MaskedTrainingConfig, *, seed: int) -> LoopConfig:
         batch_size=training.batch_size,
         gradient_accumulation_steps=training.gradient_accumulation_steps,
         max_grad_norm=training.max_grad_norm,
+        ema_decay=training.ema_decay,
         seed=seed,
     )
 

@@ -34,10 +34,34 @@ class RecordingFolder:
         self._arrays = arrays
         self._shape = (n_channels, n_times)
         counts = [max(1, array.shape[1] // n_times) for array in arrays]
-        self._file_of = np.repeat(np.arange(len(arrays)), counts)
+        self._file_of = np.repeat(np.arange(len(arrays)), np.array(counts, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self._file_of)
+
+    def split(self, part: int) -> tuple[RecordingFolder, RecordingFolder]:
+        """Hold about one window in `part` out: signals to train on, and to validate with.
+
+        No sample is in both: a long file gives its end, of the short ones every `part`-th goes
+        whole. (Windows are drawn anywhere in their file, so items of one file overlap.)
+        """
+        train: list[NDArray[Any]] = []
+        held: list[NDArray[Any]] = []
+        n_channels, n_times = self._shape
+        due = 0
+        for array in self._arrays:
+            n_windows = max(1, array.shape[1] // n_times)
+            if n_windows >= part:
+                cut = array.shape[1] - n_windows // part * n_times
+                train.append(array[:, :cut])
+                held.append(array[:, cut:])
+                continue
+            due += n_windows
+            late = due >= part * n_windows
+            due -= part * n_windows if late else 0
+            (held if late else train).append(array)
+        sizes = {"n_channels": n_channels, "n_times": n_times}
+        return RecordingFolder(train, **sizes), RecordingFolder(held, **sizes)
 
     def batch(self, indices: NDArray[np.int64], generator: torch.Generator) -> Tensor:
         """Signals (n, n_channels, n_times) float32; windows and channel blocks are drawn."""

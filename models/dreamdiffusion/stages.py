@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -33,7 +33,7 @@ from models.latent_diffusion.importing import import_unet, import_vae
 from models.latent_diffusion.model import LatentDiffusion
 from models.stages import StageRequest, check_tables
 from models.training import make_engine, train
-from models.training.engine import Engine
+from models.training.engine import Engine, choose_precision
 from pipeline.errors import ConfigurationError
 
 _Config = TypeVar("_Config", bound=PublishedConfig)
@@ -73,10 +73,9 @@ def _read(kind: type[_Config], table: Any, *, where: str) -> _Config:
         ) from None
 
 
-def _engine(request: StageRequest) -> Engine:
-    precision: Literal["no", "bf16"] = "bf16" if request.precision == "bf16" else "no"
+def _engine(request: StageRequest, precision: str) -> Engine:
     return make_engine(
-        precision=precision,
+        precision=choose_precision(precision, request.device),
         tracker=request.tracker,
         folder=str(request.out / "log"),
         device=request.device,
@@ -99,7 +98,8 @@ def run_stage_a(request: StageRequest) -> dict[str, Any]:
     task = pretraining.MaskedModelling(
         recordings, model=model, training=training, seed=request.seed
     )
-    engine = _engine(request)
+    # Published in half precision: `auto` may take bf16.
+    engine = _engine(request, request.precision)
     report = train(
         task,
         pretraining.loop_config(training, seed=request.seed),
@@ -138,7 +138,8 @@ def run_stage_b(request: StageRequest) -> dict[str, Any]:
         training=training,
         side=data.side,
     )
-    engine = _engine(request)
+    # Published in float32: bf16 only when it is asked for.
+    engine = _engine(request, "no" if request.precision == "auto" else request.precision)
     report = train(
         task,
         finetuning.loop_config(training, seed=request.seed),

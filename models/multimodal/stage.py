@@ -105,7 +105,7 @@ class MultimodalTask:
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """One Adam over everything, as published."""
-        return torch.optim.Adam(self.module.parameters(), lr=self._config.lr)
+        return torch.optim.Adam(self.module.parameters(), lr=self._config.lr, fused=True)
 
     def learning_rate(self, progress: float) -> float:  # noqa: ARG002 - constant as published
         """Return the constant rate."""

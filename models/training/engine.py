@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,37 @@ from torch import Tensor, nn
 from models.training.errors import TrainingError
 
 Precision = Literal["no", "bf16"]
+Asked = Literal["auto", "no", "bf16"]
+
+
+def choose_precision(asked: str, device: str = "") -> Precision:
+    """Resolve `auto`: bf16 where the hardware computes in it, else `no`.
+
+    For stages whose authors trained in half precision: bf16 keeps float32's range, so it needs no
+    gradient scaler; parameters, optimiser and residual sums stay float32.
+
+    Raises
+    ------
+    TrainingError
+        A precision that does not exist.
+    """
+    if asked not in get_args(Asked):
+        raise TrainingError(f"precision {asked!r} is unknown, expected auto, no or bf16.")
+    if asked != "auto":
+        return "bf16" if asked == "bf16" else "no"
+    return "bf16" if _computes_in_bf16(torch.device(choose_device(device)).type) else "no"
+
+
+def choose_device(asked: str = "") -> str:
+    """The device that was asked for, else a GPU, else the CPU."""
+    return asked or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _computes_in_bf16(kind: str) -> bool:
+    if kind == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    able = torch.cpu.get_capabilities()
+    return kind == "cpu" and bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 class Engine(Protocol):
@@ -38,6 +68,11 @@ class Engine(Protocol):
         """Count of processes."""
         ...
 
+    @property
+    def precision(self) -> Precision:
+        """Precision of the products; parameters and optimiser are float32."""
+        ...
+
     def prepare(
         self, module: nn.Module, optimizer: torch.optim.Optimizer
     ) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -47,7 +82,11 @@ class Engine(Protocol):
     def accumulate(
         self, module: nn.Module, *, last: bool
     ) -> contextlib.AbstractContextManager[Any]:
-        """Context of one batch: precision, and gradients averaged only at the `last` one."""
+        """Context of one batch: gradients are averaged over processes only at the `last` one."""
+        ...
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Context of a forward pass: the precision."""
         ...
 
     def backward(self, loss: Tensor) -> None:
@@ -62,6 +101,10 @@ class Engine(Protocol):
         """Send values to the chosen tracker, if any."""
         ...
 
+    def finish(self) -> None:
+        """Flush and close the tracker."""
+        ...
+
 
 class SingleDevice:
     """One process on one device."""
@@ -71,7 +114,7 @@ class SingleDevice:
 
     def __init__(self, device: torch.device, precision: Precision) -> None:
         self.device = device
-        self._precision = precision
+        self.precision = precision
 
     def prepare(
         self, module: nn.Module, optimizer: torch.optim.Optimizer
@@ -79,13 +122,17 @@ class SingleDevice:
         """Move the module; the optimiser holds the same parameters."""
         return module.to(self.device), optimizer
 
-    @contextlib.contextmanager
-    def accumulate(self, module: nn.Module, *, last: bool) -> Iterator[None]:
-        """Lower the precision where asked."""
+    def accumulate(
+        self, module: nn.Module, *, last: bool
+    ) -> contextlib.AbstractContextManager[Any]:
+        """Nothing: one process averages with nobody."""
         del module, last
-        enabled = self._precision == "bf16"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled):
-            yield
+        return contextlib.nullcontext()
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Lower the precision where asked."""
+        enabled = self.precision == "bf16"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients."""
@@ -97,23 +144,40 @@ class SingleDevice:
     def log(self, values: dict[str, float], step: int) -> None:
         """No tracker."""
 
+    def finish(self) -> None:
+        """No tracker."""
+
 
 class Accelerated:
     """Any number of processes, as `accelerate launch` started them."""
 
-    def __init__(self, precision: Precision, tracker: str, folder: str) -> None:
+    def __init__(self, precision: Precision, tracker: str, folder: str, device: str) -> None:
         try:
-            from accelerate import Accelerator
+            from accelerate import Accelerator, DistributedDataParallelKwargs
         except ImportError:
             raise TrainingError(
                 "several processes or a tracker need accelerate: pip install 'phosphene[train]'."
             ) from None
-        self._accelerator: Any = Accelerator(
-            mixed_precision=precision, log_with=tracker or None, project_dir=folder or None
-        )
+        # A step may leave parameters aside (a dropped condition, an id that no batch has).
+        spare = DistributedDataParallelKwargs(find_unused_parameters=True)
+        try:
+            self._accelerator: Any = Accelerator(
+                mixed_precision=precision,
+                log_with=tracker or None,
+                project_dir=folder or None,
+                cpu=torch.device(choose_device(device)).type == "cpu",
+                kwargs_handlers=[spare],
+            )
+            if tracker:
+                self._accelerator.init_trackers("phosphene")
+        except (ImportError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise TrainingError(
+                f"the tracker {tracker} cannot be used ({reason}): pip install {tracker}, or leave "
+                "--log out."
+            ) from None
+        self.precision = precision
         self._tracks = bool(tracker)
-        if tracker:
-            self._accelerator.init_trackers("phosphene")
 
     @property
     def device(self) -> torch.device:
@@ -136,12 +200,20 @@ class Accelerated:
         """Wrap the module for its processes; the optimiser holds the same parameters."""
         return self._accelerator.prepare_model(module), optimizer
 
-    @contextlib.contextmanager
-    def accumulate(self, module: nn.Module, *, last: bool) -> Iterator[None]:
+    def accumulate(
+        self, module: nn.Module, *, last: bool
+    ) -> contextlib.AbstractContextManager[Any]:
         """Average gradients over processes only where they are used."""
-        quiet = contextlib.nullcontext() if last else self._accelerator.no_sync(module)
-        with quiet, self._accelerator.autocast():
-            yield
+        return contextlib.nullcontext() if last else self._quiet(module)
+
+    def _quiet(self, module: nn.Module) -> contextlib.AbstractContextManager[Any]:
+        quiet: contextlib.AbstractContextManager[Any] = self._accelerator.no_sync(module)
+        return quiet
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Lower the precision where asked."""
+        context: contextlib.AbstractContextManager[Any] = self._accelerator.autocast()
+        return context
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients."""
@@ -155,6 +227,11 @@ class Accelerated:
         """Send values to the tracker."""
         if self._tracks:
             self._accelerator.log(values, step=step)
+
+    def finish(self) -> None:
+        """Flush and close the tracker."""
+        if self._tracks:
+            self._accelerator.end_training()
 
 
 def make_engine(
@@ -173,6 +250,5 @@ def make_engine(
         A device for one process; empty: the GPU if there is one.
     """
     if tracker or int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        return Accelerated(precision, tracker, folder)
-    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return SingleDevice(torch.device(chosen), precision)
+        return Accelerated(precision, tracker, folder, device)
+    return SingleDevice(torch.device(choose_device(device)), precision)

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.training.average import WeightAverage
 from models.training.engine import Engine
 from models.training.errors import TrainingError
 from models.training.state import list_runs, load_run, save_run
@@ -65,6 +66,8 @@ class LoopConfig:
     batch_size: int
     gradient_accumulation_steps: int = 1
     max_grad_norm: float = 1.0
+    ema_decay: float = 0.0
+    """Decay of the average of the weights; 0: none."""
     seed: int = 0
 
 
@@ -103,7 +106,8 @@ def train(
     Returns
     -------
     dict
-        `step`, `n_steps`, `losses` (of the last step) and `val_loss` (None without validation).
+        `step`, `n_steps`, `losses` (of the last step), `val_loss` (None without validation) and
+        `precision`. The module holds the averaged weights where the configuration asks for them.
 
     Raises
     ------
@@ -117,11 +121,21 @@ def train(
     n_steps = config.passes * steps_per_pass
     torch.manual_seed(config.seed)
     module, optimizer = engine.prepare(task.module, task.make_optimizer())
-    facts = {"loop": asdict(config), "n_train": task.n_train, "n_processes": engine.n_processes}
+    average = WeightAverage(task.module, config.ema_decay) if config.ema_decay else None
+    facts = {
+        "loop": asdict(config),
+        "n_train": task.n_train,
+        "n_processes": engine.n_processes,
+        "precision": engine.precision,
+    }
+    kept: dict[str, Any] = {
+        "module": task.module,
+        "optimizer": optimizer,
+        "facts": facts,
+        "average": average,
+    }
     checkpoint = resume or next(reversed(list_runs(out)), None)
-    step = 0
-    if checkpoint is not None:
-        step = load_run(checkpoint, module=task.module, optimizer=optimizer, facts=facts)["step"]
+    step = 0 if checkpoint is None else load_run(checkpoint, **kept)["step"]
     end = min(n_steps, stop_after or n_steps)
     losses: dict[str, float] = {}
     task.module.train()
@@ -140,14 +154,23 @@ def train(
                 lr=lr,
             )
         step += 1
+        if average is not None:
+            average.update(step)
         if engine.rank == 0:
             on_step(Progress(step, n_steps, lr, losses))
         engine.log({**losses, "lr": lr}, step)
-        if (step % save_every == 0 or step == end) and engine.rank == 0:
-            save_run(out, step=step, module=task.module, optimizer=optimizer, facts=facts)
-        engine.wait()
+        if step % save_every == 0 or step == end:
+            if engine.rank == 0:
+                save_run(out, step=step, **kept)
+            engine.wait()
+    if average is not None:
+        average.put()
     val_loss = _validate(task, config, engine) if step == n_steps else None
-    return {"step": step, "n_steps": n_steps, "losses": losses, "val_loss": val_loss}
+    if val_loss is not None:
+        engine.log({"val_loss": val_loss}, step)
+    engine.finish()
+    report = {"step": step, "n_steps": n_steps, "losses": losses, "val_loss": val_loss}
+    return report | {"precision": engine.precision}
 
 
 def _step(
@@ -165,25 +188,39 @@ def _step(
         group["lr"] = lr
     optimizer.zero_grad(set_to_none=True)
     n_parts = config.gradient_accumulation_steps
-    sums: dict[str, float] = {}
+    sums: dict[str, Tensor] = {}
     for part in range(n_parts):
         batch = step_batch(
             task, config, engine, step=step, steps_per_pass=steps_per_pass, part=part
         )
         with engine.accumulate(module, last=part == n_parts - 1):
-            losses = module(**{k: v.to(engine.device) for k, v in batch.items()})
+            with engine.autocast():
+                losses = module(**_moved(batch, engine.device))
             engine.backward(losses["loss"] / n_parts)
         for name, value in losses.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach()) / n_parts
-    if not math.isfinite(sums["loss"]):
-        raise TrainingError(
-            f"the loss of step {step} is {sums['loss']}: the data hold values that are not finite, "
-            "or the rate is too high; lower `lr` and continue from the last checkpoint."
-        )
+            each = value.detach().float() / n_parts
+            sums[name] = sums[name] + each if name in sums else each
     trained = [p for group in optimizer.param_groups for p in group["params"]]
-    torch.nn.utils.clip_grad_norm_(trained, config.max_grad_norm)
+    if math.isfinite(config.max_grad_norm):
+        torch.nn.utils.clip_grad_norm_(trained, config.max_grad_norm)
     optimizer.step()
-    return sums
+    # Read once, with the whole step queued: each read waits for the device.
+    values = dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))
+    if not math.isfinite(values["loss"]):
+        raise TrainingError(
+            f"the loss of step {step} is {values['loss']}: the data hold values that are not "
+            "finite, or the rate is too high; lower `lr` and continue from the last checkpoint."
+        )
+    return values
+
+
+def _moved(batch: Batch, device: torch.device) -> dict[str, Tensor]:
+    """A batch on its device; scalars stay here, where a module reads them without waiting."""
+    if device.type != "cuda":
+        return {k: v.to(device) for k, v in batch.items()}
+    return {
+        k: v.pin_memory().to(device, non_blocking=True) if v.ndim else v for k, v in batch.items()
+    }
 
 
 def step_batch(
@@ -215,7 +252,7 @@ def _validate(task: Task, config: LoopConfig, engine: Engine) -> float | None:
         # The same draws at every validation: figures of two checkpoints can be compared.
         generator = torch.Generator().manual_seed(_seed(config.seed, start))
         batch = task.batch(indices, generator, training=False)
-        losses = task.module(**{k: v.to(engine.device) for k, v in batch.items()})
+        losses = task.module(**_moved(batch, engine.device))
         total += float(losses["loss"]) * len(indices)
     task.module.train()
     return total / task.n_val

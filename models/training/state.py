@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.checkpoints import save_tensors
+from models.training.average import WeightAverage
 from models.training.errors import TrainingError
 
 RUNNING = ("running_mean", "running_var", "num_batches_tracked")
@@ -38,6 +39,7 @@ def save_run(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
     facts: dict[str, Any],
+    average: WeightAverage | None = None,
 ) -> Path:
     """Write the checkpoint of a step, whole or not at all; drop the oldest."""
     root = folder / "checkpoints"
@@ -52,6 +54,8 @@ def save_run(
         for key, value in values.items()
     }
     save_tensors(partial / "optimizer.safetensors", moments)
+    if average is not None:
+        save_tensors(partial / "average.safetensors", average.values)
     (partial / "run.json").write_text(json.dumps({"step": step, **facts}, indent=2) + "\n")
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
@@ -66,7 +70,12 @@ def list_runs(folder: Path) -> list[Path]:
 
 
 def load_run(
-    checkpoint: Path, *, module: nn.Module, optimizer: torch.optim.Optimizer, facts: dict[str, Any]
+    checkpoint: Path,
+    *,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    facts: dict[str, Any],
+    average: WeightAverage | None = None,
 ) -> dict[str, Any]:
     """Load a checkpoint into a module and its optimiser; return its `run.json`.
 
@@ -79,6 +88,7 @@ def load_run(
         saved: dict[str, Any] = json.loads((checkpoint / "run.json").read_text())
         trained = load_file(checkpoint / "trained.safetensors")
         moments = load_file(checkpoint / "optimizer.safetensors")
+        means = {} if average is None else load_file(checkpoint / "average.safetensors")
     except (OSError, ValueError) as error:
         raise TrainingError(f"{checkpoint} is no checkpoint of a training run ({error}).") from None
     changed = [key for key in facts if saved.get(key) != facts[key]]
@@ -91,6 +101,8 @@ def load_run(
     with torch.no_grad():
         for name, value in own.items():
             value.copy_(trained[name])
+    if average is not None:
+        average.load(means)
     table = optimizer.state_dict()
     table["state"] = {}
     for key, value in moments.items():
