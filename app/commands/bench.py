@@ -22,11 +22,12 @@ BENCHMARKS = {
     "soak": ("app.benchmarks.soak", "run_soak_bench"),
     "xdf": ("app.benchmarks.xdf", "run_xdf_bench"),
     "gui": ("app.benchmarks.gui", "run_gui_bench"),
+    "training": ("app.benchmarks.training", "run_training_bench"),
     "fuzz": ("app.benchmarks.fuzz", "run_fuzz_bench"),
 }
 """Name to module and function."""
-BY_NAME_ONLY = frozenset({"soak"})
-"""Takes many minutes: runs when it is asked for."""
+BY_NAME_ONLY = frozenset({"soak", "training"})
+"""Take many minutes: run when they are asked for."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
