@@ -1,14 +1,20 @@
-"""What the window asks to make sessions; satisfies `app.view_models.factory.SessionFactory`."""
+"""What the window asks to make sessions; satisfies `app.view_models.factory.SessionFactory`.
+
+The runtime (LSL, SciPy) is imported when a session is asked for, in the worker thread that asks:
+the window stands a second earlier.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from app.runtime.launch import demo_session, discover, live_session, replay_session
-from app.runtime.session import Session
 from configs import SessionConfig, load_config
 from pipeline.values import StreamInfo
+
+if TYPE_CHECKING:
+    from app.runtime.session import Session
 
 
 class RuntimeFactory:
@@ -24,14 +30,20 @@ class RuntimeFactory:
 
     def discover(self) -> Sequence[StreamInfo]:
         """Streams in reach; takes a second, so call it off the GUI thread."""
+        from app.runtime.launch import discover
+
         return discover()
 
     def demo(self, config: SessionConfig) -> Session:
         """A session on a new virtual headset; takes some seconds, so call it off the GUI thread."""
+        from app.runtime.launch import demo_session
+
         return demo_session(config, out=self._take_out(), duration=self._duration)
 
     def live(self, config: SessionConfig) -> Session:
         """A session on a stream in reach."""
+        from app.runtime.launch import live_session
+
         return live_session(config, out=self._take_out(), duration=self._duration)
 
     def replay(self, path: Path, config: SessionConfig) -> Session:
@@ -39,4 +51,6 @@ class RuntimeFactory:
         beside = path.parent / "session.toml"
         if path.suffix.lower() == ".xdf" and beside.is_file():
             config = load_config(beside)
+        from app.runtime.launch import replay_session
+
         return replay_session(config, path, out=self._take_out(), speed=1.0)
