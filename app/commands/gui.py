@@ -81,6 +81,7 @@ def run_window(
 
     from app.boards import ProcessBoards
     from app.view_models.preferences import PreferencesStore, preferences_path
+    from app.view_models.preset_shelf import presets_folder
     from app.views.main_window import MainWindow
     from configs import list_presets, load_preset
 
@@ -93,6 +94,7 @@ def run_window(
         config,
         presets=list_presets(),
         load_preset=load_preset,
+        presets_folder=presets_folder() if kept else None,
         boards=ProcessBoards(),
         settings=store,
         preferences=preferences,

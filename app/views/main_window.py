@@ -14,6 +14,7 @@ from PySide6.QtCore import QEvent, QSettings, QSize, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QKeyEvent, QPixmap
 from PySide6.QtWidgets import QApplication, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 
+from app.errors import AppError
 from app.port import Phase
 from app.view_models.boards import BoardService, BoardsModel
 from app.view_models.factory import SessionFactory
@@ -32,6 +33,7 @@ from app.views.notices import Notices
 from app.views.painted import Button, Painted
 from app.views.picture_actions import PictureActions
 from app.views.recent_view import RecentView
+from app.views.settings_dialog import SettingsDialog
 from app.views.shortcuts import Keyboard
 from app.views.sources_view import SourcesView
 from app.views.status_bar import Banner, StatusBar
@@ -63,6 +65,8 @@ class MainWindow(QMainWindow):
         Settings to begin with.
     presets, load_preset : optional
         Names of the presets and what loads one.
+    presets_folder : Path, optional
+        Where presets that the person changed are kept; None keeps them until the end.
     settings : QSettings, optional
         Where geometry and recent folders are kept; None keeps nothing.
     boards : BoardService, optional
@@ -82,6 +86,7 @@ class MainWindow(QMainWindow):
         *,
         presets: Sequence[str] = (),
         load_preset: Callable[[str], SessionConfig] | None = None,
+        presets_folder: Path | None = None,
         load_picture: PictureLoader | None = None,
         boards: BoardService | None = None,
         settings: QSettings | None = None,
@@ -98,7 +103,9 @@ class MainWindow(QMainWindow):
         self._load = load_picture or GalleryPictures()
         quiet = Preferences(open_report=False, confirm=False)
         self.preferences = preferences or PreferencesStore(None, quiet)
-        self.settings = SettingsModel(config, presets=presets, load=load_preset)
+        self.settings = SettingsModel(
+            config, presets=presets, load=load_preset, folder=presets_folder
+        )
         self.session = SessionModel(factory, self.settings)
         self.sources = SourcesModel(factory)
         self.boards = None if boards is None else BoardsModel(boards)
@@ -121,8 +128,9 @@ class MainWindow(QMainWindow):
         if sessions_root is not None:
             self.past.refresh()
         self._show_texts()
-        if self.preferences.problem:
-            self.banner.show_error(self.preferences.problem)
+        problem = self.preferences.problem or self.settings.problem
+        if problem:
+            self.banner.show_error(problem)
 
     # Requests
 
@@ -216,6 +224,22 @@ class MainWindow(QMainWindow):
         """Open the list of keys."""
         KeysDialog(self).exec()
 
+    def show_settings(self) -> None:
+        """Open the settings; what is saved holds at once for the window, for a session later."""
+        dialog = SettingsDialog(
+            self.settings.form(), self.preferences, preset=self.settings.preset, parent=self
+        )
+        if dialog.exec() != SettingsDialog.DialogCode.Accepted or dialog.result_config is None:
+            return
+        try:
+            self.settings.take(dialog.result_config)
+        except AppError as error:
+            self.banner.show_error(str(error))
+        self.preferences.change(**dialog.result_preferences.model_dump())
+        self.set_theme(THEMES[self.preferences.value.theme])
+        self.picture_panel.set_control(self.settings.control)
+        self._show_texts()
+
     def open_tool(self, tool: Tool) -> None:
         """Open a tool's window, the same one when it is open already."""
         if tool.title not in self._opened:
@@ -303,6 +327,8 @@ class MainWindow(QMainWindow):
     def _show_page(self) -> None:
         if self.session.active and self.pages.currentWidget() is not self.work:
             self.pages.setCurrentWidget(self.work)
+            # The page that goes would hand the keyboard to the next button: Record, at Space.
+            self.setFocus()
         elif self.session.phase is Phase.FAILED and not self._has_content():
             self.pages.setCurrentWidget(self.welcome)
 

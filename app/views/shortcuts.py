@@ -52,6 +52,7 @@ SHORTCUTS: tuple[Shortcut, ...] = (
     Shortcut("copy", ("Ctrl+C",), "Copy the picture", "Pictures"),
     Shortcut("export", ("Ctrl+E",), "Export the pictures…", "Pictures", menu=True),
     Shortcut("report", ("Ctrl+R",), "Open the report of the finished session", "Session"),
+    Shortcut("settings", ("Ctrl+,",), "Settings…", "Window", menu=True),
     Shortcut("stimuli", ("F11",), "Stimulus window", "Window", menu=True),
     Shortcut("theme", ("F9",), "Light or dark", "Window", menu=True),
     Shortcut("text_larger", ("Ctrl++", "Ctrl+="), "Larger text", "Window"),

@@ -25,6 +25,7 @@ def actions_of(window: MainWindow) -> Actions:
         "copy": window.pictures.copy,
         "export": window.pictures.export,
         "report": window.banner.open_report,
+        "settings": window.show_settings,
         "stimuli": window.show_stimuli,
         "theme": window.toggle_theme,
         "text_larger": lambda: window.scale_text(1),
