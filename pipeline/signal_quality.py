@@ -14,7 +14,6 @@ from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from pipeline.ring import Ring
 from pipeline.values import Float32, Info
@@ -222,6 +221,8 @@ class SignalQuality:
         centred = window - window[:1]
         centred -= centred.mean(axis=0)
         centred *= self._taper
+        from scipy import fft  # the window imports this module, and needs none of SciPy to stand
+
         spectrum = fft.rfft(centred, axis=0, overwrite_x=True)
         power = np.square(spectrum.real) + np.square(spectrum.imag)
         power *= self._power_scale
