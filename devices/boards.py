@@ -134,6 +134,15 @@ class Board:
     stamp_row: int | None
     marker_row: int | None
     needs: Needs
+    resistance_rows: tuple[int, ...] = ()
+    """Rows of the electrodes' resistances (ohm), for a board that measures them itself."""
+
+    @property
+    def impedance(self) -> str:
+        """How its impedances can be had: `lead-off`, `own`, or empty where they cannot."""
+        if self.name == "cyton":
+            return "lead-off"
+        return "own" if self.resistance_rows and not self.is_file else ""
 
     @property
     def is_file(self) -> bool:
@@ -230,6 +239,20 @@ def serial_ports() -> list[str]:
     return sorted(str(path) for pattern in patterns for path in folder.glob(pattern))
 
 
+def describe_port(port: str) -> str:
+    """What is on a serial port, in its maker's words, where the system says (Linux); else ""."""
+    device = Path("/sys/class/tty") / Path(port).name / "device"
+    try:
+        # The USB device stands one or two levels above its serial interface.
+        for folder in (device.resolve().parent, device.resolve().parent.parent):
+            words = [folder / name for name in ("manufacturer", "product")]
+            if words[1].is_file():
+                return " ".join(w.read_text().strip() for w in words if w.is_file())
+    except OSError:
+        return ""  # it was just unplugged
+    return ""
+
+
 def _windows_ports() -> list[str]:
     # Imported by name: winreg exists, and is typed, on Windows only.
     winreg: Any = importlib.import_module("winreg")
@@ -274,6 +297,7 @@ def _board(shim: Any, enum_name: str, board_id: int) -> Board | None:
         stamp_row=table.get("timestamp_channel"),
         marker_row=table.get("marker_channel"),
         needs=_needs(enum_name),
+        resistance_rows=tuple(int(row) for row in table.get("resistance_channels", ())),
     )
 
 

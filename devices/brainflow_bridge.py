@@ -143,6 +143,8 @@ class BridgeSettings:
     """Publish the board's own marker row (triggers) as a marker stream."""
     name: str | None = None
     source_id: str | None = None
+    impedances: Mapping[str, float] = field(default_factory=dict)
+    """Of electrodes by label, kOhm, measured beforehand: the stream tells them."""
 
 
 class BrainFlowBridge:
@@ -309,6 +311,11 @@ def describe_board(board: Board, settings: BridgeSettings) -> StreamInfo:
         "",
     )
     tail = re.sub(r"[^A-Za-z0-9.]+", "-", which).strip("-")
+    measured: list[dict[str, Any]] = [
+        {"impedance": [f"{settings.impedances[label]:.1f}"]} if label in settings.impedances else {}
+        for label in labels
+    ]
+    channels = {"channels": [{"channel": measured}]} if settings.impedances else {}
     return eeg_info(
         name=settings.name or f"brainflow-{board.name}",
         source_id=settings.source_id
@@ -327,6 +334,7 @@ def describe_board(board: Board, settings: BridgeSettings) -> StreamInfo:
                 }
             ],
             "synchronization": [{"can_drop_samples": ["true"]}],
+            **channels,
         },
     )
 

@@ -1,17 +1,18 @@
-"""Electrode impedances of a Cyton, measured with its own lead-off current.
+"""Electrode impedances: of a Cyton by its lead-off current, of others as they measure themselves.
 
-Owns the procedure and the formula that OpenBCI documents: a test current of 6 nA at 31.25 Hz goes
-through one electrode at a time (command `z`), and the voltage it causes is current times the
-electrode and the 2.2 kΩ resistor in its path. The amplitude is fitted at that frequency (least
-squares, with offset and slope), so that EEG and line noise hardly count and lost packets do not
-break the phase. Knows nothing of LSL.
+Owns the Cyton's procedure and the formula that OpenBCI documents: a test current of 6 nA at
+31.25 Hz goes through one electrode at a time (command `z`), and the voltage it causes is current
+times the electrode and the 2.2 kΩ resistor in its path. The amplitude is fitted at that frequency
+(least squares, with offset and slope), so that EEG and line noise hardly count and lost packets do
+not break the phase. Boards that BrainFlow gives resistance rows of (Ganglion, BrainBit, ANT Neuro)
+are switched to their own measurement, and its median is taken as it comes. Knows nothing of LSL.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -32,6 +33,13 @@ GOOD_KOHM: Final = 750.0
 WORST_KOHM: Final = 2500.0
 """Thresholds of the OpenBCI GUI."""
 _RAIL_UV: Final = 0.98 * 187_500.0
+_OWN: Final[Mapping[str, tuple[str, str]]] = {
+    "ganglion": ("z", "Z"),
+    "brainbit": ("CommandStartResist", "CommandStopResist"),
+    "ant-neuro": ("impedance_mode:1", "impedance_mode:0"),
+    "synthetic": ("", ""),
+}
+"""Commands that begin and end a board's own measurement, by the beginning of its name."""
 _POLL: Final = 0.02
 _SILENCE: Final = 3.0
 
@@ -79,6 +87,72 @@ def judge_impedance(ohm: float, *, railed: bool = False) -> str:
     return "high" if ohm <= 1000 * WORST_KOHM else "open"
 
 
+def measure_impedances(
+    settings: BridgeSettings,
+    *,
+    seconds: float | None = None,
+    tell: Callable[[Impedance], object] = lambda _: None,
+    stop: threading.Event | None = None,
+) -> tuple[Impedance, ...]:
+    """Measure every electrode of any board that can; `tell` hears of each.
+
+    `seconds` of data for each electrode (Cyton, 2) or for all (5).
+
+    Raises
+    ------
+    BoardError
+        The board cannot, is not reached, or is silent.
+    """
+    board = find_board(settings.board, master=settings.master_board)
+    if board.impedance == "lead-off":
+        return measure_cyton(settings, seconds=seconds or 2.0, tell=tell, stop=stop)
+    if board.impedance == "own":
+        return _measure_own(board, settings, seconds or 5.0, tell, stop or threading.Event())
+    raise BoardError(
+        f"Board {board.name} gives no impedances: BrainFlow has no resistance rows of it, and we "
+        "know no lead-off test. Expected cyton, ganglion, brainbit or ant-neuro: check the "
+        "electrodes by the signal quality of a session, or with the maker's own program."
+    )
+
+
+def _measure_own(
+    board: Board,
+    settings: BridgeSettings,
+    seconds: float,
+    tell: Callable[[Impedance], object],
+    stop: threading.Event,
+) -> tuple[Impedance, ...]:
+    """Switch a board to its own measurement for a while; medians over that time, in ohm."""
+    begin, end = next(words for name, words in _OWN.items() if board.name.startswith(name))
+    labels = [*(settings.ch_names or board.ch_names), "reference", "ground"]
+    shim = load_brainflow()
+    session = connect_board(shim, board, settings)
+    try:
+        if begin:
+            session.config_board(begin)
+        data = _collect(session, board, seconds, stop)
+        if end:
+            session.config_board(end)
+    except shim.BrainFlowError as error:
+        raise BoardError(
+            f"The impedance check failed ({error}), expected a board that measures while it "
+            "sends: switch it off and on, and try again."
+        ) from None
+    finally:
+        release_board(session, shim.BrainFlowError)
+    found = []
+    for label, row in zip(labels, board.resistance_rows, strict=False):
+        values = data[row] if data.size else np.empty(0)
+        values = values[np.isfinite(values) & (values > 0)]
+        if not len(values):
+            continue
+        ohm = float(np.median(values))
+        spread = 1.4826 * float(np.median(np.abs(values - ohm)))
+        found.append(Impedance(label, ohm, spread, judge_impedance(ohm)))
+        tell(found[-1])
+    return tuple(found)
+
+
 def measure_cyton(
     settings: BridgeSettings,
     *,
@@ -103,10 +177,7 @@ def measure_cyton(
     """
     board = find_board(settings.board, master=settings.master_board)
     if board.name != "cyton":
-        raise BoardError(
-            f"Board {board.name} has no impedance check here, expected cyton: use the OpenBCI GUI "
-            "for others."
-        )
+        raise BoardError(f"Board {board.name} has no lead-off test that we know, expected cyton.")
     stop = stop or threading.Event()
     shim = load_brainflow()
     session = connect_board(shim, board, settings)

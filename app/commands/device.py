@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from app.output import table, write_json, write_note, write_text
 
 if TYPE_CHECKING:
     from devices.brainflow_bridge import BrainFlowBridge, BridgeSettings
+    from devices.impedance import Impedance
 
 _TEXTS = {
     "serial-port": "serial port of the board or its dongle",
@@ -56,7 +58,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--impedance",
         action="store_true",
-        help="measure the electrodes' impedances instead, one after the other (cyton)",
+        help="measure the electrodes' impedances instead (`phosphene devices` says who can)",
+    )
+    parser.add_argument(
+        "--impedance-first",
+        action="store_true",
+        help="measure them, then stream, and tell them in the stream's description",
     )
     parser.add_argument("--stream-name", metavar="NAME", help="name of the LSL stream")
     parser.add_argument("--source-id", metavar="ID", help="source_id of the LSL stream")
@@ -67,6 +74,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Bridge until Ctrl-C, the end of `--duration` or the end of a file."""
     from devices.brainflow_bridge import BrainFlowBridge, BridgeSettings
+    from devices.impedance import measure_impedances
     from devices.montage import read_montage
 
     names = [option.replace("-", "_") for option in (*_TEXTS, *_NUMBERS)]
@@ -83,17 +91,18 @@ def run(args: argparse.Namespace) -> int:
     bridge = BrainFlowBridge(settings)
     if args.impedance:
         return _measure(settings, as_json=args.json)
+    if args.impedance_first:
+        found = measure_impedances(settings, tell=_tell_impedance)
+        kohm = {each.ch_name: each.ohm / 1000 for each in found}
+        bridge = BrainFlowBridge(replace(settings, impedances=kohm))
     return _run(bridge, as_json=args.json, duration=args.duration)
 
 
 def _measure(settings: BridgeSettings, *, as_json: bool) -> int:
     """Measure impedances; exit code 1 when an electrode is not good."""
-    from devices.impedance import measure_cyton
+    from devices.impedance import measure_impedances
 
-    found = measure_cyton(
-        settings,
-        tell=lambda z: write_note(f"{z.ch_name}: {z.ohm / 1000:.1f} kOhm, {z.verdict}"),
-    )
+    found = measure_impedances(settings, tell=_tell_impedance)
     if as_json:
         write_json(
             [
@@ -107,6 +116,10 @@ def _measure(settings: BridgeSettings, *, as_json: bool) -> int:
         ]
         write_text(table(("channel", "kOhm", "+-", "verdict"), rows))
     return 0 if all(z.verdict == "good" for z in found) else 1
+
+
+def _tell_impedance(found: Impedance) -> None:
+    write_note(f"{found.ch_name}: {found.ohm / 1000:.1f} kOhm, {found.verdict}")
 
 
 def _run(bridge: BrainFlowBridge, *, as_json: bool, duration: float | None) -> int:

@@ -17,7 +17,9 @@ from app.runtime.results import quality_event
 from app.runtime.summary import StreamFigures
 from app.runtime.tape import Tape
 from configs import SessionConfig
+from devices.lsl.metadata import impedances
 from devices.lsl.outlet import quality_info
+from pipeline.labels import canonical_label
 from pipeline.live import LivePath
 from pipeline.ports import Source
 from pipeline.signal_quality import ChannelQuality
@@ -80,6 +82,8 @@ class Acquisition:
     ) -> None:
         self.source = source
         self.path = LivePath(config, source.streams, clock=time.monotonic)
+        told = impedances(source.streams[StreamRole.EEG])
+        self.impedance = {canonical_label(name): value for name, value in told.items()}
         self.filter_delay = self.path.filter.group_delay(FILTER_DELAY_HZ)
         self.stream_state = StreamState.CONNECTING
         self.n_reconnects = 0
@@ -251,4 +255,5 @@ def stream_fields(acquisition: Acquisition) -> dict[str, Any]:
         "quality": path.signal_quality.newest,
         "clock_offset": path.clock_offset,
         "filter_delay": acquisition.filter_delay,
+        "impedance": acquisition.impedance,
     }

@@ -8,6 +8,7 @@ never parsed again, with a budget of nodes and depth. Knows nothing of inlets, o
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -145,6 +146,24 @@ def eeg_info(
         manufacturer=manufacturer,
         desc=dict(desc or {}),
     )
+
+
+def impedances(info: StreamInfo) -> dict[str, float | None]:
+    """Impedances that a stream tells of its channels, kOhm; empty where it tells none.
+
+    The XDF convention's `channel/impedance`; words that are no number, or none, give None.
+    """
+    found: dict[str, float | None] = {}
+    nodes = _channel_nodes(info.desc)
+    if len(nodes) != len(info.ch_names):
+        return {}
+    for label, node in zip(info.ch_names, nodes, strict=True):
+        try:
+            value = float(_text(node, "impedance"))
+        except ValueError:
+            value = math.nan
+        found[label] = value if math.isfinite(value) and value >= 0 else None
+    return found if any(value is not None for value in found.values()) else {}
 
 
 def single_channel_info(

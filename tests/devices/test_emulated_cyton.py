@@ -14,8 +14,8 @@ import pytest
 
 from configs import SessionConfig, SourceConfig
 from devices import brainflow_bridge
-from devices.boards import CYTON_LABELS
-from devices.brainflow_bridge import COUNTER, BrainFlowBridge, BridgeSettings
+from devices.boards import CYTON_LABELS, find_board
+from devices.brainflow_bridge import COUNTER, BrainFlowBridge, BridgeSettings, describe_board
 from devices.emulated.cyton import (
     PACKET,
     SFREQ,
@@ -25,8 +25,9 @@ from devices.emulated.cyton import (
     microvolts_per_count,
 )
 from devices.errors import BoardError
-from devices.impedance import fit_impedance, judge_impedance, measure_cyton
+from devices.impedance import fit_impedance, judge_impedance, measure_cyton, measure_impedances
 from devices.lsl.inlet import LslSource
+from devices.lsl.metadata import from_pylsl, impedances, to_pylsl
 from pipeline.live import LivePath
 from pipeline.values import StreamRole
 from tests.devices.lsl_tools import has_samples, packets, read_until
@@ -207,7 +208,7 @@ def test_impedances_of_the_emulator_are_measured_one_after_the_other(
     monkeypatch.setattr(
         module,
         "measure_cyton",
-        lambda settings, **options: whole(settings, seconds=1.0, settle=0.2, **options),
+        lambda settings, **options: whole(settings, **{**options, "seconds": 1.0, "settle": 0.2}),
     )
     with EmulatedCyton(tones, ohm=OHM, speed=6.0, loses=lambda n: n % 97 == 0) as cyton:
         command = ["device", "cyton", "--serial-port", cyton.port, "--impedance", "--json"]
@@ -226,9 +227,32 @@ def test_impedances_of_the_emulator_are_measured_one_after_the_other(
     )
 
 
-def test_only_a_cyton_is_measured() -> None:
+def test_only_a_cyton_has_the_lead_off_test() -> None:
     with pytest.raises(BoardError, match="expected cyton"):
         measure_cyton(BridgeSettings("synthetic"))
+
+
+def test_a_board_with_resistance_rows_measures_itself() -> None:
+    """The synthetic board, which makes its two rows up."""
+    found = measure_impedances(BridgeSettings("synthetic"), seconds=0.3)
+    assert [each.ch_name for each in found] == ["Fz", "C3"]
+    assert all(each.ohm > 0 for each in found)
+
+
+@pytest.mark.parametrize("board", ["muse-2", "cyton-daisy", "freeeeg32"])
+def test_a_board_that_cannot_measure_impedances_says_so(board: str) -> None:
+    with pytest.raises(BoardError, match=rf"{board} gives no impedances.*Expected cyton") as error:
+        measure_impedances(BridgeSettings(board))
+    assert "\n" not in str(error.value)
+
+
+def test_what_was_measured_stands_in_the_stream_and_reaches_a_session() -> None:
+    board = find_board("cyton")
+    settings = BridgeSettings("cyton", impedances={"Fp1": 12.34, "O2": 900.0})
+    info = from_pylsl(to_pylsl(describe_board(board, settings)))
+    told = impedances(info)
+    assert (told["Fp1"], told["O2"], told["C3"]) == (12.3, 900.0, None)
+    assert impedances(describe_board(board, BridgeSettings("cyton"))) == {}
 
 
 def test_it_runs_as_a_program_of_its_own(
