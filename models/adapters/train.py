@@ -94,6 +94,7 @@ def train_adapter(
     on_progress: OnProgress | None = None,
     should_stop: Callable[[], bool] | None = None,
     subject: str = "anonymous",
+    with_curve: bool = True,
 ) -> Calibration:
     """Cross-validate adapters, choose one, fit it on everything, and say what it is worth.
 
@@ -111,6 +112,8 @@ def train_adapter(
         Called with a `Progress`, in this thread.
     should_stop : callable, optional
         Asked often; True raises `Stopped`.
+    with_curve : bool
+        Measure the learning curve, too (about as long again as the choice).
 
     Raises
     ------
@@ -134,7 +137,9 @@ def train_adapter(
     wanted = tuple(methods or DEFAULT_METHODS)
     kinds = [find_method(name) for name in dict.fromkeys(("zero-shot", *wanted))]
     kinds.sort(key=lambda kind: kind.cost)
-    return _Pictures(data, view, seed=seed, tell=tell).train(kinds, subject, started)
+    return _Pictures(data, view, seed=seed, tell=tell).train(
+        kinds, subject, started, with_curve=with_curve
+    )
 
 
 class _Teller:
@@ -221,7 +226,12 @@ class _Pictures:
         return Scored(kind.name, kind.title, kind.cost, scores, logits, self.rows, tested, seconds)
 
     def train(
-        self, kinds: Sequence[type[PictureAdapter]], subject: str, started: float
+        self,
+        kinds: Sequence[type[PictureAdapter]],
+        subject: str,
+        started: float,
+        *,
+        with_curve: bool,
     ) -> Calibration:
         found: list[Scored] = []
         for k, kind in enumerate(kinds):
@@ -241,7 +251,10 @@ class _Pictures:
         leak = check_leaks(self.data, seed=self.seed)
         self.tell(0.8, "learning curve")
         curve = learning_curve(
-            lambda minutes: self.scored(kind, minutes=minutes), self.data.minutes, best
+            lambda minutes: self.scored(kind, minutes=minutes),
+            self.data.minutes,
+            best,
+            is_fixed=not with_curve,
         )
         self.tell(0.9, f"fitting: {kind.title}")
         watch = Watch(

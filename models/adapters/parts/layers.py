@@ -102,7 +102,8 @@ class _Lora(_Layers):
 
     def _hook(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
         def added(_: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> Tensor:
-            return out + given[0] @ self.down[name] @ self.up[name]
+            changed: Tensor = out + given[0] @ self.down[name] @ self.up[name]
+            return changed
 
         return added
 
@@ -240,7 +241,7 @@ def _trained(
     for _ in range(N_PASSES):
         total = 0.0
         order_now = train[torch.randperm(len(train), generator=generator)]
-        for rows in torch.split(order_now, BATCH):  # type: ignore[no-untyped-call]
+        for rows in torch.split(order_now, BATCH):
             optimizer.zero_grad()
             loss = loss_of(rows)
             loss.backward()  # type: ignore[no-untyped-call]

@@ -82,7 +82,7 @@ class PatternModel(PictureAdapter):
         straight = straight_weights(view, batch.ch_names)
         change, elsewhere, temperature = _choose(features, targets, groups, straight, seed=seed)
         white = _Whitened.fit(features, targets, straight)
-        found = _update(white, change, elsewhere)
+        found = _update(_Evidence.of(white), change, elsewhere)
         weights, offset = white.decision(found)
         return cls(
             weights / temperature,
@@ -171,6 +171,11 @@ class _Whitened:
     wanted: Float64
     prior: Float64
 
+    def whiten(self, features: Float64) -> Float64:
+        """Bring features (n, n_channels, n_bins) to white noise, (n, n_inputs)."""
+        flat = _flat(features - self.mean).T
+        return np.asarray(linalg.solve_triangular(self.root, flat, lower=True).T)
+
     @classmethod
     def fit(cls, features: Float64, targets: Float64, straight: Float64) -> _Whitened:
         mean, centre = features.mean(axis=0), targets.mean(axis=0)
@@ -196,27 +201,56 @@ def _scaled(prior: Float64, white: Float64, wanted: Float64) -> Float64:
     return np.asarray(prior * max(size, least))
 
 
-def _update(model: _Whitened, change: float, elsewhere: float) -> _Posterior:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Evidence:
+    """What the epochs say of the patterns, before any variance is chosen.
+
+    `basis` (n_inputs, n_features) spans the prior patterns and `inside` are they within it, `own`
+    their sizes; `values` and `vectors` are of the shown embeddings' covariance; `seen` and
+    `unseen` what the prior left over within and outside the basis, by eigenvector.
+    """
+
+    n: int
+    basis: Float64
+    inside: Float64
+    own: Float64
+    values: Float64
+    vectors: Float64
+    seen: Float64
+    unseen: Float64
+
+    @classmethod
+    def of(cls, model: _Whitened) -> _Evidence:
+        white, wanted, prior = model.white, model.wanted, model.prior
+        basis, lengths, _ = linalg.svd(prior, full_matrices=False)
+        left = white - wanted @ prior.T
+        values, vectors = np.linalg.eigh(wanted.T @ wanted)
+        projected = (vectors.T @ wanted.T) @ left
+        seen = projected @ basis
+        return cls(
+            n=len(wanted),
+            basis=basis,
+            inside=basis.T @ prior,
+            own=lengths**2 / prior.shape[1],
+            values=np.maximum(values, 0.0),
+            vectors=vectors,
+            seen=seen,
+            unseen=projected - seen @ basis.T,
+        )
+
+
+def _update(found: _Evidence, change: float, elsewhere: float) -> _Posterior:
     """Bayes in whitened features: mean and certainty of the person's patterns.
 
     Directions within the prior patterns' span and those outside have variances of their own;
     in each, all features of the embedding share one posterior covariance (a matrix normal).
     """
-    white, wanted, prior = model.white, model.wanted, model.prior
-    basis, lengths, _ = linalg.svd(prior, full_matrices=False)
-    own = lengths**2 / prior.shape[1]
-    left = white - wanted @ prior.T
-    within = left @ basis
-    values, vectors = np.linalg.eigh(wanted.T @ wanted)
-    values = np.maximum(values, 0.0)
-    projected = vectors.T @ wanted.T
-    seen = projected @ within
-    unseen = projected @ left - seen @ basis.T
-    gain, trust = _gains(values, change * (own + elsewhere * own.mean()), len(wanted))
-    wide, far_trust = _gains(values, np.array([change * elsewhere * own.mean()]), len(wanted))
-    patterns = basis.T @ prior + (vectors @ (gain * seen)).T
-    rest = (vectors @ (wide * unseen)).T
-    weighted = basis @ (trust[:, None] * patterns) + far_trust[0] * rest
+    far = change * elsewhere * found.own.mean()
+    gain, trust = _gains(found.values, change * found.own + far, found.n)
+    wide, far_trust = _gains(found.values, np.array([far]), found.n)
+    patterns = found.inside + (found.vectors @ (gain * found.seen)).T
+    rest = (found.vectors @ (wide * found.unseen)).T
+    weighted = found.basis @ (trust[:, None] * patterns) + far_trust[0] * rest
     energy = patterns.T @ (trust[:, None] * patterns) + far_trust[0] * rest.T @ rest
     return _Posterior(weighted, energy)
 
@@ -247,12 +281,12 @@ def _choose(
     logits = np.zeros((len(choices), len(features), len(candidates)))
     for train, test in stimulus_folds(groups, N_FOLDS, seed=seed):
         model = _Whitened.fit(features[train], targets[train], straight)
+        known, new = _Evidence.of(model), model.whiten(features[test])
+        around = candidates - model.centre
         for k, (change, elsewhere) in enumerate(choices):
-            found = _update(model, change, elsewhere)
-            weights, offset = model.decision(found)
-            cost = np.einsum("nf,fg,ng->n", candidates, found.energy, candidates)
-            evidence = _flat(features[test]) @ weights + offset
-            logits[k, test] = evidence @ candidates.T - 0.5 * cost
+            found = _update(known, change, elsewhere)
+            cost = np.einsum("nf,fg,ng->n", around, found.energy, around)
+            logits[k, test] = new @ found.weighted @ around.T - 0.5 * cost
     temperatures = [fit_temperature(each, order) for each in logits]
     likelihoods = [
         log_likelihoods(each, t)[np.arange(len(order)), order]

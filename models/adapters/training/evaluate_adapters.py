@@ -57,7 +57,9 @@ def measure(board: str, number: int, *, test_minutes: float, snr: float) -> dict
         "aligned": accuracy(aligned, view, test),
     }
     for minutes in MINUTES:
-        calibration = train_adapter(recorded.calibration.first_minutes(minutes), seed=0)
+        calibration = train_adapter(
+            recorded.calibration.first_minutes(minutes), seed=0, with_curve=False
+        )
         adapter = calibration.adapter
         if isinstance(adapter, PersonalEncoder):
             line[f"{minutes} min"] = accuracy(adapter.part, view, test)
