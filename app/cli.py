@@ -29,6 +29,7 @@ COMMANDS = (
     "record",
     "export",
     "systems",
+    "generate",
     "train",
     "import",
     "bench",

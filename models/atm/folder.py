@@ -28,12 +28,14 @@ BLOCK = 1 << 22
 """Bytes that are hashed at a time."""
 AnyEncoder = AtmsEncoder | NiceEncoder
 SOURCES = {
-    "encoder": "an ATM-S encoder: train it with `phosphene train atm encoder`, or import a "
-    "checkpoint of github.com/dongyangli-del/EEG_Image_decode with `phosphene import atm`",
+    "encoder": "an ATM-S encoder: train it with `phosphene train atm encoder` (for atm-multimodal "
+    "with `phosphene train atm-multimodal train`), or import a checkpoint of "
+    "github.com/dongyangli-del/EEG_Image_decode with `phosphene import atm`",
     "prior": "a diffusion prior: train it with `phosphene train atm prior` (or `train "
     "atm-multimodal train`)",
     "generator": "a pipeline in diffusers' layout: huggingface.co/stabilityai/sdxl-turbo (for atm) "
-    "or huggingface.co/stabilityai/stable-diffusion-xl-base-1.0 (for atm-multimodal)",
+    "or huggingface.co/stabilityai/stable-diffusion-xl-base-1.0 (for atm-multimodal), the folder "
+    "as it is or its single file through `phosphene import`",
     "adapter": "sdxl_models/ip-adapter_sdxl_vit-h.safetensors from huggingface.co/h94/IP-Adapter",
 }
 """What belongs at each place below a folder of weights."""

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from models.atm.errors import AtmError
 from models.atm.folder import require
-from models.latent_diffusion.sdxl import PROMPTS
 
 ADAPTER_FILE = "ip-adapter_sdxl_vit-h.safetensors"
+PROMPTS = "phosphene.json"
+"""In `generator/`, where its tokenizer is not whole: only the empty prompt can be used."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ at the place where a system looks for it. Knows nothing of training.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from safetensors.torch import save_file
@@ -20,11 +21,10 @@ from torch import Tensor
 from models.atm.encoder import AtmsConfig, AtmsEncoder
 from models.atm.errors import AtmError
 from models.atm.folder import EncoderFacts, save_encoder, save_prior
-from models.atm.generation import ADAPTER_FILE, quiet_libraries
+from models.atm.generation import ADAPTER_FILE, PROMPTS, quiet_libraries
 from models.atm.nice import NiceEncoder, from_published
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.checkpoints import CheckpointError, below, load_checkpoint, load_into, tensors_of
-from models.latent_diffusion.sdxl import SchedulerKind, import_sdxl, is_sdxl
 from models.multimodal.features import list_pictures
 from models.multimodal.modalities import ENCODER_KEYS, SUPERPIXELS, Modality
 from models.things_eeg2.montage import CH_NAMES, POSTERIOR
@@ -48,7 +48,7 @@ class _Import:
     """One call: where things go, and what was found so far."""
 
     out: Path
-    scheduler: SchedulerKind
+    scheduler: Literal["turbo", "base"]
     target_norm: float | None
     images: Path | None
     tokenizer: list[Path]
@@ -60,7 +60,7 @@ def import_files(
     files: Sequence[Path],
     out: Path,
     *,
-    scheduler: SchedulerKind = "turbo",
+    scheduler: Literal["turbo", "base"] = "turbo",
     target_norm: float | None = None,
     images: Path | None = None,
 ) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def _import_one(path: Path, content: Mapping[str, Any], state: _Import) -> str:
         ("img_features" in content, lambda: _clip_cache(path, content, state)),
         (bool(_LEVEL.search(path.name)), lambda: _superpixel_cache(path, content, state)),
         (any(k.startswith("ip_adapter") for k in content), lambda: _adapter(path, content, state)),
-        (is_sdxl(tensors), lambda: _generator(tensors, state)),
+        (_is_sdxl(tensors), lambda: _generator(tensors, state)),
         ("input_layer.0.weight" in tensors, lambda: _prior(path, tensors, state)),
         (
             any(k.startswith("encoder.enc_embedding.") for k in tensors),
@@ -234,11 +234,20 @@ def _adapter(path: Path, content: Mapping[str, Any], to: _Import) -> str:
     return f"IP-Adapter of CLIP vectors of {state['image_proj.proj.weight'].shape[1]}"
 
 
+def _is_sdxl(state: Mapping[str, Any]) -> bool:
+    parts = ("model.diffusion_model.", "conditioner.embedders.1.model.")
+    return all(any(name.startswith(part) for name in state) for part in parts)
+
+
 def _generator(state: dict[str, Tensor], to: _Import) -> str:
     quiet_libraries()
+    from models.latent_diffusion.sdxl import import_sdxl  # diffusers' pipelines load for seconds
+
     folder = to.out / "generator"
     import_sdxl(state, folder, scheduler=to.scheduler, tokenizer_files=to.tokenizer)
     if not to.tokenizer:
+        text = json.dumps({"prompts": "empty"}) + "\n"
+        (folder / PROMPTS).write_text(text, encoding="utf-8")
         to.notes.append(
             "the single file holds no tokenizer, so only the empty prompt can be used (which is "
             "all that decoding needs): for --oracle-prompt give vocab.json and merges.txt too."

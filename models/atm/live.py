@@ -9,6 +9,7 @@ in diffusers' layout), the IP-Adapter's file, `system.json`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from models.atm.folder import (
     load_prior,
     load_settings,
 )
-from models.atm.generation import AdapterGenerator, GenerationSettings
+from models.atm.generation import AdapterGenerator, GenerationSettings, quiet_libraries
 from models.atm.input import network_input
 from models.atm.prior import DiffusionPriorUNet
 from models.atm.prior_sampling import sample_prior
@@ -37,7 +38,7 @@ from models.weights import WeightState, check_weights
 from pipeline.errors import ShapeError
 from pipeline.gallery import load_gallery
 from pipeline.ports import EncoderSpec
-from pipeline.values import Embedding, Epoch, GeneratedImage
+from pipeline.values import Embedding, Epoch, Float32, GeneratedImage
 
 
 class AtmEncoder:
@@ -85,10 +86,38 @@ class AtmEncoder:
             n_times=self._model.config.n_times,
             whitening=self._whitening,
         )
-        vector = self._model(torch.from_numpy(data)[None], self._subject)
+        vector = self._embedded(data, self._subject)
+        return Embedding(vector=vector, index=epoch.index, t_onset=epoch.t_onset)
+
+    @torch.inference_mode()
+    def encode_prepared(
+        self, eeg: Float32, ch_names: Sequence[str], *, subject_id: int, index: int = 0
+    ) -> Embedding:
+        """Embed an epoch of prepared THINGS-EEG2: whitened, at its rate, from onset on.
+
+        Parameters
+        ----------
+        eeg : ndarray, shape (n_channels, n_times), float32
+        ch_names : sequence of str
+            Of the rows.
+        subject_id : int
+
+        Raises
+        ------
+        AtmError
+            A channel that the encoder wants is missing, or the length is another.
+        """
+        missing = [name for name in self._facts.ch_names if name not in ch_names]
+        if missing:
+            raise AtmError(f"the data lack {', '.join(missing[:5])}, which the encoder wants.")
+        rows = [list(ch_names).index(name) for name in self._facts.ch_names]
+        vector = self._embedded(np.ascontiguousarray(eeg[rows]), torch.tensor([subject_id]))
+        return Embedding(vector=vector, index=index, t_onset=0.0)
+
+    def _embedded(self, data: Float32, subject: Tensor) -> Float32:
+        vector = self._model(torch.from_numpy(data)[None], subject)
         scaled = (vector * self._facts.output_scale).numpy().astype(np.float32)
-        shaped = scaled[0] if self._facts.space == "gallery" else scaled
-        return Embedding(vector=shaped, index=epoch.index, t_onset=epoch.t_onset)
+        return np.asarray(scaled[0] if self._facts.space == "gallery" else scaled)
 
 
 class VectorSampler(ABC):
@@ -172,7 +201,7 @@ class AtmSampler(VectorSampler):
     ) -> None:
         super().__init__(n_features=n_features, input_scale=input_scale, sha256=sha256)
         self._prior, self._generator = prior, generator
-        self._steps, self._guidance = prior_steps, prior_guidance
+        self.prior_steps, self._guidance = prior_steps, prior_guidance
         self._target_norm = target_norm
 
     def draw(self, condition: Tensor, *, seed: int) -> NDArray[np.uint8]:
@@ -185,7 +214,7 @@ class AtmSampler(VectorSampler):
             vector = sample_prior(
                 self._prior,
                 vector[None],
-                num_inference_steps=self._steps,
+                num_inference_steps=self.prior_steps,
                 guidance_scale=self._guidance,
                 generator=torch.Generator().manual_seed(seed),
             )[0]
@@ -226,6 +255,7 @@ def refuse_damaged(folder: Path) -> None:
 
 def load_toy(config: DecoderConfig) -> tuple[AtmEncoder, AtmSampler]:
     """Load the toy: random weights in the published layouts, in the bundled gallery's width."""
+    quiet_libraries()  # before diffusers' pipelines load, which remark on what they lack
     from models.atm.toy import toy_folder
 
     made = toy_folder(n_features=load_gallery().n_features)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import platformdirs
@@ -47,14 +48,20 @@ _VERSION = 1
 
 def toy_folder(*, n_features: int) -> Path:
     """The toy in the user's cache, made where it is not there yet."""
-    cache = platformdirs.user_cache_path("phosphene", appauthor=False) / "toys"
-    folder = cache / f"atm-{_VERSION}-{n_features}"
-    if (folder / HASHES).is_file():
-        return folder
-    shutil.rmtree(folder, ignore_errors=True)
-    write_toy_weights(folder, n_features=n_features)
-    write_hashes(folder)
-    return folder
+    return toy_cache(
+        f"atm-{_VERSION}-{n_features}",
+        lambda folder: write_toy_weights(folder, n_features=n_features),
+    )
+
+
+def toy_cache(name: str, write: Callable[[Path], None]) -> Path:
+    """A toy's folder in the user's cache; `write` fills it where it is not there yet."""
+    folder = platformdirs.user_cache_path("phosphene", appauthor=False) / "toys" / name
+    if not (folder / HASHES).is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+        write(folder)
+        write_hashes(folder)
+    return Path(folder)
 
 
 def write_toy_weights(folder: Path, *, n_features: int, seed: int = 0) -> None:

@@ -36,8 +36,6 @@ CLIP, OPEN_CLIP = "conditioner.embedders.0.transformer.", "conditioner.embedders
 SCALING_FACTOR = 0.13025
 HEAD_WIDTH = 64
 """Of every attention of SDXL and its text encoders; shapes do not tell it."""
-PROMPTS = "phosphene.json"
-"""Beside a generator whose tokenizer is not whole: says that only the empty prompt can be used."""
 _SPECIAL = ("<|startoftext|>", "<|endoftext|>")
 _OPEN_CLIP_NAMES = (
     ("ln_1.", "layer_norm1."),
@@ -47,11 +45,6 @@ _OPEN_CLIP_NAMES = (
     ("attn.out_proj.", "self_attn.out_proj."),
 )
 SchedulerKind = Literal["turbo", "base"]
-
-
-def is_sdxl(state: Mapping[str, Any]) -> bool:
-    """Whether a state is a single-file SDXL."""
-    return any(k.startswith(UNET) for k in state) and any(k.startswith(OPEN_CLIP) for k in state)
 
 
 def import_sdxl(
@@ -96,9 +89,6 @@ def import_sdxl(
         add_watermarker=False,
     )
     pipeline.save_pretrained(folder)
-    if not tokenizer_files:
-        text = json.dumps({"prompts": "empty"}) + "\n"
-        (folder / PROMPTS).write_text(text, encoding="utf-8")
 
 
 def _scheduler(kind: SchedulerKind) -> Any:

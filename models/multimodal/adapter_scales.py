@@ -112,10 +112,12 @@ def separate_scales(
     return fused_scales(layer_names, faults=faults, weights={modality: 1.0})
 
 
-def progressive_weights() -> list[dict[Modality, float]]:
+def progressive_weights(
+    shares: Mapping[Modality, float] = FUSION_WEIGHTS,
+) -> list[dict[Modality, float]]:
     """Multipliers of the five pictures in which modalities accumulate from coarse to fine."""
     return [
-        {modality: FUSION_WEIGHTS[modality] for modality in ACCUMULATION[: count + 1]}
+        {modality: shares[modality] for modality in ACCUMULATION[: count + 1]}
         for count in range(len(ACCUMULATION))
     ]
 

@@ -63,7 +63,7 @@ class MultimodalGenerator:
         if missing:
             raise MultimodalError(f"no prior or no norm for {', '.join(missing)}: give all five.")
         self._priors, self._generator = priors, generator
-        self._norms, self._steps = target_norms, prior_steps
+        self._norms, self.prior_steps = target_norms, prior_steps
         self.faults = Faults() if faults is None else faults
 
     def clip_vectors(self, condition: Tensor, *, seed: int) -> dict[Modality, Tensor]:
@@ -73,7 +73,7 @@ class MultimodalGenerator:
             made = sample_prior(
                 self._priors[modality],
                 condition[None],
-                num_inference_steps=self._steps,
+                num_inference_steps=self.prior_steps,
                 guidance_scale=None,
                 generator=torch.Generator().manual_seed(5 * seed + place),
             )[0]
@@ -113,14 +113,25 @@ class MultimodalGenerator:
         scales = fused_scales(layers, faults=self.faults, weights=weights)
         return self._draw(vectors, scales, seed, label)
 
-    def progressive(self, vectors: Vectors, *, seed: int, label: str = "") -> list[Uint8]:
-        """Draw five pictures, each with one modality more: few, middle, large, text, image."""
+    def progressive(
+        self,
+        vectors: Vectors,
+        *,
+        seed: int,
+        label: str = "",
+        confidence: Mapping[Modality, float] | None = None,
+    ) -> list[Uint8]:
+        """Draw five pictures, each with one modality more: few, middle, large, text, image.
+
+        The last one is the fused picture, `confidence` and all.
+        """
+        shares = FUSION_WEIGHTS if confidence is None else adaptive_weights(confidence)
         layers = self._generator.layer_names
         return [
             self._draw(
                 vectors, fused_scales(layers, faults=self.faults, weights=weights), seed, label
             )
-            for weights in progressive_weights()
+            for weights in progressive_weights(shares)
         ]
 
     def _draw(

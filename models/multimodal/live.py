@@ -15,7 +15,7 @@ from torch import Tensor
 
 from configs import DecoderConfig
 from models.atm.folder import MODEL, SystemSettings, hash_of, load_prior, load_settings
-from models.atm.generation import AdapterGenerator, GenerationSettings
+from models.atm.generation import AdapterGenerator, GenerationSettings, quiet_libraries
 from models.atm.live import (
     AtmEncoder,
     VectorSampler,
@@ -26,6 +26,7 @@ from models.atm.live import (
 from models.multimodal.errors import MultimodalError
 from models.multimodal.generation import PRIOR_STEPS, MultimodalGenerator
 from models.multimodal.modalities import Faults, Modality
+from pipeline.gallery import load_gallery
 
 PUBLISHED = SystemSettings(prior_steps=PRIOR_STEPS, guidance_scale=5.0, size=768)
 
@@ -58,6 +59,16 @@ def load(config: DecoderConfig) -> tuple[AtmEncoder, MultimodalSampler]:
         A file is missing or damaged: which, where it comes from and where it belongs.
     """
     folder = weights_folder(config, "atm-multimodal")
+    return load_folder(folder, num_inference_steps=config.num_inference_steps)
+
+
+def load_toy(config: DecoderConfig) -> tuple[AtmEncoder, MultimodalSampler]:
+    """Load the toy: random weights in the published layouts, in the bundled gallery's width."""
+    quiet_libraries()  # before diffusers' pipelines load, which remark on what they lack
+    from models.multimodal.toy import toy_folder
+
+    made = toy_folder(n_features=load_gallery().n_features)
+    folder = Path(config.weights) if config.weights else made
     return load_folder(folder, num_inference_steps=config.num_inference_steps)
 
 

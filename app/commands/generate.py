@@ -1,0 +1,235 @@
+"""`phosphene generate`: pictures of recorded EEG, in every mode of a system."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.commands.common import apply_overrides, load
+from app.errors import AppError
+from configs import SessionConfig
+
+if TYPE_CHECKING:
+    from app.generation.pictures import Row
+    from models.drawing import Drawer, DrawingOptions
+
+MODES = ("separate", "fused", "progressive")
+FAULTS = ("blocks_without_attention", "unit_norm_embeddings")
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "generate",
+        help="draw pictures of recorded EEG with a published system",
+        description=__doc__,
+        epilog="SYSTEM is atm, atm-multimodal, dreamdiffusion, embedded, or a toy (atm-toy, "
+        "atm-multimodal-toy, dreamdiffusion-toy): random weights, pictures that mean nothing.",
+    )
+    parser.add_argument("system", metavar="SYSTEM")
+    parser.add_argument(
+        "--weights", default=None, metavar="DIR", help="the system's folder; the installed one"
+    )
+    parser.add_argument(
+        "--config", type=Path, default=None, metavar="FILE", help="TOML instead of SYSTEM's preset"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="prepared THINGS-EEG2 (OUT/test of `train atm prepare`), a session folder, MNE epochs "
+        "(-epo.fif) or a recording with markers",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+    parser.add_argument("--board", default=None, metavar="NAME", help="of a BrainFlow CSV file")
+    parser.add_argument("--picks", default=None, metavar="N,N-M", help="which items; all")
+    averaging = parser.add_mutually_exclusive_group()
+    averaging.add_argument(
+        "--average",
+        action="store_true",
+        default=None,
+        help="one picture a label, of the mean of its epochs (prepared data: always, as published)",
+    )
+    averaging.add_argument(
+        "--single", action="store_false", dest="average", help="one picture an epoch"
+    )
+    parser.add_argument("--samples", type=int, default=1, metavar="N", help="pictures of one item")
+    parser.add_argument("--steps", type=int, default=None, metavar="N", help="of the generator")
+    parser.add_argument("--prior-steps", type=int, default=None, metavar="N")
+    parser.add_argument("--guidance", type=float, default=None, metavar="SCALE")
+    parser.add_argument("--seed", type=int, default=None, metavar="N")
+    parser.add_argument("--json", action="store_true", help="print generation.json")
+    _add_multimodal(parser.add_argument_group("atm-multimodal only"))
+
+
+def _add_multimodal(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--mode",
+        choices=(*MODES, "all"),
+        default=None,
+        help="each modality alone, all in one, or one more in each picture (fused)",
+    )
+    group.add_argument(
+        "--adaptive",
+        action="store_true",
+        help="share the strength among modalities by how sure each prior is",
+    )
+    group.add_argument(
+        "--oracle-prompt",
+        action="store_true",
+        help="give the true label away in the text prompt, as the original does",
+    )
+    group.add_argument(
+        "--published-faults",
+        action="store_true",
+        help="repeat the original's faults in drawing (never the label in the prompt)",
+    )
+    group.add_argument(
+        "--fault", action="append", choices=FAULTS, default=[], help="repeat this one fault"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draw."""
+    from app.generation.items import items_of, parse_picks
+    from app.generation.pictures import ORACLE_WARNING, make_folder, write_report
+    from app.output import write_json, write_note, write_text
+    from models.drawing import open_drawer
+
+    picks = parse_picks(args.picks)
+    if args.samples < 1:
+        raise AppError(f"--samples is {args.samples}, expected 1 or more.")
+    if not args.data.exists():  # before gigabytes are loaded
+        raise AppError(f"{args.data}: no such file or folder, expected what --data says in --help.")
+    config, options = _config(args), _options(args)
+    drawer = open_drawer(config.decoder, options)
+    modes = _modes(args.mode, drawer)
+    make_folder(args.out)
+    facts = drawer.facts() | {"steps": config.decoder.num_inference_steps}
+    facts["weights"] = config.decoder.weights or "installed"
+    warnings = [ORACLE_WARNING] if options.oracle_prompt else []
+    for warning in warnings:
+        write_note(f"Warning: {warning}")
+    items = items_of(args.data, drawer, config, average=args.average, picks=picks, board=args.board)
+    rows: dict[str, list[Row]] = {mode: [] for mode in modes}
+    drawn: list[dict[str, Any]] = []
+    for number, item in enumerate(items):
+        if options.oracle_prompt and not item.label:
+            raise AppError(
+                f"item {item.index} of {args.data} has no label, expected one for --oracle-prompt: "
+                "prepared data need features/pictures.json."
+            )
+        entry = _draw(args, drawer, item, rows, facts)
+        drawn.append(entry)
+        _progress(number + 1)
+    grids = _grids(args.out, rows)
+    report = facts | {
+        "data": str(args.data),
+        "seed": config.seed,
+        "modes": list(modes),
+        "warnings": warnings,
+        "grids": grids,
+        "items": drawn,
+    }
+    path = write_report(args.out, report)
+    if args.json:
+        write_json(report)
+        return 0
+    write_text(f"{len(drawn)} items drawn, {', '.join(modes)}: {path}")
+    write_text("\n".join(f"Grid: {args.out / grid}" for grid in grids))
+    return 0
+
+
+def _config(args: argparse.Namespace) -> SessionConfig:
+    from app.generation.items import session_of
+
+    preset = None if args.config is not None else _preset(args.system)
+    session = session_of(args.data)
+    # A session's pictures come out again, unless another seed is asked for.
+    seed = args.seed if session is None or args.seed is not None else session.seed
+    overrides = {
+        "decoder.system": args.system,
+        "decoder.weights": args.weights,
+        "decoder.num_inference_steps": args.steps,
+        "decoder.guidance_scale": args.guidance,
+        "seed": seed,
+    }
+    return apply_overrides(load(preset, args.config), overrides)
+
+
+def _preset(system: str) -> str:
+    """Name the preset whose epochs and filter fit a system: its own, where there is one."""
+    return "default" if system == "embedded" else system
+
+
+def _options(args: argparse.Namespace) -> DrawingOptions:
+    from models.drawing import DrawingOptions
+
+    return DrawingOptions(
+        adaptive=args.adaptive,
+        oracle_prompt=args.oracle_prompt,
+        faults=FAULTS if args.published_faults else tuple(args.fault),
+        prior_steps=args.prior_steps,
+    )
+
+
+def _modes(asked: str | None, drawer: Drawer) -> tuple[str, ...]:
+    if asked is None:
+        return ("fused",) if "fused" in drawer.modes else drawer.modes
+    if asked == "all" and len(drawer.modes) > 1:
+        return drawer.modes
+    if asked not in drawer.modes:
+        raise AppError(
+            f"{drawer.system.name} has no mode {asked!r}: leave --mode out, or choose "
+            "atm-multimodal."
+        )
+    return (asked,)
+
+
+def _draw(
+    args: argparse.Namespace,
+    drawer: Drawer,
+    item: Any,
+    rows: dict[str, list[Row]],
+    facts: dict[str, Any],
+) -> dict[str, Any]:
+    from app.generation.pictures import MOST_ROWS, Row, write_row
+
+    entry: dict[str, Any] = {
+        "index": item.index,
+        "label": item.label,
+        "averaged": item.n_averaged,
+        "seed": item.seed,
+        "images": {},
+    }
+    for mode, kept in rows.items():
+        for sample in range(args.samples):
+            seed = item.seed + sample
+            pictures, more = drawer.draw(item.embedding, seed=seed, mode=mode, label=item.label)
+            row = Row(item, sample, pictures)
+            entry |= more
+            entry["images"] |= write_row(args.out, mode, row, seed=seed, facts=facts)
+            if len(kept) < MOST_ROWS:  # for the grid; the others are on disk
+                kept.append(row)
+    return entry
+
+
+def _grids(out: Path, rows: dict[str, list[Row]]) -> list[str]:
+    from app.generation.pictures import draw_grid
+    from app.runtime.folder import encode_png
+
+    names = []
+    for mode, drawn in rows.items():
+        name = f"grid-{mode}.png"
+        (out / name).write_bytes(encode_png(draw_grid(drawn), {"phosphene:mode": mode}))
+        names.append(name)
+    return names
+
+
+def _progress(count: int) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[Kitem {count}")
+        sys.stderr.flush()

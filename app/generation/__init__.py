@@ -1,0 +1,1 @@
+"""Pictures outside of a session: what `phosphene generate` reads, draws and writes."""

@@ -1,0 +1,249 @@
+"""What is drawn: epochs of a recording, of a session, of an MNE file, or prepared THINGS-EEG2.
+
+Owns how each becomes embeddings with labels, one at a time. A recording goes through the live
+path, so that a session's epochs come out as the session cut them. Knows nothing of modes or files
+that are written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from app.errors import AppError
+from app.runtime.results import seed_of
+from configs import SessionConfig, load_config
+from pipeline.values import Embedding, Epoch, Info, Outcome, Uint8, Verdict
+
+if TYPE_CHECKING:
+    from models.drawing import Drawer
+
+RECORDING, SETTINGS = "recording.xdf", "session.toml"
+MNE_EPOCHS = ("-epo.fif", "_epo.fif", "-epo.fif.gz", "_epo.fif.gz")
+MICROVOLTS = 1e6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Item:
+    """One thing to draw: an embedding, the true label ("" if unknown), the seed of its picture.
+
+    `n_averaged` epochs were averaged before; `shown` is what the person saw, where it is there.
+    """
+
+    index: int
+    label: str
+    embedding: Embedding
+    seed: int
+    n_averaged: int = 1
+    shown: Uint8 | None = None
+
+
+def parse_picks(text: str | None) -> tuple[int, ...] | None:
+    """Read `--picks`: numbers and ranges with commas, `0,3,7-9`.
+
+    Raises
+    ------
+    AppError
+        It is something else.
+    """
+    if text is None:
+        return None
+    picks: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if not first.isdigit() or not (last or first).isdigit():
+            raise AppError(f"--picks has {part!r}, expected numbers or ranges such as 0,3,7-9.")
+        picks += range(int(first), int(last or first) + 1)
+    return tuple(dict.fromkeys(picks))
+
+
+def items_of(
+    data: Path,
+    drawer: Drawer,
+    config: SessionConfig,
+    *,
+    average: bool | None = None,
+    picks: Sequence[int] | None = None,
+    board: str | None = None,
+) -> Iterator[Item]:
+    """Embed what `data` holds.
+
+    Parameters
+    ----------
+    data : Path
+        A folder of prepared THINGS-EEG2, a session folder, MNE epochs (`-epo.fif`), or a recording
+        with markers.
+    average : bool or None
+        One item a label (of prepared data: a picture), from the mean of its epochs; None: for
+        prepared data only, as published.
+    picks : sequence of int or None
+        Which items, counted from 0 after averaging.
+
+    Raises
+    ------
+    PhospheneError
+        `data` cannot be read, holds no epoch, or lacks one that was picked.
+    """
+    wanted = None if picks is None else set(picks)
+    seen: set[int] = set()
+    for item in _items(data, drawer, config, average=average, picks=wanted, board=board):
+        seen.add(item.index)
+        yield item
+    missing = sorted((wanted or set()) - seen)
+    if missing or not seen:
+        what = f"item {missing[0]}" if missing else "an epoch that can be decoded"
+        raise AppError(f"{data} has no {what}: choose others with --picks, or give other data.")
+
+
+def _items(
+    data: Path,
+    drawer: Drawer,
+    config: SessionConfig,
+    *,
+    average: bool | None,
+    picks: set[int] | None,
+    board: str | None,
+) -> Iterator[Item]:
+    if (data / "eeg.npy").is_file():
+        yield from _prepared(data, drawer, config.seed, average is not False, picks)
+        return
+    is_mne = data.name.endswith(MNE_EPOCHS)
+    epochs = _mne_epochs(data) if is_mne else _recorded(data, config, board)
+    for epoch, n_averaged in _averaged(epochs) if average else ((each, 1) for each in epochs):
+        if picks is None or epoch.index in picks:
+            seed, shown = seed_of(config.seed, epoch), _shown(epoch.event)
+            yield Item(epoch.index, epoch.event, drawer.encode(epoch), seed, n_averaged, shown)
+
+
+def session_of(path: Path) -> SessionConfig | None:
+    """Settings of the session that made a recording, where they lie beside it."""
+    beside = (path if path.is_dir() else path.parent) / SETTINGS
+    return load_config(beside) if beside.is_file() else None
+
+
+def _recorded(path: Path, config: SessionConfig, board: str | None) -> Iterator[Epoch]:
+    """Decodable epochs of a recording, through the live path."""
+    from devices.replay import RecordedSource
+    from pipeline.live import LivePath
+
+    recording = path / RECORDING if path.is_dir() else path
+    if not recording.is_file():
+        raise AppError(
+            f"{recording}: no such file, expected a recording, a session folder, MNE epochs "
+            "(-epo.fif) or a folder of prepared THINGS-EEG2."
+        )
+    session = session_of(path)
+    if session is not None:  # a stream without labels got them from its session's settings
+        config = config.model_copy(update={"source": session.source})
+    source = RecordedSource(recording, board=board)
+    try:
+        live = LivePath(config, source.streams)
+        while items := source.read(1.0):
+            for item in items:
+                yield from _usable(live.feed(item))
+        yield from _usable(live.finish())
+    finally:
+        source.close()
+
+
+def _usable(verdicts: Sequence[Verdict]) -> Iterator[Epoch]:
+    for verdict in verdicts:
+        if verdict.epoch is not None and verdict.outcome is Outcome.DECODED:
+            yield verdict.epoch
+
+
+def _mne_epochs(path: Path) -> Iterator[Epoch]:
+    import mne
+
+    try:
+        epochs = mne.read_epochs(path, preload=True, verbose="error")
+    except (OSError, ValueError) as error:
+        raise AppError(f"{path} holds no MNE epochs ({error}).") from None
+    epochs.pick("eeg")
+    names = {code: name for name, code in epochs.event_id.items()}
+    info = Info(tuple(epochs.ch_names), float(epochs.info["sfreq"]))
+    for index, (volts, event) in enumerate(zip(epochs.get_data(), epochs.events, strict=True)):
+        yield Epoch(
+            (volts * MICROVOLTS).astype(np.float32),
+            tmin=float(epochs.tmin),
+            tmax=float(epochs.tmax),
+            t_onset=float(event[0] / epochs.info["sfreq"]),
+            event=names.get(int(event[2]), str(event[2])),
+            info=info,
+            index=index,
+        )
+
+
+def _averaged(epochs: Iterator[Epoch]) -> Iterator[tuple[Epoch, int]]:
+    """One epoch a label, in the order of their first, with the count."""
+    groups: dict[str, list[Epoch]] = {}
+    for epoch in epochs:
+        groups.setdefault(epoch.event, []).append(epoch)
+    for index, group in enumerate(groups.values()):
+        mean = np.stack([epoch.data for epoch in group]).mean(axis=0, dtype=np.float64)
+        data = np.asarray(mean, dtype=np.float32)
+        yield replace(group[0], data=data, index=index), len(group)
+
+
+def _shown(label: str) -> Uint8 | None:
+    from pipeline.gallery import load_gallery
+
+    gallery = load_gallery()
+    return gallery.image(label) if label in gallery.labels else None
+
+
+def _prepared(
+    folder: Path, drawer: Drawer, seed: int, average: bool, picks: set[int] | None
+) -> Iterator[Item]:
+    from models.atm.data import open_epochs
+
+    data = open_epochs(folder, [])
+    data = data.averaged() if average else data
+    pictures = _manifest(folder)
+    for index in range(len(data)):
+        if picks is not None and index not in picks:
+            continue
+        batch = data.batch([index])
+        eeg = batch.eeg[0].numpy()
+        image = int(batch.image_ids)
+        name = pictures[image] if image < len(pictures) else ""
+        digest = hashlib.sha256(seed.to_bytes(8, "little") + eeg.tobytes()).digest()
+        yield Item(
+            index,
+            _concept(name),
+            drawer.encode_prepared(
+                eeg, data.used_names, subject_id=int(batch.subject_ids), index=index
+            ),
+            int.from_bytes(digest[:7], "little"),
+            len(data.items[index]),
+            _picture(folder / "images" / name) if name else None,
+        )
+
+
+def _manifest(folder: Path) -> list[str]:
+    """Pictures by image id, as the stage `features` lists them; none: labels are unknown."""
+    path = folder / "features" / "pictures.json"
+    if not path.is_file():
+        return []
+    try:
+        return [str(name) for name in json.loads(path.read_text(encoding="utf-8"))]
+    except (ValueError, TypeError) as error:
+        raise AppError(f"{path} is no list of pictures ({error}).") from None
+
+
+def _concept(name: str) -> str:
+    from models.multimodal.features import concept_of
+
+    return concept_of(Path(name)) if name else ""
+
+
+def _picture(path: Path) -> Uint8 | None:
+    from models.multimodal.features import read_picture
+
+    return read_picture(path, side=256) if path.is_file() else None
