@@ -21,6 +21,8 @@ COMMANDS = (
     "demo",
     "gui",
     "run",
+    "calibrate",
+    "adapters",
     "streams",
     "devices",
     "device",

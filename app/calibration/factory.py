@@ -11,9 +11,10 @@ from datetime import datetime
 from pathlib import Path
 
 from app.calibration.collection import Collection
-from app.calibration.files import DATA_FOLDER
+from app.calibration.files import DATA_FOLDER, RECORDING
 from app.calibration.flow import Calibrating, Flow, Trainer
 from app.calibration.schedule import Choices
+from app.calibration.shelf import Shelf
 from app.errors import FolderError
 from configs import SessionConfig
 from pipeline.gallery import load_gallery
@@ -92,6 +93,8 @@ class CalibrationFactory:
         seed: int = 0,
     ) -> Flow:
         """A calibration from a recording or a session folder; `classes` by marker label."""
+        from app.calibration.reading import recording_of
+
         folder = _new(out or default_out())
         collection = Collection(classes)
         used: list[SessionConfig] = []
@@ -107,10 +110,18 @@ class CalibrationFactory:
             subject=config.subject,
             out=folder,
             collection=collection,
-            prepare=lambda: self._trainer(used[0], collection, folder, seed=seed),
+            prepare=lambda: self._trainer(
+                used[0], collection, folder, seed=seed, recording=recording_of(path)
+            ),
             read=read,
             origin=f"recording {path}",
         )
+
+    def shelf(self) -> Shelf:
+        """The stored adapters."""
+        from app.calibration.shelf import StoreShelf
+
+        return StoreShelf(self._store)
 
     def _live(
         self,
@@ -126,14 +137,22 @@ class CalibrationFactory:
             subject=config.subject,
             out=folder,
             collection=collection,
-            prepare=lambda: self._trainer(config, collection, folder, seed=config.seed),
+            prepare=lambda: self._trainer(
+                config, collection, folder, seed=config.seed, recording=folder / RECORDING
+            ),
             open_live=lambda: open_live(folder, collection),
             choices=choices,
             origin=origin,
         )
 
     def _trainer(
-        self, config: SessionConfig, collection: Collection, out: Path, *, seed: int
+        self,
+        config: SessionConfig,
+        collection: Collection,
+        out: Path,
+        *,
+        seed: int,
+        recording: Path,
     ) -> Trainer:
         from app.calibration.data import calibration_data
         from app.calibration.training import ProcessTrainer
@@ -141,7 +160,14 @@ class CalibrationFactory:
         data = calibration_data(collection.epochs(), config)
         folder = out / DATA_FOLDER
         data.save(folder)
-        return ProcessTrainer(folder, config, subject=config.subject, seed=seed, store=self._store)
+        return ProcessTrainer(
+            folder,
+            config,
+            subject=config.subject,
+            seed=seed,
+            store=self._store,
+            recording=recording,
+        )
 
 
 def _new(out: Path) -> Path:

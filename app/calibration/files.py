@@ -19,6 +19,7 @@ from app.errors import AppError, FolderError
 
 DATA_FOLDER = "calibration"
 """Folder of the epochs, as `CalibrationData.save` writes them."""
+RECORDING = "recording.xdf"
 ABOUT_NAME = "calibration.json"
 REPORT_NAME = "calibration.html"
 

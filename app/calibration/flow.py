@@ -380,12 +380,21 @@ class Flow:
         if trainer is None:
             return
         trainer.poll()
-        if trainer.error:
+        design = self._design() if trainer.error or trainer.result is not None else None
+        if design is None:
+            return
+        if trainer.result is not None:
+            self._conclude(_judged(trainer.result, design))
+        elif design.is_blocked:
+            # What cannot be trained because of its order is told for what it is.
+            self._conclude(_blocked(design, trainer.error))
+        else:
             self._fail(f"{trainer.error} The data is kept in {self.out}.")
-        elif trainer.result is not None:
-            self._result = _judged(trainer.result, self._design())
-            self._move(Step.RESULT, self._result.headline)
-            self._write("result")
+
+    def _conclude(self, result: CalibrationResult) -> None:
+        self._result = result
+        self._move(Step.RESULT, result.headline)
+        self._write("result")
 
     def _poll_saving(self) -> None:
         task = self._saving
@@ -488,6 +497,11 @@ def catch_table(
         "answered": len(hits),
         "false_alarms": max(0, len(answers) - len(hits)),
     }
+
+
+def _blocked(design: Design, reason: str) -> CalibrationResult:
+    """What is told of a recording whose order alone forbids any score."""
+    return CalibrationResult(Verdict.LEAK, design.sentence, method="", reason=reason, scores=())
 
 
 def _judged(result: CalibrationResult, design: Design) -> CalibrationResult:

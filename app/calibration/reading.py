@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from app.calibration.collection import Collection
+from app.calibration.files import RECORDING
 from app.errors import AppError
 from app.port import EpochEvent
 from configs import SessionConfig, load_config
@@ -19,8 +20,6 @@ from devices.replay import RecordedSource
 from pipeline.gallery import load_gallery
 from pipeline.live import LivePath
 from pipeline.values import Packet, StreamRole, Verdict
-
-RECORDING = "recording.xdf"
 
 
 def recording_of(path: Path) -> Path:

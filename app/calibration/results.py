@@ -60,8 +60,12 @@ class CalibrationResult:
         Every method that was tried.
     without : MethodScore or None
         The decoder of everybody (zero-shot) on the same epochs.
+    comparison : str
+        With the adapter against without, in one sentence.
+    split : str
+        How epochs were kept apart.
     permutation_p : float or None
-        Of the picked method, by shuffling labels.
+        Of the picked method, by shuffling labels `n_permutations` times, the choice included.
     curve : tuple of (float, float)
         Minutes and accuracy.
     curve_sentence : str
@@ -82,7 +86,10 @@ class CalibrationResult:
     reason: str
     scores: tuple[MethodScore, ...]
     without: MethodScore | None = None
+    comparison: str = ""
+    split: str = ""
     permutation_p: float | None = None
+    n_permutations: int = 0
     curve: tuple[tuple[float, float], ...] = ()
     curve_sentence: str = ""
     leak: LeakCheck | None = None

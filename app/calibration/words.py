@@ -64,8 +64,12 @@ def result_lines(result: CalibrationResult) -> list[str]:
         lines.append(f"Method: {result.method}: {score_words(picked)}. {result.reason}")
     if without is not None and without is not picked:
         lines.append(f"Without an adapter: {score_words(without)}.")
+    if result.comparison:
+        lines.append(result.comparison)
     if result.permutation_p is not None:
-        lines.append(f"Labels shuffled: {formatting.p_value(result.permutation_p)} (permutation).")
+        times = f", {result.n_permutations} times" if result.n_permutations else ""
+        p = formatting.p_value(result.permutation_p)
+        lines.append(f"Labels shuffled{times}: {p} (permutation test).")
     if result.leak is not None and result.leak.sentence:
         lines.append(f"Leak check: {result.leak.sentence}")
     if result.curve_sentence:

@@ -1,0 +1,132 @@
+"""The training's process: the only one of a calibration with torch.
+
+Owns the loop that trains once and then stores when it is told to. Spawned, so that a training can
+be ended at once and costs the window nothing; `app.calibration.training` is its other side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from app.calibration.results import CalibrationResult
+from configs import SessionConfig
+from pipeline.errors import PhospheneError
+
+THREADS = 1
+"""CPU threads of a training: its matrices are small, and where the machine is busy more threads
+spend their time waiting for each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to train on, for whom, and where it is stored."""
+
+    data: Path
+    config: SessionConfig
+    subject: str
+    seed: int
+    store: Path | None
+    recording: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far it is, 0 to 1; `losses` are (pass, held-out loss), where it makes passes."""
+
+    fraction: float
+    message: str
+    losses: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What came out."""
+
+    result: CalibrationResult
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The adapter's id."""
+
+    adapter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why something could not be done, in one sentence."""
+
+    reason: str
+
+
+def main(connection: Connection, request: Request) -> None:
+    """Train, tell, and store on `"save"`; ends when the pipe closes."""
+    import signal
+
+    # Ctrl-C goes to the whole group; the parent decides when this process ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
+    try:
+        save = _train(connection, request)
+    except PhospheneError as error:
+        connection.send(Refused(str(error)))
+        return
+    except Exception as error:  # noqa: BLE001 - the process' top: nothing ends unsaid
+        connection.send(Refused(f"the training failed ({type(error).__name__}: {error})."))
+        return
+    while True:
+        try:
+            if connection.recv() != "save":
+                return
+        except EOFError:
+            return
+        try:
+            connection.send(Stored(save()))
+        except PhospheneError as error:
+            connection.send(Refused(str(error)))
+
+
+def _train(connection: Connection, request: Request) -> Callable[[], str]:
+    """Train and send what came out; returns what stores it."""
+    from app.calibration.judging import result_of
+    from models.adapters.data import CalibrationData
+    from models.adapters.library import AdapterStore
+    from models.adapters.train import Progress as TrainingProgress
+    from models.adapters.train import train_adapter
+
+    def on_progress(told: TrainingProgress) -> None:
+        losses = tuple((float(i + 1), float(loss)) for i, (_, loss) in enumerate(told.losses))
+        connection.send(Progress(told.fraction, told.step, losses))
+
+    calibration = train_adapter(
+        CalibrationData.load(request.data),
+        config=request.config.decoder,
+        seed=request.seed,
+        subject=request.subject,
+        on_progress=on_progress,
+    )
+    connection.send(Finished(result_of(calibration.report)))
+
+    def save() -> str:
+        record = AdapterStore(request.store).save(
+            calibration,
+            subject=request.subject,
+            preset=request.config.preset,
+            recordings=_hashes(request.recording),
+        )
+        return record.id
+
+    return save
+
+
+def _hashes(recording: Path | None) -> dict[str, str]:
+    """SHA-256 of the recording by name; empty where there is none."""
+    if recording is None or not recording.is_file():
+        return {}
+    with recording.open("rb") as stream:
+        return {recording.name: hashlib.file_digest(stream, "sha256").hexdigest()}

@@ -1,0 +1,158 @@
+"""`phosphene adapters`: the adapters that calibrations stored."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.calibration.shelf import AdapterLine, StoreShelf
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser("adapters", help="the stored adapters", description=__doc__)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="every adapter, the active ones marked")
+    listing.add_argument("--subject", default=None, metavar="S", help="of one subject only")
+    show = actions.add_parser("show", help="everything about one")
+    activate = actions.add_parser("activate", help="make one its subject's active one")
+    delete = actions.add_parser("delete", help="delete one, or everything of a subject")
+    delete.add_argument("id", nargs="?", default=None, metavar="ID")
+    delete.add_argument("--subject", default=None, metavar="S", help="everything of this subject")
+    rollback = actions.add_parser("rollback", help="back to what a subject used before")
+    rollback.add_argument("--subject", required=True, metavar="S")
+    export = actions.add_parser("export", help="write one as a zip file")
+    for each in (show, activate, export):
+        each.add_argument("id", metavar="ID")
+    export.add_argument("file", type=Path, metavar="FILE")
+    import_ = actions.add_parser("import", help="take one from a zip file or a folder")
+    import_.add_argument("file", type=Path, metavar="FILE")
+    import_.add_argument("--subject", default=None, metavar="S", help="whose it must be")
+    import_.add_argument("--force", action="store_true", help="take another's under this code")
+    for each in (listing, show, activate, delete, rollback, export, import_):
+        each.add_argument("--json", action="store_true", help="print as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what is asked."""
+    from app.calibration.shelf import StoreShelf
+
+    shelf = StoreShelf()
+    act = {
+        "list": _list,
+        "show": _show,
+        "activate": _activate,
+        "delete": _delete,
+        "rollback": _rollback,
+        "export": _export,
+        "import": _import,
+    }[args.action]
+    return act(shelf, args)
+
+
+def _list(shelf: StoreShelf, args: argparse.Namespace) -> int:
+    from app.output import table, write_json, write_text
+
+    lines = shelf.lines(args.subject)
+    if args.json:
+        write_json([line.to_table() for line in lines])
+    elif lines:
+        write_text(table(_HEADINGS, [_cells(line) for line in lines]))
+    else:
+        write_text("No adapter is stored: make one with `phosphene calibrate`.")
+    return 0
+
+
+_HEADINGS = ("active", "id", "method", "accuracy", "without", "chance", "p", "minutes", "channels")
+
+
+def _cells(line: AdapterLine) -> tuple[str, ...]:
+    from app.view_models.formatting import percent
+
+    if line.problem:
+        return ("", line.id, line.problem, *([""] * (len(_HEADINGS) - 3)))
+    return (
+        "*" if line.active else "",
+        line.id,
+        line.method,
+        percent(line.accuracy),
+        percent(line.without),
+        percent(line.chance),
+        "" if line.p_value is None else f"{line.p_value:.2g}",
+        f"{line.minutes:.1f}",
+        str(line.n_channels),
+    )
+
+
+def _show(shelf: StoreShelf, args: argparse.Namespace) -> int:
+    from app.output import write_json, write_text
+
+    line, manifest = shelf.line(args.id), shelf.manifest(args.id)
+    if args.json:
+        write_json(line.to_table() | {"manifest": manifest})
+        return 0
+    report = manifest.get("report") or {}
+    facts = {
+        "id": line.id + (" (active)" if line.active else ""),
+        "subject": line.subject,
+        "made": line.created,
+        "method": f"{line.method}: {report.get('reason', '')}",
+        "channels": ", ".join(manifest["montage"] or manifest["ch_names"]),
+        "verdict": report.get("sentence", ""),
+        "with and without": report.get("comparison", ""),
+        "more minutes": (report.get("curve") or {}).get("sentence", ""),
+        "leak check": (report.get("leak") or {}).get("sentence", ""),
+        "folder": str(line.folder),
+    }
+    width = max(len(name) for name in facts)
+    write_text("\n".join(f"{name:<{width}}  {value}" for name, value in facts.items() if value))
+    return 0
+
+
+def _activate(shelf: StoreShelf, args: argparse.Namespace) -> int:
+    folder = shelf.activate(args.id)
+    return _say(args, f"{args.id} is active.", {"active": args.id, "folder": str(folder)})
+
+
+def _delete(shelf: StoreShelf, args: argparse.Namespace) -> int:
+    from app.errors import AppError
+
+    if (args.id is None) == (args.subject is None):
+        raise AppError("delete takes an ID or --subject S, expected exactly one of them.")
+    if args.subject is None:
+        shelf.delete(args.id)
+        return _say(args, f"{args.id} is deleted.", {"deleted": [args.id]})
+    ids = [line.id for line in shelf.lines(args.subject)]
+    shelf.delete_subject(args.subject)
+    words = f"{args.subject} is deleted with {len(ids)} adapters. Recordings stay where they are."
+    return _say(args, words, {"deleted": ids, "subject": args.subject})
+
+
+def _rollback(shelf: StoreShelf, args: argparse.Namespace) -> int:
+    folder = shelf.roll_back(args.subject)
+    name = None if folder is None else folder.name
+    words = f"{name} is active again." if name else f"{args.subject} has no active adapter now."
+    return _say(args, words, {"active": name, "subject": args.subject})
+
+
+def _export(shelf: StoreShelf, args: argparse.Namespace) -> int:
+    path = shelf.export(args.id, args.file)
+    return _say(args, f"Written to {path}.", {"id": args.id, "file": str(path)})
+
+
+def _import(shelf: StoreShelf, args: argparse.Namespace) -> int:
+    adapter = shelf.import_(args.file, subject=args.subject, force=args.force)
+    words = f"Taken in as {adapter}; use it with `phosphene adapters activate {adapter}`."
+    return _say(args, words, {"id": adapter, "file": str(args.file)})
+
+
+def _say(args: argparse.Namespace, words: str, table: dict[str, object]) -> int:
+    from app.output import write_json, write_text
+
+    if args.json:
+        write_json(table)
+    else:
+        write_text(words)
+    return 0
