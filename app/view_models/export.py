@@ -30,6 +30,7 @@ COLUMNS = 6
 MAX_FRAMES = 120
 """An animation shows the newest: more would be minutes long and megabytes large."""
 FRAME_MS = 900
+VIDEO_FPS = 10
 PAPER, INK, MUTED, HIT = (255, 255, 255), (24, 32, 44), (79, 91, 107), (10, 118, 101)
 
 
@@ -77,9 +78,46 @@ def save_animation(path: Path, results: Sequence[Result], load: PictureLoader) -
     )
 
 
+def save_video(path: Path, results: Sequence[Result], load: PictureLoader) -> None:
+    """Write the newest pictures, one after the other, as an MP4 (H.264) that any player shows.
+
+    Raises
+    ------
+    AppError
+        PyAV (the extra `video`) is not installed, or the file cannot be written.
+    """
+    try:
+        import av
+    except ModuleNotFoundError:
+        raise AppError(
+            "PyAV is not installed, expected it for MP4: pip install 'phosphene[video]', or export "
+            "a GIF instead."
+        ) from None
+    frames = [_tile(result, load) for result in _with_pictures(results)[-MAX_FRAMES:]]
+    width, height = max(f.width for f in frames) + 2 * MARGIN, frames[0].height + 2 * MARGIN
+    # The codec halves the colours' resolution: both sides must be even.
+    size = (width + width % 2, height + height % 2)
+    sheets = [_on_paper(frame, size) for frame in frames]
+
+    def write() -> None:
+        with av.open(str(path), "w", format="mp4") as container:
+            stream = container.add_stream("libx264", rate=VIDEO_FPS, options={"crf": "18"})
+            stream.width, stream.height = size
+            stream.pix_fmt = "yuv420p"
+            for sheet in sheets:
+                frame = av.VideoFrame.from_image(sheet)
+                for _ in range(round(FRAME_MS / 1000 * VIDEO_FPS)):
+                    frame.pts = None
+                    container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+
+    _write(path, write)
+
+
 def export_history(path: Path, results: Sequence[Result], load: PictureLoader) -> None:
-    """Write the history as what the name asks for: `.gif` an animation, else a grid."""
-    (save_animation if path.suffix.lower() == ".gif" else save_grid)(path, results, load)
+    """Write the history as what the name asks for: `.gif`, `.mp4`, else a grid."""
+    writers = {".gif": save_animation, ".mp4": save_video}
+    writers.get(path.suffix.lower(), save_grid)(path, results, load)
 
 
 class BackgroundTask:

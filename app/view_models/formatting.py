@@ -137,6 +137,27 @@ def accuracy(found: Accuracy | None) -> str:
     return f"{found.n_correct} of {found.n} named exactly"
 
 
+def adapter(snapshot: Snapshot) -> list[str]:
+    """Return what decodes for this person, in parts; none where the decoder is everybody's."""
+    parts = []
+    if snapshot.adapter:
+        parts.append(f"Adapter {Path(snapshot.adapter).name}")
+    elif snapshot.alignment:
+        parts.append("No adapter")
+    if snapshot.adapter_loading:
+        parts.append(f"loading {Path(snapshot.adapter_loading).name}…")
+    if snapshot.alignment:
+        parts.append(f"alignment {snapshot.alignment}")
+    if snapshot.alignment_drift is not None:
+        parts.append(f"drift {snapshot.alignment_drift:.2f}")
+    return parts
+
+
+def kiloohm(value: float) -> str:
+    """Return an impedance with about two digits."""
+    return f"{value:.1f} kΩ" if value < 10 else f"{value:.0f} kΩ"
+
+
 def stream_line(stream: StreamInfo) -> str:
     """Return a stream as one line of the list."""
     host = stream.hostname or "this machine"

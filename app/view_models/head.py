@@ -6,14 +6,17 @@ Owns the projection and the words; `pipeline.signal_quality` judges. Knows nothi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from app.view_models import formatting
 from pipeline.electrodes import canonical_name, unit_positions
 from pipeline.signal_quality import ChannelQuality, Grade
 
+GOOD_KOHM, WORST_KOHM = 750.0, 2500.0
+"""Impedances up to which an electrode is good, and beyond which it is bad: the OpenBCI GUI's."""
 GRADE_WORDS = {Grade.GOOD: "good", Grade.DOUBTFUL: "doubtful", Grade.BAD: "bad"}
 
 
@@ -30,6 +33,8 @@ class Electrode:
     y: float | None
     grade: Grade | None = None
     reason: str = ""
+    kohm: float | None = None
+    """Impedance, kOhm; None where none is measured."""
 
 
 def project(ch_names: Sequence[str]) -> list[tuple[float, float] | None]:
@@ -55,28 +60,35 @@ class HeadModel:
         self._names: tuple[str, ...] = ()
         self._places: list[tuple[float, float] | None] = []
         self._quality: tuple[ChannelQuality, ...] = ()
+        self._impedance: dict[str, float | None] = {}
 
-    def update(self, ch_names: Sequence[str], quality: tuple[ChannelQuality, ...]) -> bool:
-        """Take the verdicts of the newest second; return whether anything changed."""
-        names = tuple(ch_names)
-        if names == self._names and quality is self._quality:
+    def update(
+        self,
+        ch_names: Sequence[str],
+        quality: tuple[ChannelQuality, ...],
+        impedance: Mapping[str, float | None] | None = None,
+    ) -> bool:
+        """Take the newest second's verdicts, and impedances by label; tell whether any changed."""
+        names, measured = tuple(ch_names), dict(impedance or {})
+        same = names == self._names and measured == self._impedance
+        if same and quality is self._quality:
             return False
+        self._impedance = measured
         if names != self._names:
             self._names, self._places = names, project(names)
         self._quality = quality
         found = {each.ch_name: each for each in quality}
         self.electrodes = tuple(
-            Electrode(
-                name,
-                None if place is None else place[0],
-                None if place is None else place[1],
-                grade=found[name].grade if name in found else None,
-                reason=found[name].reason if name in found else "",
-            )
+            _electrode(name, place, found.get(name), measured.get(name))
             for name, place in zip(names, self._places, strict=True)
         )
         self.revision += 1
         return True
+
+    @property
+    def measured(self) -> list[float]:
+        """Impedances that are known, kOhm."""
+        return [e.kohm for e in self.electrodes if e.kohm is not None]
 
     @property
     def spacing(self) -> float:
@@ -100,4 +112,26 @@ class HeadModel:
             return "The first verdict comes after one second of data."
         counts = Counter(e.grade for e in self.electrodes)
         parts = [f"{counts[grade]} {word}" for grade, word in GRADE_WORDS.items() if counts[grade]]
-        return f"{len(self.electrodes)} electrodes: " + ", ".join(parts)
+        words = f"{len(self.electrodes)} electrodes: " + ", ".join(parts)
+        if self.measured:
+            low, high = min(self.measured), max(self.measured)
+            words += f" · {formatting.kiloohm(low)} to {formatting.kiloohm(high)}"
+        return words
+
+
+def _electrode(
+    name: str,
+    place: tuple[float, float] | None,
+    quality: ChannelQuality | None,
+    kohm: float | None,
+) -> Electrode:
+    """Put the signal and the impedance together: the worse of the two counts."""
+    x, y = (None, None) if place is None else place
+    grade = None if quality is None else quality.grade
+    reason = "" if quality is None else quality.reason
+    if kohm is not None and kohm > GOOD_KOHM:
+        judged = Grade.BAD if kohm > WORST_KOHM else Grade.DOUBTFUL
+        if grade is not Grade.BAD:
+            grade = judged
+        reason = "; ".join(filter(None, (f"impedance {formatting.kiloohm(kohm)}", reason)))
+    return Electrode(name, x, y, grade=grade, reason=reason, kohm=kohm)

@@ -69,6 +69,12 @@ class PastSessionsModel:
         if folder is not None and folder not in self.extra:
             self.extra = [folder, *self.extra][:20]
 
+    def forget(self, folder: Path) -> None:
+        """Take a folder that is gone off the list."""
+        self.extra = [path for path in self.extra if path != folder]
+        self.sessions = [session for session in self.sessions if session.path != folder]
+        self.revision += 1
+
     def refresh(self) -> None:
         """Look for sessions in the background; `poll` brings them."""
         self._recovered = None

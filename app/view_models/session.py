@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from app.port import Phase, SessionPort, Snapshot
+from app.port import AdaptCommand, Phase, SessionPort, Snapshot
 from app.view_models.evoked import EvokedModel
 from app.view_models.factory import SessionFactory
 from app.view_models.head import HeadModel
@@ -125,6 +125,11 @@ class SessionModel:
             return False
         return self._request(lambda port: port.add_marker(label))
 
+    def adapt(self, command: AdaptCommand) -> None:
+        """Freeze, resume or reset the online alignment of a running session."""
+        if self.phase is Phase.RUNNING:
+            self._request(lambda port: port.adapt(command))
+
     def save_notes(self) -> None:
         """Save the notes when they changed and there is a session to save them with."""
         if self.port is None or self.notes == self._saved_notes:
@@ -152,7 +157,9 @@ class SessionModel:
         self.health.update(self.snapshot)
         if self.snapshot.info is not None:
             self.traces.set_verdicts(_bad_channels(self.snapshot))
-            self.head.update(self.snapshot.info.ch_names, self.snapshot.quality)
+            self.head.update(
+                self.snapshot.info.ch_names, self.snapshot.quality, self.snapshot.impedance
+            )
         new = port.results(self.history.taken)
         self.evoked.extend(new)
         self.history.extend(new)

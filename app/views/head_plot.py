@@ -9,6 +9,7 @@ from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QHelpEvent, QPainter, QPainterPath, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
+from app.view_models import formatting
 from app.view_models.head import Electrode, HeadModel
 from app.views.painted import Painted, elided
 from app.views.theme import px, small_font, text_scale
@@ -73,6 +74,8 @@ class HeadPlot(Painted):
             if found is not None:
                 grade = "no verdict yet" if found.grade is None else found.grade.value
                 text = f"{found.ch_name}: {found.reason or grade}"
+                if found.kohm is not None and "impedance" not in found.reason:
+                    text += f", impedance {formatting.kiloohm(found.kohm)}"
                 QToolTip.showText(event.globalPos(), text, self)
             else:
                 QToolTip.hideText()
@@ -123,7 +126,15 @@ class HeadPlot(Painted):
             size = (10 if len(electrode.ch_name) <= 2 else 9) - (disc < 9)
             painter.setFont(small_font(size, bold=electrode.grade is Grade.BAD))
             painter.setPen(self.theme.color("text"))
-            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, electrode.ch_name)
+            if electrode.kohm is not None and disc >= 9:
+                box.moveCenter(place + QPointF(0, -4))
+                below = QRectF(place.x() - 20, place.y() - 1, 40, 12)
+                painter.drawText(box, Qt.AlignmentFlag.AlignCenter, electrode.ch_name)
+                painter.setFont(small_font(8))
+                painter.setPen(self.theme.color("muted"))
+                painter.drawText(below, Qt.AlignmentFlag.AlignCenter, _short(electrode.kohm))
+            else:
+                painter.drawText(box, Qt.AlignmentFlag.AlignCenter, electrode.ch_name)
         sign = SIGNS.get(electrode.grade) if electrode.grade is not None else None
         if sign:
             painter.setFont(small_font(10, bold=True))
@@ -163,3 +174,10 @@ class HeadPlot(Painted):
         painter.setPen(self.theme.color("muted"))
         rest = row.adjusted(indent, 0, 0, 0)
         painter.drawText(rest, _LEFT, elided(painter.fontMetrics(), reason, rest.width()))
+
+
+def _short(kohm: float) -> str:
+    """Return an impedance in as few signs as fit into a disc, kOhm or MOhm."""
+    if kohm >= 1000:
+        return f"{kohm / 1000:.1f}M"
+    return f"{kohm:.0f}k" if kohm >= 9.5 else f"{kohm:.1f}k"

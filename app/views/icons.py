@@ -154,6 +154,13 @@ def _menu(painter: QPainter, color: QColor) -> None:
         painter.drawLine(QPointF(3, y), QPointF(13, y))
 
 
+def _loop(painter: QPainter, color: QColor) -> None:
+    points = ((12, 10.5), (4, 10.5), (4, 5.5), (11, 5.5))
+    painter.drawPolyline(QPolygonF([QPointF(x, y) for x, y in points]))
+    _fill(painter, color)
+    painter.drawPolygon(QPolygonF([QPointF(10, 2.8), QPointF(14, 5.5), QPointF(10, 8.2)]))
+
+
 def _board(painter: QPainter, color: QColor) -> None:
     _ = color
     painter.drawRoundedRect(QRectF(4.4, 4.4, 7.2, 7.2), 1.2, 1.2)
@@ -184,6 +191,7 @@ _SHAPES: dict[str, Callable[[QPainter, QColor], None]] = {
     "plus": _plus,
     "minus": _minus,
     "board": _board,
+    "loop": _loop,
     "menu": _menu,
     "wave": _wave,
 }

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import QEvent, QSettings, QSize, Qt, QTimer
+from PySide6.QtCore import QEvent, QFile, QSettings, QSize, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QKeyEvent, QPixmap
 from PySide6.QtWidgets import QApplication, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 
@@ -272,6 +272,24 @@ class MainWindow(QMainWindow):
         """Finish a session that was left behind."""
         self.past.recover(folder)
 
+    def delete_session(self, folder: Path) -> None:
+        """Ask, and move a session's folder to the trash, from where it can be taken back."""
+        if not confirm(
+            self,
+            "Delete a session",
+            f"Move the session {folder.name} with its recording and pictures to the trash?",
+            do="Move to trash",
+            keep="Keep it",
+        ):
+            return
+        if not QFile(str(folder)).moveToTrash():
+            self.banner.show_error(
+                f"{folder} could not be moved to the trash: delete it with your file manager."
+            )
+            return
+        self.past.forget(folder)
+        self.welcome.recent.refresh()
+
     def grab_screen(self, path: Path) -> None:
         """Save a picture of the window to `path`."""
         QApplication.sendPostedEvents()  # New texts ask for their room by an event.
@@ -474,6 +492,7 @@ class MainWindow(QMainWindow):
         bar.failed.connect(self.banner.show_error)
         self.banner.dismissed.connect(self.dismiss)
         self.welcome.recent.recover_asked.connect(self.recover)
+        self.welcome.recent.delete_asked.connect(self.delete_session)
         self.welcome.demo_asked.connect(self.start_demo)
         self.sources_view.chosen.connect(self.start)
         self.sources_view.board_asked.connect(self.show_boards)
@@ -484,5 +503,6 @@ class MainWindow(QMainWindow):
         panel.save_asked.connect(self.pictures.save)
         panel.copy_asked.connect(self.pictures.copy)
         panel.control_asked.connect(self.set_control)
+        panel.adapter.asked.connect(self.session.adapt)
         panel.set_control(self.settings.control)
         self.history.chosen.connect(self.inspect_result)

@@ -18,7 +18,7 @@ from app.views.painted import to_image
 from app.views.picture_panel import PicturePanel
 from app.views.status_bar import Banner
 
-EXPORTS = ("Grid of pictures (*.png)", "Animation (*.gif)")
+EXPORTS = ("Grid of pictures (*.png)", "Animation (*.gif)", "Video (*.mp4)")
 
 
 class PictureActions:
@@ -68,7 +68,7 @@ class PictureActions:
             self._parent, "Export the history", "history.png", ";;".join(EXPORTS)
         )
         if name:
-            suffix = ".gif" if kind == EXPORTS[1] else ".png"
+            suffix = dict(zip(EXPORTS, (".png", ".gif", ".mp4"), strict=True)).get(kind, ".png")
             path = Path(name if Path(name).suffix else name + suffix)
             self._run(
                 lambda: export_history(path, results, self._load), "History exported as", path

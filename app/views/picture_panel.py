@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QVBoxLayout, QWi
 from app.port import Phase, Result, Snapshot
 from app.view_models import formatting
 from app.view_models.pictures import PictureLoader
+from app.views.adapter_bar import AdapterBar
 from app.views.charts import AccuracyChart, TopList
 from app.views.painted import (
     Button,
@@ -178,6 +179,7 @@ class PicturePanel(QFrame):
         self.confidence = ConfidenceBar()
         self.top = TopList()
         self.accuracy = AccuracyChart()
+        self.adapter = AdapterBar()
         self._build()
 
     @property
@@ -247,6 +249,7 @@ class PicturePanel(QFrame):
     def refresh(self, snapshot: Snapshot, *, presents: bool) -> None:
         """Show the accuracy, and the stimulus of the moment where the session `presents` them."""
         self.accuracy.set_value(snapshot.accuracy)
+        self.adapter.refresh(snapshot)
         running = snapshot.phase is Phase.RUNNING
         label = snapshot.stimulus if running else None
         for part in (self.now, self.now_title, self.now_label):
@@ -313,6 +316,7 @@ class PicturePanel(QFrame):
         layout.addLayout(self._metrics())
         layout.addWidget(self.top)
         layout.addWidget(self.accuracy)
+        layout.addWidget(self.adapter)
         self.set_control(False)
         self._enable(None)
 

@@ -38,6 +38,7 @@ class SessionRow(QFrame):
         tip = "Make summary and report of what is there" if session.abandoned else "Open the report"
         self.report = Button(text, kind="mini", tip=tip)
         self.report.setVisible(session.abandoned or session.has_report)
+        self.delete = Button("Delete…", kind="mini", tip=f"Move {session.path} to the trash")
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(8)
@@ -45,12 +46,14 @@ class SessionRow(QFrame):
         row.addWidget(self.about, 3)
         row.addWidget(self.report)
         row.addWidget(self.folder)
+        row.addWidget(self.delete)
 
 
 class RecentView(QFrame):
     """The newest sessions; hidden while there are none."""
 
     recover_asked = Signal(Path)
+    delete_asked = Signal(Path)
 
     def __init__(self, model: PastSessionsModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -81,6 +84,7 @@ class RecentView(QFrame):
     def _connect(self, row: SessionRow) -> None:
         path = row.session.path
         row.folder.clicked.connect(lambda: open_path(path))
+        row.delete.clicked.connect(lambda: self.delete_asked.emit(path))
         if row.session.abandoned:
             row.report.clicked.connect(lambda: self.recover_asked.emit(path))
         else:

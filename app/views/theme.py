@@ -280,6 +280,13 @@ QTreeWidget::item:selected {{ background: {t.hover}; color: {t.text}; }}
 QHeaderView {{ background: transparent; border: none; }}
 QHeaderView::section {{ background: transparent; color: {t.faint}; border: none;
   border-bottom: 1px solid {t.border}; padding: 6px 8px; font-size: {px(11)}; }}
+QSlider::groove:horizontal {{ background: {t.raised}; height: 6px; border-radius: 3px; }}
+QSlider::sub-page:horizontal {{ background: {t.accent}; border-radius: 3px; }}
+QSlider::handle:horizontal {{ background: {t.text}; width: 14px; margin: -4px 0;
+  border-radius: 7px; }}
+QSlider:focus {{ background: {t.hover}; border-radius: 7px; }}
+QSlider::sub-page:horizontal:disabled, QSlider::handle:horizontal:disabled {{
+  background: {t.border}; }}
 QScrollBar:horizontal {{ background: transparent; height: 8px; margin: 0; }}
 QScrollBar:vertical {{ background: transparent; width: 8px; margin: 0; }}
 QScrollBar::handle {{ background: {t.hover}; border-radius: 4px; min-width: 28px;

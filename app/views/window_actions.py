@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from app.views.transport_bar import STEP
+
 if TYPE_CHECKING:
     from app.views.main_window import MainWindow
 
@@ -47,6 +49,9 @@ def _session_actions(window: MainWindow) -> Actions:
         "open": window.sources_view.open_recording,
         "search": window.sources_view.search,
         "play": window.transport.toggle,
+        "seek_back": lambda: window.transport.step(-STEP),
+        "seek_on": lambda: window.transport.step(STEP),
+        "loop": window.transport.toggle_loop,
     }
     for number in range(1, 9):
         actions[f"mark{number}"] = _marker(window, str(number))

@@ -72,6 +72,10 @@ class FakeSession:
     playback: Playback | None = None
     stimuli: StimulusFeed | None = None
     faults: Mapping[str, tuple[Grade, str]] = field(default_factory=dict)
+    impedance: Mapping[str, float | None] = field(default_factory=dict)
+    adapter: str | None = None
+    alignment: str = ""
+    drift: float | None = None
 
     def __post_init__(self) -> None:
         self.phase = Phase.IDLE
@@ -124,6 +128,8 @@ class FakeSession:
 
     def adapt(self, command: AdaptCommand) -> None:
         self.adaptations.append(command)
+        self.alignment = {"freeze": "frozen", "resume": "running"}.get(command, self.alignment)
+        self.drift = 0.0 if command == "reset" else self.drift
 
     def set_notes(self, text: str) -> None:
         self.notes = text
@@ -193,6 +199,10 @@ class FakeSession:
             filter_delay=0.031,
             stimulus=on,
             out=self.out,
+            impedance=self.impedance,
+            adapter=self.adapter,
+            alignment=self.alignment,
+            alignment_drift=self.drift,
         )
 
     def traces(self, since: int, limit: int) -> TraceBlock | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,16 @@ from pytestqt.qtbot import QtBot
 
 from app.errors import AppError
 from app.port import Result
-from app.view_models.export import CELL, COLUMNS, export_history, save_picture
+from app.view_models.export import (
+    CELL,
+    COLUMNS,
+    FRAME_MS,
+    GAP,
+    MARGIN,
+    VIDEO_FPS,
+    export_history,
+    save_picture,
+)
 from app.view_models.settings import SettingsModel
 from app.view_models.sources import SourceChoice
 from app.views.main_window import MainWindow
@@ -88,6 +98,28 @@ def test_the_animation_has_a_frame_a_picture(tmp_path: Path) -> None:
         assert image.info["loop"] == 0
 
 
+def test_the_video_shows_each_picture_for_as_long_as_the_animation(tmp_path: Path) -> None:
+    av = pytest.importorskip("av", reason="PyAV is an extra")
+    export_history(tmp_path / "history.mp4", _results(3), _load)
+    with av.open(str(tmp_path / "history.mp4")) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        assert container.streams.video[0].codec_context.name == "h264"
+    assert len(frames) == 3 * round(FRAME_MS / 1000 * VIDEO_FPS)
+    assert frames[0].shape[0] % 2 == frames[0].shape[1] % 2 == 0
+    for at, green in ((1, 0), (len(frames) - 2, 20)):
+        middle = frames[at][MARGIN + 40, MARGIN + CELL + GAP + 40]
+        np.testing.assert_allclose(middle, (green, 200, 0), atol=14)
+
+
+def test_without_pyav_a_sentence_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(AppError, match=r"phosphene\[video\]"):
+        export_history(tmp_path / "history.mp4", _results(1), _load)
+    assert not list(tmp_path.iterdir())
+
+
 def test_nothing_to_export_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(AppError, match="no picture"):
         export_history(tmp_path / "grid.png", [replace(_results(1)[0], pixels=None)], _load)
@@ -128,7 +160,9 @@ def test_save_copy_and_export_by_key(
     qtbot.waitUntil(window.banner.isVisible)
     with Image.open(tmp_path / "one.png") as image:
         np.testing.assert_array_equal(np.asarray(image), shown.pixels)
-    for kind, name in zip(EXPORTS, ("all.png", "all.gif"), strict=True):
+    for kind, name in zip(EXPORTS, ("all.png", "all.gif", "all.mp4"), strict=True):
+        if name.endswith("mp4"):
+            pytest.importorskip("av", reason="PyAV is an extra")
         _answer(monkeypatch, str(tmp_path / "all"), kind)
         qtbot.mouseClick(window.work.export, Qt.MouseButton.LeftButton)
         qtbot.waitUntil(lambda: not window.pictures.task.busy)

@@ -11,8 +11,9 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QApplication, QMessageBox
 from pytestqt.qtbot import QtBot
 
+from app.port import Phase
 from app.view_models.past_sessions import PastSession
-from app.view_models.preferences import PreferencesStore
+from app.view_models.preferences import Preferences, PreferencesStore
 from app.views.main_window import MainWindow
 from app.views.signal_panel import TABS
 from tests.app.fake_session import FakeFactory, FakeSession
@@ -126,6 +127,87 @@ def test_closing_while_a_session_runs_asks_first(make: Make, qtbot: QtBot, answe
     window._quiet = True  # before anything can fail: pytest-qt closes windows, too
     assert closed is (answer == "Stop and close")
     assert window.isVisible() is not closed
+
+
+def answer(qtbot: QtBot, text: str, default: str) -> None:
+    """Answer the next question with the button `text`; Enter would have been `default`."""
+
+    def reply() -> None:
+        box = QApplication.activeModalWidget()
+        assert isinstance(box, QMessageBox)
+        try:
+            assert box.defaultButton().text() == default
+            assert box.escapeButton().text() == default
+        finally:
+            button = next(b for b in box.buttons() if b.text() == text)
+            qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+    QTimer.singleShot(0, reply)
+
+
+@pytest.mark.parametrize("key", [Qt.Key.Key_Space, Qt.Key.Key_R])
+def test_ending_a_recording_asks_first(make: Make, qtbot: QtBot, key: Qt.Key) -> None:
+    window = make(preferences=PreferencesStore(None, Preferences(open_report=False)))
+    session = run_demo(window, qtbot, 2.0)
+    do = "Stop and save" if key is Qt.Key.Key_Space else "End the recording"
+    answer(qtbot, "Keep recording", "Keep recording")
+    qtbot.keyClick(window, key)
+    assert session.recording
+    assert window.session.phase is Phase.RUNNING
+    assert not session.stopped
+    answer(qtbot, do, "Keep recording")
+    qtbot.keyClick(window, key)
+    if key is Qt.Key.Key_R:
+        assert not session.recording
+        window.tick()
+        qtbot.keyClick(window, Qt.Key.Key_Space)  # nothing is recorded: nothing is asked
+    qtbot.waitUntil(lambda: session.stopped == 1)
+    window.preferences.change(confirm=False)
+
+
+def test_a_report_opens_by_itself_unless_that_is_switched_off(
+    make: Make, qtbot: QtBot, tmp_path: Path, opened: list[str]
+) -> None:
+    (tmp_path / "report.html").write_text("<html></html>", encoding="utf-8")
+    for wanted in (True, False):
+        liked = Preferences(open_report=wanted, confirm=False)
+        window = make(preferences=PreferencesStore(None, liked))
+        session = run_demo(window, qtbot, 2.0)
+        session.out = tmp_path
+        window.toggle()
+        qtbot.waitUntil(window.banner.report.isVisible)
+        assert opened == ([str(tmp_path / "report.html")] if wanted else [])
+        window.end()
+        opened.clear()
+
+
+def test_a_session_is_moved_to_the_trash_after_a_question(
+    make: Make, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    folders = []
+    for name in ("one", "two"):
+        folders.append(tmp_path / "sessions" / name)
+        folders[-1].mkdir(parents=True)
+        (folders[-1] / "events.jsonl").touch()
+        (folders[-1] / "summary.json").write_text("{}", encoding="utf-8")
+    window = make(sessions_root=tmp_path / "sessions")
+    recent = window.welcome.recent
+    qtbot.waitUntil(lambda: len(recent.rows) == 2)
+    row = next(row for row in recent.rows if row.session.path == folders[0])
+    answer(qtbot, "Keep it", "Keep it")
+    qtbot.mouseClick(row.delete, Qt.MouseButton.LeftButton)
+    assert folders[0].is_dir()
+    answer(qtbot, "Move to trash", "Keep it")
+    qtbot.mouseClick(row.delete, Qt.MouseButton.LeftButton)
+    assert not folders[0].exists(), window.banner.text.text()
+    assert [row.session.path for row in recent.rows] == [folders[1]]
+    assert list((tmp_path / "data").rglob("events.jsonl")), "it can be taken back"
+    folders[1].rename(tmp_path / "elsewhere")
+    answer(qtbot, "Move to trash", "Keep it")
+    qtbot.mouseClick(recent.rows[0].delete, Qt.MouseButton.LeftButton)
+    assert "could not be moved" in window.banner.text.text()
 
 
 def test_closing_an_idle_window_asks_nothing(make: Make) -> None:
