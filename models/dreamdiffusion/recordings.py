@@ -93,11 +93,14 @@ def open_folder(
     reader: Reader | None = None,
     suffixes: Sequence[str] = (),
     cache: Path | None = None,
+    more: Sequence[Path] = (),
 ) -> RecordingFolder:
     """Open every signal below a folder, sorted by path.
 
     Parameters
     ----------
+    more : sequence of Path
+        Further folders of `.npy`.
     reader, suffixes, cache : optional
         How to read recordings of other formats, which ones, and where their arrays are kept.
 
@@ -108,6 +111,7 @@ def open_folder(
     """
     known = {".npy", *suffixes}
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix.lower() in known)
+    paths += [path for each in more for path in sorted(each.rglob("*.npy"))]
     arrays = [
         _map(path) if path.suffix == ".npy" else _map(_cached(path, reader, cache))
         for path in paths

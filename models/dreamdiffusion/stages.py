@@ -2,9 +2,10 @@
 
 Owns the reading of the settings' tables and the order of the steps; each step lives elsewhere.
 
-Settings of stage A: tables `model` (`MaskedAutoencoderConfig`) and `training`
-(`MaskedTrainingConfig`). Of stage B: `training` (`DiffusionTrainingConfig`), `condition`
-(`ConditionConfig`), `model` (of an untrained encoder) and `data` (`StageBData`).
+Settings of stage A: tables `model` (`MaskedAutoencoderConfig`), `training`
+(`MaskedTrainingConfig`) and `data` (`StageAData`). Of stage B: `training`
+(`DiffusionTrainingConfig`), `condition` (`ConditionConfig`), `model` (of an untrained encoder) and
+`data` (`StageBData`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from models.checkpoints import CheckpointError, below, load_checkpoint
 from models.dreamdiffusion import finetuning, imagenet40, pretraining
 from models.dreamdiffusion.folder import Sizes, make_stage, make_time_condition, save_model
 from models.dreamdiffusion.importing import PUBLISHED, import_files, unwrap
-from models.dreamdiffusion.recordings import open_folder
+from models.dreamdiffusion.moabb import cache_datasets
+from models.dreamdiffusion.recordings import RecordingFolder, open_folder
 from models.latent_diffusion.importing import import_unet, import_vae
 from models.latent_diffusion.model import LatentDiffusion
 from models.stages import StageRequest, check_tables
@@ -37,6 +39,15 @@ from models.training.engine import Engine, choose_precision
 from pipeline.errors import ConfigurationError
 
 _Config = TypeVar("_Config", bound=PublishedConfig)
+
+
+class StageAData(PublishedConfig):
+    """What stage A trains on beside the files of the data folder."""
+
+    moabb: tuple[str, ...] = ()
+    """Data sets of MOABB by the names of their classes (extra `moabb`)."""
+    subjects: tuple[int, ...] = ()
+    """Their subjects; empty: all."""
 
 
 class StageBData(PublishedConfig):
@@ -84,22 +95,20 @@ def _engine(request: StageRequest, precision: str) -> Engine:
 
 def run_stage_a(request: StageRequest) -> dict[str, Any]:
     """Train the masked autoencoder on the signals below the data folder."""
-    check_tables(request.table, ("model", "training"))
+    check_tables(request.table, ("data", "model", "training"))
+    data = _read(StageAData, request.table.get("data"), where="data")
     model = _read(MaskedAutoencoderConfig, request.table.get("model"), where="model")
     training = _read(MaskedTrainingConfig, request.table.get("training"), where="training")
-    recordings = open_folder(
-        request.data,
-        n_channels=model.n_channels,
-        n_times=model.n_times,
-        reader=request.read_recording,
-        suffixes=request.suffixes,
-        cache=request.out / "cache",
-    )
+    # Published in half precision: `auto` may take bf16.
+    engine = _engine(request, request.precision)
+    if engine.rank > 0:
+        engine.wait()  # until the first process has filled the cache
+    recordings = _recordings(request, model, data)
+    if engine.rank == 0:
+        engine.wait()
     task = pretraining.MaskedModelling(
         recordings, model=model, training=training, seed=request.seed
     )
-    # Published in half precision: `auto` may take bf16.
-    engine = _engine(request, request.precision)
     report = train(
         task,
         pretraining.loop_config(training, seed=request.seed),
@@ -115,6 +124,24 @@ def run_stage_a(request: StageRequest) -> dict[str, Any]:
     return report | {"encoder": str(request.out / "encoder"), "n_items": len(recordings)}
 
 
+def _recordings(
+    request: StageRequest, model: MaskedAutoencoderConfig, data: StageAData
+) -> RecordingFolder:
+    cache = request.out / "cache"
+    public = cache_datasets(
+        data.moabb, subjects=data.subjects, cache=cache / "moabb", on_note=request.on_note
+    )
+    return open_folder(
+        request.data,
+        n_channels=model.n_channels,
+        n_times=model.n_times,
+        reader=request.read_recording,
+        suffixes=request.suffixes,
+        cache=cache,
+        more=public,
+    )
+
+
 def run_stage_b(request: StageRequest) -> dict[str, Any]:
     """Train the condition path and the cross-attention on EEG-ImageNet40."""
     check_tables(request.table, ("data", "training", "condition", "model"))
@@ -125,7 +152,9 @@ def run_stage_b(request: StageRequest) -> dict[str, Any]:
     trials = imagenet40.read_trials(request.data / data.eeg, subject=data.subject)
     parts = _parts(trials, data, request.data)
     model = _begin(request, data, trials)
-    pictures = finetuning.Pictures(request.data / data.images, [t.image for t in trials])
+    # The pictures of the test part are not so much as opened.
+    used = [trials[i].image for part in parts.values() for i in part]
+    pictures = finetuning.Pictures(request.data / data.images, used)
     targets = None
     if data.clip != "none" and training.alignment_weight > 0:
         targets = finetuning.clip_targets(pictures, request.data / data.clip)

@@ -1,0 +1,57 @@
+"""A task without draws, and its training in one of several processes (run as a module)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from models.training import LoopConfig, make_engine, train
+
+
+class _Module(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.linspace(-1, 1, 6))
+        self.spare = nn.Parameter(torch.ones(2))  # no step uses it
+
+    def forward(self, given: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+        return {"loss": (given @ self.weight - wanted).square().mean()}
+
+
+class Line:
+    """Linear regression: batches of equal size average to the batch of all."""
+
+    n_train, n_val = 48, 0
+
+    def __init__(self) -> None:
+        self.module = _Module()
+        rng = np.random.default_rng(0)
+        self._given = torch.from_numpy(rng.normal(size=(self.n_train, 6))).float()
+        self._wanted = self._given @ torch.arange(6.0)
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.module.parameters(), lr=0.1)
+
+    def learning_rate(self, progress: float) -> float:
+        return 0.1 / (1 + progress)
+
+    def batch(
+        self, indices: NDArray[np.int64], generator: torch.Generator, *, training: bool
+    ) -> dict[str, Tensor]:
+        del generator, training
+        return {"given": self._given[indices], "wanted": self._wanted[indices]}
+
+
+if __name__ == "__main__":
+    out = Path(sys.argv[1])
+    train(
+        Line(),
+        LoopConfig(passes=3, batch_size=8, gradient_accumulation_steps=2),
+        engine=make_engine(device="cpu", tracker="tensorboard", folder=str(out / "log")),
+        out=out,
+    )
