@@ -102,9 +102,10 @@ class CalibrationModel:
         labels = {each.label for each in planned if not each.is_catch}
         n_catch = sum(each.is_catch for each in planned)
         each = (len(planned) - n_catch) / max(1, len(labels))
+        often = "each once or twice" if each < 2 else f"each about {round(each)} times"
         return (
-            f"{len(planned) - n_catch} pictures of {len(labels)} concepts (each about "
-            f"{max(1, round(each))} times, in mixed order), {n_catch} catch trials, "
+            f"{len(planned) - n_catch} pictures of {len(labels)} concepts ({often}, in mixed "
+            f"order), {formatting.count(n_catch, 'catch trial')}, "
             f"{formatting.duration(length(planned))} min with breaks."
         )
 

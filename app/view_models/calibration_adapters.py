@@ -1,6 +1,8 @@
 """The stored adapters as a window lists them, and what can be done with one.
 
-Owns the rows and the requests; errors become sentences. Knows nothing of Qt; the store is given.
+Owns the rows and the requests, which run in the background one at a time (an adapter is tried
+before it is taken, which needs seconds); errors become sentences. Knows nothing of Qt; the store is
+given.
 """
 
 from __future__ import annotations
@@ -8,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from app.calibration.background import Background
 from app.calibration.shelf import AdapterLine, Shelf
 from app.port import Phase
 from app.view_models.session import SessionModel
 from app.view_models.settings import SettingsModel
-from pipeline.errors import PhospheneError
 
 
 class AdaptersModel:
@@ -39,6 +41,9 @@ class AdaptersModel:
         self.error = ""
         self.note = ""
         self.revision = 0
+        self._task: Background[tuple[tuple[AdapterLine, ...], Path | None]] | None = None
+        self._note, self._uses = "", False
+        self._next: tuple[Callable[[Shelf], object], str, bool] | None = None
 
     @property
     def in_use(self) -> str | None:
@@ -62,14 +67,18 @@ class AdaptersModel:
         """Read the store anew."""
         self._do(lambda _shelf: None, "")
 
+    @property
+    def busy(self) -> bool:
+        """Whether a request is under way."""
+        return self._task is not None
+
     def activate(self, adapter_id: str) -> None:
         """Make it its subject's active one, and swap it into the session that runs."""
-
-        def act(shelf: Shelf) -> None:
-            folder = shelf.activate(adapter_id)
-            self._use(folder)
-
-        self._do(act, f"{adapter_id} is active{self._now}.")
+        self._do(
+            lambda shelf: shelf.activate(adapter_id),
+            f"{adapter_id} is active{self._now}.",
+            use=True,
+        )
 
     def deactivate(self) -> None:
         """Decode without an adapter, in the running session and the next."""
@@ -78,11 +87,8 @@ class AdaptersModel:
 
     def roll_back(self, subject: str) -> None:
         """Activate what was active before."""
-
-        def act(shelf: Shelf) -> None:
-            self._use(shelf.roll_back(subject))
-
-        self._do(act, f"{subject} is back at the adapter before{self._now}.")
+        note = f"{subject} is back at the adapter before{self._now}."
+        self._do(lambda shelf: shelf.roll_back(subject), note, use=True)
 
     def export(self, adapter_id: str, path: Path) -> None:
         """Write one into a file."""
@@ -110,14 +116,42 @@ class AdaptersModel:
         if port is not None and self._running:
             port.swap_adapter(folder)
 
-    def _do(self, act: Callable[[Shelf], object], note: str) -> None:
-        self.error = self.note = ""
-        try:
-            if self._shelf is None:
-                self._shelf = self._open()
-            act(self._shelf)
-            self.lines = tuple(self._shelf.lines())
-            self.note = note
-        except PhospheneError as error:
-            self.error = str(error)
+    def poll(self) -> None:
+        """Take what a request has brought; call it some times a second."""
+        task = self._task
+        if task is None or not task.done:
+            return
+        self._task = None
         self.revision += 1
+        if task.value is None:
+            self.error = task.error
+        else:
+            self.lines, folder = task.value
+            self.note = self._note
+            if self._uses:
+                self._use(folder)
+        waiting, self._next = self._next, None
+        if waiting is not None:
+            act, note, use = waiting
+            self._do(act, note, use=use)
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Wait for a request that is under way."""
+        if self._task is not None:
+            self._task.join(timeout)
+
+    def _do(self, act: Callable[[Shelf], object], note: str, *, use: bool = False) -> None:
+        if self._task is not None:
+            # One may wait; a newer one takes its place.
+            self._next = (act, note, use)
+            return
+        self.error = self.note = ""
+        self._note, self._uses = note, use
+        self._task = Background(lambda: self._act(act), name="adapters")
+
+    def _act(self, act: Callable[[Shelf], object]) -> tuple[tuple[AdapterLine, ...], Path | None]:
+        """In the background: the request, then the list anew."""
+        if self._shelf is None:
+            self._shelf = self._open()
+        said = act(self._shelf)
+        return tuple(self._shelf.lines()), said if isinstance(said, Path) else None

@@ -25,6 +25,7 @@ from app.views.confirm import confirm
 from app.views.painted import Button, set_text, set_tone, text_label
 
 COLUMNS = ("", "Adapter", "Subject", "Made", "Method", "Accuracy", "Without", "Chance", "p", "Min")
+_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 FILES = "Adapters (*.zip);;All files (*)"
 
 
@@ -41,6 +42,7 @@ class AdaptersView(QWidget):
         self.tree.setHeaderLabels(list(COLUMNS))
         self.tree.setAccessibleName("Stored adapters")
         header = self.tree.header()
+        header.setStretchLastSection(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.tree.itemSelectionChanged.connect(self._refresh_buttons)
         self.tree.itemDoubleClicked.connect(lambda *_: self._activate())
@@ -61,10 +63,11 @@ class AdaptersView(QWidget):
 
     def refresh(self) -> None:
         """Show the list when it changed, and what decodes now."""
+        self.model.poll()
         if self._revision != self.model.revision:
             self._revision = self.model.revision
             self._fill()
-        words = self.model.error or self.model.note
+        words = self.model.error or ("One moment…" if self.model.busy else self.model.note)
         set_text(self.note, formatting.sentence(words))
         set_tone(self.note, "bad" if self.model.error else "good")
         self.note.setVisible(bool(words))
@@ -87,8 +90,9 @@ class AdaptersView(QWidget):
         for line in self.model.lines:
             item = QTreeWidgetItem(_cells(line))
             for column in range(5, len(COLUMNS)):
-                item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight)
+                item.setTextAlignment(column, _RIGHT)
             item.setToolTip(1, str(line.folder))
+            item.setToolTip(4, line.problem)
             self.tree.addTopLevelItem(item)
             if before is not None and line.id == before.id:
                 item.setSelected(True)
@@ -198,7 +202,7 @@ def _cells(line: AdapterLine) -> list[str]:
         line.id,
         line.subject,
         line.created[:16].replace("T", " "),
-        line.method,
+        line.method or "cannot be read",
         formatting.percent(line.accuracy),
         formatting.percent(line.without),
         formatting.percent(line.chance),

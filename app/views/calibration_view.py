@@ -30,7 +30,7 @@ from app.views.calibration_pages import (
 )
 from app.views.confirm import confirm
 from app.views.painted import Button, set_text, set_tone, text_label
-from app.views.theme import Theme
+from app.views.theme import Theme, px
 from app.views.tools import ToolContext, ToolView
 
 POLL_MS = 100
@@ -75,6 +75,7 @@ class CalibrationView(ToolView):
         self._report_of: object = None
         self.resize(QSize(980, 700))
         self.setObjectName("root")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self._build()
         self._timer = QTimer(self)
         self._timer.setInterval(POLL_MS)
@@ -96,7 +97,7 @@ class CalibrationView(ToolView):
         if before is not self.model.view.step:
             self._enter(self.model.view.step)
         self.refresh()
-        if not self.model.active:
+        if not self.model.active and not self.adapters.busy:
             self._timer.stop()
 
     def refresh(self) -> None:
@@ -112,8 +113,7 @@ class CalibrationView(ToolView):
         error = self.model.error or view.save_error
         set_text(self.error, error)
         self.error.setVisible(bool(error))
-        if self.tabs.currentWidget() is self.adapters_view:
-            self.adapters_view.refresh()
+        self.adapters_view.refresh()
 
     def start(self) -> None:
         """Begin on the source that the main window has chosen."""
@@ -128,18 +128,20 @@ class CalibrationView(ToolView):
         self._timer.stop()
         self._context.stimuli.removeEventFilter(self)
         self.model.close()
+        self.adapters.close()
 
     def set_theme(self, theme: Theme) -> None:
         """Take another theme."""
         super().set_theme(theme)
+        self.setStyleSheet(_style_sheet(theme))
         self._refresh_steps(PLACE[self.model.view.step] if self.model.started else 0)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Hear the person's key in the stimulus window; it is still handled there."""
         key = event if isinstance(event, QKeyEvent) else None
-        if key is not None and key.type() == QEvent.Type.KeyPress and not key.isAutoRepeat():
-            if key.key() == Qt.Key.Key_Space:
-                self.model.respond()
+        pressed = key is not None and key.type() == QEvent.Type.KeyPress
+        if key is not None and pressed and key.key() == Qt.Key.Key_Space and not key.isAutoRepeat():
+            self.model.respond()
         return super().eventFilter(watched, event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
@@ -178,7 +180,6 @@ class CalibrationView(ToolView):
             self.model.discard()
             self._enter(self.model.view.step)
         elif view.step is Step.SAVED and view.adapter is not None:
-            self.adapters.refresh()
             self.adapters.activate(view.adapter)
             self.tabs.setCurrentWidget(self.adapters_view)
         elif self.model.active and self._may_give_up():
@@ -313,6 +314,7 @@ class CalibrationView(ToolView):
         left = QVBoxLayout()
         left.setSpacing(12)
         for label in self.steps:
+            label.setMinimumWidth(px(150))
             left.addWidget(label)
         left.addStretch(1)
         buttons = QHBoxLayout()
@@ -331,3 +333,24 @@ class CalibrationView(ToolView):
         row.addLayout(left)
         row.addLayout(right, 1)
         return flow
+
+
+def _style_sheet(theme: Theme) -> str:
+    """What the window's own style sheet does not know: tabs, progress, radio buttons."""
+    t = theme
+    return f"""
+QTabWidget::pane {{ border: none; background: {t.window}; }}
+QTabBar::tab {{ background: transparent; color: {t.muted}; padding: 7px 16px;
+  border-bottom: 2px solid transparent; }}
+QTabBar::tab:selected {{ color: {t.text}; border-bottom: 2px solid {t.accent}; }}
+QTabBar::tab:focus {{ color: {t.accent}; }}
+QProgressBar {{ background: {t.raised}; border: none; border-radius: 4px; min-height: 8px;
+  max-height: 8px; }}
+QProgressBar::chunk {{ background: {t.accent}; border-radius: 4px; }}
+QRadioButton {{ spacing: 10px; font-weight: 600; }}
+QRadioButton::indicator {{ width: 14px; height: 14px; border-radius: 8px;
+  border: 1px solid {t.muted}; background: {t.surface}; }}
+QRadioButton::indicator:checked {{ background: {t.accent}; border: 3px solid {t.surface};
+  outline: 1px solid {t.accent}; }}
+QRadioButton:focus {{ color: {t.accent}; }}
+"""

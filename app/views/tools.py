@@ -75,5 +75,12 @@ class Tool:
         return made
 
 
-TOOLS: tuple[Tool, ...] = ()
+TOOLS: tuple[Tool, ...] = (
+    Tool(
+        "Calibrate…",
+        "F6",
+        "Fit the decoder to the person with the headset; the stored adapters",
+        "app.views.calibration_view:make",
+    ),
+)
 """Tools in the order of the menu."""

@@ -140,7 +140,7 @@ class Stage:
     ) -> None:
         self.now = 0.0
         self.collection = Collection()
-        self.session = session or FakeSession()
+        self.session = session or FakeSession(length=4.0)
         self.trainer = trainer or FakeTrainer(result or result_of())
         self.trainers = 0
         self.live = FakeLive(self.collection, self.session)

@@ -98,7 +98,7 @@ def test_the_whole_way_from_the_check_to_the_saved_adapter(tmp_path: Path) -> No
 
 def test_a_bad_signal_is_overridden_knowingly_only(tmp_path: Path) -> None:
     faults = {"O1": (Grade.BAD, "flat: swings 0 µV in a second")}
-    stage = Stage(tmp_path, session=FakeSession(faults=faults))
+    stage = Stage(tmp_path, session=FakeSession(length=4.0, faults=faults))
     stage.flow.start()
     until(stage, lambda: step(stage) is Step.CHECK)
     stage.seconds(SECONDS + 1)
@@ -174,7 +174,7 @@ def test_a_training_is_cancelled_and_begun_again(tmp_path: Path) -> None:
 
 
 def test_failures_of_stream_training_and_store_are_sentences(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, session=FakeSession(fail_at=2.0))
+    stage = Stage(tmp_path, session=FakeSession(length=4.0, fail_at=2.0))
     stage.flow.start()
     until(stage, lambda: step(stage) is Step.CHECK)
     stage.session.now = 3.0
@@ -277,9 +277,9 @@ def test_headless_answers_every_question(tmp_path: Path) -> None:
     stage = _Headless(tmp_path, result=result_of(Verdict.NOTHING))
     assert headless(stage.flow, stage) is Step.DISCARDED
     faults = {"O1": (Grade.BAD, "flat: swings 0 µV in a second")}
-    stage = _Headless(tmp_path, session=FakeSession(faults=faults))
+    stage = _Headless(tmp_path, session=FakeSession(length=4.0, faults=faults))
     with pytest.raises(AppError, match=r"O1.*--force"):
         headless(stage.flow, stage, check_timeout=0.05)
     stage.flow.stop()
-    stage = _Headless(tmp_path, session=FakeSession(faults=faults))
+    stage = _Headless(tmp_path, session=FakeSession(length=4.0, faults=faults))
     assert headless(stage.flow, stage, force=True) is Step.SAVED

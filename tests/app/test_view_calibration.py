@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from app.calibration.results import Verdict
@@ -119,7 +119,7 @@ class Scene:
             made.append(CalibrationView(context, self.door, lambda: self.shelf))  # type: ignore[arg-type]
             return made[-1]
 
-        self.window = MainWindow(FakeFactory(template=FakeSession()), STIMULI)
+        self.window = MainWindow(FakeFactory(template=FakeSession(length=4.0)), STIMULI)
         qtbot.addWidget(self.window)
         self.window.show()
         self.view = make(self.window._context)
@@ -149,6 +149,15 @@ class Scene:
             return self.step is step
 
         self.qtbot.waitUntil(there, timeout=5000)
+
+    def settle(self) -> None:
+        """Wait until the list of adapters stands still."""
+
+        def still() -> bool:
+            self.view.refresh()
+            return not self.view.adapters.busy
+
+        self.qtbot.waitUntil(still, timeout=5000)
 
     def to_check(self) -> None:
         self.click(self.view.primary)
@@ -192,6 +201,7 @@ def scene(qtbot: QtBot, tmp_path: Path) -> Iterator[Scene]:
 def grab(widget: QWidget, name: str) -> None:
     """Keep a picture for the documentation when it is asked for."""
     if os.environ.get("PHOSPHENE_WRITE_SCREENSHOTS"):
+        QApplication.processEvents()
         pixmap = widget.grab()
         pixmap.save(str(SCREENSHOTS / f"calibration-{name}.png"))
 
@@ -200,7 +210,6 @@ def test_the_whole_way_by_clicks(scene: Scene) -> None:
     view = scene.view
     assert view.primary.text() == "Begin"
     assert "Virtual headset" in view.pages[0].source.text()  # type: ignore[attr-defined]
-    grab(view, "start")
     scene.to_check()
     assert scene.door.asked == ["virtual"]
     assert view.primary.text() == "Go on anyway…"
@@ -216,6 +225,7 @@ def test_the_whole_way_by_clicks(scene: Scene) -> None:
     choose.sets["few"].setChecked(True)  # type: ignore[attr-defined]
     assert "of 8 concepts" in choose.plan.text()  # type: ignore[attr-defined]
     choose.sets["varied"].setChecked(True)  # type: ignore[attr-defined]
+    choose.minutes.setCurrentIndex(1)  # type: ignore[attr-defined]
     choose.minutes.activated.emit(1)  # type: ignore[attr-defined]
     assert "of 60 concepts" in choose.plan.text()  # type: ignore[attr-defined]
     grab(view, "choose")
@@ -250,7 +260,7 @@ def test_the_whole_way_by_clicks(scene: Scene) -> None:
 
 def test_a_red_signal_is_gone_past_only_knowingly(qtbot: QtBot, tmp_path: Path) -> None:
     faults = {"O1": (Grade.BAD, "flat: swings 0 µV in a second")}
-    scene = Scene(qtbot, tmp_path, session=FakeSession(faults=faults))
+    scene = Scene(qtbot, tmp_path, session=FakeSession(length=4.0, faults=faults))
     scene.to_check()
     scene.stage.seconds(SECONDS + 1)
     scene.view.tick()
@@ -280,7 +290,8 @@ def test_what_is_not_good_is_not_offered(qtbot: QtBot, tmp_path: Path, verdict: 
     assert page.verdict.property("tone") == tone  # type: ignore[attr-defined]
     if verdict is Verdict.LEAK:
         assert page.leak.property("tone") == "bad"  # type: ignore[attr-defined]
-    grab(scene.view, verdict.value.split()[0])
+    if verdict is Verdict.LEAK:
+        grab(scene.view, "leak")
     scene.click(scene.view.primary)
     assert scene.step is Step.DISCARDED
     assert scene.stage.trainer.saves == 0
@@ -338,6 +349,7 @@ def test_adapters_are_listed_swapped_and_deleted(scene: Scene, tmp_path: Path) -
     view = scene.view
     view.tabs.setCurrentIndex(1)
     tab = view.adapters_view
+    scene.settle()
     assert [tab.tree.topLevelItem(i).text(1) for i in range(3)] == scene.shelf.order
     assert [tab.tree.topLevelItem(i).text(0) for i in range(3)] == ["", "●", ""]
     assert not tab.activate.isEnabled()
@@ -347,6 +359,7 @@ def test_adapters_are_listed_swapped_and_deleted(scene: Scene, tmp_path: Path) -
     scene.qtbot.waitUntil(lambda: scene.window.session.phase is Phase.RUNNING)
     tab.tree.topLevelItem(0).setSelected(True)
     scene.click(tab.activate)
+    scene.settle()
     session = scene.window.session.port
     assert isinstance(session, FakeSession)
     assert session.swaps == [tmp_path / "sub-1-a"]
@@ -361,11 +374,12 @@ def test_adapters_are_listed_swapped_and_deleted(scene: Scene, tmp_path: Path) -
     assert len(scene.shelf.order) == 3
     scene.yes = True
     scene.click(tab.delete_all)
+    scene.settle()
     assert scene.shelf.order == ["sub-2-a"]
     assert scene.answers == ["Delete the adapter?", "Delete everything of this subject?"]
     scene.shelf.error = "the store cannot be read."
     view.adapters.refresh()
-    tab.refresh()
+    scene.settle()
     assert tab.note.property("tone") == "bad"
     scene.window.session.stop()
     scene.qtbot.waitUntil(lambda: scene.window.tick() or not scene.window.session.active)
@@ -378,3 +392,16 @@ def test_every_page_paints_in_both_themes(scene: Scene, theme: str) -> None:
     for page in scene.view.pages:
         scene.view.stack.setCurrentWidget(page)
         assert not scene.view.grab().isNull()
+
+
+def test_the_menu_of_the_main_window_leads_here(qtbot: QtBot) -> None:
+    window = MainWindow(FakeFactory(template=FakeSession(length=4.0)), STIMULI)
+    qtbot.addWidget(window)
+    window.show()
+    qtbot.keyClick(window, Qt.Key.Key_F6)
+    (view,) = window._opened.values()
+    assert isinstance(view, CalibrationView)
+    assert view.isVisible()
+    assert view.primary.text() == "Begin"
+    window.close()
+    window.end()

@@ -78,7 +78,7 @@ def test_a_tool_is_in_the_menu_has_its_key_and_follows_the_window(qtbot: QtBot) 
 
 
 def test_the_menu_leads_to_what_has_no_button(qtbot: QtBot) -> None:
-    window = MainWindow(FakeFactory(template=FakeSession()), STIMULI)
+    window = MainWindow(FakeFactory(template=FakeSession()), STIMULI, tools=())
     qtbot.addWidget(window)
     window.show()
     entries = {
