@@ -383,6 +383,14 @@ class SessionPort(Protocol):
         """
         ...
 
+    def set_control(self, on: bool) -> None:
+        """Draw a noise control beside the pictures from the next epoch on, or no longer.
+
+        The same decoder on the same epoch with its phases scrambled. It changes no picture, so it
+        is not recorded as a decision; the controls themselves lie in `controls/`.
+        """
+        ...
+
     def set_notes(self, text: str) -> None:
         """Write the person's notes into the session folder; also after the end."""
         ...

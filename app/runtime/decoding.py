@@ -111,6 +111,8 @@ class Decoding:
         self._candidates = candidates
         self._clock = clock
         self._is_live = is_live
+        self.control = config.decoder.control
+        """Whether the noise control of the coming epochs is drawn."""
         self._past = past
         self._conclude = conclude
         self._note = note
@@ -256,6 +258,7 @@ class Decoding:
             seed=seed_of(self._config.seed, epoch),
             steer=steer,
             draw=decided not in WALL_CLOCK_OUTCOMES,
+            control=self.control,
         )
         cut = Cut(epoch, arrival, pulled, filtered, time.monotonic(), number, steer.adapter)
         with self._lock:

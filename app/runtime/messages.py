@@ -58,6 +58,8 @@ class Job:
     seed: int
     steer: Steer = Steer()
     draw: bool = True
+    control: bool = False
+    """Draw the noise control as well."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +126,14 @@ class Loaded:
     reason: str = ""
 
 
-def job_of(epoch: Epoch, *, seed: int, steer: Steer | None = None, draw: bool = True) -> Job:
+def job_of(
+    epoch: Epoch,
+    *,
+    seed: int,
+    steer: Steer | None = None,
+    draw: bool = True,
+    control: bool = False,
+) -> Job:
     """Pack an epoch for the pipe."""
     return Job(
         index=epoch.index,
@@ -139,6 +148,7 @@ def job_of(epoch: Epoch, *, seed: int, steer: Steer | None = None, draw: bool = 
         seed=seed,
         steer=steer or Steer(),
         draw=draw,
+        control=control,
     )
 
 

@@ -274,6 +274,10 @@ class Session:
         """Freeze, resume or reset online alignment from the next epoch on."""
         self._decoding.adapt(command)
 
+    def set_control(self, on: bool) -> None:
+        """Draw a noise control beside the pictures from the next epoch on, or no longer."""
+        self._decoding.control = on
+
     def set_notes(self, text: str) -> None:
         """Write `notes.txt`, also after the end."""
         with self._notes_lock:

@@ -110,7 +110,7 @@ class Worker:
             encoded = time.monotonic()
             pixels = np.array(self._sampler.sample(embedding, seed=job.seed).pixels)
             sampled = time.monotonic()
-            if self._config.decoder.control:
+            if job.control:
                 scrambled = encoder.encode(phase_scrambled(epoch, seed=job.seed))
                 control = np.array(self._sampler.sample(scrambled, seed=job.seed).pixels)
         except Exception as error:  # noqa: BLE001 - the thread's top loop: every failure is told

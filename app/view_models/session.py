@@ -125,6 +125,12 @@ class SessionModel:
             return False
         return self._request(lambda port: port.add_marker(label))
 
+    def set_control(self, on: bool) -> None:
+        """Draw the noise control, or not, from the next epoch on and in sessions to come."""
+        self._settings.control = on
+        if self.phase is Phase.RUNNING:
+            self._request(lambda port: port.set_control(on))
+
     def adapt(self, command: AdaptCommand) -> None:
         """Freeze, resume or reset the online alignment of a running session."""
         if self.phase is Phase.RUNNING:

@@ -264,8 +264,8 @@ class MainWindow(QMainWindow):
             self.inspect.raise_()
 
     def set_control(self, on: bool) -> None:
-        """Show the noise control's place, and draw one from the next session on."""
-        self.settings.control = on
+        """Show the noise control's place, and draw one from the next epoch on."""
+        self.session.set_control(on)
         self.picture_panel.set_control(on)
 
     def recover(self, folder: Path) -> None:

@@ -164,7 +164,7 @@ class PicturePanel(QFrame):
         self.control_button = Button(
             "Control",
             kind="mini",
-            tip="Noise control beside the picture, drawn from the next start on (C)",
+            tip="Noise control beside the picture, drawn from the next epoch on (C)",
         )
         self.save = Button(icon_name="save", kind="mini", tip="Save the picture (Ctrl+S)")
         self.copy = Button(icon_name="copy", kind="mini", tip="Copy the picture (Ctrl+C)")

@@ -84,6 +84,7 @@ class FakeSession:
         self.manual: list[TraceMarker] = []
         self.stopped = 0
         self.notes = ""
+        self.control = self.config.decoder.control
         self.swaps: list[Path | None] = []
         self.adaptations: list[AdaptCommand] = []
         n_times = round(self.length * self.sfreq)
@@ -130,6 +131,9 @@ class FakeSession:
         self.adaptations.append(command)
         self.alignment = {"freeze": "frozen", "resume": "running"}.get(command, self.alignment)
         self.drift = 0.0 if command == "reset" else self.drift
+
+    def set_control(self, on: bool) -> None:
+        self.control = on
 
     def set_notes(self, text: str) -> None:
         self.notes = text

@@ -190,6 +190,7 @@ def test_the_noise_control_stands_beside_the_picture_at_a_click(
     assert panel.decoded.width() < 0.75 * whole
     assert not panel.control.has_picture
     assert window.settings.control
+    assert session.control, "from the next epoch on, not from the next session"
     session._results[4] = replace(session._results[3], control_pixels=_picture((1, 2, 3)))
     session.now = 8.0
     window.tick()
@@ -197,3 +198,4 @@ def test_the_noise_control_stands_beside_the_picture_at_a_click(
     qtbot.keyClick(window, Qt.Key.Key_C)
     assert not panel.control.isVisible()
     assert not window.settings.control
+    assert not session.control
