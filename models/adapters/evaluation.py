@@ -19,6 +19,8 @@ from pipeline.values import Float64
 ALPHA = 0.01
 """Largest p that counts as found, and as a leak."""
 MORE_MINUTES = 2.0
+TIE = 0.25
+"""Standard errors of the difference within which two methods count as equally good."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +77,8 @@ def choose(found: Sequence[Scored]) -> Scored:
 
     A method counts when it takes away more surprise than the zero-shot encoder (the first) by
     more than one standard error, and does not identify fewer epochs by more than noise. Of
-    those, the cheapest that is within one standard error of the best.
+    those the one with the least surprise, or the cheapest that is as good but for a hair
+    (`TIE` standard errors: with one whole, an hour's recording would still take the cheapest).
     """
     base = found[0]
     worthy = [base]
@@ -87,7 +90,7 @@ def choose(found: Sequence[Scored]) -> Scored:
     best = max(worthy, key=lambda each: float(each.likelihoods.mean()))
     for each in sorted(worthy, key=lambda one: one.cost):
         lead, error = _gain(best, each)
-        if lead <= error:
+        if lead <= TIE * error:
             return each
     return best
 
