@@ -20,7 +20,9 @@ from pipeline.values import Float64
 
 def _epochs(n: int, n_channels: int, *, seed: int) -> Float64:
     rng = np.random.default_rng(seed)
-    mixing = rng.standard_normal((n_channels, n_channels)) + 2 * np.eye(n_channels)
+    mixing = 0.4 * rng.standard_normal((n_channels, n_channels)) + np.diag(
+        rng.uniform(1, 4, n_channels)
+    )
     return np.asarray(mixing @ rng.standard_normal((n, n_channels, 120)))
 
 
