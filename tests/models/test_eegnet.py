@@ -77,6 +77,7 @@ def test_spatial_filters_are_held_to_norm_1() -> None:
 
 def test_training_writes_a_network_that_loads_and_skips_what_is_there(tmp_path: Path) -> None:
     words = ["--out", str(tmp_path), "--boards", "cyton", "--steps", "2", "--bank-seconds", "16"]
+    words += ["--pool-epochs", "256"]
     assert train_eegnet.main(words) == 0
     network = train_eegnet.load_board(tmp_path / "cyton")
     assert not network.training

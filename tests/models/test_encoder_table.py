@@ -123,7 +123,7 @@ def test_windows_are_those_of_the_straight_path() -> None:
 def test_the_command_writes_the_table_and_keeps_what_it_knows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    begin, end = evaluate_encoder.BLOCK
+    begin, end = "<!-- evaluate_encoder -->", "<!-- /evaluate_encoder -->"
     (tmp_path / "encoder.md").write_text(f"before\n{begin}\nold\n{end}\nafter\n")
     words = ["--out", str(tmp_path), "--people", "2", "--stimuli", "4", "--boards", "cyton"]
     words += ["--snrs", "0", "--pool-epochs", "512", "--minutes", "0.5"]

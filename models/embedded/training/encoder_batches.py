@@ -17,6 +17,8 @@ from pipeline.values import Float32, Float64
 
 POOL_SUBJECTS = 1000
 HELD_OUT_PART = 0.1
+POOL_BATCH, POOL_PEOPLE = 512, 64
+"""Epochs and people of one draw of `board_pool`."""
 _TEN_TEN = (
     "Fp1 Fpz Fp2 AF7 AF3 AFz AF4 AF8 F9 F7 F5 F3 F1 Fz F2 F4 F6 F8 F10 FT9 FT7 FC5 FC3 FC1 "
     "FCz FC2 FC4 FC6 FT8 FT10 T7 C5 C3 C1 Cz C2 C4 C6 T8 TP9 TP7 CP5 CP3 CP1 CPz CP2 CP4 CP6 "
@@ -96,6 +98,13 @@ def held_out_concepts(gallery: Gallery, *, seed: int = 0) -> tuple[str, ...]:
     return tuple(sorted(rng.choice(concepts, n, replace=False).tolist()))
 
 
+def upright_rows(gallery: Gallery) -> NDArray[np.int64]:
+    """Rows of the upright pictures that training shows."""
+    held = set(held_out_concepts(gallery))
+    shown = [s.kind == "upright" and s.concept not in held for s in gallery.stimuli]
+    return np.flatnonzero(shown)
+
+
 def draw_montage(
     rng: np.random.Generator, kind: str | None = None
 ) -> tuple[tuple[str, ...], float]:
@@ -130,10 +139,8 @@ class BatchMaker:
         self._pool = pool
         self._embeddings = gallery.embeddings
         held = set(held_out_concepts(gallery))
-        kinds = np.array([s.kind for s in gallery.stimuli])
-        free = np.array([s.concept not in held for s in gallery.stimuli])
-        self.train_rows = np.flatnonzero(free)
-        self.upright_rows = np.flatnonzero(free & (kinds == "upright"))
+        self.train_rows = np.flatnonzero([s.concept not in held for s in gallery.stimuli])
+        self.upright_rows = upright_rows(gallery)
         self._n_people = n_people
 
     def draw(self, rng: np.random.Generator, n: int, *, kind: str | None = None) -> Batch:
@@ -190,3 +197,22 @@ class BatchMaker:
         targets[made_up] = mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
         rows[made_up] = -1
         return rows, targets.astype(np.float32)
+
+
+def board_pool(
+    board: str, gallery: Gallery, *, n_epochs: int, seed: int, bank_seconds: float = 240.0
+) -> BoardBatch:
+    """Draw a whole pool of epochs of one board at once: what every baseline is trained on."""
+    pool = EpochPool(seed=seed, rates=(MONTAGES[board][1],), seconds=bank_seconds)
+    each = min(POOL_BATCH, n_epochs)
+    maker = BatchMaker(pool, gallery, n_people=min(POOL_PEOPLE, each))
+    parts = [
+        maker.draw_board(np.random.default_rng([seed, 4, number]), each, board)
+        for number in range(max(1, n_epochs // POOL_BATCH))
+    ]
+    return BoardBatch(
+        channels=np.concatenate([part.channels for part in parts]),
+        targets=np.concatenate([part.targets for part in parts]),
+        rows=np.concatenate([part.rows for part in parts]),
+        snr=np.concatenate([part.snr for part in parts]),
+    )

@@ -22,7 +22,7 @@ from scipy import optimize, special
 from models.embedded.encoder import EmbeddedEncoder, load_encoder
 from models.embedded.training.encoder_batches import MONTAGES
 from models.embedded.training.encoder_sessions import SOA, Session, record_session
-from models.embedded.training.identification import Encode, line, markdown, score
+from models.embedded.training.identification import Encode, line, score, write_lines
 from models.embedded.training.linear_baselines import pooled
 from models.embedded.training.rivals import (
     adapted,
@@ -38,8 +38,8 @@ MINUTES = (5.0, 20.0)
 FIRST_PERSON = 1001
 TEST_SEED, PRACTICE_SEED = 11, 12
 BASELINE_TEMPERATURE = 0.1
-BLOCK = ("<!-- evaluate_encoder -->", "<!-- /evaluate_encoder -->")
-"""What stands between these lines of a document is written by the command."""
+BLOCK = "evaluate_encoder"
+"""Of the document; see `write_lines`."""
 Cell = tuple[str, str, float]
 """System, board, SNR."""
 Maker = Callable[[], Encode | Sequence[Encode]]
@@ -195,20 +195,8 @@ def in_order(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def write_table(lines: Sequence[dict[str, Any]], folder: Path) -> None:
-    """Write `encoder.json` and the table: into `encoder.md` where it has a block for it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    ordered = in_order(lines)
-    text = json.dumps(ordered, indent=1, ensure_ascii=False) + "\n"
-    (folder / "encoder.json").write_text(text, encoding="utf-8")
-    table = markdown(ordered)
-    document = folder / "encoder.md"
-    begin, end = BLOCK
-    if document.is_file() and begin in (whole := document.read_text(encoding="utf-8")):
-        before, rest = whole.split(begin, 1)
-        after = rest.split(end, 1)[1]
-        document.write_text(f"{before}{begin}\n\n{table}\n\n{end}{after}", encoding="utf-8")
-    else:
-        (folder / "encoder_table.md").write_text(table + "\n", encoding="utf-8")
+    """Write `encoder.json` and the table of `encoder.md`."""
+    write_lines(in_order(lines), folder / "encoder.md", block=BLOCK)
 
 
 def parser() -> argparse.ArgumentParser:

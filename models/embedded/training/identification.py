@@ -7,8 +7,10 @@ making.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -165,6 +167,29 @@ def markdown(lines: Sequence[dict[str, Any]], *, without: Sequence[str] = ()) ->
     rows = [[_word(each[key]) for key in names] for each in lines]
     head = ["| " + " | ".join(names.values()) + " |", "|" + " --- |" * len(names)]
     return "\n".join([*head, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def write_lines(
+    lines: Sequence[dict[str, Any]], document: Path, *, block: str, without: Sequence[str] = ()
+) -> None:
+    """Write lines as JSON beside a document, and as a table into it.
+
+    The table goes between the document's lines `<!-- block -->` and `<!-- /block -->`; where it has
+    none, into a file of its own.
+    """
+    document.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(list(lines), indent=1, ensure_ascii=False) + "\n"
+    document.with_suffix(".json").write_text(text, encoding="utf-8")
+    table = markdown(lines, without=without)
+    begin, end = f"<!-- {block} -->", f"<!-- /{block} -->"
+    whole = document.read_text(encoding="utf-8") if document.is_file() else ""
+    if begin not in whole:
+        loose = document.with_name(f"{document.stem}_table.md")
+        loose.write_text(table + "\n", encoding="utf-8")
+        return
+    before, rest = whole.split(begin, 1)
+    after = rest.split(end, 1)[1]
+    document.write_text(f"{before}{begin}\n\n{table}\n\n{end}{after}", encoding="utf-8")
 
 
 def _word(value: float | str) -> str:

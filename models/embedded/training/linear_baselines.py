@@ -13,8 +13,7 @@ import torch
 
 from models.embedded.encoder_input import resample
 from models.embedded.encoder_network import straight_features
-from models.embedded.training.encoder_batches import MONTAGES, BatchMaker, scaled
-from models.embedded.training.encoder_pool import EpochPool
+from models.embedded.training.encoder_batches import board_pool, scaled
 from models.embedded.training.identification import Encode
 from models.embedded.training.moments import Moments
 from pipeline.gallery import Gallery
@@ -74,21 +73,17 @@ def _ridge(inputs: Float64, targets: Float64, penalty: float) -> Float64:
 
 
 def pooled(
-    board: str, gallery: Gallery, *, n_epochs: int, seed: int = 77, bank_seconds: float = 240.0
+    board: str, gallery: Gallery, *, n_epochs: int, seed: int = 0, bank_seconds: float = 240.0
 ) -> tuple[Encode, Encode]:
     """Ridge and discriminant of a whole board, from `n_epochs` of the pool's people.
 
     Epochs without information are left out, as in the encoder's closed form.
     """
-    maker = BatchMaker(
-        EpochPool(seed=seed, rates=(MONTAGES[board][1],), seconds=bank_seconds), gallery
-    )
+    pool = board_pool(board, gallery, n_epochs=n_epochs, seed=seed, bank_seconds=bank_seconds)
     moments = Moments()
     centre = torch.from_numpy(gallery.embeddings.mean(axis=0))
-    for number in range(max(1, n_epochs // _BATCH)):
-        batch = maker.draw_board(np.random.default_rng([seed, number]), _BATCH, board)
-        keep = torch.from_numpy(batch.snr > 0.3)
-        features = straight_features(torch.from_numpy(batch.channels)[keep])
-        moments.add(features, torch.from_numpy(batch.targets)[keep] - centre)
+    for rows in np.array_split(np.flatnonzero(pool.snr > 0.3), max(1, n_epochs // _BATCH)):
+        features = straight_features(torch.from_numpy(pool.channels[rows]))
+        moments.add(features, torch.from_numpy(pool.targets[rows]) - centre)
     ridge, discriminant = moments.ridge(SHRINKAGE), moments.discriminant(SHRINKAGE)
     return linear(ridge.numpy()), linear(discriminant.numpy())

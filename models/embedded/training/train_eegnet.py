@@ -11,20 +11,21 @@ import dataclasses
 import json
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
 from models.baselines.eegnet import Eegnet, EegnetConfig
 from models.embedded.encoder_input import N_TIMES
-from models.embedded.training.encoder_batches import MONTAGES, BatchMaker, BoardBatch
-from models.embedded.training.encoder_pool import EpochPool
+from models.embedded.training.encoder_batches import BoardBatch, board_pool, upright_rows
 from models.embedded.training.train_encoder import log
-from pipeline.gallery import load_gallery
+from pipeline.gallery import Gallery, load_gallery
 
 BOARDS = ("cyton", "daisy", "cap32", "cap63")
 BATCH = 128
@@ -34,20 +35,27 @@ REGRESSION_WEIGHT = 1.0
 
 
 def board_loss(
-    vectors: Tensor, sharpness: Tensor, batch: BoardBatch, gallery: Tensor, candidates: Tensor
+    vectors: Tensor,
+    sharpness: Tensor,
+    targets: Tensor,
+    rows: Tensor,
+    *,
+    gallery: Tensor,
+    candidates: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Sum of contrast and squared error, and the contrast alone.
 
     Parameters
     ----------
-    vectors : Tensor, shape (n, n_features)
+    vectors, targets : Tensor, shape (n, n_features)
     sharpness : Tensor, scalar
         What inner products with pictures are multiplied by.
+    rows : Tensor, shape (n,), int64
+        Of the gallery; -1 for a made-up embedding.
     gallery : Tensor, shape (n_stimuli, n_features)
     candidates : Tensor, shape (n_candidates,), int64
         Rows of the pictures to tell apart.
     """
-    targets, rows = torch.from_numpy(batch.targets), torch.from_numpy(batch.rows)
     regression = (vectors - targets).square().sum(dim=1).mean()
     place = torch.full((len(gallery),), -1)
     place[candidates] = torch.arange(len(candidates))
@@ -58,7 +66,14 @@ def board_loss(
 
 
 def train_board(
-    board: str, maker: BatchMaker, *, n_steps: int, lr: float, seed: int, config: EegnetConfig
+    pool: BoardBatch,
+    gallery: Gallery,
+    config: EegnetConfig,
+    *,
+    n_steps: int,
+    lr: float,
+    seed: int,
+    note: Callable[[str], None] = log,
 ) -> Eegnet:
     """Train one board's network; the rate rises over 100 steps, then falls by half a cosine."""
     torch.manual_seed(seed)
@@ -66,17 +81,26 @@ def train_board(
     with torch.no_grad():  # start from "nothing understood", as the encoder does
         network.output.weight.mul_(0.1)
     log_sharpness = torch.tensor(-math.log(TEMPERATURE), requires_grad=True)
-    gallery = torch.from_numpy(load_gallery().embeddings.copy())
-    candidates = torch.from_numpy(maker.upright_rows)
+    pictures = torch.from_numpy(gallery.embeddings.copy())
+    candidates = torch.from_numpy(upright_rows(gallery))
+    channels, targets, rows = (
+        torch.from_numpy(each) for each in (pool.channels, pool.targets, pool.rows)
+    )
     optimiser = torch.optim.Adam([*network.parameters(), log_sharpness], lr=lr)
     sums = np.zeros(2)
     for step in range(n_steps):
         rate = min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / n_steps))
         for group in optimiser.param_groups:
             group["lr"] = lr * rate
-        batch = maker.draw_board(np.random.default_rng([seed, 3, step]), BATCH, board)
-        vectors = network(torch.from_numpy(batch.channels))
-        loss, contrast = board_loss(vectors, log_sharpness.exp(), batch, gallery, candidates)
+        chosen = torch.from_numpy(_chosen(step, len(rows), seed))
+        loss, contrast = board_loss(
+            network(channels[chosen]),
+            log_sharpness.exp(),
+            targets[chosen],
+            rows[chosen],
+            gallery=pictures,
+            candidates=candidates,
+        )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -85,9 +109,17 @@ def train_board(
         if (step + 1) % 100 == 0:
             total, part = sums / 100
             sharp = float(log_sharpness.detach().exp())
-            log(f"{board} {step + 1}: {total:.4f} contrast {part:.4f} sharpness {sharp:.1f}")
+            note(f"{step + 1}: {total:.4f} contrast {part:.4f} sharpness {sharp:.1f}")
             sums[:] = 0
     return network.eval()
+
+
+def _chosen(step: int, n: int, seed: int) -> NDArray[np.int64]:
+    """Rows of a step's batch: every pass in an order of its own."""
+    steps_per_pass = max(1, n // BATCH)
+    number, place = divmod(step, steps_per_pass)
+    order = np.random.default_rng([seed, 3, number]).permutation(n)
+    return order[place * BATCH : (place + 1) * BATCH]
 
 
 def save_board(network: Eegnet, folder: Path) -> None:
@@ -111,7 +143,8 @@ def main(argv: list[str] | None = None) -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--out", type=Path, default=Path("out/eegnet"))
     options.add_argument("--boards", nargs="+", choices=BOARDS, default=list(BOARDS))
-    options.add_argument("--steps", type=int, default=5000)
+    options.add_argument("--steps", type=int, default=3000)
+    options.add_argument("--pool-epochs", type=int, default=32768)
     options.add_argument("--lr", type=float, default=3e-3)
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--n-temporal", type=int, default=8, help="F1")
@@ -125,16 +158,22 @@ def main(argv: list[str] | None = None) -> int:
         if (folder / "model.safetensors").is_file():
             log(f"{board}: there already")
             continue
-        names, rate = MONTAGES[board]
-        pool = EpochPool(seed=args.seed, rates=(rate,), seconds=args.bank_seconds)
-        config = EegnetConfig(len(names), N_TIMES, gallery.n_features, args.n_temporal, args.depth)
-        network = train_board(
+        log(f"{board}: drawing the pool")
+        pool = board_pool(
             board,
-            BatchMaker(pool, gallery),
+            gallery,
+            n_epochs=args.pool_epochs,
+            seed=args.seed,
+            bank_seconds=args.bank_seconds,
+        )
+        n_channels = pool.channels.shape[1]
+        network = train_board(
+            pool,
+            gallery,
+            EegnetConfig(n_channels, N_TIMES, gallery.n_features, args.n_temporal, args.depth),
             n_steps=args.steps,
             lr=args.lr,
             seed=args.seed,
-            config=config,
         )
         save_board(network, folder)
     return 0
