@@ -1,0 +1,350 @@
+"""The store of adapters: kept, found, moved, deleted, and refused in one sentence."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
+
+from models.adapters import AdapterError, AdapterStore, CalibrationData, library
+from models.adapters.manifest import PersonalManifest
+from models.adapters.store import MANIFEST_NAME, WEIGHTS_NAME, load_live
+from models.adapters.train import Calibration, train_adapter
+from models.adapters.training.people import record_board
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def data() -> CalibrationData:
+    return record_board(2004, "cyton", minutes=1, test_minutes=1).calibration
+
+
+@pytest.fixture(scope="module")
+def calibration(data: CalibrationData) -> Calibration:
+    return train_adapter(data, methods=("aligned",), with_curve=False)
+
+
+@pytest.fixture(scope="module")
+def forced(calibration: Calibration, data: CalibrationData) -> Calibration:
+    """An adapter with weights, whatever cross-validation of one minute would choose."""
+    from models.adapters.parts.base import Watch
+    from models.adapters.parts.pattern import PatternModel
+    from models.adapters.prepared import prepare_data
+
+    assert data.targets is not None
+    adapter = calibration.adapter
+    part = PatternModel.fit(
+        prepare_data(data),
+        data.targets.astype(np.float64)[data.rows],
+        data.rows,
+        adapter.view,  # type: ignore[union-attr]
+        seed=0,
+        watch=Watch(),
+    )
+    manifest = adapter.manifest.model_copy(update={"method": "pattern"})
+    return Calibration(replace(adapter, part=part, manifest=manifest), calibration.report)  # type: ignore[call-arg, arg-type]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> AdapterStore:
+    return AdapterStore(tmp_path / "adapters")
+
+
+def test_an_adapter_is_kept_found_and_decodes_to_the_same_bits(
+    store: AdapterStore, forced: Calibration, data: CalibrationData
+) -> None:
+    assert store.list() == ()
+    assert store.active("p1") is None
+    record = store.save(
+        forced, subject="p1", preset="cyton", recordings={"a.xdf": "0" * 64}, data=data
+    )
+    assert record.is_active
+    assert record.has_data
+    assert store.active("p1") == record
+    assert store.list("p1") == (record,)
+    assert sorted(p.name for p in (store.root / "p1").iterdir()) == sorted(
+        [record.id, library.STATE_NAME]
+    )
+    epoch = data.epoch(0)
+    expected = forced.adapter.encode(epoch).vector
+    np.testing.assert_array_equal(store.load(record.id).encode(epoch).vector, expected)
+    np.testing.assert_array_equal(load_live(record.folder).encode(epoch).vector, expected)
+    manifest = store.show(record.id)
+    assert isinstance(manifest, PersonalManifest)
+    assert manifest.subject == "p1"
+    assert manifest.preset == "cyton"
+    assert manifest.montage == data.channels
+    assert manifest.data_sha256 == data.sha256
+    assert manifest.created
+    assert manifest.report.n_epochs == len(data)
+    again = store.load_data(record.id)
+    assert again.sha256 == data.sha256
+    assert store.resolve(record.id) == store.resolve(str(record.folder)) == record.folder
+
+
+def test_nothing_is_overwritten_and_rollback_goes_back(
+    store: AdapterStore, calibration: Calibration, forced: Calibration
+) -> None:
+    first = store.save(calibration, subject="p1")
+    second = store.save(forced, subject="p1")
+    third = store.save(calibration, subject="p1", activate=False)
+    assert len({first.id, second.id, third.id}) == 3
+    assert store.active("p1").id == second.id  # type: ignore[union-attr]
+    assert store.rollback("p1").id == first.id  # type: ignore[union-attr]
+    assert store.rollback("p1") is None
+    with pytest.raises(AdapterError, match="no active adapter"):
+        store.rollback("p1")
+    store.activate(third.id)
+    store.activate(second.id)
+    store.delete(second.id)
+    assert store.active("p1").id == third.id  # type: ignore[union-attr]
+    assert {r.id for r in store.list("p1")} == {first.id, third.id}
+
+
+def test_export_and_import(
+    store: AdapterStore, forced: Calibration, data: CalibrationData, tmp_path: Path
+) -> None:
+    record = store.save(forced, subject="p1", data=data)
+    path = store.export(record.id, tmp_path / "mine")
+    assert path.name == "mine.zip"
+    with zipfile.ZipFile(path) as archive:
+        assert sorted(archive.namelist()) == [MANIFEST_NAME, WEIGHTS_NAME]
+    with pytest.raises(AdapterError, match="exists already"):
+        store.export(record.id, tmp_path / "mine")
+    elsewhere = AdapterStore(tmp_path / "other")
+    taken = elsewhere.import_(path)
+    assert taken.subject == "p1"
+    assert not taken.is_active
+    assert not taken.has_data
+    epoch = data.epoch(1)
+    np.testing.assert_array_equal(
+        elsewhere.load(taken.id).encode(epoch).vector, forced.adapter.encode(epoch).vector
+    )
+    with pytest.raises(AdapterError, match="is p1's, the session is p2's"):
+        elsewhere.import_(path, subject="p2")
+    moved = elsewhere.import_(record.folder, subject="p2", force=True)
+    assert moved.subject == "p2"
+    assert elsewhere.show(moved.id).subject == "p2"
+    assert not (elsewhere.root / ".incoming").exists()
+
+
+def test_a_subject_is_deleted_with_all_data(
+    store: AdapterStore, forced: Calibration, data: CalibrationData
+) -> None:
+    store.save(forced, subject="p1", data=data)
+    store.save(forced, subject="p1", data=data)
+    kept = store.save(forced, subject="p2")
+    assert store.delete_subject("p1") == 2
+    assert not (store.root / "p1").exists()
+    assert store.subjects() == ("p2",)
+    assert store.list() == (kept,)
+    with pytest.raises(AdapterError, match="no subject 'p1'"):
+        store.delete_subject("p1")
+    for name in ("..", "", "a/b", "p 1"):
+        with pytest.raises(AdapterError, match="no subject code"):
+            store.delete_subject(name)
+    with pytest.raises(AdapterError, match="there is no adapter"):
+        store.folder("../p2")
+
+
+def test_another_persons_is_refused_unless_forced(store: AdapterStore, forced: Calibration) -> None:
+    record = store.save(forced, subject="p1")
+    with pytest.raises(AdapterError, match="is p1's, the session is p2's"):
+        store.load(record.id, subject="p2")
+    with pytest.raises(AdapterError, match="force it"):
+        store.activate(record.id, subject="p2")
+    assert store.load(record.id, subject="p2", force=True).spec.name == "adapter:p1"
+
+
+def test_the_default_place_follows_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(library.HOME_VARIABLE, str(tmp_path))
+    assert AdapterStore().root == tmp_path / "adapters"
+    monkeypatch.delenv(library.HOME_VARIABLE)
+    assert AdapterStore().root.name == "adapters"
+
+
+# -- refusals -------------------------------------------------------------------------------------
+
+
+def _edit_manifest(folder: Path, **fields: object) -> None:
+    table = json.loads((folder / MANIFEST_NAME).read_text())
+    (folder / MANIFEST_NAME).write_text(json.dumps(table | fields))
+
+
+def _edit_weights(folder: Path, change: Callable[[dict[str, NDArray[np.generic]]], None]) -> None:
+    arrays = load((folder / WEIGHTS_NAME).read_bytes())
+    change(arrays)
+    weights = save(arrays)
+    (folder / WEIGHTS_NAME).write_bytes(weights)
+    _edit_manifest(folder, weights_sha256=hashlib.sha256(weights).hexdigest())
+
+
+def _poison(arrays: dict[str, NDArray[np.generic]]) -> None:
+    weights = np.array(arrays["weights"])
+    weights.flat[3] = np.nan
+    arrays["weights"] = weights
+
+
+def _poison_covariance(arrays: dict[str, NDArray[np.generic]]) -> None:
+    arrays["covariance"] = np.full_like(arrays["covariance"], np.inf)
+
+
+def _crop(arrays: dict[str, NDArray[np.generic]]) -> None:
+    arrays["weights"] = np.ascontiguousarray(arrays["weights"][:-1])
+
+
+def _drop(arrays: dict[str, NDArray[np.generic]]) -> None:
+    del arrays["energy"]
+
+
+def _truncate(folder: Path) -> None:
+    whole = (folder / WEIGHTS_NAME).read_bytes()
+    (folder / WEIGHTS_NAME).write_bytes(whole[: len(whole) // 2])
+
+
+def _claim_a_tebibyte(folder: Path) -> None:
+    weights = (1 << 40).to_bytes(8, "little") + b"{}"
+    (folder / WEIGHTS_NAME).write_bytes(weights)
+    _edit_manifest(folder, weights_sha256=hashlib.sha256(weights).hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda f: _edit_weights(f, _crop), "weights have shape"),
+        (lambda f: _edit_weights(f, _poison), "weights hold NaN"),
+        (lambda f: _edit_weights(f, _poison_covariance), "covariance has shape .* or holds NaN"),
+        (lambda f: _edit_weights(f, _drop), "expected energy"),
+        (lambda f: _edit_manifest(f, encoder_sha256="0" * 64), "fitted to encoder 000000000000"),
+        (_truncate, "truncated"),
+        (_claim_a_tebibyte, "not a readable safetensors"),
+        (lambda f: _edit_manifest(f, schema_version=2), "schema_version is wrong"),
+        (lambda f: _edit_manifest(f, kind="other"), "kind is wrong"),
+        (lambda f: _edit_manifest(f, method="magic"), "there is no adapter 'magic'"),
+        (lambda f: _edit_manifest(f, surprise=1), "surprise is wrong"),
+        (lambda f: (f / MANIFEST_NAME).write_text("no JSON"), "Invalid JSON"),
+        (lambda f: (f / MANIFEST_NAME).write_text("[]"), "Invalid JSON"),
+        (lambda f: (f / WEIGHTS_NAME).unlink(), "cannot read"),
+    ],
+)
+def test_a_damaged_adapter_is_refused_and_the_old_one_stays(
+    damage: Callable[[Path], object], said: str, store: AdapterStore, forced: Calibration
+) -> None:
+    good = store.save(forced, subject="p1")
+    bad = store.save(forced, subject="p1", activate=False)
+    damage(bad.folder)
+    with pytest.raises(AdapterError, match=said) as refused:
+        store.load(bad.id)
+    assert "\n" not in str(refused.value)
+    with pytest.raises(AdapterError, match=said):
+        store.activate(bad.id)
+    assert store.active("p1").id == good.id  # type: ignore[union-attr]
+    with pytest.raises(AdapterError, match=said.replace("cannot read", "no exported adapter")):
+        store.import_(bad.folder)
+    listed = {record.id: record for record in store.list("p1")}
+    assert set(listed) == {good.id, bad.id}
+
+
+def test_a_file_that_is_no_adapter_is_refused(
+    store: AdapterStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forced: Calibration
+) -> None:
+    (tmp_path / "x.zip").write_bytes(b"PK nothing")
+    with zipfile.ZipFile(tmp_path / "y.zip", "w") as archive:
+        archive.writestr("../evil.py", "print()")
+    for path in (tmp_path / "x.zip", tmp_path / "y.zip", tmp_path / "none"):
+        with pytest.raises(AdapterError, match="no exported adapter"):
+            store.import_(path)
+    record = store.save(forced, subject="p1")
+    path = store.export(record.id, tmp_path / "big.zip")
+    monkeypatch.setattr(library, "MAX_IMPORT", 1000)
+    with pytest.raises(AdapterError, match="expected at most 1000"):
+        store.import_(path)
+
+
+def test_a_kept_calibration_that_is_damaged_is_refused(
+    data: CalibrationData, tmp_path: Path
+) -> None:
+    folder = data.save(tmp_path / "c")
+    assert CalibrationData.load(folder).sha256 == data.sha256
+    whole = (folder / "calibration.safetensors").read_bytes()
+    (folder / "calibration.safetensors").write_bytes(whole[:-4])
+    with pytest.raises(AdapterError, match="damaged or mixed up"):
+        CalibrationData.load(folder)
+    table = json.loads((folder / "calibration.json").read_text())
+    (folder / "calibration.json").write_text(json.dumps(table | {"schema_version": 9}))
+    with pytest.raises(AdapterError, match="schema_version 9"):
+        CalibrationData.load(folder)
+    (folder / "calibration.json").unlink()
+    with pytest.raises(AdapterError, match="cannot read a calibration"):
+        CalibrationData.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"onsets": np.zeros(3)}, "onsets have shape"),
+        ({"epochs": np.zeros((45, 8, 5))}, "finite float32"),
+        ({"target_labels": ("a",) * 227}, "labels without a target"),
+        ({"targets": np.zeros((3, 64), np.float32)}, "targets have shape"),
+    ],
+)
+def test_a_calibration_that_does_not_fit_itself_is_refused(
+    change: dict[str, object], said: str, data: CalibrationData
+) -> None:
+    with pytest.raises(AdapterError, match=said):
+        replace(data.take(np.arange(45)), **change)  # type: ignore[arg-type]
+
+
+def test_onsets_must_rise(data: CalibrationData) -> None:
+    with pytest.raises(AdapterError, match="onsets fall"):
+        replace(data, onsets=np.array(data.onsets)[::-1].copy())
+
+
+# -- nothing executable anywhere -------------------------------------------------------------------
+
+_FORBIDDEN = re.compile(r"weights_only\s*=\s*False|\bpickle\b(?!\.UnpicklingError)|torch\.load\(")
+_ALLOWED = re.compile(r"torch\.load\((?s:.)*?weights_only=True")
+
+
+def _offences(text: str) -> list[str]:
+    found = []
+    code = "\n".join(line.split("#")[0] for line in text.splitlines())
+    code = re.sub(r'"""(?s:.)*?"""', '""', code)
+    for match in _FORBIDDEN.finditer(code):
+        if match.group().startswith("torch.load"):
+            call = code[match.start() : match.start() + 300]
+            if _ALLOWED.match(call):
+                continue
+        found.append(match.group())
+    return found
+
+
+def test_the_search_finds_what_it_looks_for() -> None:
+    assert _offences("import pickle") == ["pickle"]
+    assert _offences("torch.load(path)") == ["torch.load("]
+    assert _offences("torch.load(path, weights_only=False)")
+    assert not _offences("torch.load(path, map_location='cpu', weights_only=True)")
+    assert not _offences('"""No pickle."""\nx = 1  # pickle')
+
+
+def test_no_pickle_anywhere() -> None:
+    """The whole source tree: no pickle module, no `torch.load` that could run one."""
+    offences = {
+        path.relative_to(ROOT).as_posix(): found
+        for package in ("app", "devices", "models", "pipeline", "configs")
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if (found := _offences(path.read_text(encoding="utf-8")))
+    }
+    assert offences == {}
