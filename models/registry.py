@@ -6,13 +6,21 @@ nothing of torch: the table must be readable at once, and where torch is broken.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import platformdirs
+from pydantic import BaseModel
 
-from models.weights import WeightStatus, check_weights
+from configs.atm import RetrievalTrainingConfig
+from models.weights import WeightState, WeightStatus, check_weights
 
+PRIOR = "diffusion prior"
+"""The one part of ATM that a prior-free folder does without."""
+SHIPPED = "install Phosphene again"
 EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded" / "weights"
 
 
@@ -59,6 +67,8 @@ class SystemFacts:
         What a reader of its figures must know.
     folder : Path or None
         Where its weights lie; None while there is nothing to load them.
+    options : tuple of (str, str)
+        Training settings beside the published ones, each with its published gain.
     """
 
     name: str
@@ -72,18 +82,70 @@ class SystemFacts:
     reference: str = ""
     notes: str = ""
     folder: Path | None = None
+    options: tuple[tuple[str, str], ...] = ()
 
     def status(self) -> WeightStatus | None:
-        """Look for the weights; None for a system that is not implemented."""
+        """Look for the weights; None for a system that is not implemented.
+
+        Each file that is missing gives one sentence: where it belongs, what it is, its source.
+        """
         if self.folder is None:
             return None
-        return check_weights(self.folder, [name for item in self.weights for name in item.files])
+        sources = {name: item for item in self._needed(self.folder) for name in item.files}
+        remedy = SHIPPED if self.folder == EMBEDDED_WEIGHTS else "import or train it again"
+        found = check_weights(self.folder, list(sources), remedy=remedy)
+        if found.state != WeightState.MISSING:
+            return found
+        problems = tuple(
+            f"{self.folder / name} is missing, expected the {item.purpose}: {item.source}"
+            for name, item in sources.items()
+            if not (self.folder / name).is_file()
+        )
+        return replace(found, problems=problems)
+
+    def _needed(self, folder: Path) -> tuple[Weights, ...]:
+        """Leave the prior out where the folder's settings say that there is none."""
+        try:
+            settings = json.loads((folder / "system.json").read_text(encoding="utf-8"))
+            is_free = settings.get("has_prior") is False
+        except (OSError, ValueError, AttributeError):
+            is_free = False
+        return tuple(item for item in self.weights if not (is_free and item.purpose == PRIOR))
+
+
+def _options(config: type[BaseModel], names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Settings of a training stage with what their docstrings say of them, gains included."""
+    return tuple(
+        (f"training.{name}", " ".join(str(config.model_fields[name].description).split()))
+        for name in names
+    )
+
+
+def _first_paragraph(function: Any) -> str:
+    """What a preset's docstring says after its heading."""
+    return " ".join(str(function.__doc__).split("\n\n", 1)[-1].split())
 
 
 _ADAPTER = Weights(
     "image conditioning of SDXL",
     ("ip-adapter_sdxl_vit-h.safetensors",),
     "Hugging Face h94/IP-Adapter, sdxl_models/",
+)
+
+_ATM_OPTIONS = (
+    *_options(
+        RetrievalTrainingConfig,
+        (
+            "multi_positive",
+            "normalise",
+            "average_repetitions",
+            "picks",
+            "features",
+            "batch_size",
+            "network",
+        ),
+    ),
+    ("preset = 'enigma'", _first_paragraph(RetrievalTrainingConfig.enigma)),
 )
 
 SYSTEMS: tuple[SystemFacts, ...] = (
@@ -127,7 +189,7 @@ SYSTEMS: tuple[SystemFacts, ...] = (
             Weights(
                 "fine-tuned generator",
                 tuple(f"{part}/diffusion_pytorch_model.safetensors" for part in ("unet", "vae")),
-                "the same import or stage b",
+                "as the condition path: `phosphene import dreamdiffusion`, or stage `b`",
             ),
         ),
         is_implemented=True,
@@ -150,11 +212,16 @@ SYSTEMS: tuple[SystemFacts, ...] = (
                 "`phosphene train atm encoder` on THINGS-EEG2, or a checkpoint of its authors "
                 "(github.com/dongyangli-del/EEG_Image_decode) with `phosphene import atm`",
             ),
-            Weights("prior", ("prior/model.safetensors",), "`phosphene train atm prior`"),
+            Weights(
+                PRIOR,
+                ("prior/model.safetensors",),
+                "`phosphene train atm prior`, or its authors' with `phosphene import atm`",
+            ),
             Weights(
                 "diffusion model",
                 ("generator/model_index.json",),
-                "Hugging Face stabilityai/sdxl-turbo, the folder as it is",
+                "Hugging Face stabilityai/sdxl-turbo, the folder as it is, or its single file "
+                "with `phosphene import atm`",
             ),
             _ADAPTER,
         ),
@@ -162,6 +229,7 @@ SYSTEMS: tuple[SystemFacts, ...] = (
         reference="Li et al., arXiv 2403.07721",
         notes="Its figures choose the best pass on the test set; here a validation split does.",
         folder=installed_weights("atm"),
+        options=_ATM_OPTIONS,
     ),
     SystemFacts(
         name="atm-multimodal",
@@ -180,12 +248,14 @@ SYSTEMS: tuple[SystemFacts, ...] = (
                         for modality in ("image", "text", "few", "middle", "large")
                     ),
                 ),
-                "`phosphene train atm-multimodal train` on THINGS-EEG2 (none are published)",
+                "`phosphene train atm-multimodal train` on THINGS-EEG2, or a checkpoint of its "
+                "original with `phosphene import atm-multimodal` (none is published)",
             ),
             Weights(
                 "diffusion model",
                 ("generator/model_index.json",),
-                "Hugging Face stabilityai/stable-diffusion-xl-base-1.0, the folder as it is",
+                "Hugging Face stabilityai/stable-diffusion-xl-base-1.0, the folder as it is, or "
+                "its single file with `phosphene import atm-multimodal`",
             ),
             _ADAPTER,
         ),

@@ -57,8 +57,13 @@ def write_hashes(folder: Path) -> Path:
     return target
 
 
-def check_weights(folder: Path, required: Sequence[str] = ()) -> WeightStatus:
-    """Look for `required` files (paths below `folder`), then compare all with `hashes.json`."""
+def check_weights(
+    folder: Path, required: Sequence[str] = (), *, remedy: str = "install Phosphene again"
+) -> WeightStatus:
+    """Look for `required` files (paths below `folder`), then compare all with `hashes.json`.
+
+    `remedy` says what to do about a file that was changed.
+    """
     files = sorted(folder.rglob(f"*{SUFFIX}")) if folder.is_dir() else []
     n_bytes = sum(path.stat().st_size for path in files)
     absent = tuple(
@@ -74,7 +79,7 @@ def check_weights(folder: Path, required: Sequence[str] = ()) -> WeightStatus:
     problems = tuple(
         sentence
         for name, digest in expected.items()
-        if (sentence := _problem(folder, name, digest))
+        if (sentence := _problem(folder, name, digest, remedy))
     )
     state = WeightState.DAMAGED if problems else WeightState.READY
     return WeightStatus(state, folder, len(files), n_bytes, problems)
@@ -90,10 +95,10 @@ def _read_hashes(path: Path) -> dict[str, str] | None:
     return {str(name): str(digest) for name, digest in table.items()}
 
 
-def _problem(folder: Path, name: str, digest: str) -> str:
+def _problem(folder: Path, name: str, digest: str, remedy: str) -> str:
     path = folder / name
     if not path.is_file():
-        return f"{path}: missing; install Phosphene again"
+        return f"{path}: missing; {remedy}"
     if hash_file(path) != digest:
-        return f"{path}: changed since it was shipped; install Phosphene again"
+        return f"{path}: changed since its hash was taken; {remedy}"
     return ""

@@ -43,7 +43,8 @@ def describe(facts: SystemFacts) -> dict[str, Any]:
     status = facts.status()
     entry = asdict(facts)
     del entry["folder"]
-    entry["available"] = status is not None and status.state == "ready"
+    # Without a list of hashes weights cannot be checked, but they can be used.
+    entry["available"] = status is not None and status.state in ("ready", "unverified")
     entry["found"] = (
         None
         if status is None
@@ -77,6 +78,7 @@ def _details(entry: dict[str, Any]) -> str:
             f"in {found['folder']}"
         )
         lines += [f"  {problem}" for problem in found["problems"]]
+    lines += [f"  option {name}: {gain}" for name, gain in entry["options"]]
     if entry["notes"]:
         lines.append(f"  {entry['notes']}")
     if entry["reference"]:

@@ -4,14 +4,15 @@ Owns the reading of the settings' tables and the order of the steps; each step l
 
 Data are a folder as `models.atm.data` describes it. Settings: table `model` (fields of
 `AtmsConfig`), `prior` (fields of `PriorConfig`), `training` (the stage's configuration in
-`configs.atm`), `preset` (`published`, `modern` or `enigma`, for the encoder), `encoder` (folder of
-a trained encoder, for the prior).
+`configs.atm`), `preset` (`published`, `modern`, `enigma` or `nice`, for the encoder), `encoder`
+(folder of a trained encoder, for the prior).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -28,8 +29,16 @@ from configs.atm import (
 )
 from models.atm.data import EpochSet, open_epochs
 from models.atm.encoder import AtmsConfig, AtmsEncoder
-from models.atm.folder import AnyEncoder, EncoderFacts, load_encoder, save_encoder, save_prior
+from models.atm.folder import (
+    SETTINGS,
+    AnyEncoder,
+    EncoderFacts,
+    load_encoder,
+    save_encoder,
+    save_prior,
+)
 from models.atm.importing import import_files
+from models.atm.nice import NiceConfig, NiceEncoder
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.atm.stages import EncoderTask, PriorTask
 from models.multimodal.modalities import Modality
@@ -46,13 +55,14 @@ PRESETS = {
     "published": RetrievalTrainingConfig,
     "modern": RetrievalTrainingConfig.modern,
     "enigma": RetrievalTrainingConfig.enigma,
+    "nice": RetrievalTrainingConfig.nice,
 }
 NO_CLIP = float("inf")
 """ATM-S clips no gradient."""
 ENCODE_BATCH = 256
 
 _Config = TypeVar("_Config", bound=BaseModel)
-_Sizes = TypeVar("_Sizes", AtmsConfig, PriorConfig)
+_Sizes = TypeVar("_Sizes", AtmsConfig, NiceConfig, PriorConfig)
 
 
 def run_prepare(request: StageRequest) -> dict[str, Any]:
@@ -86,10 +96,14 @@ def run_encoder(request: StageRequest) -> dict[str, Any]:
     if training.picks == "posterior":
         data = data.picked(POSTERIOR)
     torch.manual_seed(request.seed)
-    encoder = AtmsEncoder(_encoder_sizes(request.table, data, training.features))
+    encoder = _encoder(request.table, data, training)
     task = EncoderTask(encoder, data, training, seed=request.seed)
     report = _train(request, task, training.passes, training.batch_size, NO_CLIP)
     _save_encoder(request, encoder, data)
+    if request.table.get("preset") == "enigma":
+        # Its vectors go straight into the adapter: the folder says so to whoever decodes with it.
+        settings = json.dumps({"has_prior": False}) + "\n"
+        (request.out / SETTINGS).write_text(settings, encoding="utf-8")
     return report | {"encoder": str(request.out / "encoder")}
 
 
@@ -197,6 +211,20 @@ def _save_encoder(request: StageRequest, encoder: AnyEncoder, data: EpochSet) ->
 def _norms(data: EpochSet, name: str) -> Any:
     norms = (data.targets[name] ** 2).sum(axis=1) ** 0.5
     return norms.mean()
+
+
+def _encoder(
+    table: Mapping[str, Any], data: EpochSet, training: RetrievalTrainingConfig
+) -> AnyEncoder:
+    if training.network == "atm-s":
+        return AtmsEncoder(_encoder_sizes(table, data, training.features))
+    given = {
+        "n_channels": len(data.used_names),
+        "n_times": data.eeg.shape[2],
+        "n_features": data.targets[training.features].shape[1],
+    }
+    sizes = _sizes(NiceConfig, given | dict(table.get("model", {})), where="model")
+    return NiceEncoder(**asdict(sizes))
 
 
 def _encoder_sizes(table: Mapping[str, Any], data: EpochSet, target: str) -> AtmsConfig:

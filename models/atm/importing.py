@@ -40,6 +40,7 @@ EXPECTED = (
 )
 _SPATIAL = "enc_eeg.0.tsconv.4.weight"
 _LEVEL = re.compile(r"_(few|middle|large)_slic")
+_CACHE = re.compile(r"(.+)_features_(?:train|test)")
 _NICE_PARTS = {"0.tsconv.0.weight": "Enc_eeg.", "1.fn.1.weight": "Proj_eeg."}
 
 
@@ -287,15 +288,17 @@ def _save_nice(state: Mapping[str, Tensor], out: Path) -> None:
 
 
 def _clip_cache(path: Path, content: Mapping[str, Any], to: _Import) -> str:
-    """Write `features/ViT-H-14.npy` and `.text.npy`, one row an image."""
+    """Write `features/MODEL.npy` and `.text.npy`, one row an image; the file's name says MODEL."""
+    match = _CACHE.match(path.name)
+    model = match[1] if match else "ViT-H-14"
     image, text = (_rows(content, key, path) for key in ("img_features", "text_features"))
     if len(image) % len(text):
         raise AtmError(f"{path} has {len(image)} pictures of {len(text)} concepts, which differ.")
-    _write_features(to.out, "ViT-H-14", image)
-    _write_features(to.out, "ViT-H-14.text", np.repeat(text, len(image) // len(text), axis=0))
+    _write_features(to.out, model, image)
+    _write_features(to.out, f"{model}.text", np.repeat(text, len(image) // len(text), axis=0))
     norm = float(np.linalg.norm(image, axis=1).mean())
     # Normalised for retrieval, as they are for reconstruction: the norm says which.
-    if to.target_norm is None and norm > 1.5:
+    if to.target_norm is None and model == "ViT-H-14" and norm > 1.5:
         to.target_norm = norm
     return f"CLIP features of {len(image)} pictures, norm {norm:.2f}"
 

@@ -18,8 +18,8 @@ from torch.nn import functional
 
 from configs.atm import PriorTrainingConfig, RetrievalTrainingConfig
 from models.atm.data import EpochSet
-from models.atm.encoder import AtmsEncoder
 from models.atm.errors import AtmError
+from models.atm.folder import AnyEncoder
 from models.atm.losses import clip_loss, multi_positive_clip_loss
 from models.atm.prior import DiffusionPriorUNet
 from models.atm.prior_training import CONDITION_DROPOUT, learning_rate
@@ -39,9 +39,9 @@ def seed_dropout(module: nn.Module, seed: Tensor) -> None:
 
 
 class EncoderLoss(nn.Module):
-    """ATM-S and its objective."""
+    """An encoder and its objective."""
 
-    def __init__(self, encoder: AtmsEncoder, config: RetrievalTrainingConfig) -> None:
+    def __init__(self, encoder: AnyEncoder, config: RetrievalTrainingConfig) -> None:
         super().__init__()
         self.encoder = encoder
         self._config = config
@@ -91,7 +91,7 @@ class EncoderTask:
 
     def __init__(
         self,
-        encoder: AtmsEncoder,
+        encoder: AnyEncoder,
         data: EpochSet,
         config: RetrievalTrainingConfig,
         *,
@@ -107,7 +107,7 @@ class EncoderTask:
         self.n_train, self.n_val = len(self._train), len(self._val)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        """AdamW over everything, the scale of the logits included."""
+        """AdamW over everything, the scale of ATM-S's logits included."""
         return torch.optim.AdamW(
             self.module.parameters(),
             lr=self._config.lr,

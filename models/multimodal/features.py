@@ -29,6 +29,8 @@ SIDE = 500
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 CLIP_SOURCE = "huggingface.co/laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
+NAMES = ("ViT-H-14", "ViT-L-14")
+"""CLIP models in Hugging Face's layout; RN50 has none: import its cached features."""
 PROMPT = "This picture is {}"
 BATCH = 32
 
@@ -130,12 +132,17 @@ def read_picture(path: Path, *, side: int = SIDE) -> NDArray[np.uint8]:
 def run_features(request: StageRequest) -> dict[str, Any]:
     """Write the targets of all pictures below DATA/images to OUT/features.
 
-    Settings: `clip`, CLIP's folder (DATA/clip); `superpixels`, whether to make those (true).
+    Settings: `clip`, CLIP's folder (DATA/clip); `superpixels`, whether to make those (true);
+    `name` of the CLIP model (`ViT-H-14`; only its vectors are targets of the multimodal system).
     """
-    check_tables(request.table, ("clip", "superpixels"))
+    check_tables(request.table, ("clip", "superpixels", "name"))
+    model = str(request.table.get("name", "ViT-H-14"))
+    if model not in NAMES:
+        raise MultimodalError(f"name is {model!r}, expected one of {', '.join(NAMES)}.")
     pictures = list_pictures(request.data / "images")
     clip = ClipFeatures(Path(request.table.get("clip", request.data / "clip")))
-    names = [Modality.IMAGE, *(SUPERPIXELS if request.table.get("superpixels", True) else ())]
+    has_superpixels = model == NAMES[0] and request.table.get("superpixels", True)
+    names = [Modality.IMAGE, *(SUPERPIXELS if has_superpixels else ())]
     vectors: dict[Modality, list[Float32]] = {name: [] for name in names}
     for start in range(0, len(pictures), BATCH):
         images = [read_picture(path) for path in pictures[start : start + BATCH]]
@@ -147,7 +154,8 @@ def run_features(request: StageRequest) -> dict[str, Any]:
     out.mkdir(parents=True, exist_ok=True)
     made = {name.published_name: np.concatenate(parts) for name, parts in vectors.items()}
     made[Modality.TEXT.published_name] = texts
-    made |= {"ViT-H-14": made[Modality.IMAGE.published_name], "ViT-H-14.text": texts}
+    own = {model: made[Modality.IMAGE.published_name], f"{model}.text": texts}
+    made = made | own if model == NAMES[0] else own
     for file_name, values in made.items():
         np.save(out / f"{file_name}.npy", values)
     manifest = [f"{path.parent.name}/{path.name}" for path in pictures]

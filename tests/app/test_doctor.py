@@ -151,7 +151,7 @@ def test_a_published_system_without_weights_is_no_fault() -> None:
     found = {check.name: check for check in diagnosis.check_weights()}
     check = found["weights of dreamdiffusion"]
     assert check.status is diagnosis.Status.NOTE
-    assert "condition/model.safetensors: missing" in check.advice
+    assert "condition/model.safetensors is missing, expected the EEG encoder" in check.advice
 
 
 def test_systems_as_text_names_every_system(capsys: pytest.CaptureFixture[str]) -> None:
