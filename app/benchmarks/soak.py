@@ -76,8 +76,8 @@ def _hostile(hours: float, *, seed: int, counter: bool) -> dict[str, Any]:
         n_markers += len(source.take_true_markers())
         tally.witness.look()
         if not grown_from and source.now > 1000.0 + WARM * duration:
-            grown_from = _memory_mb()
-    growth = _memory_mb() - grown_from
+            grown_from = memory_mb()
+    growth = memory_mb() - grown_from
     tally.add(path.finish())
     n_late = path.n_duplicates - source.n_doubled
     ok = (
@@ -148,7 +148,7 @@ class _Tally:
         return [round(float(np.quantile(errors, q)), 3) for q in (0.5, 0.999, 1.0)]
 
 
-def _memory_mb() -> float:
+def memory_mb() -> float:
     """Resident memory of this process, MB; 0 where the system does not say."""
     gc.collect()
     if not sys.platform.startswith("linux"):
@@ -270,5 +270,5 @@ def _what_is_there() -> dict[str, int]:
         "os_threads": len(list(Path("/proc/self/task").iterdir())) if descriptors.is_dir() else 0,
         "processes": len(multiprocessing.active_children()),
         "open_files": len(list(descriptors.iterdir())) if descriptors.is_dir() else 0,
-        "memory_mb": round(_memory_mb()),
+        "memory_mb": round(memory_mb()),
     }

@@ -22,12 +22,15 @@ BENCHMARKS = {
     "soak": ("app.benchmarks.soak", "run_soak_bench"),
     "xdf": ("app.benchmarks.xdf", "run_xdf_bench"),
     "gui": ("app.benchmarks.gui", "run_gui_bench"),
+    "gui-start": ("app.benchmarks.gui_live", "run_gui_start_bench"),
+    "gui-live": ("app.benchmarks.gui_live", "run_gui_live_bench"),
+    "gui-soak": ("app.benchmarks.gui_soak", "run_gui_soak_bench"),
     "training": ("app.benchmarks.training", "run_training_bench"),
     "fuzz": ("app.benchmarks.fuzz", "run_fuzz_bench"),
 }
 """Name to module and function."""
-BY_NAME_ONLY = frozenset({"soak", "training"})
-"""Take many minutes: run when they are asked for."""
+BY_NAME_ONLY = frozenset({"soak", "gui-live", "gui-soak", "training"})
+"""Takes many minutes: runs when it is asked for."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

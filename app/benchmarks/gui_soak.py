@@ -1,0 +1,163 @@
+"""`phosphene bench gui-soak`: hours of a session in the window, accelerated; memory must not grow.
+
+Owns the measurement. The whole of a session runs, from the virtual brain to the files, but for the
+decoder, which answers with a picture at once; nothing waits for the clock. The window polls and
+paints at its own pace meanwhile, with every signal view opened in turn.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from app.benchmarks.soak import idle_decoder, memory_mb
+from app.port import Phase
+from configs import SessionConfig
+
+if TYPE_CHECKING:
+    from app.runtime.session import Session
+    from app.views.main_window import MainWindow
+
+HOURS = 8.0
+WARM = 0.125
+"""Part of the hours after which memory is first read: rings and tables are full by then."""
+GOAL_MB = 20.0
+VIEW_SECONDS = 5.0
+"""How long each signal view stays open."""
+
+
+def run_gui_soak_bench(*, minutes: float = 60 * HOURS, seed: int = 0) -> dict[str, Any]:
+    """Run so many minutes of stream time; `rows` has the growth of memory.
+
+    Parameters
+    ----------
+    minutes : float
+        Stream time.
+    seed : int
+        Of the stimuli and the virtual brain.
+    """
+    from app.benchmarks.gui import _application
+
+    _app = _application()  # kept: Qt ends with its last reference
+    from app.view_models.sources import SourceChoice
+    from app.views.main_window import MainWindow
+
+    began = perf_counter()
+    with tempfile.TemporaryDirectory(prefix="phosphene-gui-") as folder:
+        session = _session(Path(folder) / "session", 60 * minutes, seed)
+        window = MainWindow(_Only(session), SessionConfig())
+        window.show()
+        window.session.open(SourceChoice())
+        try:
+            readings = _watch(window, session, 60 * minutes)
+        finally:
+            window.close()
+            window.shut_down(60.0)
+    snapshot = window.session.snapshot
+    growth = readings[-1][1] - next(mb for at, mb in readings if at >= WARM * 60 * minutes)
+    return {
+        "hours": round(snapshot.duration / 3600, 2),
+        "took_s": round(perf_counter() - began, 1),
+        "pictures": snapshot.outcomes.get("decoded", 0),
+        "memory_mb_by_hour": [[round(at / 3600, 2), round(mb, 1)] for at, mb in readings],
+        "descriptors": _n_descriptors(),
+        "rows": [
+            {
+                "what": f"growth of memory from {WARM:.1%} of the time on, MB",
+                "ours": round(growth, 1),
+                "goal": GOAL_MB,
+                "met": growth <= GOAL_MB and snapshot.phase is not Phase.FAILED,
+            }
+        ],
+    }
+
+
+def _session(out: Path, seconds: float, seed: int) -> Session:
+    """Make a session on a virtual Cyton that nothing waits for, with pictures from an idle one."""
+    from pylsl import local_clock
+
+    from app.runtime.decoder import Decoder
+    from app.runtime.session import Session
+    from app.runtime.stimuli import candidate_labels, plan
+    from configs import load_preset
+    from devices.virtual.accelerated import AcceleratedSource
+    from devices.virtual.boards import board_of
+    from devices.virtual.headset import HeadsetSettings
+    from pipeline.gallery import load_gallery
+
+    config = load_preset("demo")
+    gallery = load_gallery()
+    labels = candidate_labels(gallery, config.stimuli)
+    settings = HeadsetSettings(
+        board=board_of("cyton"), subject_number=1001, seed=seed, duration=seconds + 10.0
+    )
+    shown = itertools.takewhile(
+        lambda item: item.at <= seconds, plan(config.stimuli, labels, seed=seed)
+    )
+    source = AcceleratedSource(
+        settings,
+        dict(zip(gallery.labels, gallery.embeddings, strict=True)),
+        ((5.0 + item.at, item.label) for item in shown),
+    )
+    return Session(
+        config,
+        out=out,
+        open_source=lambda _stop: source,
+        clock=local_clock,
+        make_decoder=partial(Decoder, target=idle_decoder),
+        is_live=False,
+        on_end=source.close,
+    )
+
+
+class _Only:
+    """A factory with one session, whatever is asked for."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def discover(self) -> list[Any]:
+        """Nothing is in reach."""
+        return []
+
+    def demo(self, config: SessionConfig) -> Session:
+        """Return the session."""
+        _ = config
+        return self._session
+
+    live = demo
+
+    def replay(self, path: Path, config: SessionConfig) -> Session:
+        """Return the session."""
+        _ = path, config
+        return self._session
+
+
+def _watch(window: MainWindow, session: Session, seconds: float) -> list[tuple[float, float]]:
+    """Let the window work until the session ends; memory over the session's time, s and MB."""
+    from app.benchmarks.gui_live import run_loop
+
+    readings: list[tuple[float, float]] = []
+    step, due, view = seconds / 32, 0.0, perf_counter()
+    while True:
+        run_loop(0.1)
+        at = session.snapshot().duration
+        if at >= due:
+            readings.append((at, memory_mb()))
+            due = at + step
+        if perf_counter() - view > VIEW_SECONDS:
+            view = perf_counter()
+            window.work.signals.step()
+        ended = session.wait(0.0)
+        if ended:
+            readings.append((session.snapshot().duration, memory_mb()))
+            return readings
+
+
+def _n_descriptors() -> int | None:
+    folder = Path("/proc/self/fd")
+    return len(list(folder.iterdir())) if folder.is_dir() else None
