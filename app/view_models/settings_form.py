@@ -163,6 +163,7 @@ class SettingsForm:
         except ValidationError as error:
             for each in error.errors():
                 words = str(each["msg"]).removeprefix("Value error, ")
+                words = words.replace("Input should be", "It must be")
                 self.problems.setdefault(self._path_of(each["loc"]), words)
 
     def _path_of(self, place: tuple[int | str, ...]) -> str:
@@ -259,6 +260,7 @@ def _fields(table: str) -> list[tuple[SettingField, Any]]:
 def _field(path: str, name: str, info: FieldInfo) -> SettingField:
     title = TITLES.get(name, name.replace("_", " ").capitalize())
     about = " ".join((info.description or "").split()).replace("`", "")
+    about = about.replace("None:", "empty:")  # what a person types for it
     options = [each for each in _options(info.annotation) if each is not type(None)]
     if options == [bool]:
         return SettingField(path, title, about, Kind.SWITCH)

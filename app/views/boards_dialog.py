@@ -23,7 +23,7 @@ from app.view_models import formatting
 from app.view_models.boards import FAMILIAR, TEST_SECONDS, WORDS, BoardsModel
 from app.views.painted import Button, Combo, set_text, set_tone, text_label
 from app.views.swing_bars import SwingBars
-from app.views.theme import Theme
+from app.views.theme import Theme, px
 
 POLL_MS = 60
 
@@ -36,7 +36,7 @@ class BoardsDialog(QDialog):
     def __init__(self, model: BoardsModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("Connect a board")
-        self.resize(QSize(640, 640))
+        self.resize(QSize(px(640), px(580)))
         self._model = model
         self._revision = -1
         self._rows: tuple[tuple[str, bool], ...] | None = None

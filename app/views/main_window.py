@@ -176,6 +176,8 @@ class MainWindow(QMainWindow):
         self.top_bar.set_theme(theme)
         self.status.set_theme(theme)
         self.work.set_theme(theme)
+        if self.boards_dialog is not None:
+            self.boards_dialog.set_theme(theme)
         for tool in self._opened.values():
             tool.set_theme(theme)
 

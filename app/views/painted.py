@@ -13,11 +13,13 @@ from PySide6.QtGui import (
     QImage,
     QPainter,
     QPainterPath,
+    QPaintEvent,
+    QPalette,
     QPen,
     QPixmap,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QComboBox, QLabel, QPushButton, QSizePolicy, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QLabel, QPushButton, QSizePolicy, QWidget
 
 from app.views.icons import icon
 from app.views.theme import DARK, Theme, text_scale
@@ -78,6 +80,30 @@ class Combo(QComboBox):
         x, y = self.width() - 14.0, self.height() / 2 + 0.5
         painter.drawPolyline(
             [QPointF(x - 3.5, y - 2), QPointF(x, y + 1.5), QPointF(x + 3.5, y - 2)]
+        )
+        painter.end()
+
+
+class Check(QCheckBox):
+    """A box with a drawn tick: a style sheet takes Qt's own away, and colour alone says little."""
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint the box, then the tick."""
+        super().paintEvent(event)
+        if not self.isChecked():
+            return
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        color = self.palette().color(QPalette.ColorRole.HighlightedText)
+        size = text_scale() * 17
+        painter.setPen(QPen(color, 2 * text_scale(), c=Qt.PenCapStyle.RoundCap))
+        left, middle = 1.0, self.height() / 2
+        painter.drawPolyline(
+            [
+                QPointF(left + 0.26 * size, middle),
+                QPointF(left + 0.44 * size, middle + 0.19 * size),
+                QPointF(left + 0.78 * size, middle - 0.2 * size),
+            ]
         )
         painter.end()
 

@@ -196,7 +196,7 @@ class PicturePanel(QFrame):
         """Give the pictures their room: fewer concepts are listed where it is low."""
         super().resizeEvent(event)
         spare = self.height() - px(300)
-        self.top.set_n_rows(min(5, max(2, int(spare / px(40)))))
+        self.top.set_n_rows(min(5, max(2, int(spare / px(34)))))
 
     def set_control(self, on: bool) -> None:
         """Show or hide the noise control's place."""

@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
 
 from app.view_models.preferences import TEXT_SCALES, Preferences, PreferencesStore
 from app.view_models.settings_form import Kind, SettingField, SettingsForm
-from app.views.painted import Button, Combo, set_text, set_tone, text_label
+from app.views.painted import Button, Check, Combo, set_text, set_tone, text_label
 from app.views.theme import THEMES, px
 from configs import SessionConfig
 
@@ -76,7 +76,7 @@ class SettingRow(QWidget):
     def _make_input(self) -> QWidget:
         path = self.field.path
         if self.field.kind is Kind.SWITCH:
-            box = QCheckBox()
+            box = Check()
             box.toggled.connect(lambda on: self.changed.emit(path, "on" if on else "off"))
             return box
         if self.field.kind is Kind.CHOICE:
@@ -112,8 +112,8 @@ class SettingsDialog(QDialog):
         self.stack = QStackedWidget()
         self.theme = Combo()
         self.text_scale = Combo()
-        self.open_report = QCheckBox()
-        self.confirm = QCheckBox()
+        self.open_report = Check()
+        self.confirm = Check()
         self.note = text_label("", "caption")
         self.reset_button = Button(
             "Restore defaults", tip="Every setting of the session as the preset ships"
@@ -171,8 +171,9 @@ class SettingsDialog(QDialog):
             return f"{self.rows[path].field.title}: {words}"
         n = sum(self.form.is_changed(path) for path in self.rows)
         if n:
-            return f"• {n} differ from the preset as it ships. They hold from the next start."
-        return "Settings of the session hold from the next start."
+            verb = "differs" if n == 1 else "differ"
+            return f"• {n} {verb} from the preset as it ships; used from the next start on."
+        return "Settings of a session are used from the next start on."
 
     def _build(self) -> None:
         self.places.setFixedWidth(px(160))

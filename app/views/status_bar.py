@@ -55,7 +55,7 @@ class StatusBar(QFrame):
         if phase is Phase.STARTING and not message:
             message = "Opening the source…"
         if phase is Phase.IDLE and not message:
-            message = "Space starts · M marks · + and - scale · P pauses"
+            message = "Space starts · M marks · + and - scale · P pauses · F1 lists all keys"
         if phase is Phase.RUNNING and snapshot.warnings:
             message = snapshot.warnings[-1]
         self.message.set_whole(formatting.sentence(message))

@@ -258,7 +258,11 @@ QPlainTextEdit:focus {{ border: 1px solid {t.accent}; }}
 QLineEdit[invalid="true"] {{ border: 1px solid {t.bad}; }}
 QLineEdit:disabled, QComboBox:disabled {{ color: {t.faint}; background: {t.surface}; }}
 QScrollArea {{ background: transparent; }}
-QCheckBox {{ spacing: 8px; }}
+QCheckBox {{ spacing: 8px; min-height: {px(26)}; }}
+QCheckBox::indicator {{ width: {px(17)}; height: {px(17)}; border: 1px solid {t.faint};
+  border-radius: 4px; background: {t.raised}; }}
+QCheckBox::indicator:hover, QCheckBox::indicator:focus {{ border-color: {t.accent}; }}
+QCheckBox::indicator:checked {{ background: {t.accent}; border-color: {t.accent}; }}
 QSpinBox, QDoubleSpinBox {{ background: {t.raised}; border: 1px solid {t.border};
   border-radius: 7px; padding: 0 9px; min-height: {px(28)}; }}
 QListWidget {{ background: {t.surface}; border: 1px solid {t.border}; border-radius: 8px;

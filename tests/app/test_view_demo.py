@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 import models
 from app.port import Phase
 from app.runtime.factory import RuntimeFactory
+from app.view_models.preferences import Preferences, PreferencesStore
+from app.view_models.traces import TraceMode
 from app.views.main_window import MainWindow
 from app.views.signal_panel import TABS
 from configs import list_presets, load_preset
+from tests.app.screenshots import WANTED, shoot
 
 WEIGHTS = Path(models.__file__).parent / "embedded" / "weights"
-SCREENSHOTS = Path(__file__).resolve().parents[2] / "docs" / "img"
 N_PICTURES = 3
 
 pytestmark = [
@@ -30,49 +32,105 @@ pytestmark = [
 ]
 
 
-def test_one_click_leads_to_pictures_and_a_report(qtbot: QtBot, tmp_path: Path) -> None:
+def test_one_click_leads_to_pictures_and_a_report(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
     window = MainWindow(
-        RuntimeFactory(out=tmp_path / "session"), load_preset("demo"), presets=list_presets()
+        RuntimeFactory(out=tmp_path / "session"),
+        load_preset("demo"),
+        presets=list_presets(),
+        load_preset=load_preset,
+        preferences=PreferencesStore(None, Preferences(confirm=False)),
     )
     qtbot.addWidget(window)
     window.show()
+    history = window.session.history
     try:
         qtbot.mouseClick(window.welcome.demo_button, Qt.MouseButton.LeftButton)
         qtbot.waitUntil(lambda: window.session.phase is Phase.RUNNING, timeout=40_000)
         qtbot.waitUntil(lambda: window.session.traces.newest > 0, timeout=20_000)
-        wanted = int(os.environ.get("PHOSPHENE_WRITE_SCREENSHOTS", "0")) * 14 or N_PICTURES
-        qtbot.waitUntil(lambda: len(window.session.history.pictures) >= wanted, timeout=60_000)
+        wanted = 14 if WANTED else N_PICTURES
+        qtbot.waitUntil(lambda: len(history.pictures) >= wanted, timeout=60_000)
         assert window.picture_panel.decoded.has_picture
         assert window.session.snapshot.recording is not None
         window._show_texts()
-        if os.environ.get("PHOSPHENE_WRITE_SCREENSHOTS"):
-            _write_screenshots(window)
-        window.inspect_result(window.session.history.pictures[-1].index)
+        if WANTED:
+            _write_running(window, qtbot)
+        window.inspect_result(history.pictures[-1].index)
         assert window.inspect.epoch.has_epoch
         window.inspect.close()
+        qtbot.keyClick(window, Qt.Key.Key_C)
+        qtbot.waitUntil(
+            lambda: history.latest is not None and history.latest.control_pixels is not None,
+            timeout=30_000,
+        )
+        window.tick()
+        assert window.picture_panel.control.has_picture
+        if WANTED:
+            _write_control(window)
         qtbot.keyClick(window, Qt.Key.Key_Space)
         qtbot.waitUntil(window.banner.isVisible, timeout=20_000)
         assert window.banner.report.isVisible(), window.banner.text.text()
-        assert (tmp_path / "session" / "recording.xdf").stat().st_size > 0
+        assert opened == [str(tmp_path / "session" / "report.html")]
+        recording = tmp_path / "session" / "recording.xdf"
+        assert recording.stat().st_size > 0
+        if WANTED:
+            shoot(window, "finished")
+            _write_replay(window, qtbot, recording)
     finally:
         window.close()
         window.shut_down()
 
 
-def _write_screenshots(window: MainWindow) -> None:
+def _write_running(window: MainWindow, qtbot: QtBot) -> None:
     for theme in ("light", "dark"):
         if window.theme.name != theme:
             window.toggle_theme()
         window.tick()
         suffix = "" if theme == "dark" else "-light"
-        window.grab_screen(SCREENSHOTS / f"window-running{suffix}.png")
+        shoot(window, f"running{suffix}")
         for at, name in enumerate(TABS[:4]):
             window.signals.open(at)
             QApplication.processEvents()
             window.tick()
             window._show_texts()
-            window.grab_screen(SCREENSHOTS / f"window-{name.lower()}{suffix}.png")
+            if theme == "dark" or name == "Electrodes":
+                shoot(window, f"{name.lower()}{suffix}")
         window.signals.open(None)
         window.inspect_result(window.session.history.pictures[-2].index)
-        window.inspect.grab().save(str(SCREENSHOTS / f"window-inspect{suffix}.png"))
+        shoot(window.inspect, f"inspect{suffix}")
         window.inspect.close()
+    window.session.traces.set_mode(TraceMode.SCROLL)
+    window.session.traces.set_lanes(8)
+    window.tick()
+    shoot(window, "running-scroll")
+    qtbot.keyClick(window, Qt.Key.Key_P)
+    for _ in range(3):
+        qtbot.keyClick(window, Qt.Key.Key_Left)
+    shoot(window, "paused")
+    qtbot.keyClick(window, Qt.Key.Key_P)
+    window.session.traces.set_mode(TraceMode.SWEEP)
+    window.session.traces.set_lanes(0)
+    window.show_stimuli()
+    qtbot.waitUntil(lambda: window.session.snapshot.stimulus is not None, timeout=5_000)
+    window.tick()
+    shoot(window.stimuli, "stimulus")
+    window.stimuli.close()
+
+
+def _write_control(window: MainWindow) -> None:
+    shoot(window, "control")
+
+
+def _write_replay(window: MainWindow, qtbot: QtBot, recording: Path) -> None:
+    window.sources_view.choose_recording(recording)
+    qtbot.waitUntil(lambda: window.session.phase is Phase.RUNNING, timeout=40_000)
+    qtbot.waitUntil(lambda: window.session.traces.newest > 0, timeout=20_000)
+    window.transport.step(12.0)
+    qtbot.waitUntil(lambda: len(window.session.history.pictures) >= 3, timeout=60_000)
+    window._show_texts()
+    shoot(window, "replay")
+    window.toggle()
+    qtbot.waitUntil(lambda: not window.session.active, timeout=20_000)

@@ -187,7 +187,7 @@ def test_settings_are_changed_saved_and_used(qtbot: QtBot, tmp_path: Path) -> No
         line.selectAll()
         qtbot.keyClicks(line, "1.2")
         assert dialog.rows["epochs.tmax"].title.text().endswith("•")
-        assert "1 differ" in dialog.note.text()
+        assert "1 differs" in dialog.note.text()
         box = dialog.rows["decoder.control"].input
         assert isinstance(box, QCheckBox)
         box.click()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -33,7 +32,6 @@ from pipeline.values import Info, StreamInfo, Uint8
 from tests.app.fake_session import T0, FakeFactory, FakeSession
 
 STIMULI = SessionConfig(stimuli=StimuliConfig(enabled=True))
-SCREENSHOTS = Path(__file__).resolve().parents[2] / "docs" / "img"
 STREAMS = (
     StreamInfo(
         *("actiCHamp-0", "EEG", "acti", 64, 1000.0, "float32"),
@@ -588,35 +586,6 @@ def test_without_a_display_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "linux")
     with pytest.raises(AppError, match="no display"):
         gui.run_window(FakeFactory(), STIMULI)
-
-
-# Pictures for the documentation
-
-
-@pytest.mark.skipif(
-    not os.environ.get("PHOSPHENE_WRITE_SCREENSHOTS"),
-    reason="PHOSPHENE_WRITE_SCREENSHOTS=1 writes docs/img/window-*.png",
-)
-@pytest.mark.parametrize("theme", ["dark", "light"])
-def test_write_screenshots(qtbot: QtBot, template: FakeSession, theme: str) -> None:
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    suffix = "" if theme == "dark" else "-light"
-    factory = FakeFactory(template=template, streams=STREAMS)
-    window = MainWindow(factory, STIMULI, theme=theme)
-    qtbot.addWidget(window)
-    window.show()
-    window.sources_view.search()
-    qtbot.waitUntil(lambda: window.sources_view.list.topLevelItemCount() == 2)
-    window.grab_screen(SCREENSHOTS / f"window-empty{suffix}.png")
-    # Pictures in the documentation are real ones only (test_view_demo.py).
-    template.decodes = False
-    run_demo(window, qtbot, 13.7)
-    session_of(window).fail_at = 13.0
-    window.tick()
-    window._show_texts()
-    window.grab_screen(SCREENSHOTS / f"window-failed{suffix}.png")
-    window.close()
-    window.shut_down()
 
 
 def test_the_raster_survives_the_widget_it_is_shared_with(qtbot: QtBot) -> None:

@@ -1,0 +1,32 @@
+"""Pictures of the window for the documentation, written by the tests that show it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QApplication, QWidget
+
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "img"
+WANTED = bool(os.environ.get("PHOSPHENE_WRITE_SCREENSHOTS"))
+
+only_when_wanted = pytest.mark.skipif(
+    not WANTED, reason="PHOSPHENE_WRITE_SCREENSHOTS=1 writes docs/img/window-*.webp"
+)
+
+
+def shoot(widget: QWidget, name: str) -> None:
+    """Write `widget` as it stands to `docs/img/window-NAME.webp`."""
+    for _ in range(3):  # new texts ask for their room by an event
+        QApplication.sendPostedEvents()
+        QApplication.processEvents()
+    image = widget.grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
+    buffer = np.frombuffer(image.constBits(), dtype=np.uint8)
+    rows = buffer.reshape(image.height(), image.bytesPerLine())[:, : 3 * image.width()]
+    pixels = rows.reshape(image.height(), image.width(), 3)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(FOLDER / f"window-{name}.webp", quality=90, method=6)
