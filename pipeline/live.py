@@ -114,6 +114,11 @@ class LivePath:
     # -- counters -------------------------------------------------------------------------------
 
     @property
+    def has_counter(self) -> bool:
+        """Whether a channel counts the samples, so that loss is exact."""
+        return self._ingest.has_counter
+
+    @property
     def clock(self) -> OffsetTracker:
         """Of the EEG stream."""
         return self._time_base.clock

@@ -67,7 +67,7 @@ class TimeBase:
         self.n_reordered = 0
         self.n_emitted = 0
         self.segment = -1
-        self._sfreq = sfreq
+        self._sfreq = self._rate_before = sfreq
         self._line = Line(sfreq)
         self._counter = SampleCounter() if has_counter else None
         self._repeats = RepeatFinder(sfreq)
@@ -89,8 +89,8 @@ class TimeBase:
 
     @property
     def effective_sfreq(self) -> float:
-        """Rate of the sender by our clock, Hz; the nominal one in the first 5 s of a run."""
-        return 1.0 / self._line.period if self._line.age > 5 * self._sfreq else self._sfreq
+        """Rate of the sender by our clock, Hz; in the first 5 s of a run what was known before."""
+        return 1.0 / self._line.period if self._line.age > 5 * self._sfreq else self._rate_before
 
     @property
     def jitter(self) -> float:
@@ -215,6 +215,7 @@ class TimeBase:
             expected, period = line.expected(1), line.period
             if self._has_returned:  # perhaps with another clock: count the loss in ours
                 expected += self._offset_before - self.clock.offset
+            self._rate_before = self.effective_sfreq
             time = line.restart(stamp)
             border = self._border(piece.reason, time)
             # A counter may start anew with the device: then the stamps say what was lost.

@@ -129,6 +129,15 @@ class Acquisition:
         """Whether an epoch that began now would lie behind the filter's settling."""
         return self.elapsed > self.path.filter.settling_time - self.path.config.epochs.tmin
 
+    def rates(self) -> StreamFigures:
+        """The rates alone: cheap enough for every look."""
+        path = self.path
+        return StreamFigures(
+            sfreq=path.info.sfreq,
+            effective_sfreq=path.effective_sfreq,
+            has_counter=path.has_counter,
+        )
+
     def figures(self) -> StreamFigures:
         """What became of the samples."""
         path = self.path
@@ -140,6 +149,7 @@ class Acquisition:
             sfreq=path.info.sfreq,
             effective_sfreq=path.effective_sfreq,
             quality=path.signal_quality.shares(),
+            has_counter=path.has_counter,
             packet_ms=1000 * path.n_received / max(1, self._n_packets) / path.info.sfreq,
         )
 

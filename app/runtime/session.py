@@ -34,6 +34,7 @@ from app.runtime.phases import PhaseMachine
 from app.runtime.publishing import Publisher
 from app.runtime.results import result_event
 from app.runtime.stimuli import Presenter, candidate_labels
+from app.runtime.summary import rate_warning
 from app.runtime.tape import Tape
 from configs import SessionConfig
 from devices.errors import SourceError
@@ -220,7 +221,7 @@ class Session:
             adapter_loading=decoding.adapter_loading,
             alignment=alignment,
             alignment_drift=drift,
-            warnings=tuple(self._warnings),
+            warnings=self._standing_warnings(),
             stimulus=presenter.current if presenter is not None else None,
             out=self._folder.path,
             **fields,
@@ -485,6 +486,12 @@ class Session:
 
     def _warn(self, sentence: str) -> None:
         self._warnings[sentence] = None
+
+    def _standing_warnings(self) -> tuple[str, ...]:
+        """What was said, and what holds now and may pass again."""
+        acquisition = self._acquisition
+        off = "" if acquisition is None else rate_warning(acquisition.rates())
+        return (*self._warnings, off) if off else tuple(self._warnings)
 
     def _running_sentence(self) -> str:
         return "Streaming." if self._replay_of is None else "Replaying."

@@ -30,19 +30,35 @@ class StreamFigures:
     sfreq: float | None = None
     effective_sfreq: float | None = None
     packet_ms: float = 0.0
+    has_counter: bool = True
     quality: tuple[QualityShare, ...] = ()
+
+
+def rate_warning(streams: StreamFigures) -> str:
+    """Say that the stream does not keep its rate, and what that may hide; else ""."""
+    if not streams.effective_sfreq or not streams.sfreq:
+        return ""
+    ratio = streams.effective_sfreq / streams.sfreq
+    if abs(ratio - 1) <= RATE_TOLERANCE:
+        return ""
+    words = (
+        f"The stream ran at {streams.effective_sfreq:.2f} Hz, not at the {streams.sfreq:g} Hz it "
+        "declares."
+    )
+    if ratio < 1 and not streams.has_counter:
+        words += (
+            " If its clock is right, it loses samples one by one, and times are off by some of "
+            "them: only a channel that counts samples would tell (source.counter_channel)."
+        )
+    return words
 
 
 def warnings_of(streams: StreamFigures, found: Accuracy | None, config: SessionConfig) -> list[str]:
     """Sentences on rate, loss and chance."""
     words = []
-    if streams.effective_sfreq and streams.sfreq:
-        off = abs(streams.effective_sfreq / streams.sfreq - 1)
-        if off > RATE_TOLERANCE:
-            words.append(
-                f"The stream ran at {streams.effective_sfreq:.2f} Hz, not at the "
-                f"{streams.sfreq:g} Hz it declares."
-            )
+    off = rate_warning(streams)
+    if off:
+        words.append(off)
     if streams.n_lost or streams.n_gaps:
         words.append(f"{streams.n_lost} samples were lost in {streams.n_gaps} gaps.")
     poor = mostly_bad(streams.quality)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from app.runtime.summary import StreamFigures, warnings_of
+from app.runtime.summary import StreamFigures, rate_warning, warnings_of
 from configs import SessionConfig
 from configs.models import EpochsConfig
 from devices.errors import SourceError
@@ -263,6 +263,26 @@ def test_r6_random_loss_under_jitter_with_a_counter() -> None:
     assert played.path.n_lost == played.source.n_lost > 300
     assert played.worst_error() <= HALF + 0.15
     assert all(played.witness.is_whole(epoch) for epoch in played.epochs)
+
+
+def test_r6_what_random_loss_does_without_a_counter_is_bounded_and_said() -> None:
+    """Goal E4 without a counting channel: what can be done, and what cannot.
+
+    A gap of some samples stands out. Of single losses under 5 ms of jitter no stamp tells: the
+    line learns the rate that is left, and times are off by some samples. That much is said.
+    """
+    played = play(RandomLoss(5, 50, 0.01), Jitter(5, 50, 0.005), Gap(30, 1.0))
+    path = played.path
+    assert 250 <= path.n_lost < played.source.n_lost
+    assert 1.0 < played.worst_error() <= 10.0
+    streams = StreamFigures(
+        sfreq=path.info.sfreq,
+        effective_sfreq=path.effective_sfreq,
+        has_counter=path.has_counter,
+    )
+    assert "loses samples one by one" in rate_warning(streams)
+    assert "one by one" not in rate_warning(replace(streams, has_counter=True))
+    assert rate_warning(replace(streams, effective_sfreq=250.1)) == ""
 
 
 @pytest.mark.parametrize("counter", [False, True])
