@@ -21,7 +21,7 @@ from models.adapters.data import CalibrationData
 from models.adapters.parts.base import PictureAdapter, Watch
 from models.adapters.parts.plain import Aligned, ZeroShot
 from models.adapters.personal import PersonalEncoder, embed
-from models.adapters.prepared import EncoderView, prepare_data
+from models.adapters.prepared import EncoderView, Prepared, prepare_data
 from models.adapters.train import train_adapter
 from models.adapters.training.people import TABLE_PEOPLE, record_board
 from models.embedded.encoder import load_encoder
@@ -36,11 +36,14 @@ UNLABELLED = 5
 """Minutes that alignment sees."""
 
 
-def accuracy(part: PictureAdapter, view: EncoderView, test: CalibrationData) -> float:
-    """Top-1 among all candidates, as a session ranks."""
+def accuracy(
+    part: PictureAdapter, view: EncoderView, test: CalibrationData, batch: Prepared | None = None
+) -> float:
+    """Top-1 among all candidates, as a session ranks; `batch`: the test, prepared already."""
     if test.targets is None:
         return 0.0
-    scores = embed(part, prepare_data(test), view) @ test.targets.T.astype(np.float64)
+    prepared = prepare_data(test) if batch is None else batch
+    scores = embed(part, prepared, view) @ test.targets.T.astype(np.float64)
     return float((scores.argmax(axis=1) == test.rows).mean())
 
 
@@ -50,6 +53,7 @@ def measure(
     """Measure one person under one board."""
     recorded = record_board(number, board, minutes=max(MINUTES), test_minutes=test_minutes, snr=snr)
     test, view = recorded.test, EncoderView(load_encoder())
+    batch = prepare_data(test)
     few = recorded.calibration.first_minutes(UNLABELLED)
     none = np.zeros(0, dtype=np.intp)
     aligned = Aligned.fit(prepare_data(few), np.zeros((0, 0)), none, view, seed=0, watch=Watch())
@@ -58,8 +62,8 @@ def measure(
         "person": number,
         "snr": snr,
         "n_test": len(test),
-        "zero-shot": accuracy(ZeroShot(), view, test),
-        "aligned": accuracy(aligned, view, test),
+        "zero-shot": accuracy(ZeroShot(), view, test, batch),
+        "aligned": accuracy(aligned, view, test, batch),
     }
     for minutes in MINUTES:
         calibration = train_adapter(
@@ -70,7 +74,7 @@ def measure(
         )
         adapter = calibration.adapter
         if isinstance(adapter, PersonalEncoder):
-            line[f"{minutes} min"] = accuracy(adapter.part, view, test)
+            line[f"{minutes} min"] = accuracy(adapter.part, view, test, batch)
         report = calibration.report
         line[f"{minutes} min, chosen"] = report.method
         line[f"{minutes} min, expected"] = report.with_adapter
