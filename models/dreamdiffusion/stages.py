@@ -10,6 +10,7 @@ Settings of stage A: tables `model` (`MaskedAutoencoderConfig`), `training`
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -148,6 +149,9 @@ def run_stage_b(request: StageRequest) -> dict[str, Any]:
     data = _read(StageBData, request.table.get("data"), where="data")
     training = _read(DiffusionTrainingConfig, request.table.get("training"), where="training")
     request.on_note(f"warning: {imagenet40.BLOCK_DESIGN}")
+    # A loading bar, even one that is off, starts tqdm's watching thread, which never ends.
+    bar: Any = importlib.import_module("tqdm").tqdm
+    bar.monitor_interval = 0
     torch.manual_seed(request.seed)
     trials = imagenet40.read_trials(request.data / data.eeg, subject=data.subject)
     parts = _parts(trials, data, request.data)

@@ -106,8 +106,9 @@ def train(
     Returns
     -------
     dict
-        `step`, `n_steps`, `losses` (of the last step), `val_loss` (None without validation) and
-        `precision`. The module holds the averaged weights where the configuration asks for them.
+        `step`, `n_steps`, `first_losses` and `losses` (of this call's first and last step),
+        `val_loss` (None without validation) and `precision`. The module holds the averaged
+        weights where the configuration asks for them.
 
     Raises
     ------
@@ -138,6 +139,7 @@ def train(
     step = 0 if checkpoint is None else load_run(checkpoint, **kept)["step"]
     end = min(n_steps, stop_after or n_steps)
     losses: dict[str, float] = {}
+    first: dict[str, float] = {}
     task.module.train()
     while step < end:
         lr = task.learning_rate(step / steps_per_pass)
@@ -153,6 +155,7 @@ def train(
                 steps_per_pass=steps_per_pass,
                 lr=lr,
             )
+        first = first or losses
         step += 1
         if average is not None:
             average.update(step)
@@ -170,7 +173,7 @@ def train(
         engine.log({"val_loss": val_loss}, step)
     engine.finish()
     report = {"step": step, "n_steps": n_steps, "losses": losses, "val_loss": val_loss}
-    return report | {"precision": engine.precision}
+    return report | {"first_losses": first, "precision": engine.precision}
 
 
 def _step(
