@@ -6,6 +6,7 @@ Knows nothing of streams, files or processes.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,8 @@ from pipeline.values import Marker
 
 N_KEPT_EPOCHS = 64
 """Recent results that keep their epoch and picture in memory for the window."""
+N_KEPT_WHOLE = 1000
+"""Recent results that keep all the rest; of older ones `events.jsonl` knows more than memory."""
 
 
 class Ledger:
@@ -28,6 +31,7 @@ class Ledger:
         self._markers: list[TraceMarker] = []
         self._results: list[Result] = []
         self._heavy: deque[int] = deque()
+        self._whole: deque[int] = deque()
         self._outcomes: Counter[str] = Counter()
         self._ranks: list[int] = []
         self._accuracy: tuple[int, Accuracy | None] = (0, None)
@@ -44,11 +48,15 @@ class Ledger:
             self._outcomes[str(result.outcome)] += 1
             self._results.append(result)
             self._heavy.append(len(self._results) - 1)
+            self._whole.append(len(self._results) - 1)
             if len(self._heavy) > N_KEPT_EPOCHS:
                 old = self._heavy.popleft()
                 self._results[old] = replace(
                     self._results[old], pixels=None, epoch_data=None, control_pixels=None
                 )
+            if len(self._whole) > N_KEPT_WHOLE:
+                old = self._whole.popleft()
+                self._results[old] = _outcome_of(self._results[old])
             if result.rank is not None:
                 self._ranks.append(result.rank)
             if result.stages is not None:
@@ -103,3 +111,16 @@ class Ledger:
         """Results in order of completion from the `count`-th on."""
         with self._lock:
             return tuple(self._results[count:])
+
+
+def _outcome_of(result: Result) -> Result:
+    """Return what a long session can afford to keep of a result for good."""
+    return Result(
+        result.index,
+        result.t_onset,
+        sys.intern(result.label),
+        result.outcome,
+        reason=sys.intern(result.reason),
+        chance=result.chance,
+        rank=result.rank,
+    )

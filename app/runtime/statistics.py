@@ -5,6 +5,7 @@ Owns percentiles of stages and the list of ranks; knows nothing of where they co
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,13 +23,14 @@ class Latencies:
     """Stage times of the pictures so far: all of them for the summary, the last 200 for display."""
 
     def __init__(self, n_recent: int = 200) -> None:
-        self._all: list[tuple[float, ...]] = []
+        # Plain doubles: hours of pictures as tuples of floats would be megabytes.
+        self._all = array("d")
         self._recent: deque[tuple[float, ...]] = deque(maxlen=n_recent)
 
     def add(self, stages: StageTimes) -> None:
         """Note one picture's stages."""
         row = tuple(float(getattr(stages, name)) for name in STAGES)
-        self._all.append(row)
+        self._all.extend(row)
         self._recent.append(row)
 
     def recent(self) -> dict[str, tuple[float, float]]:
@@ -43,7 +45,7 @@ class Latencies:
         """p50, p95, p99 by stage; whether the stages add up; in the summary's layout."""
         if not self._all:
             return {}
-        rows = np.array(self._all)
+        rows = np.array(self._all).reshape(-1, len(STAGES))
         table: dict[str, Any] = {}
         for i, name in enumerate(STAGES):
             p50, p95, p99 = (round(float(v), 3) for v in np.percentile(rows[:, i], [50, 95, 99]))
@@ -54,7 +56,7 @@ class Latencies:
         """Compare the sum of the stages with the measured total, picture by picture."""
         if not self._all:
             return {}
-        rows = np.array(self._all)
+        rows = np.array(self._all).reshape(-1, len(STAGES))
         total = rows[:, STAGES.index("total_after_epoch")]
         parts = rows[:, [STAGES.index(name) for name in PARTS]].sum(axis=1)
         error = np.abs(parts - total) / np.maximum(np.abs(total), 1e-9)
@@ -68,7 +70,7 @@ class Latencies:
         """Median of encode + sample, ms."""
         if not self._all:
             return None
-        rows = np.array(self._all)
+        rows = np.array(self._all).reshape(-1, len(STAGES))
         both = rows[:, STAGES.index("encode")] + rows[:, STAGES.index("sample")]
         return float(np.median(both))
 

@@ -7,6 +7,7 @@ import itertools
 import json
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from PIL import Image
 from app.errors import FolderError
 from app.port import DisplayFigures, Phase, Result, StageTimes
 from app.runtime.folder import SessionFolder, encode_png
+from app.runtime.ledger import N_KEPT_EPOCHS, N_KEPT_WHOLE, Ledger
 from app.runtime.phases import TRANSITIONS, PhaseMachine
 from app.runtime.statistics import PARTS, Latencies
 from app.runtime.stimuli import Presenter, plan
@@ -128,6 +130,34 @@ def test_the_presenter_stamps_the_planned_onset() -> None:
     stamps = np.array([at for _, at in pushed])
     np.testing.assert_allclose(stamps, 100.5 + 0.1 * np.arange(4))
     assert presenter.n_shown == 4
+
+
+def test_a_long_session_keeps_the_outcome_of_old_results_and_no_more() -> None:
+    ledger = Ledger(10)
+    stages = StageTimes(*(1.0,) * len(PARTS), total_after_epoch=6.0)
+    picture = np.zeros((8, 8, 3), np.uint8)
+    for index in range(N_KEPT_WHOLE + 50):
+        ledger.conclude(
+            replace(
+                result(index, float(index)),
+                top=(("a", 0.5),),
+                rank=1 + index % 10,
+                pixels=picture,
+                stages=stages,
+                quality={"ptp_uv": 1.0},
+            )
+        )
+    results = ledger.results_since(0)
+    assert [each.index for each in results] == list(range(N_KEPT_WHOLE + 50))
+    assert [each.rank for each in results] == [1 + n % 10 for n in range(N_KEPT_WHOLE + 50)]
+    assert [bool(each.top) for each in results] == [False] * 50 + [True] * N_KEPT_WHOLE
+    assert [each.pixels is None for each in results].count(False) == N_KEPT_EPOCHS
+    assert results[0].quality == {}
+    assert results[0].stages is None
+    assert ledger.latencies.summary()["total_after_epoch"]["n"] == N_KEPT_WHOLE + 50
+    found = ledger.accuracy()
+    assert found is not None
+    assert found.n == N_KEPT_WHOLE + 50
 
 
 def _present(seed: int, pushed: list[tuple[str, float]], duration: float) -> Presenter:
