@@ -247,6 +247,18 @@ def test_r5_stamps_that_jump_while_the_clock_did_not_are_believed_in_the_end() -
     ]
 
 
+def test_r29_a_computer_that_slept_goes_on_where_it_wakes() -> None:
+    """Half an hour without a sample, then the same stream: one gap, counted, and epochs again."""
+    asleep = 1800.0
+    played = play(Gap(20.0, asleep), settings=replace(PLAIN, duration=PLAIN.duration + asleep))
+    assert played.path.n_gaps == 1
+    assert played.path.n_lost == played.source.n_lost == round(asleep * 250)
+    assert played.worst_error() <= HALF
+    end = 1000.0 + PLAIN.duration + asleep
+    awake = [v for v in played.verdicts if v.marker.t_onset > end - 15]
+    assert {v.outcome for v in awake[:-1]} == {Outcome.DECODED}
+
+
 @pytest.mark.parametrize("n_lost", [1, 2, 7, 250, 2500])
 @pytest.mark.parametrize("counter", [False, True])
 def test_r6_loss_is_exact_and_what_follows_is_in_place(n_lost: int, counter: bool) -> None:

@@ -1,0 +1,149 @@
+"""Faults around a session: slow consumers, a second instance, no display (R26, R28, R29)."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pylsl
+import pytest
+
+from app.benchmarks.soak import idle_decoder
+from app.cli import main
+from app.port import Phase
+from app.runtime.decoder import Decoder
+from app.runtime.messages import Answer, Ready
+from app.runtime.session import Session
+from configs import (
+    DecoderConfig,
+    EpochsConfig,
+    FilterConfig,
+    OutletsConfig,
+    SessionConfig,
+    SourceConfig,
+)
+from devices.hostile import HostileSettings, HostileSource
+from devices.lsl.inlet import LslSource
+from devices.xdf import XdfFile
+from pipeline.gallery import load_gallery
+from pipeline.ports import EncoderSpec
+from tests.devices.lsl_tools import Feeder
+
+
+def slow_decoder(connection: Connection, _: SessionConfig) -> None:
+    """Take longer for a picture than the next epoch takes to come."""
+    n_features = load_gallery().embeddings.shape[1]
+    connection.send(
+        Ready(EncoderSpec("slow", 250.0, -0.2, 0.8, None, None, n_features), "", "", {})
+    )
+    pixels = np.zeros((2, 2, 3), np.uint8)
+    while (job := connection.recv()) is not None:
+        threading.Event().wait(0.5)
+        connection.send(Answer(job.index, np.ones(n_features, np.float32), pixels))
+
+
+def wait_for(what: Callable[[], object], timeout: float = 30.0) -> None:
+    waiting, deadline = threading.Event(), time.monotonic() + timeout
+    while not what():
+        assert time.monotonic() < deadline, "it did not come"
+        waiting.wait(0.01)
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    table: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return table
+
+
+def test_r26_a_slow_decoder_costs_pictures_and_never_a_sample(tmp_path: Path) -> None:
+    """A minute of stream in a second or two, half a second a picture, and nobody who looks."""
+    source = HostileSource(HostileSettings(duration=60.0, chunk=20))
+    ready = threading.Event()
+
+    def open_source(_: threading.Event) -> HostileSource:
+        wait_for(lambda: session._decoding.is_ready)
+        ready.set()
+        return source
+
+    session = Session(
+        SessionConfig(
+            buffer=60.0,
+            epochs=EpochsConfig(reject_uv={}),
+            decoder=DecoderConfig(queue_size=2),
+            outlets=OutletsConfig(enabled=False),
+        ),
+        out=tmp_path / "out",
+        open_source=open_source,
+        clock=lambda: source.now,
+        make_decoder=partial(Decoder, target=slow_decoder),
+    )
+    session.start()
+    assert ready.wait(30)
+    began = time.monotonic()
+    assert session.wait(60.0)
+    assert time.monotonic() - began < 20.0
+    snapshot, summary = session.snapshot(), summary_of(tmp_path / "out")
+    assert snapshot.phase is Phase.STOPPED
+    assert summary["outcomes"]["overload"] > 20
+    assert summary["outcomes"]["decoded"] >= 2
+    assert sum(summary["outcomes"].values()) == summary["markers"]
+    assert summary["samples"]["recorded"] == summary["samples"]["received"] == 15_000
+    # A window that was blocked all the while finds every result, and the traces' newest part.
+    assert len(session.results(0)) == summary["markers"]
+    traces = session.traces(0, 100_000)
+    assert traces is not None
+    assert traces.start + traces.data.shape[1] == 15_000
+
+
+@pytest.mark.lsl
+def test_r28_two_sessions_at_once_each_have_their_own(tmp_path: Path) -> None:
+    """Two instances on one headset, publishing under one name: both are whole."""
+
+    def session_in(out: Path) -> Session:
+        config = SessionConfig(
+            buffer=10.0,
+            source=SourceConfig(source_id="shared-headset"),
+            filter=FilterConfig(l_freq=8.0, notch_freqs=()),
+        )
+        return Session(
+            config,
+            out=out,
+            open_source=lambda stop: LslSource(config.source, None, stop=stop),
+            clock=pylsl.local_clock,
+            make_decoder=partial(Decoder, target=idle_decoder),
+        )
+
+    with Feeder(source_id="shared-headset"):
+        sessions = [session_in(tmp_path / name) for name in ("a", "b")]
+        for session in sessions:
+            session.start()
+        for session in sessions:
+            wait_for(lambda session=session: session.snapshot().n_received > 250)  # type: ignore[misc]
+        for session in sessions:
+            session.stop()
+    for name, session in zip(("a", "b"), sessions, strict=True):
+        assert session.snapshot().phase is Phase.STOPPED
+        summary = summary_of(tmp_path / name)
+        assert summary["samples"]["recorded"] == summary["samples"]["received"] > 250
+        with XdfFile(tmp_path / name / "recording.xdf") as file:
+            numbers = file.load()[1].samples[:, 0] // 1000
+        np.testing.assert_array_equal(np.diff(numbers), 1)
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="there is always a display")
+def test_r29_without_a_display_the_window_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    assert main(["gui"]) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "no display" in line
+    assert "--headless" in line
