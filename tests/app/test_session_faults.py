@@ -133,7 +133,7 @@ def test_r28_two_sessions_at_once_each_have_their_own(tmp_path: Path) -> None:
         summary = summary_of(tmp_path / name)
         assert summary["samples"]["recorded"] == summary["samples"]["received"] > 250
         with XdfFile(tmp_path / name / "recording.xdf") as file:
-            numbers = file.load()[1].samples[:, 0] // 1000
+            numbers = np.asarray(file.load()[1].samples)[:, 0] // 1000
         np.testing.assert_array_equal(np.diff(numbers), 1)
 
 
