@@ -49,7 +49,10 @@ class System:
     def warm_up(self) -> None:
         """Decode one epoch of noise, so that the first real one meets warm code."""
         spec = self.encoder.spec
-        ch_names = spec.ch_names or ("O1", "Oz", "O2", "P7", "P8")
+        # A person's adapter takes the montage that it was calibrated on, or one much like it.
+        person = getattr(getattr(self.encoder, "inner", self.encoder), "manifest", None)
+        own: tuple[str, ...] = spec.ch_names or getattr(person, "ch_names", ())
+        ch_names = own or ("O1", "Oz", "O2", "P7", "P8")
         n_times = round((spec.tmax - spec.tmin) * spec.sfreq) + 1
         noise = np.random.default_rng(0).normal(0, 10, (len(ch_names), n_times))
         epoch = Epoch(
@@ -97,7 +100,7 @@ def load_system(config: DecoderConfig) -> System:
             guidance_scale=config.guidance_scale,
         ),
         device="cpu",
-        versions={"torch": torch.__version__, "diffusers": diffusers.__version__},
+        versions={"torch": str(torch.__version__), "diffusers": diffusers.__version__},
     )
 
 
@@ -142,7 +145,7 @@ def _load_published(config: DecoderConfig) -> System:
         encoder=encoder,
         sampler=sampler,
         device="cpu",
-        versions={"torch": torch.__version__, "diffusers": diffusers.__version__},
+        versions={"torch": str(torch.__version__), "diffusers": diffusers.__version__},
     )
 
 
