@@ -82,6 +82,8 @@ class Result:
     """The epoch behind the picture, (n_channels, n_times) microvolts; kept for recent ones."""
     control_pixels: Uint8 | None = None
     """The noise control's picture, when it was asked for."""
+    returned: float | None = None
+    """When the picture came back from the decoder, `time.monotonic`, s; for who paints it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

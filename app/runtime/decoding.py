@@ -321,7 +321,8 @@ class Decoding:
             self._fail(job, cut, str(error), observed=observed)
             return
         stages = stages_of(cut, answer, now=now, returned=returned, is_live=self._is_live)
-        self._conclude(Conclusion(replace(result, stages=stages), answer.vector, observed))
+        result = replace(result, stages=stages, returned=returned)
+        self._conclude(Conclusion(result, answer.vector, observed))
 
     def _fail(self, job: Job, cut: Cut, reason: str, *, observed: bool) -> None:
         outcome = Outcome.FAILED

@@ -36,8 +36,8 @@ OUTCOME_WORDS = {
     Outcome.FAILED.value: "Decoder failed",
 }
 
-STAGES = ("arrival", "filter", "epoch", "queue", "encode", "sample")
-"""Stages in the order they happen; `total_after_epoch` is their sum."""
+STAGES = ("arrival", "filter", "epoch", "queue", "encode", "sample", "paint")
+"""Stages in the order they happen; `paint` is the window's own, `total` their sum."""
 
 
 def duration(seconds: float) -> str:

@@ -33,6 +33,8 @@ class Electrode:
     y: float | None
     grade: Grade | None = None
     reason: str = ""
+    swing_uv: float | None = None
+    """Peak to peak in the newest second, microvolts."""
     kohm: float | None = None
     """Impedance, kOhm; None where none is measured."""
 
@@ -134,4 +136,5 @@ def _electrode(
         if grade is not Grade.BAD:
             grade = judged
         reason = "; ".join(filter(None, (f"impedance {formatting.kiloohm(kohm)}", reason)))
-    return Electrode(name, x, y, grade=grade, reason=reason, kohm=kohm)
+    swing = None if quality is None else quality.ptp_uv
+    return Electrode(name, x, y, grade=grade, reason=reason, swing_uv=swing, kohm=kohm)

@@ -16,6 +16,7 @@ from app.view_models.evoked import EvokedModel
 from app.view_models.factory import SessionFactory
 from app.view_models.head import HeadModel
 from app.view_models.history import HistoryModel
+from app.view_models.paint_times import PaintTimes
 from app.view_models.settings import SettingsModel
 from app.view_models.sources import SourceChoice, SourceKind
 from app.view_models.spectrum import SpectrumModel
@@ -47,6 +48,7 @@ class SessionModel:
         self.head = HeadModel()
         self.evoked = EvokedModel()
         self.health = StreamHealthModel()
+        self.paint_times = PaintTimes()
         self.notes = ""
         """What the person notes on this session; saved by `save_notes`."""
         self._saved_notes = ""
@@ -203,6 +205,7 @@ class SessionModel:
         self.spectrum.reset()
         self.evoked.reset()
         self.health.reset()
+        self.paint_times.reset()
         self.head.update((), ())
         self._stop_asked = False
 

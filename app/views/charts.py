@@ -212,8 +212,8 @@ class AccuracyChart(Painted):
 class LatencyChart(Painted):
     """Milliseconds by stage: the median as a bar, the 95th percentile as a lighter one."""
 
-    ROWS = (*formatting.STAGES, "total_after_epoch")
-    NAMES = ("Arrival", "Filter", "Epoch", "Queue", "Encode", "Sample", "Total")
+    ROWS = (*formatting.STAGES, "total")
+    NAMES = ("Arrival", "Filter", "Epoch", "Queue", "Encode", "Sample", "Paint", "Total")
 
     def __init__(self, *, single: bool = False, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -224,7 +224,7 @@ class LatencyChart(Painted):
 
     def fit(self) -> None:
         """Keep room for a line a stage."""
-        self.setMinimumSize(QSize(px(220), px(7 * 15)))
+        self.setMinimumSize(QSize(px(220), px(8 * 14)))
 
     def set_values(self, stages: Mapping[str, tuple[float, float]]) -> None:
         """Show p50 and p95 by stage, ms."""
@@ -243,7 +243,7 @@ class LatencyChart(Painted):
         bars = QRectF(56, 0, max(10.0, self.across - 56 - 92), 0)
         highest = max([p95 for _, p95 in self._stages.values()] + [1.0])
         for at, (key, name) in enumerate(zip(self.ROWS, self.NAMES, strict=True)):
-            y, total = at * row, key == "total_after_epoch"
+            y, total = at * row, key == "total"
             painter.setFont(small_font(11, bold=total))
             painter.setPen(self.theme.color("text" if total else "muted"))
             painter.drawText(QRectF(0, y, 56, row), _LEFT, name)

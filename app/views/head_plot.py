@@ -18,7 +18,10 @@ from pipeline.signal_quality import Grade
 TONES = {Grade.GOOD: "good", Grade.DOUBTFUL: "warn", Grade.BAD: "bad"}
 SIGNS = {Grade.DOUBTFUL: "?", Grade.BAD: "✕"}
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 ROW = 19
+SWING = 104
+"""Width of a column of swings."""
 RIM = 1.2
 """How far beyond the head's rim the plot reaches, in radii."""
 
@@ -163,6 +166,28 @@ class HeadPlot(Painted):
             self._paint_row(
                 painter, QRectF(left, (at + 1) * ROW + 6, room, ROW), name, reason, tone
             )
+        top = (len(rows) + 1) * ROW + 14
+        self._paint_swings(painter, QRectF(left, top, room, self.down - top - 2))
+
+    def _paint_swings(self, painter: QPainter, box: QRectF) -> None:
+        """Write what each electrode swings, where there is room below the list."""
+        known = [e for e in self._model.electrodes if e.swing_uv is not None]
+        n_rows, n_columns = int((box.height() - ROW) // ROW), max(1, int(box.width() // SWING))
+        if not known or n_rows < 1:
+            return
+        painter.setFont(small_font(11))
+        painter.setPen(self.theme.color("faint"))
+        head = QRectF(box.left(), box.top(), box.width(), ROW)
+        painter.drawText(head, _LEFT, "Peak to peak in the newest second, µV")
+        shown = known[: n_rows * n_columns]
+        n_rows = -(-len(shown) // n_columns)
+        for at, electrode in enumerate(shown):
+            column, row = divmod(at, n_rows)
+            x, y = box.left() + column * SWING, box.top() + (row + 1) * ROW
+            painter.setPen(self.theme.color("muted"))
+            painter.drawText(QRectF(x, y, 44, ROW), _LEFT, electrode.ch_name)
+            painter.setPen(self.theme.color("text"))
+            painter.drawText(QRectF(x + 44, y, 36, ROW), _RIGHT, f"{electrode.swing_uv:.0f}")
 
     def _paint_row(self, painter: QPainter, row: QRectF, name: str, reason: str, tone: str) -> None:
         painter.setFont(small_font(12))

@@ -5,6 +5,8 @@ Owns the dialog; it reads the history and asks nothing of the session.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QDialog, QFrame, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
@@ -24,13 +26,19 @@ class InspectDialog(QDialog):
     """Shows one result; arrows go to its neighbours, Esc closes."""
 
     def __init__(
-        self, history: HistoryModel, load_picture: PictureLoader, parent: QWidget | None = None
+        self,
+        history: HistoryModel,
+        load_picture: PictureLoader,
+        parent: QWidget | None = None,
+        *,
+        paint_of: Callable[[int], float | None] = lambda _: None,
     ) -> None:
         super().__init__(parent)
         self.setWindowTitle("Behind the picture")
         self.resize(980, 620)
         self._history = history
         self._load = load_picture
+        self._paint_of = paint_of
         self._tmin, self._sfreq = -0.2, 250.0
         self.title = text_label("", "title")
         self.note = text_label("", "caption")
@@ -105,10 +113,14 @@ class InspectDialog(QDialog):
         guess = formatting.label(result.top[0][0]) if result.top else formatting.DASH
         set_text(self.decoded_label, f"Decoded: {guess}")
         self.top.set_values(result.top, truth=result.label, rank=result.rank, chance=result.chance)
-        stages = {}
+        stages: dict[str, tuple[float, float]] = {}
         if result.stages is not None:
-            keys = LatencyChart.ROWS
-            stages = {key: (float(getattr(result.stages, key)),) * 2 for key in keys}
+            names = [name for name in formatting.STAGES if name != "paint"]
+            stages = {name: (float(getattr(result.stages, name)),) * 2 for name in names}
+            paint = self._paint_of(result.index)
+            if paint is not None:
+                stages["paint"] = (paint, paint)
+            stages["total"] = (result.stages.total_after_epoch + (paint or 0.0),) * 2
         self.latency.set_values(stages)
         set_text(self.details, _details(result))
         self.before.setEnabled(self._history.neighbour(result.index, -1) is not None)

@@ -452,7 +452,9 @@ class MainWindow(QMainWindow):
         self.notices = Notices(
             self.banner, self.session, self.past, self.welcome.recent, self.preferences
         )
-        self.inspect = InspectDialog(self.session.history, self._load, self)
+        self.inspect = InspectDialog(
+            self.session.history, self._load, self, paint_of=self.session.paint_times.of
+        )
         self.boards_dialog = None if self.boards is None else BoardsDialog(self.boards, self)
         self.sources_view.board_button.setVisible(self.boards is not None)
         self.stimuli = StimulusWindow(self._load, self)

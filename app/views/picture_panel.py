@@ -6,6 +6,8 @@ stimuli come from a loader that is given.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QImage, QPainter, QPaintEvent, QPen, QPixmap, QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
@@ -68,13 +70,16 @@ class PictureView(Painted):
         self._image = None if pixels is None else to_image(pixels)
         self.update()
 
+    def on_painted(self) -> None:
+        """Hear that the picture stands on the screen; whoever wants to know replaces it."""
+
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Paint the picture in the largest centred square."""
+        """Paint the picture in the largest square at the bottom."""
         _ = event
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         size = min(self.width(), self.height())
-        x, y = (self.width() - size) / 2, (self.height() - size) / 2
+        x, y = (self.width() - size) / 2, float(self.height() - size)  # its label is below
         if self._image is not None:
             ratio = self.devicePixelRatioF()
             if self._scaled is None or self._scaled.width() != round(size * ratio):
@@ -83,6 +88,7 @@ class PictureView(Painted):
         else:
             self._paint_empty(painter, QRectF(x, y, size, size))
         painter.end()
+        self.on_painted()
 
     def _paint_empty(self, painter: QPainter, box: QRectF) -> None:
         draw_bar(painter, box, self.theme.color("raised"), radius=self._radius)
@@ -180,6 +186,9 @@ class PicturePanel(QFrame):
         self.top = TopList()
         self.accuracy = AccuracyChart()
         self.adapter = AdapterBar()
+        self.on_painted: Callable[[Result], None] = lambda _: None
+        """Hears of the result whose picture stands on the screen."""
+        self.decoded.on_painted = self._painted  # type: ignore[method-assign]
         self._build()
 
     @property
@@ -197,6 +206,10 @@ class PicturePanel(QFrame):
         super().resizeEvent(event)
         spare = self.height() - px(300)
         self.top.set_n_rows(min(5, max(2, int(spare / px(34)))))
+
+    def _painted(self) -> None:
+        if self._shown is not None:
+            self.on_painted(self._shown)
 
     def set_control(self, on: bool) -> None:
         """Show or hide the noise control's place."""

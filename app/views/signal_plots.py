@@ -189,7 +189,8 @@ class EvokedPlot(SignalPlot):
             y = box.center().y() - row / limit * box.height() / 2
             style = Qt.PenStyle.SolidLine if at < 5 else Qt.PenStyle.DashLine
             self.curve(painter, x, y, QPen(color, 1.8, style))
-            self._paint_name(painter, at, f"{formatting.label(each.category)} · {each.n}", color)
+            words = f"{formatting.label(each.category)} · {each.n}"
+            self._paint_name(painter, at, words, QPen(color, 3, style))
         painter.end()
 
     def _curves(self) -> QRectF:
@@ -201,10 +202,12 @@ class EvokedPlot(SignalPlot):
         colors = self.theme.traces
         return QColor(colors[at % len(colors)])
 
-    def _paint_name(self, painter: QPainter, at: int, text: str, color: QColor) -> None:
+    def _paint_name(self, painter: QPainter, at: int, text: str, pen: QPen) -> None:
         y, left = 8.0 + 18 * at, self._curves().right() + 14
-        painter.setPen(QPen(color, 3))
-        painter.drawLine(QPointF(left, y + 8), QPointF(left + 12, y + 8))
+        if pen.style() is Qt.PenStyle.DashLine:
+            pen.setDashPattern([1.2, 0.8])
+        painter.setPen(pen)
+        painter.drawLine(QPointF(left, y + 8), QPointF(left + 13, y + 8))
         painter.setPen(self.theme.color("text"))
         room = self.across - left - 20.0
         painter.drawText(

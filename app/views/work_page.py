@@ -38,6 +38,7 @@ class WorkPage(QWidget):
         self.trace_panel = TracePanel(session.traces)
         self.signals = SignalPanel(session)
         self.picture_panel = PicturePanel(load)
+        self.picture_panel.on_painted = session.paint_times.painted
         self.history = HistoryStrip(session.history, load)
         self.latency = LatencyChart()
         self.outcomes = OutcomeChart()
@@ -90,7 +91,7 @@ class WorkPage(QWidget):
         self.trace_panel.refresh_facts(snapshot)
         self.signals.refresh()
         self.transport.refresh()
-        self.latency.set_values(snapshot.stages)
+        self.latency.set_values(self._session.paint_times.stages(snapshot.stages))
         self.outcomes.set_values(
             snapshot.outcomes, n_markers=snapshot.n_markers, n_pending=snapshot.n_pending
         )
@@ -110,10 +111,12 @@ class WorkPage(QWidget):
         tabs = self.signals.sizeHint().height()
         self.signals.setMaximumHeight(16_777_215 if is_open else tabs)
         self.left.handle(2).setEnabled(is_open)
-        if is_open:
-            height = sum(self.left.sizes()[1:])
-            if self.left.sizes()[2] < 0.3 * height:
-                self.left.setSizes([0, round(0.52 * height), round(0.48 * height)])
+        bar, *rest = self.left.sizes()
+        height = sum(rest)
+        if not is_open:
+            self.left.setSizes([bar, height - tabs, tabs])
+        elif rest[1] < 0.3 * height:
+            self.left.setSizes([bar, round(0.52 * height), round(0.48 * height)])
 
     def _build(self) -> None:
         for splitter in self.splitters.values():

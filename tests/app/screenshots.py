@@ -29,4 +29,4 @@ def shoot(widget: QWidget, name: str) -> None:
     rows = buffer.reshape(image.height(), image.bytesPerLine())[:, : 3 * image.width()]
     pixels = rows.reshape(image.height(), image.width(), 3)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(FOLDER / f"window-{name}.webp", quality=90, method=6)
+    Image.fromarray(pixels).save(FOLDER / f"window-{name}.webp", quality=82, method=6)

@@ -60,6 +60,8 @@ def test_one_click_leads_to_pictures_and_a_report(
             _write_running(window, qtbot)
         window.inspect_result(history.pictures[-1].index)
         assert window.inspect.epoch.has_epoch
+        p50, p95 = window.session.paint_times.stages({})["paint"]
+        assert 0 < p50 <= p95 < 2000
         window.inspect.close()
         qtbot.keyClick(window, Qt.Key.Key_C)
         qtbot.waitUntil(
@@ -114,8 +116,7 @@ def _write_running(window: MainWindow, qtbot: QtBot) -> None:
     window.session.traces.set_mode(TraceMode.SWEEP)
     window.session.traces.set_lanes(0)
     window.show_stimuli()
-    qtbot.waitUntil(lambda: window.session.snapshot.stimulus is not None, timeout=5_000)
-    window.tick()
+    qtbot.waitUntil(lambda: window.stimuli.label is not None, timeout=10_000)
     shoot(window.stimuli, "stimulus")
     window.stimuli.close()
 

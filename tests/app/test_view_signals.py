@@ -152,6 +152,10 @@ def test_tabs_open_by_click_and_by_key(qtbot: QtBot) -> None:
     assert window.session.evoked.channel == template.ch_names.index("O2")
     qtbot.mouseClick(panel.tabs[2], Qt.MouseButton.LeftButton)
     assert panel.current is None
+    QApplication.processEvents()
+    assert panel.height() < 60, "closed, only its tabs stand"
+    traces = window.trace_panel
+    assert panel.y() - traces.geometry().bottom() < 20, "and the traces have its room"
     window.close()
     window.shut_down()
 
