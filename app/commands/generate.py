@@ -125,6 +125,7 @@ def run(args: argparse.Namespace) -> int:
         entry = _draw(args, drawer, item, rows, facts)
         drawn.append(entry)
         _progress(number + 1)
+    _progress(None)
     grids = _grids(args.out, rows)
     report = facts | {
         "data": str(args.data),
@@ -229,7 +230,7 @@ def _grids(out: Path, rows: dict[str, list[Row]]) -> list[str]:
     return names
 
 
-def _progress(count: int) -> None:
+def _progress(count: int | None) -> None:
     if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[Kitem {count}")
+        sys.stderr.write("\r\x1b[K" + ("" if count is None else f"{count} drawn"))
         sys.stderr.flush()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -60,6 +60,8 @@ PRESETS = {
 NO_CLIP = float("inf")
 """ATM-S clips no gradient."""
 ENCODE_BATCH = 256
+PRIOR_RUN = "prior-training"
+"""Below OUT: checkpoints and log of the prior."""
 
 _Config = TypeVar("_Config", bound=BaseModel)
 _Sizes = TypeVar("_Sizes", AtmsConfig, NiceConfig, PriorConfig)
@@ -120,7 +122,9 @@ def run_prior(request: StageRequest) -> dict[str, Any]:
     widths = {"embed_dim": targets.shape[1], "cond_dim": vectors.shape[1]}
     prior = DiffusionPriorUNet(_sizes(PriorConfig, widths | given, where="prior"))
     task = PriorTask(prior, vectors, targets, training)
-    report = _train(request, task, training.passes, training.batch_size, 1.0)
+    # A folder of its own: encoder and prior share OUT, and must not continue each other's run.
+    run = replace(request, out=request.out / PRIOR_RUN)
+    report = _train(run, task, training.passes, training.batch_size, 1.0)
     save_prior(request.out / "prior", prior)
     return report | {"prior": str(request.out / "prior")}
 
