@@ -161,18 +161,18 @@ def _measured() -> dict[str, object]:
 def expectation(ch_names: Sequence[str]) -> Expectation | None:
     """Say what a montage can be expected to give, from the measured one that covers alike.
 
-    Montages are compared by how much of the back of the head they see, not by count alone: eight
-    electrodes over visual cortex are worth more than sixteen over the whole head. None when
-    fewer than two labels have a place.
+    Montages are compared by what they see of every place on the head, not by count: eight
+    electrodes over visual cortex are another thing than eight over the forehead. None when fewer
+    than two labels have a place.
     """
     names = tuple(dict.fromkeys(n for n in map(canonical_name, ch_names) if n is not None))
     if len(names) < 2:
         return None
-    seen = back_coverage(names)
+    seen = coverage(names)
     rows = _measured()["montages"]
     if not isinstance(rows, list):
         raise AdapterError(f"{_TABLE} holds no list of montages: reinstall Phosphene.")
-    best = min(rows, key=lambda row: abs(back_coverage(tuple(row["channels"])) - seen))
+    best = min(rows, key=lambda row: float(((coverage(tuple(row["channels"])) - seen) ** 2).sum()))
     n_candidates = int(best["n_candidates"])
     zero_shot, calibrated = float(best["zero_shot"]), float(best["calibrated"])
     sentence = (
@@ -192,14 +192,8 @@ def expectation(ch_names: Sequence[str]) -> Expectation | None:
 
 
 @lru_cache(maxsize=256)
-def back_coverage(names: tuple[str, ...]) -> float:
-    """How many independent electrodes' worth of the back of the head a montage sees.
+def coverage(names: tuple[str, ...]) -> Float64:
+    """How much of each virtual electrode's variance a montage explains, (64,), 0 to 1."""
+    from models.embedded.encoder_input import interpolation
 
-    The sum over the virtual electrodes behind the ears of the part of their variance that the
-    montage explains, squared (a poor view is worth less than its share).
-    """
-    from models.embedded.encoder_input import VIRTUAL_NAMES, interpolation
-
-    behind = unit_positions(VIRTUAL_NAMES)[:, 1] < -0.3
-    coverage = interpolation(names).coverage.astype(np.float64)
-    return float((coverage[behind] ** 2).sum())
+    return read_only(interpolation(names).coverage.astype(np.float64))

@@ -44,10 +44,15 @@ class Prepared:
         Canonical labels.
     channels : ndarray, shape (n, n_channels, N_TIMES), float64, microvolts
         Against their common average, from `TMIN` at `SFREQ`.
+    known_scale, known_evidence : ndarray or None
+        What was worked out before (`scale`, the unchanged encoder's evidence), so that
+        cross-validation does it once.
     """
 
     ch_names: tuple[str, ...]
     channels: Float64
+    known_scale: Float64 | None = None
+    known_evidence: Float64 | None = None
 
     def __len__(self) -> int:
         return len(self.channels)
@@ -55,6 +60,8 @@ class Prepared:
     @property
     def scale(self) -> Float64:
         """One robust scale an epoch, (n,) float64, microvolts."""
+        if self.known_scale is not None:
+            return self.known_scale
         return np.asarray(np.median(robust_scale(self.channels), axis=-1))
 
     def aligned(self, matrix: Float64) -> Prepared:
@@ -71,7 +78,17 @@ class Prepared:
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Prepared:
         """Return those epochs only."""
-        return Prepared(self.ch_names, self.channels[np.asarray(rows)])
+        which = np.asarray(rows)
+        return Prepared(
+            self.ch_names,
+            self.channels[which],
+            None if self.known_scale is None else self.known_scale[which],
+            None if self.known_evidence is None else self.known_evidence[which],
+        )
+
+    def remembering(self, view: EncoderView) -> Prepared:
+        """Return the batch with its scale and the unchanged encoder's evidence worked out."""
+        return Prepared(self.ch_names, self.channels, self.scale, view.evidence(self))
 
 
 def montage_of(ch_names: Sequence[str]) -> tuple[str, ...]:
@@ -180,6 +197,8 @@ class EncoderView:
 
     def evidence(self, batch: Prepared) -> Float64:
         """What the network reads from a batch, (n, n_features) float64."""
+        if batch.known_evidence is not None:
+            return batch.known_evidence
         x, conditions = batch.inputs()
         parts = []
         with torch.inference_mode():

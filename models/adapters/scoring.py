@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
-from scipy.special import logsumexp
 
 from models.adapters.errors import AdapterError
 from pipeline.values import Float64
@@ -136,7 +135,8 @@ def random_folds(n: int, n_folds: int, *, seed: int) -> list[Fold]:
 def log_likelihoods(logits: Float64, temperature: float) -> Float64:
     """Log probability of each candidate, (n, n_candidates)."""
     scaled = logits / temperature
-    return np.asarray(scaled - logsumexp(scaled, axis=1, keepdims=True))
+    scaled -= scaled.max(axis=1, keepdims=True)
+    return np.asarray(scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True)))
 
 
 def fit_temperature(logits: Float64, rows: Ints) -> float:
@@ -147,7 +147,10 @@ def fit_temperature(logits: Float64, rows: Ints) -> float:
         return float(-found[np.arange(len(rows)), rows].mean())
 
     best = optimize.minimize_scalar(
-        surprise, bounds=(np.log(0.02), np.log(1000.0)), method="bounded"
+        surprise,
+        bounds=(np.log(0.02), np.log(1000.0)),
+        method="bounded",
+        options={"xatol": 0.01},
     )
     return float(np.exp(best.x))
 

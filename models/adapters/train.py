@@ -173,7 +173,7 @@ class _Pictures:
                 "the embeddings of the encoder's own gallery."
             )
         self.data, self.view, self.seed, self.tell = data, view, seed, tell
-        self.batch = prepare_data(data)
+        self.batch = prepare_data(data).remembering(view)
         self.candidates = data.targets.astype(np.float64)
         self.rows = data.rows
         self.targets = self.candidates[self.rows]

@@ -53,7 +53,7 @@ def measure(
     """Measure one person under one board."""
     recorded = record_board(number, board, minutes=max(MINUTES), test_minutes=test_minutes, snr=snr)
     test, view = recorded.test, EncoderView(load_encoder())
-    batch = prepare_data(test)
+    batch = prepare_data(test).remembering(view)
     few = recorded.calibration.first_minutes(UNLABELLED)
     none = np.zeros(0, dtype=np.intp)
     aligned = Aligned.fit(prepare_data(few), np.zeros((0, 0)), none, view, seed=0, watch=Watch())
@@ -147,7 +147,7 @@ def main(argv: list[str] | None = None) -> int:
     options.add_argument("--out", type=Path, default=Path("out/adapters"))
     options.add_argument("--people", type=int, nargs="+", default=list(TABLE_PEOPLE))
     options.add_argument("--boards", nargs="+", default=list(BOARDS))
-    options.add_argument("--test-minutes", type=float, default=20.0)
+    options.add_argument("--test-minutes", type=float, default=15.0)
     options.add_argument("--methods", nargs="+", default=list(CLOSED_FORM))
     options.add_argument("--snr", type=float, default=1.0)
     args = options.parse_args(argv)
