@@ -37,10 +37,13 @@ class CalibrationFactory:
     ----------
     store : Path, optional
         Root of the adapter store; the user's own by default.
+    methods : tuple of str
+        Adapters to choose among; empty: the usual ones.
     """
 
-    def __init__(self, *, store: Path | None = None) -> None:
+    def __init__(self, *, store: Path | None = None, methods: tuple[str, ...] = ()) -> None:
         self._store = store
+        self._methods = methods
 
     def live(
         self, config: SessionConfig, *, out: Path | None = None, choices: Choices | None = None
@@ -167,6 +170,7 @@ class CalibrationFactory:
             seed=seed,
             store=self._store,
             recording=recording,
+            methods=self._methods,
         )
 
 

@@ -29,6 +29,8 @@ from pipeline.gallery import load_gallery
 
 LEAST_EPOCHS = 20
 """Good epochs below which nothing is trained."""
+FIRST_TIMEOUT = 90.0
+"""Longest wait for the first picture, s: a virtual headset that does not hear our markers."""
 
 
 class Trainer(Protocol):
@@ -151,6 +153,7 @@ class Flow:
         self._overridden: SignalCheck | None = None
         self._planned: tuple[Planned, ...] = ()
         self._shown_at: tuple[int, float] = (0, 0.0)
+        self._begun_at = 0.0
         self._answers: list[tuple[int, float]] = []
         self._result: CalibrationResult | None = None
         self._adapter: str | None = None
@@ -227,6 +230,7 @@ class Flow:
             self._planned = self.plan_of(self._choices)
             self.collection.expect(self._choices.labels(load_gallery()))
             self._live.begin(self._planned)
+        self._begun_at = self._clock()
         self._move(Step.COLLECT, "Look at the middle of the pictures.")
         self._write("collecting")
 
@@ -336,6 +340,12 @@ class Flow:
             return
         if live.n_shown != self._shown_at[0]:
             self._shown_at = (live.n_shown, self._clock())
+        if self._waits_in_vain(live):
+            self._fail(
+                f"No picture was shown within {FIRST_TIMEOUT:g} s: the headset does not answer our "
+                "markers, or the machine is too busy; check LSL with `phosphene doctor`."
+            )
+            return
         impedance = {name: v for name, v in snapshot.impedance.items() if v is not None}
         self._checker.feed(snapshot.quality, n_gaps=snapshot.n_gaps, impedance=impedance)
         if snapshot.phase is Phase.STOPPED:
@@ -343,6 +353,10 @@ class Flow:
                 self._train()
             else:
                 self._fail("The session ended before the pictures began.")
+
+    def _waits_in_vain(self, live: Calibrating) -> bool:
+        late = self._clock() - self._begun_at > FIRST_TIMEOUT
+        return late and self._step is Step.COLLECT and live.waits and not live.n_shown
 
     def _poll_reading(self) -> None:
         task = self._reading
@@ -423,6 +437,9 @@ class Flow:
     def _fail(self, sentence: str) -> None:
         self._drop_trainer()
         self._move(Step.FAILED, sentence)
+        live = self._live
+        if live is not None and self._ending is None:
+            self._ending = Background(live.session.stop, name="calibration-end")
         if self.collection.counts.n_good:
             self._write("failed")
 

@@ -43,30 +43,42 @@ def settings_of(recording: Path, config: SessionConfig) -> SessionConfig:
 
 
 def parse_labels(text: str | None) -> dict[str, str]:
-    """Read `--labels`: `EVENT[=CLASS],…`; events of one class are put together.
+    """Read `--labels`: `EVENT[=CLASS],…`, or a file of such lines where events hold commas.
+
+    Events of one class are put together.
 
     Raises
     ------
     AppError
-        An empty name, or fewer than two classes.
+        An empty name, fewer than two classes, or a file that cannot be read.
     """
     if text is None:
         return {}
     classes: dict[str, str] = {}
-    for part in text.split(","):
-        event, _, name = (word.strip() for word in part.partition("="))
-        if not event or ("=" in part and not name):
+    for part in _parts(text):
+        event, found, name = (word.strip() for word in part.rpartition("="))
+        if not name or (found and not event):
             raise AppError(
-                f"--labels has {part!r}, expected EVENT or EVENT=CLASS with commas between: "
-                "such as face,house or 11=face,12=face,21=house."
+                f"--labels has {part!r}, expected EVENT or EVENT=CLASS with commas between (or a "
+                "file of such lines): such as face,house or 11=face,12=face,21=house."
             )
-        classes[event] = name or event
+        classes[event or name] = name
     if len(set(classes.values())) < 2:
         raise AppError(
             f"--labels names {len(set(classes.values()))} class, expected at least two to tell "
             "apart."
         )
     return classes
+
+
+def _parts(text: str) -> list[str]:
+    if not Path(text).is_file():
+        return text.split(",")
+    try:
+        lines = Path(text).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise AppError(f"cannot read {text} ({error}), expected lines EVENT=CLASS.") from None
+    return [line for line in lines if line.strip()]
 
 
 def read_epochs(

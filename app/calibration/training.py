@@ -39,6 +39,8 @@ class ProcessTrainer:
         Root of the store; the user's own by default.
     recording : Path or None
         What the epochs came from; its hash is stored with the adapter.
+    methods : tuple of str
+        Adapters to choose among; empty: the usual ones.
     target : callable
         What the process runs; `training_worker.main` but for tests.
     """
@@ -52,9 +54,10 @@ class ProcessTrainer:
         seed: int = 0,
         store: Path | None = None,
         recording: Path | None = None,
+        methods: tuple[str, ...] = (),
         target: Callable[[Connection, Request], None] = main,
     ) -> None:
-        self._request = Request(data, config, subject, seed, store, recording)
+        self._request = Request(data, config, subject, seed, store, recording, methods)
         self._target = target
         self._process: SpawnProcess | None = None
         self._connection: Connection | None = None

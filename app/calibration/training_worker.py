@@ -24,7 +24,7 @@ spend their time waiting for each other."""
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to train on, for whom, and where it is stored."""
+    """What to train on, for whom, and where it is stored; no `methods`: the usual ones."""
 
     data: Path
     config: SessionConfig
@@ -32,6 +32,7 @@ class Request:
     seed: int
     store: Path | None
     recording: Path | None = None
+    methods: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ def _train(connection: Connection, request: Request) -> Callable[[], str]:
     calibration = train_adapter(
         CalibrationData.load(request.data),
         config=request.config.decoder,
+        methods=request.methods or None,
         seed=request.seed,
         subject=request.subject,
         on_progress=on_progress,

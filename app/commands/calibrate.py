@@ -36,6 +36,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="NAME",
         help="pictures: varied, everything, few or faces-houses (%(default)s)",
     )
+    parser.add_argument(
+        "--methods",
+        default=None,
+        metavar="NAMES",
+        help="adapters to choose among, with commas (docs/models/adapters.md; the usual ones)",
+    )
     parser.add_argument("--seed", type=int, default=None, metavar="N", help="of order and fits (0)")
     parser.add_argument(
         "--force", action="store_true", help="go on although the signal check is not green"
@@ -84,8 +90,9 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--labels",
         default=None,
-        metavar="EVENT[=CLASS],…",
-        help="with --from: the markers that count; events of one class are put together",
+        metavar="EVENT[=CLASS],…|FILE",
+        help="with --from: the markers that count (or a file of lines EVENT=CLASS); events of "
+        "one class are put together",
     )
     parser.add_argument(
         "--picks", default=None, metavar="LABELS", help="channels to use, with commas (all)"
@@ -163,7 +170,8 @@ def _flow(args: argparse.Namespace, config: SessionConfig) -> Flow:
     from app.calibration.reading import parse_labels
     from app.calibration.schedule import Choices
 
-    factory = CalibrationFactory()
+    names = (args.methods or "").split(",")
+    factory = CalibrationFactory(methods=tuple(name for name in names if name))
     if args.recording is not None:
         return factory.recording(
             args.recording,

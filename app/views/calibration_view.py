@@ -350,7 +350,6 @@ QProgressBar::chunk {{ background: {t.accent}; border-radius: 4px; }}
 QRadioButton {{ spacing: 10px; font-weight: 600; }}
 QRadioButton::indicator {{ width: 14px; height: 14px; border-radius: 8px;
   border: 1px solid {t.muted}; background: {t.surface}; }}
-QRadioButton::indicator:checked {{ background: {t.accent}; border: 3px solid {t.surface};
-  outline: 1px solid {t.accent}; }}
+QRadioButton::indicator:checked {{ background: {t.accent}; border-color: {t.accent}; }}
 QRadioButton:focus {{ color: {t.accent}; }}
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.calibration.flow import Flow, catch_table
+from app.calibration.flow import FIRST_TIMEOUT, Flow, catch_table
 from app.calibration.headless import run_flow
 from app.calibration.results import Verdict
 from app.calibration.schedule import Choices, Planned
@@ -207,6 +207,21 @@ def test_failures_of_stream_training_and_store_are_sentences(tmp_path: Path) -> 
     stage.flow.start()
     until(stage, lambda: step(stage) is Step.FAILED)
     assert stage.flow.view().message == "x.edf: no such file."
+
+
+def test_pictures_that_never_begin_are_said(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    to_choose(stage)
+    stage.flow.begin()
+    stage.now += FIRST_TIMEOUT - 1
+    stage.flow.poll()
+    assert step(stage) is Step.COLLECT
+    stage.now += 2
+    stage.flow.poll()
+    assert step(stage) is Step.FAILED
+    assert "No picture was shown within 90 s" in stage.flow.view().message
+    stage.flow.stop()
+    assert stage.session.phase is Phase.STOPPED
 
 
 def test_giving_up_ends_everything_and_keeps_the_counts(tmp_path: Path) -> None:

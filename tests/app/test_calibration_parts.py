@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from app.calibration.collection import Collection
 from app.calibration.design import examine
+from app.calibration.reading import default_classes, parse_labels
 from app.calibration.schedule import SETS, Choices, Planned, length, plan, timeline
 from app.calibration.signal_check import SECONDS, Light, SignalChecker
+from app.errors import AppError
 from app.port import EpochEvent
 from app.view_models.presentation import CATCH_LABEL as CATCH
 from configs import StimuliConfig
@@ -150,3 +153,25 @@ def test_epochs_are_counted_by_concept_and_kept_in_order() -> None:
     collection.expect(["a"])
     assert collection.counts.good == {"a": 0}
     assert collection.epochs() == ()
+
+
+def test_labels_name_classes_and_bad_ones_are_refused(tmp_path: Path) -> None:
+    assert parse_labels(None) == {}
+    assert parse_labels("a, b") == {"a": "a", "b": "b"}
+    assert parse_labels("1=x,2=x,3=y") == {"1": "x", "2": "x", "3": "y"}
+    file = tmp_path / "labels.txt"
+    file.write_text("flash,1,2=hit\nflash,3,4=miss\n\n")
+    assert parse_labels(str(file)) == {"flash,1,2": "hit", "flash,3,4": "miss"}
+    for wrong, words in (("a", "1 class"), ("a,,b", "expected EVENT"), ("=x,b", "expected EVENT")):
+        with pytest.raises(AppError, match=words):
+            parse_labels(wrong)
+
+
+def test_without_labels_the_gallery_decides_then_the_counts() -> None:
+    assert default_classes({"house": 2, "castle": 1, "press": 90}) == {
+        "house": "house",
+        "castle": "castle",
+    }
+    assert default_classes({"1": 50, "2": 40, "seldom": 3}) == {"1": "1", "2": "2"}
+    with pytest.raises(AppError, match=r"'1' .50."):
+        default_classes({"1": 50, "seldom": 3})
