@@ -24,6 +24,7 @@ class AdapterBar(QFrame):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._frozen = False
+        self._concerned = False
         self.words = ElidedLabel("caption")
         self.freeze = Button("Freeze", kind="mini", tip="Stop the alignment where it stands")
         self.reset = Button("Reset", kind="mini", tip="Begin the alignment at the calibration")
@@ -40,7 +41,11 @@ class AdapterBar(QFrame):
     def refresh(self, snapshot: Snapshot) -> None:
         """Show what a snapshot says of the adapter."""
         parts = formatting.adapter(snapshot)
-        self.setVisible(bool(parts))
+        # Everybody's decoder starts without an adapter and frozen: no news, and the pictures need
+        # the room. Once there was something to say the row stays, so that it can be taken back.
+        has_news = bool(snapshot.adapter or snapshot.adapter_loading)
+        self._concerned |= has_news or snapshot.alignment == "running"
+        self.setVisible(bool(parts) and self._concerned)
         self.words.set_whole(" · ".join(parts))
         self.words.setToolTip(snapshot.adapter or "")
         drift = snapshot.alignment_drift
@@ -51,6 +56,10 @@ class AdapterBar(QFrame):
         for button in (self.freeze, self.reset):
             button.setVisible(aligned)
             button.setEnabled(snapshot.phase is Phase.RUNNING)
+
+    def forget(self) -> None:
+        """Begin anew: another session."""
+        self._concerned = False
 
     def _ask(self, command: AdaptCommand) -> None:
         self.asked.emit(command)

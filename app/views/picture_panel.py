@@ -218,6 +218,7 @@ class PicturePanel(QFrame):
 
     def clear(self) -> None:
         """Show an empty panel."""
+        self.adapter.forget()
         self._shown = None
         self.seen.set_pixels(None)
         self.decoded.set_pixels(None)

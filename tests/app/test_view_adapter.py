@@ -25,9 +25,20 @@ def _window(qtbot: QtBot, **state: object) -> MainWindow:
     return window
 
 
-def test_without_an_adapter_there_is_no_row(qtbot: QtBot) -> None:
-    window = _window(qtbot)
-    assert not window.picture_panel.adapter.isVisible()
+def test_without_an_adapter_there_is_no_row_until_alignment_runs(qtbot: QtBot) -> None:
+    window = _window(qtbot, alignment="frozen", drift=0.4)
+    session, bar = window.session._factory.session, window.picture_panel.adapter  # type: ignore[attr-defined]
+    assert not bar.isVisible()
+    session.alignment = "running"
+    window.tick()
+    assert bar.isVisible()
+    qtbot.mouseClick(bar.freeze, Qt.MouseButton.LeftButton)
+    window.tick()
+    assert bar.isVisible(), "it could not be taken back"
+    assert session.alignment == "frozen"
+    window.picture_panel.clear()
+    window.tick()
+    assert not bar.isVisible()
     window.end()
 
 
