@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,8 @@ def decoded(
         "phosphene:sampler_sha256": sampler_sha256,
         "phosphene:system": config.decoder.system,
         "phosphene:steps": str(config.decoder.num_inference_steps),
-        "phosphene:adapter": cut.adapter.folder,
+        # Its name: where it lies does not make another picture.
+        "phosphene:adapter": Path(cut.adapter.folder).name,
         "phosphene:version": _version(),
     }
     path, image_sha256 = folder.write_image(epoch.index, encode_png(pixels, provenance))

@@ -7,15 +7,14 @@ BrainFlow for the others. Samples are microvolts. Source: BrainFlow's board desc
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from devices.errors import FileError
-from devices.files.base import Block, cut, eeg_info, marker_info
-from devices.files.rows import Row, RowReader, read_lines
-from pipeline.values import StreamInfo
+from devices.files.base import eeg_info
+from devices.files.rows import Row, RowReader, RowRecording, read_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ LAYOUTS: Final = (
 )
 
 
-class BrainFlowRecording:
+class BrainFlowRecording(RowRecording):
     """A BrainFlow CSV as a `Recording`.
 
     Parameters
@@ -84,46 +83,16 @@ class BrainFlowRecording:
     """
 
     def __init__(self, path: Path, *, board: str | None = None) -> None:
-        self._path = path
         self._separator, n_columns = _shape(path)
         self._layout = layout = _choose(path, n_columns, board)
-        self._reader = RowReader(path, self._parse, layout.sfreq)
-        if not self._reader.peek():
+        reader = RowReader(path, self._parse, layout.sfreq)
+        if not reader.peek():
             raise FileError(
                 f"{path} holds no whole row of {layout.n_columns} numbers, expected BrainFlow's "
                 f"columns of {layout.name}: give another board or copy the file again."
             )
-        self._streams = (
-            eeg_info(path, ch_names=layout.ch_names, sfreq=layout.sfreq, manufacturer=layout.name),
-            marker_info(path),
-        )
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self._path
-
-    @property
-    def streams(self) -> Sequence[StreamInfo]:
-        """EEG and markers."""
-        return self._streams
-
-    @property
-    def duration(self) -> float | None:
-        """Unknown before the end is read."""
-        return None
-
-    @property
-    def warnings(self) -> Sequence[str]:
-        """Damaged rows, lost samples."""
-        return self._reader.counts.sentences(self._path)
-
-    def blocks(self, *, start: float = 0.0) -> Iterator[Block]:
-        """Blocks in order of their end, from `start` (s) on."""
-        return cut(self._reader.pieces(start), self._layout.sfreq)
-
-    def close(self) -> None:
-        """Nothing is held open between reads."""
+        eeg = eeg_info(path, ch_names=layout.ch_names, sfreq=layout.sfreq, manufacturer=layout.name)
+        super().__init__(path, eeg, reader)
 
     def _parse(self, line: str) -> Row | None:
         if not line.strip():

@@ -8,21 +8,19 @@ electrodes were: labels are its column names. Source: the OpenBCI GUI's document
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from devices.errors import FileError
-from devices.files.base import Block, cut, eeg_info, marker_info
-from devices.files.rows import Row, RowReader, read_lines
-from pipeline.values import StreamInfo
+from devices.files.base import eeg_info
+from devices.files.rows import Row, RowReader, RowRecording, read_lines
 
 _MOST_CHANNELS: Final = 1024
 _HEADER_LINES: Final = 64
 
 
-class OpenBciRecording:
+class OpenBciRecording(RowRecording):
     """An OpenBCI TXT file as a `Recording`.
 
     Raises
@@ -32,9 +30,8 @@ class OpenBciRecording:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         header, columns = _read_header(path)
-        self._sfreq = _sfreq(path, header)
+        sfreq = _sfreq(path, header)
         exg = [k for k, name in enumerate(columns) if name.lower().startswith("exg channel")]
         n_channels = _n_channels(header)
         if not exg and 0 < n_channels <= _MOST_CHANNELS:
@@ -50,47 +47,15 @@ class OpenBciRecording:
         self._marker = _column(columns, "Marker Channel", "Marker")
         self._named = bool(columns)
         self._n_columns = len(columns) or exg[-1] + 1
-        self._reader = RowReader(path, self._parse, self._sfreq)
-        if not self._reader.peek():
+        reader = RowReader(path, self._parse, sfreq)
+        if not reader.peek():
             raise FileError(f"{path} holds a header and no sample, expected rows: copy it again.")
         names = [columns[k] if columns else f"EXG Channel {k - 1}" for k in exg]
         board = header.get("board", "")
-        self._streams = (
-            eeg_info(
-                path,
-                ch_names=names,
-                sfreq=self._sfreq,
-                manufacturer=board.split("$")[-1] or "OpenBCI",
-            ),
-            marker_info(path),
+        maker = board.split("$")[-1] or "OpenBCI"
+        super().__init__(
+            path, eeg_info(path, ch_names=names, sfreq=sfreq, manufacturer=maker), reader
         )
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self._path
-
-    @property
-    def streams(self) -> Sequence[StreamInfo]:
-        """EEG and markers."""
-        return self._streams
-
-    @property
-    def duration(self) -> float | None:
-        """Unknown before the end is read."""
-        return None
-
-    @property
-    def warnings(self) -> Sequence[str]:
-        """Damaged rows, lost samples."""
-        return self._reader.counts.sentences(self._path)
-
-    def blocks(self, *, start: float = 0.0) -> Iterator[Block]:
-        """Blocks in order of their end, from `start` (s) on."""
-        return cut(self._reader.pieces(start), self._sfreq)
-
-    def close(self) -> None:
-        """Nothing is held open between reads."""
 
     def _parse(self, line: str) -> Row | None:
         if line.startswith("%") or not line.strip() or line.startswith("Sample Index"):

@@ -16,7 +16,8 @@ from typing import IO, Final
 
 import numpy as np
 
-from devices.files.base import FileEvent, Piece
+from devices.files.base import Block, FileEvent, Piece, cut, marker_info
+from pipeline.values import StreamInfo
 
 _PIECE_ROWS: Final = 1000
 _LONGEST_LINE: Final = 1 << 16
@@ -186,3 +187,46 @@ class RowReader:
         with np.errstate(over="ignore"):
             data = np.array(values, dtype=np.float64).astype(np.float32)
         return Piece(data, np.array(numbers) / self.sfreq, events)
+
+
+class RowRecording:
+    """A text file as a `Recording`; a format adds its header and its columns.
+
+    Parameters
+    ----------
+    path : Path
+    eeg : StreamInfo
+    reader : RowReader
+    """
+
+    def __init__(self, path: Path, eeg: StreamInfo, reader: RowReader) -> None:
+        self._path = path
+        self._streams = (eeg, marker_info(path))
+        self._reader = reader
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
+    def streams(self) -> Sequence[StreamInfo]:
+        """EEG and markers."""
+        return self._streams
+
+    @property
+    def duration(self) -> float | None:
+        """Unknown before the end is read."""
+        return None
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """Damaged rows, lost samples."""
+        return self._reader.counts.sentences(self._path)
+
+    def blocks(self, *, start: float = 0.0) -> Iterator[Block]:
+        """Blocks in order of their end, from `start` (s) on."""
+        return cut(self._reader.pieces(start), self._reader.sfreq)
+
+    def close(self) -> None:
+        """Nothing is held open between reads."""
