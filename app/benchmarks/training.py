@@ -27,7 +27,9 @@ PASSES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Case:
+class Case:
+    """One row: a stage with its settings, and how many steps of each count."""
+
     what: str
     system: str
     stage: str
@@ -38,21 +40,21 @@ class _Case:
 PUBLISHED_MODEL: dict[str, Any] = {}
 REDUCED_MODEL = {"embed_dim": 256, "depth": 6, "num_heads": 8, "decoder_embed_dim": 128}
 CASES = (
-    _Case(
+    Case(
         "stage A as published (128 x 512, 1024/24/16), batch 2 of the authors' command",
         "dreamdiffusion",
         "a",
         {"model": PUBLISHED_MODEL, "training": {"batch_size": 2, "passes": PASSES}},
         10,
     ),
-    _Case(
+    Case(
         "stage A, reduced (128 x 512, 256/6/8), batch 32",
         "dreamdiffusion",
         "a",
         {"model": REDUCED_MODEL, "training": {"batch_size": 32, "passes": PASSES}},
         30,
     ),
-    _Case(
+    Case(
         "ATM-S retrieval as published (63 x 250), batch 64",
         "atm",
         "encoder",
@@ -78,53 +80,62 @@ class _Times:
         self.cpu.append(process_time() - began[1])
 
 
-def run_training_bench(*, cases: tuple[_Case, ...] = CASES, device: str = "") -> dict[str, Any]:
+def run_training_bench(
+    *,
+    cases: tuple[Case, ...] = CASES,
+    device: str = "",
+    n_files: int = 64,
+    n_pictures: int = 512,
+) -> dict[str, Any]:
     """Measure every case; a report with `rows`.
 
     Parameters
     ----------
     device : str
         Where both train; empty: the GPU if there is one, as `phosphene train` chooses.
+    n_files, n_pictures : int
+        Recordings of stage A, and pictures (four epochs each) of ATM-S.
     """
-    from models.training.engine import make_engine
+    from app.benchmarks.training_peers import n_threads
+    from models.training.engine import choose_device
 
-    device = str(make_engine(device=device).device)
+    device = choose_device(device)
     with tempfile.TemporaryDirectory(prefix="phosphene-bench-") as root:
         folder = Path(root)
-        _write_signals(folder / "signals")
-        _write_epochs(folder / "epochs")
+        _write_signals(folder / "signals", n_files)
+        _write_epochs(folder / "epochs", n_pictures)
         rows = [_measure(case, folder, device) for case in cases]
-    return {"device": device, "rows": rows}
+    return {"device": device, "threads": n_threads(), "rows": rows}
 
 
-def _write_signals(folder: Path) -> None:
-    """Recordings for stage A: 64 files of 32 to 128 channels, 2 to 4 windows long."""
+def _write_signals(folder: Path, n_files: int) -> None:
+    """Recordings for stage A: files of 32 to 128 channels, 2 to 4 windows long."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True)
-    for number in range(64):
+    for number in range(n_files):
         shape = (int(rng.integers(32, 129)), int(rng.integers(1024, 2048)))
         np.save(folder / f"{number:03d}.npy", rng.normal(0, 10, shape).astype(np.float32))
 
 
-def _write_epochs(folder: Path) -> None:
-    """Epochs for ATM-S: 512 pictures four times, in the published shape."""
+def _write_epochs(folder: Path, n_pictures: int) -> None:
+    """Epochs for ATM-S: every picture four times, in the published shape."""
     from models.atm.data import write_epochs
     from models.things_eeg2.montage import CH_NAMES
 
     rng = np.random.default_rng(0)
-    ids = np.repeat(np.arange(512), 4)
+    ids = np.repeat(np.arange(n_pictures), 4)
     names = ("ViT-H-14", "ViT-H-14.text")
     write_epochs(
         folder,
         eeg=rng.normal(size=(len(ids), 63, 250)).astype(np.float32),
         image_ids=ids,
         subject_ids=np.zeros_like(ids),
-        features={name: rng.normal(size=(512, 1024)).astype(np.float32) for name in names},
+        features={name: rng.normal(size=(n_pictures, 1024)).astype(np.float32) for name in names},
         ch_names=CH_NAMES,
     )
 
 
-def _peer(case: _Case, folder: Path, device: str) -> Iterator[float]:
+def _peer(case: Case, folder: Path, device: str) -> Iterator[float]:
     from app.benchmarks.training_peers import masked_steps, retrieval_steps
     from configs.atm import RetrievalTrainingConfig
     from configs.published import MaskedAutoencoderConfig, MaskedTrainingConfig
@@ -139,8 +150,9 @@ def _peer(case: _Case, folder: Path, device: str) -> Iterator[float]:
     return masked_steps(folder / "signals", sizes, training, device)
 
 
-def _measure(case: _Case, folder: Path, device: str) -> dict[str, Any]:
+def _measure(case: Case, folder: Path, device: str) -> dict[str, Any]:
     from models.stages import STAGES, StageRequest, find
+    from models.training.engine import choose_precision
 
     peer = _peer(case, folder, device)
     ours, theirs = _Times(), _Times()
@@ -163,10 +175,12 @@ def _measure(case: _Case, folder: Path, device: str) -> dict[str, Any]:
         request = StageRequest(data, Path(out), table=case.table, device=device, on_step=take_turns)
         with suppress(_Enough):
             stage(request)
-    return _row(case, ours, theirs, device)
+    # As the stage chose it: half precision where it was published so and the hardware has it.
+    precision = choose_precision("auto", device) if case.stage == "a" else "no"
+    return _row(case, ours, theirs, device) | {"precision": precision}
 
 
-def _row(case: _Case, ours: _Times, theirs: _Times, device: str) -> dict[str, Any]:
+def _row(case: Case, ours: _Times, theirs: _Times, device: str) -> dict[str, Any]:
     mine, peer = median(ours.wall[WARM_UP:]), median(theirs.wall[WARM_UP:])
     cpu = median(theirs.cpu[WARM_UP:]) / median(ours.cpu[WARM_UP:])
     goal = GOAL_CPU if device.startswith("cpu") else GOAL_GPU

@@ -21,6 +21,11 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 
+def n_threads() -> int:
+    """Threads that torch computes with, for both."""
+    return torch.get_num_threads()
+
+
 class Attention(nn.Module):
     """Softmax attention with a bias in q, k, v."""
 
@@ -184,6 +189,9 @@ class SignalFiles(Dataset[Tensor]):
         if data.shape[0] < self.n_channels:
             repeats = math.ceil(self.n_channels / data.shape[0])
             data = np.tile(data, (repeats, 1))[: self.n_channels]
+        elif data.shape[0] > self.n_channels:
+            first = np.random.randint(0, data.shape[0] - self.n_channels + 1)  # noqa: NPY002
+            data = data[first : first + self.n_channels]
         return torch.from_numpy(data / 10.0).float()
 
 
