@@ -17,7 +17,7 @@ from typing import Any
 from app.port import AdaptCommand, Result
 from app.runtime.decoder import Decoder
 from app.runtime.folder import SessionFolder
-from app.runtime.messages import AdapterKey, Answer, Job, Load, Loaded, Ready, job_of
+from app.runtime.messages import AdapterKey, Answer, Job, Load, Loaded, Ready, first_adapter, job_of
 from app.runtime.results import Cut, decoded, refusal, seed_of, stages_of
 from app.runtime.steering import Change, Steering, decode_change, encode_change
 from configs import SessionConfig
@@ -117,7 +117,7 @@ class Decoding:
         self._conclude = conclude
         self._note = note
         self._warn = warn
-        self._steering = Steering(config.decoder.adapter or "", past.changes)
+        self._steering = Steering(first_adapter(config.decoder), past.changes)
         self._lock = threading.Lock()
         self._cuts: dict[int, Cut] = {}
         self._asked: str | None = None

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from typing import Protocol, runtime_checkable
 
 from app.errors import AppError
-from app.runtime.messages import AdapterKey, Steer
+from app.runtime.messages import AdapterKey, Steer, first_adapter
 from configs import SessionConfig
 from pipeline.ports import Encoder, EncoderSpec
 from pipeline.values import Epoch
@@ -61,10 +61,10 @@ class Encoders:
     def __init__(self, config: SessionConfig, first: Encoder) -> None:
         self._config = config
         self._lock = threading.Lock()
-        folder = config.decoder.adapter or ""
-        if folder:
-            check_encoder(first, config, folder=folder)
-        self._loaded: OrderedDict[AdapterKey, Encoder] = OrderedDict({AdapterKey(folder): first})
+        key = first_adapter(config.decoder)
+        if key.folder:
+            check_encoder(first, config, folder=key.folder)
+        self._loaded: OrderedDict[AdapterKey, Encoder] = OrderedDict({key: first})
 
     def load(self, folder: str, *, ch_names: tuple[str, ...]) -> tuple[AdapterKey, EncoderSpec]:
         """Load an adapter (empty: the system's own encoder) unless it is there already.

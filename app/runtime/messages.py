@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from configs import DecoderConfig
 from pipeline.ports import EncoderSpec
 from pipeline.values import Epoch, Float32, Info, Uint8
 
@@ -24,6 +26,11 @@ class AdapterKey:
 
     folder: str = ""
     sha256: str = ""
+
+
+def first_adapter(config: DecoderConfig) -> AdapterKey:
+    """The adapter that a session begins with."""
+    return AdapterKey("" if config.adapter is None else str(Path(config.adapter).resolve()))
 
 
 @dataclass(frozen=True, slots=True)

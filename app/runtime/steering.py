@@ -63,15 +63,15 @@ class Steering:
 
     Parameters
     ----------
-    adapter : str
-        Folder of the adapter at the start; empty: none.
+    adapter : AdapterKey
+        The adapter at the start.
     recorded : sequence of Change
         A recorded session's changes, which a replay repeats.
     """
 
-    def __init__(self, adapter: str = "", recorded: Sequence[Change] = ()) -> None:
+    def __init__(self, adapter: AdapterKey, recorded: Sequence[Change] = ()) -> None:
         self._lock = threading.Lock()
-        self._now = self._wanted = Steer(AdapterKey(adapter))
+        self._now = self._wanted = Steer(adapter)
         self._recorded = sorted(recorded, key=lambda change: change.at)
         self._n = 0
         self._seen_resets = 0

@@ -106,7 +106,10 @@ def hashes(events: dict[int, dict[str, Any]]) -> dict[int, str]:
     return {i: e["image_sha256"] for i, e in events.items() if e["outcome"] == "decoded"}
 
 
-def test_a_then_b_then_a_gives_as_pictures_again_and_so_does_a_replay(tmp_path: Path) -> None:
+def test_a_then_b_then_a_gives_as_pictures_again_and_so_does_a_replay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     a = write_toy_adapter(tmp_path / "a", seed=1)
     b = write_toy_adapter(tmp_path / "b", seed=2)
     seen: dict[int, str | None] = {}
@@ -126,7 +129,7 @@ def test_a_then_b_then_a_gives_as_pictures_again_and_so_does_a_replay(tmp_path: 
         if index == 18:
             session.adapt("reset")  # as a swap does: A begins as its calibration left it
 
-    mixed = run(tmp_path / "mixed", a, act)
+    mixed = run(tmp_path / "mixed", Path("a"), act)  # however it is spelt
     only_a, only_b = hashes(run(tmp_path / "only", a, freeze)), hashes(mixed)
     assert seen[9] == str(a)
     assert seen[14] == str(b)
@@ -277,7 +280,7 @@ def test_a_replay_steers_each_epoch_as_the_live_run_did(requests: list[str]) -> 
 
     Resets are compared by their steps: in the live run a crash resets by itself.
     """
-    live, recorded, steers = Steering("a"), [], []
+    live, recorded, steers = Steering(AdapterKey("a")), [], []
     crashed_at = set()
     for request in requests:
         if request in ("a", "b"):
@@ -292,7 +295,7 @@ def test_a_replay_steers_each_epoch_as_the_live_run_did(requests: list[str]) -> 
             crashed_at.add(number)
             recorded.append(Change(number, None))
     read = [decode_change(encode_change(change)) for change in recorded]
-    again = Steering("a", [change for change in read if change is not None])
+    again = Steering(AdapterKey("a"), [change for change in read if change is not None])
     repeated = [again.step()[1] for _ in requests]
     assert [(s.adapter, s.frozen) for s in repeated] == [(s.adapter, s.frozen) for s in steers]
     for number in range(1, len(steers)):
