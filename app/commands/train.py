@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import tomllib
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from models.training.loop import Progress
@@ -79,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
             read_recording=_read_microvolts,
             # Tables of numbers lie about in data folders; recordings are named as such.
             suffixes=tuple(s for s in KNOWN if s not in (".txt", ".csv", ".tsv")),
-            on_step=_progress(sys.stderr.isatty()),
+            on_step=ProgressBar(sys.stderr),
             on_note=write_note,
         )
     )
@@ -101,18 +104,53 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read as TOML ({error}).") from None
 
 
-def _progress(shown: bool) -> Callable[[Progress], None]:
-    def show(progress: Progress) -> None:
-        if shown:
-            losses = " ".join(f"{name} {value:.4g}" for name, value in progress.losses.items())
-            end = "\n" if progress.step == progress.n_steps else ""
-            sys.stderr.write(
-                f"\r\x1b[Kstep {progress.step}/{progress.n_steps}  lr {progress.lr:.3g}  "
-                f"{losses}{end}"
-            )
-            sys.stderr.flush()
+class ProgressBar:
+    """Tells how far a training is: a bar that is drawn anew, or lines in a log.
 
-    return show
+    Parameters
+    ----------
+    stream : TextIO
+        Where to; a terminal gets a bar.
+    clock : callable
+        Seconds, monotonic.
+    """
+
+    WIDTH = 24
+    EVERY_BAR_S, EVERY_LINE_S = 0.1, 30.0
+
+    def __init__(self, stream: TextIO, *, clock: Callable[[], float] = monotonic) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._bar = stream.isatty()
+        self._began: tuple[float, int] | None = None
+        self._told = -math.inf
+
+    def __call__(self, progress: Progress) -> None:
+        """Show one step, unless the last one was shown just now."""
+        now = self._clock()
+        if self._began is None:
+            self._began = (now, progress.step)
+        last = progress.step == progress.n_steps
+        if not last and now - self._told < (self.EVERY_BAR_S if self._bar else self.EVERY_LINE_S):
+            return
+        self._told = now
+        text = self._text(progress, now)
+        self._stream.write(f"\r\x1b[K{text}" + "\n" * last if self._bar else f"{text}\n")
+        self._stream.flush()
+
+    def _text(self, progress: Progress, now: float) -> str:
+        began, first = self._began or (now, progress.step)
+        done = progress.step / progress.n_steps
+        full = int(self.WIDTH * done)
+        parts = [f"[{'#' * full}{'.' * (self.WIDTH - full)}]"] if self._bar else []
+        parts.append(f"step {progress.step}/{progress.n_steps} ({done:.0%})")
+        # Of this call's steps; those before a resume took place elsewhere.
+        if progress.step > first and now > began:
+            rate = (progress.step - first) / (now - began)
+            left = timedelta(seconds=round((progress.n_steps - progress.step) / rate))
+            parts.append(f"{rate:.3g} steps/s, {left} left")
+        losses = "  ".join(f"{name} {value:.4g}" for name, value in progress.losses.items())
+        return "  ".join([*parts, f"lr {progress.lr:.3g}", losses])
 
 
 def _read_microvolts(path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 
 from app.cli import main
+from app.commands.train import ProgressBar
 from app.recordings import read_microvolts
+from models.training.loop import Progress
 
 SETTINGS = """
 [model]
@@ -53,6 +56,23 @@ def test_train_writes_an_encoder_and_continues(
     report = json.loads(capsys.readouterr().out)
     assert report["step"] == report["n_steps"] > 1
     assert (Path(report["encoder"]) / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_says_how_long_it_takes(terminal: bool) -> None:
+    clock = iter([0.0, 0.05, 2.0, 40.0, 60.0])
+    stream = io.StringIO()
+    stream.isatty = lambda: terminal  # type: ignore[method-assign]
+    show = ProgressBar(stream, clock=lambda: next(clock))
+    for step in (101, 102, 103, 141, 201):
+        show(Progress(step, 201, 1e-3, {"loss": 0.5}))
+    shown = stream.getvalue()
+    assert ("step 103" in shown) == terminal
+    assert "step 102" not in shown
+    assert "step 141/201 (70%)  1 steps/s, 0:01:00 left  lr 0.001  loss 0.5" in shown
+    assert "step 201/201 (100%)" in shown.splitlines()[-1].rpartition("\r")[2]
+    assert ("[################........]" in shown) == terminal
+    assert shown.count("\n") == (1 if terminal else 3)
 
 
 @pytest.mark.parametrize(
