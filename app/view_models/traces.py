@@ -21,16 +21,13 @@ from numpy.typing import NDArray
 from app.port import TraceBlock, TraceMarker
 from app.view_models.columns import ColumnStore
 from app.view_models.display_filter import DISPLAY_FILTERS, DisplayFilter, DisplayFilterConfig
+from app.view_models.lanes import Lanes
 from pipeline.values import Info
 
 WINDOWS = (2.0, 5.0, 10.0, 20.0, 30.0)
 """Window lengths that are offered, s."""
 SCALES_UV = (5.0, 10.0, 20.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0, 1000.0, 2000.0, 5000.0)
 """Microvolts from lane to lane that + and - step through."""
-LANES: tuple[int | None, ...] = (0, None, 4, 8, 16, 32, 64)
-"""Channels in view that are offered: 0 as many as can be read, None all."""
-FEWEST = 4
-"""Channels that are in view however low the plot is."""
 GAINS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Factors of a single channel."""
 AUTO_SCALE_AFTER = 1.5
@@ -89,10 +86,7 @@ class TraceModel:
         self.paused = False
         self.back = 0
         """Columns scrolled back while paused."""
-        self.lanes: int | None = None
-        """Channels in view as chosen: None all, 0 as many as can be read."""
-        self._first = 0
-        self._fitting = 1_000_000
+        self.lanes = Lanes()
         self.filter_config = DISPLAY_FILTERS[0]
         self.store: ColumnStore | None = None
         self.markers: deque[PlacedMarker] = deque(maxlen=512)
@@ -137,46 +131,24 @@ class TraceModel:
     @property
     def n_lanes(self) -> int:
         """How many channels are in view."""
-        n_channels = 0 if self.info is None else self.info.n_channels
-        if self.lanes is None:
-            return n_channels
-        if self.lanes:
-            return min(self.lanes, n_channels)
-        # Pages of about the same length, not one full and one with the rest.
-        n_pages = -(-n_channels // self._fitting)
-        return -(-n_channels // n_pages) if n_pages else 0
+        return self.lanes.n_lanes
 
     @property
     def shown(self) -> range:
         """Numbers of the channels in view."""
-        n_channels = 0 if self.info is None else self.info.n_channels
-        first = min(self._first, max(0, n_channels - self.n_lanes))
-        return range(first, first + self.n_lanes)
+        return self.lanes.shown
 
     def set_lanes(self, lanes: int | None) -> None:
         """Show `lanes` channels at once; None all, 0 as many as can be read."""
-        if lanes != self.lanes:
-            self.lanes = lanes
-            self._first = 0
-            self.revision += 1
+        self.revision += self.lanes.want(lanes)
 
     def fit_lanes(self, n_lanes: int) -> None:
         """Say how many channels can be read in the room there is."""
-        before = self.n_lanes
-        self._fitting = max(FEWEST, n_lanes)
-        if self.n_lanes != before:
-            # The channel at the top stays in view, on the page that it is on now.
-            self._first -= self._first % max(1, self.n_lanes)
-            self.revision += 1
+        self.revision += self.lanes.fit(n_lanes)
 
     def turn(self, pages: int) -> None:
         """Go to the channels after (before: negative) those in view."""
-        n_channels = 0 if self.info is None else self.info.n_channels
-        furthest = max(0, n_channels - self.n_lanes)
-        first = min(max(0, self.shown.start + pages * self.n_lanes), furthest)
-        if first != self._first:
-            self._first = first
-            self.revision += 1
+        self.revision += self.lanes.turn(pages)
 
     def reset(self, info: Info | None) -> None:
         """Begin anew: another stream, other channels."""
@@ -184,7 +156,7 @@ class TraceModel:
         n_channels = 0 if info is None else info.n_channels
         self.gains = np.ones(n_channels, dtype=np.float32)
         self.selected = None
-        self._first = 0
+        self.lanes.reset(n_channels)
         self.bad, self._looks_bad, self._judged_bad = {}, {}, {}
         self.markers.clear()
         self._next_marker = 0

@@ -1,10 +1,13 @@
 """Questions before something is lost; the answer at hand is always the one that loses nothing.
 
-Owns the question's form only.
+Owns the questions' form and words. Whether they are asked is the window's to decide.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from PySide6.QtCore import QFile
 from PySide6.QtWidgets import QMessageBox, QWidget
 
 
@@ -19,3 +22,41 @@ def confirm(parent: QWidget, title: str, question: str, *, do: str, keep: str) -
     box.setEscapeButton(no)
     box.exec()
     return box.clickedButton() is yes
+
+
+def confirm_end_of_recording(parent: QWidget, do: str) -> bool:
+    """Ask whether the recording shall end; `do` is the button that ends it."""
+    return confirm(
+        parent,
+        "A recording is running",
+        f"{do}? The recording ends here; what was recorded is kept.",
+        do=do,
+        keep="Keep recording",
+    )
+
+
+def confirm_close(parent: QWidget) -> bool:
+    """Ask whether the session that runs shall end with the window."""
+    return confirm(
+        parent,
+        "A session is running",
+        "A session is running. Stop it, save its files and close?",
+        do="Stop and close",
+        keep="Keep running",
+    )
+
+
+def confirm_delete(parent: QWidget, folder: Path) -> bool:
+    """Ask whether a session shall go to the trash."""
+    return confirm(
+        parent,
+        "Delete a session",
+        f"Move the session {folder.name} with its recording and pictures to the trash?",
+        do="Move to trash",
+        keep="Keep it",
+    )
+
+
+def move_to_trash(folder: Path) -> bool:
+    """Move `folder` to the desktop's trash; return whether that worked."""
+    return bool(QFile(str(folder)).moveToTrash())

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import QEvent, QFile, QSettings, QSize, Qt, QTimer
+from PySide6.QtCore import QEvent, QSettings, QSize, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QKeyEvent, QPixmap
 from PySide6.QtWidgets import QApplication, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 
 from app.errors import AppError
 from app.port import Phase
-from app.view_models.boards import BoardService, BoardsModel
+from app.view_models.boards import BoardService
 from app.view_models.factory import SessionFactory
 from app.view_models.past_sessions import PastSessionsModel
 from app.view_models.pictures import GalleryPictures, PictureLoader
@@ -24,8 +24,13 @@ from app.view_models.preferences import Preferences, PreferencesStore
 from app.view_models.session import SessionModel
 from app.view_models.settings import SettingsModel
 from app.view_models.sources import SourceChoice, SourceKind, SourcesModel
-from app.views.boards_dialog import BoardsDialog
-from app.views.confirm import confirm
+from app.views.board_source import BoardSource
+from app.views.confirm import (
+    confirm_close,
+    confirm_delete,
+    confirm_end_of_recording,
+    move_to_trash,
+)
 from app.views.inspect_dialog import InspectDialog
 from app.views.keys_dialog import KeysDialog
 from app.views.menu import build_menu
@@ -39,7 +44,7 @@ from app.views.sources_view import SourcesView
 from app.views.status_bar import Banner, StatusBar
 from app.views.stimulus_window import StimulusWindow
 from app.views.theme import THEMES, Theme, apply_theme, px
-from app.views.tools import TOOLS, Tool, ToolContext, ToolView
+from app.views.tools import TOOLS, Tool, ToolContext, ToolWindows
 from app.views.top_bar import TopBar
 from app.views.welcome import Welcome
 from app.views.window_actions import actions_of
@@ -108,15 +113,14 @@ class MainWindow(QMainWindow):
         )
         self.session = SessionModel(factory, self.settings)
         self.sources = SourcesModel(factory)
-        self.boards = None if boards is None else BoardsModel(boards)
         self.past = PastSessionsModel(sessions_root)
         self.past.extra = self._state.folders
         self.theme = THEMES[theme or self.preferences.value.theme]
         self._frame = 0
         self._quiet = False
         self._tools = tools
-        self._opened: dict[str, ToolView] = {}
         self._build(factory)
+        self.board_source = None if boards is None else self._make_board_source(boards)
         self._connect()
         self.set_theme(self.theme)
         self._state.restore(self, self.work)
@@ -176,10 +180,9 @@ class MainWindow(QMainWindow):
         self.top_bar.set_theme(theme)
         self.status.set_theme(theme)
         self.work.set_theme(theme)
-        if self.boards_dialog is not None:
-            self.boards_dialog.set_theme(theme)
-        for tool in self._opened.values():
-            tool.set_theme(theme)
+        if self.board_source is not None:
+            self.board_source.dialog.set_theme(theme)
+        self.tools.set_theme(theme)
 
     def toggle_theme(self) -> None:
         """Light becomes dark and the other way round; kept for the next start."""
@@ -205,17 +208,8 @@ class MainWindow(QMainWindow):
 
     def show_boards(self) -> None:
         """Open the form of a board."""
-        if self.boards_dialog is not None and not self.session.active:
-            self.boards_dialog.open_form()
-
-    def start_board(self) -> None:
-        """Start a session on the board that was just connected."""
-        link = None if self.boards is None else self.boards.link
-        if link is not None:
-            stream = link.stream
-            choice = SourceChoice(SourceKind.LIVE, stream=stream, key=stream.source_id)
-            self.sources.choose(choice)
-            self.start()
+        if self.board_source is not None:
+            self.board_source.show()
 
     def show_stimuli(self) -> None:
         """Open the window for the person with the headset."""
@@ -242,19 +236,6 @@ class MainWindow(QMainWindow):
         self.picture_panel.set_control(self.settings.control)
         self._show_texts()
 
-    def open_tool(self, tool: Tool) -> None:
-        """Open a tool's window, the same one when it is open already."""
-        if tool.title not in self._opened:
-            view = tool.make(self._context)
-            view.setWindowFlag(Qt.WindowType.Window)
-            view.setWindowTitle(f"Phosphene – {tool.title.rstrip('…')}")
-            view.set_theme(self.theme)
-            self._opened[tool.title] = view
-        view = self._opened[tool.title]
-        view.show()
-        view.raise_()
-        view.activateWindow()
-
     def inspect_result(self, index: int) -> None:
         """Open the result of marker `index`."""
         port = self.session.port
@@ -276,21 +257,15 @@ class MainWindow(QMainWindow):
 
     def delete_session(self, folder: Path) -> None:
         """Ask, and move a session's folder to the trash, from where it can be taken back."""
-        if not confirm(
-            self,
-            "Delete a session",
-            f"Move the session {folder.name} with its recording and pictures to the trash?",
-            do="Move to trash",
-            keep="Keep it",
-        ):
+        if not confirm_delete(self, folder):
             return
-        if not QFile(str(folder)).moveToTrash():
+        if move_to_trash(folder):
+            self.past.forget(folder)
+            self.welcome.recent.refresh()
+        else:
             self.banner.show_error(
                 f"{folder} could not be moved to the trash: delete it with your file manager."
             )
-            return
-        self.past.forget(folder)
-        self.welcome.recent.refresh()
 
     def grab_screen(self, path: Path) -> None:
         """Save a picture of the window to `path`."""
@@ -306,7 +281,8 @@ class MainWindow(QMainWindow):
         self.session.poll()
         if self.sources.poll() or self.sources.searching:
             self.sources_view.refresh()
-        self._poll_boards()
+        if self.board_source is not None:
+            self.board_source.poll()
         self.pictures.poll()
         self.notices.poll_past()
         if self._frame % NOTES_FRAMES == 0:
@@ -319,16 +295,6 @@ class MainWindow(QMainWindow):
         if self._frame % TEXT_FRAMES == 0 or self.session.phase is not self.notices.phase:
             self._show_texts()
 
-    def _poll_boards(self) -> None:
-        """Give back a board that is no longer the source, and say when one has ended."""
-        boards = self.boards
-        if boards is None or boards.link is None:
-            return
-        if self.sources.choice.key != boards.link.stream.source_id:
-            boards.drop()
-        elif boards.poll() and boards.error:
-            self.banner.show_error(boards.error)
-
     def _presents(self) -> bool:
         """Whether the session shows stimuli itself."""
         port = self.session.port
@@ -338,9 +304,7 @@ class MainWindow(QMainWindow):
         self.top_bar.refresh()
         self.status.refresh()
         self.work.show_texts()
-        for tool in self._opened.values():
-            if tool.isVisible():
-                tool.refresh()
+        self.tools.refresh()
         self._show_page()
         self.notices.poll_session()
 
@@ -365,17 +329,9 @@ class MainWindow(QMainWindow):
 
     def _may_end_recording(self, do: str) -> bool:
         """Whether nothing is being recorded, or the person wants it to end."""
-        if not self.preferences.value.confirm or self.session.snapshot.recording is None:
-            return True
-        if self.session.phase is not Phase.RUNNING:
-            return True
-        return confirm(
-            self,
-            "A recording is running",
-            f"{do}? The recording ends here; what was recorded is kept.",
-            do=do,
-            keep="Keep recording",
-        )
+        asks = self.preferences.value.confirm and self.session.phase is Phase.RUNNING
+        recording = self.session.snapshot.recording is not None
+        return not (asks and recording) or confirm_end_of_recording(self, do)
 
     # Events
 
@@ -392,28 +348,17 @@ class MainWindow(QMainWindow):
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Keep the geometry, stop the timer, close the other windows."""
-        asks = self.preferences.value.confirm and self.session.active
-        if (
-            asks
-            and not self._quiet
-            and not confirm(
-                self,
-                "A session is running",
-                "A session is running. Stop it, save its files and close?",
-                do="Stop and close",
-                keep="Keep running",
-            )
-        ):
+        asks = self.preferences.value.confirm and self.session.active and not self._quiet
+        if asks and not confirm_close(self):
             event.ignore()
             return
         self._timer.stop()
         self._state.save(self, self.work, self.past.extra)
         self.inspect.close()
         self.stimuli.close()
-        if self.boards_dialog is not None:
-            self.boards_dialog.close()
-        for tool in self._opened.values():
-            tool.close()
+        if self.board_source is not None:
+            self.board_source.dialog.close()
+        self.tools.close()
         super().closeEvent(event)
 
     def end(self, timeout: float = 10.0) -> None:
@@ -425,14 +370,13 @@ class MainWindow(QMainWindow):
     def shut_down(self, timeout: float = 10.0) -> None:
         """End session and search; waits up to `timeout` seconds."""
         self._timer.stop()
-        for tool in self._opened.values():
-            tool.shut_down()
+        self.tools.shut_down()
         self.pictures.close()
         self.past.close()
         self.session.close(timeout)
         self.sources.close(min(timeout, 2.0))
-        if self.boards is not None:
-            self.boards.close()
+        if self.board_source is not None:
+            self.board_source.close()
 
     # Construction
 
@@ -455,8 +399,6 @@ class MainWindow(QMainWindow):
         self.inspect = InspectDialog(
             self.session.history, self._load, self, paint_of=self.session.paint_times.of
         )
-        self.boards_dialog = None if self.boards is None else BoardsDialog(self.boards, self)
-        self.sources_view.board_button.setVisible(self.boards is not None)
         self.stimuli = StimulusWindow(self._load, self)
         self.pages = QStackedWidget()
         self.pages.addWidget(self.welcome)
@@ -471,7 +413,7 @@ class MainWindow(QMainWindow):
         column.addWidget(self.pages, 1)
         column.addWidget(self.status)
         self.setCentralWidget(root)
-        self._context = ToolContext(
+        context = ToolContext(
             parent=self,
             factory=factory,
             session=self.session,
@@ -481,11 +423,25 @@ class MainWindow(QMainWindow):
             load_picture=self._load,
             show_error=self.banner.show_error,
         )
+        self.tools = ToolWindows(context)
+
+    def _make_board_source(self, service: BoardService) -> BoardSource:
+        return BoardSource(
+            service,
+            sources=self.sources,
+            session=self.session,
+            start=self.start,
+            show_error=self.banner.show_error,
+            parent=self,
+        )
+
+    def _open_tool(self, tool: Tool) -> None:
+        self.tools.open(tool, self.theme)
 
     def _connect(self) -> None:
         self.keyboard = Keyboard(actions_of(self))
         for tool in self._tools:
-            self.keyboard.add(tool.key, f"tool:{tool.title}", partial(self.open_tool, tool))
+            self.keyboard.add(tool.key, f"tool:{tool.title}", partial(self._open_tool, tool))
         bar = self.top_bar
         bar.menu.setMenu(build_menu(bar, self.keyboard, self._tools))
         bar.start_asked.connect(self.toggle)
@@ -500,8 +456,7 @@ class MainWindow(QMainWindow):
         self.welcome.demo_asked.connect(self.start_demo)
         self.sources_view.chosen.connect(self.start)
         self.sources_view.board_asked.connect(self.show_boards)
-        if self.boards_dialog is not None:
-            self.boards_dialog.connected.connect(self.start_board)
+        self.sources_view.board_button.setVisible(self.board_source is not None)
         self.work.export.clicked.connect(self.pictures.export)
         panel = self.picture_panel
         panel.save_asked.connect(self.pictures.save)

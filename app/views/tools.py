@@ -12,6 +12,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QWidget
 
 from app.view_models.factory import SessionFactory
@@ -73,6 +74,48 @@ class Tool:
         module, _, function = self.opens.partition(":")
         made: ToolView = getattr(importlib.import_module(module), function)(context)
         return made
+
+
+class ToolWindows:
+    """The tools that are open."""
+
+    def __init__(self, context: ToolContext) -> None:
+        self._context = context
+        self._opened: dict[str, ToolView] = {}
+
+    def open(self, tool: Tool, theme: Theme) -> None:
+        """Open a tool's window, the same one when it is open already."""
+        if tool.title not in self._opened:
+            view = tool.make(self._context)
+            view.setWindowFlag(Qt.WindowType.Window)
+            view.setWindowTitle(f"Phosphene – {tool.title.rstrip('…')}")
+            view.set_theme(theme)
+            self._opened[tool.title] = view
+        view = self._opened[tool.title]
+        view.show()
+        view.raise_()
+        view.activateWindow()
+
+    def refresh(self) -> None:
+        """Let those that are in view show what is new."""
+        for view in self._opened.values():
+            if view.isVisible():
+                view.refresh()
+
+    def set_theme(self, theme: Theme) -> None:
+        """Give all of them another theme."""
+        for view in self._opened.values():
+            view.set_theme(theme)
+
+    def close(self) -> None:
+        """Close all of them."""
+        for view in self._opened.values():
+            view.close()
+
+    def shut_down(self) -> None:
+        """End what they do in the background."""
+        for view in self._opened.values():
+            view.shut_down()
 
 
 TOOLS: tuple[Tool, ...] = (

@@ -15,7 +15,8 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QVBoxLayout, QWi
 from app.port import Phase, Snapshot
 from app.view_models import formatting
 from app.view_models.display_filter import DISPLAY_FILTERS
-from app.view_models.traces import LANES, WINDOWS, TraceMode, TraceModel
+from app.view_models.lanes import LANES
+from app.view_models.traces import WINDOWS, TraceMode, TraceModel
 from app.views.painted import Button, Combo, ElidedLabel, set_text, set_tone, text_label
 from app.views.theme import DARK, Theme
 from app.views.trace_widget import TraceWidget
@@ -118,7 +119,7 @@ class TracePanel(QFrame):
         self.page_down.setEnabled(shown.stop < n_channels)
         set_text(self.page, f"{shown.start + 1}–{shown.stop} of {n_channels}" if paged else "")
         for combo, at in (
-            (self.lanes, _index(LANES, model.lanes)),
+            (self.lanes, _index(LANES, model.lanes.wanted)),
             (self.mode, 0 if model.mode is TraceMode.SWEEP else 1),
             (self.window_length, _index(WINDOWS, model.window)),
             (self.display_filter, _index(DISPLAY_FILTERS, model.filter_config)),

@@ -99,8 +99,8 @@ def window(qtbot: QtBot, service: FakeBoards) -> Iterator[MainWindow]:
 def opened(window: MainWindow, qtbot: QtBot, name: str = "cyton") -> BoardsDialog:
     """The dialog as F4 opens it, with a board chosen."""
     qtbot.keyClick(window, Qt.Key.Key_F4)
-    dialog = window.boards_dialog
-    assert dialog is not None
+    assert window.board_source is not None
+    dialog = window.board_source.dialog
     qtbot.waitUntil(lambda: dialog.board.count() > 1)
     qtbot.waitUntil(dialog.board.isEnabled)
     at = dialog.board.findData(name)
@@ -171,7 +171,7 @@ def test_a_test_can_be_cancelled(window: MainWindow, qtbot: QtBot, service: Fake
     qtbot.mouseClick(dialog.cancel_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(dialog.test_button.isEnabled)
     assert dialog.isVisible()
-    assert not window.boards.passed  # type: ignore[union-attr]
+    assert not window.board_source.model.passed  # type: ignore[union-attr]
     qtbot.mouseClick(dialog.cancel_button, Qt.MouseButton.LeftButton)
     assert not dialog.isVisible()
 
@@ -220,7 +220,7 @@ def test_a_window_without_a_service_offers_no_boards(qtbot: QtBot) -> None:
     window.show()
     assert window.sources_view.board_button.isHidden()
     qtbot.keyClick(window, Qt.Key.Key_F4)
-    assert window.boards_dialog is None
+    assert window.board_source is None
     window.end()
 
 

@@ -12,7 +12,8 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from app.view_models.display_filter import DISPLAY_FILTERS
-from app.view_models.traces import FEWEST, TraceMode, TraceModel
+from app.view_models.lanes import FEWEST
+from app.view_models.traces import TraceMode, TraceModel
 from app.views.main_window import MainWindow
 from app.views.theme import DARK
 from app.views.trace_widget import TraceWidget

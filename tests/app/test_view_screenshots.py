@@ -90,8 +90,8 @@ def test_boards(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
     from devices.emulated import EmulatedCyton
     from devices.emulated.__main__ import alpha
 
-    dialog = window.boards_dialog
-    assert dialog is not None
+    assert window.board_source is not None
+    dialog = window.board_source.dialog
     window.show_boards()
     qtbot.waitUntil(lambda: dialog.board.count() > 1 and dialog.board.isEnabled(), timeout=20_000)
     at = dialog.board.findData("cyton")
