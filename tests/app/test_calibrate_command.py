@@ -12,8 +12,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from app.calibration.collection import Collection
+from app.calibration.data import calibration_data
 from app.calibration.factory import CalibrationFactory
 from app.calibration.headless import run_flow
+from app.calibration.live import open_accelerated
+from app.calibration.reading import read_epochs
 from app.calibration.results import Verdict
 from app.calibration.schedule import SETS, Choices, Planned
 from app.calibration.steps import Step
@@ -91,6 +95,7 @@ ARGUMENTS = ("calibrate", "--headless", "--virtual", "1001", "--board", "cyton",
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_calibrate_store_list_move_and_delete(
     tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,14 +118,12 @@ def test_calibrate_store_list_move_and_delete(
     assert about["result"]["headline"][:20] in page
     adapter = about["adapter"]
     # Reading its recording gives the same epochs, bit for bit.
-    again = CalibrationFactory().recording(out, SessionConfig(), out=tmp_path / "again")
-    run_until_trained(again)
-    live, read = (
-        load_file(folder / "calibration" / "calibration.safetensors")
-        for folder in (out, tmp_path / "again")
-    )
-    assert live.keys() == read.keys()
-    assert all(np.array_equal(live[name], read[name]) for name in live)
+    collection = Collection({name: name for name in about["epochs"]["good"]})
+    used = read_epochs(out, SessionConfig(), collection, stop=threading.Event())
+    again = calibration_data(collection.epochs(), used)
+    live = load_file(out / "calibration" / "calibration.safetensors")
+    assert np.array_equal(live["epochs"], again.epochs)
+    assert np.array_equal(live["onsets"], again.onsets)
     # It decodes: here the very recording, as any session would with `--adapter`.
     decoded = tmp_path / "decoded"
     words = ("run", "--headless", "--preset", "demo", "--adapter", adapter)
@@ -149,16 +152,6 @@ def test_calibrate_store_list_move_and_delete(
     assert "No adapter is stored" in run(capsys, "adapters", "list")[1]
 
 
-def run_until_trained(flow) -> None:  # type: ignore[no-untyped-def]
-    """Read only: no training is needed here."""
-
-    def stop_at_training(view) -> None:  # type: ignore[no-untyped-def]
-        if view.step is Step.TRAIN and view.training.message:
-            flow.stop()
-
-    assert run_flow(flow, on_view=stop_at_training, interval=0.02).step is Step.STOPPED
-
-
 @pytest.mark.slow
 def test_without_information_nothing_is_found_or_stored(
     tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
@@ -173,9 +166,6 @@ def test_without_information_nothing_is_found_or_stored(
 
 
 def test_a_blocked_recording_is_called_a_leak(tmp_path: Path, store: Path) -> None:
-    from app.calibration.collection import Collection
-    from app.calibration.live import open_accelerated
-
     labels = SETS["few"].labels(load_gallery())[:4]
     planned = tuple(Planned(0.9 * i, labels[i // 10], 0.4) for i in range(40))
     config = load_preset("demo")
