@@ -58,7 +58,9 @@ def train_classes(
     guesses = _guesses(data, seed)
     chance = replace(best, name="chance", title="guessing", cost=0, scores=guesses, logits=guesses)
     tell(0.6, "testing against chance")
-    test = permutation_test([best.scores], data.rows, seed=seed, n_permutations=N_PERMUTATIONS)
+    test = permutation_test(
+        [best.scores], data.rows, is_fitted=[True], seed=seed, n_permutations=N_PERMUTATIONS
+    )
     leak = check_leaks(data, seed=seed)
     tell(0.7, "learning curve")
     curve = learning_curve(

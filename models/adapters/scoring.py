@@ -6,6 +6,7 @@ permutation test. Arrays only: knows nothing of adapters or encoders.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -174,14 +175,23 @@ class PermutationTest:
 
 
 def permutation_test(
-    scores: list[Float64], rows: Ints, *, seed: int, n_permutations: int = 2000
+    scores: list[Float64],
+    rows: Ints,
+    *,
+    is_fitted: Sequence[bool],
+    seed: int,
+    n_permutations: int = 2000,
 ) -> PermutationTest:
     """Deal out the epochs' labels anew and look how often chance does as well.
 
-    The statistic is the mean normal score of the true candidate's rank among the epochs' scores
-    for that candidate: a decoder's preferences for some candidates cancel, and misses that came
-    close count. The largest over the methods is compared with the largest by chance, so that
-    choosing the best one cannot make nothing into something.
+    The statistic is the mean normal score of the true candidate among the epochs' scores for that
+    candidate: a decoder's preferences for some candidates cancel, and misses that came close
+    count. The largest over the methods is compared with the largest by chance, so that choosing
+    the best one cannot make nothing into something.
+
+    Decoders are not fitted anew for each deal. In cross-validation any two epochs meet twice, once
+    with either one tested, so that without any effect a fitted decoder's statistic has up to
+    twice the variance that dealing out labels shows: it is divided by the root of two.
 
     Parameters
     ----------
@@ -189,12 +199,17 @@ def permutation_test(
         One a method, each of epochs that it was not fitted on.
     rows : ndarray, shape (n,), int
         The true candidate of each epoch.
+    is_fitted : sequence of bool
+        Which methods saw labels.
     """
     rng = np.random.default_rng([seed, 53])
     n = len(rows)
     tables = [_standard(each) for each in scores]
     hits = [each.argmax(axis=1) for each in scores]
-    observed = max(float(table[np.arange(n), rows].mean()) for table in tables)
+    observed = max(
+        float(table[np.arange(n), rows].mean()) / (np.sqrt(2) if fitted else 1.0)
+        for table, fitted in zip(tables, is_fitted, strict=True)
+    )
     chance = np.zeros(len(scores))
     n_as_good = 0
     for _ in range(n_permutations):

@@ -43,6 +43,8 @@ from pipeline.values import Float64
 DEFAULT_METHODS = tuple(METHODS)
 """What is tried unless the caller names methods: all, from cheap to rich."""
 N_PERMUTATIONS = 2000
+UNLABELLED_COST = 1
+"""Methods up to this cost see no labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +246,7 @@ class _Pictures:
         test = permutation_test(
             [each.logits[keep] for each in found],
             rows,
+            is_fitted=[each.cost > UNLABELLED_COST for each in found],
             seed=self.seed,
             n_permutations=N_PERMUTATIONS,
         )
