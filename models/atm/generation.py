@@ -63,8 +63,9 @@ class AdapterGenerator:
         generator = require(folder / "generator", "generator")
         require(generator / "model_index.json", "generator")
         try:
+            # Published files are in half precision; parts left so would not fit the others.
             self._pipeline: Any = _pipeline_class().from_pretrained(
-                generator, local_files_only=True, add_watermarker=False
+                generator, local_files_only=True, add_watermarker=False, torch_dtype=torch.float32
             )
             self._pipeline.load_ip_adapter(
                 [str(folder)] * n_adapters,

@@ -76,7 +76,8 @@ class ClipFeatures:
                 "put it there."
             )
         try:
-            self._model: Any = CLIPModel.from_pretrained(folder, local_files_only=True).eval()
+            self._model: Any = CLIPModel.from_pretrained(folder, local_files_only=True)
+            self._model = self._model.float().eval()  # published in half precision here and there
             self._tokenizer: Any = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split()[:30])

@@ -78,7 +78,6 @@ def plain(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         "average_repetitions = true",
         'picks = "posterior"',
         'features = "RN50"',
-        'objective = "reconstruction"',
     ],
 )
 def test_each_setting_of_the_file_changes_what_is_trained(
