@@ -60,7 +60,10 @@ def _explain(boards: Sequence[Board]) -> None:
     write_text("\nHow to reach them, and where to find what they need:")
     for hint, names in hints.items():
         write_text(f"- {_listed(names)}: {hint}.")
-    write_text("\nStart one with `phosphene device NAME` and what it needs; Ctrl-C ends it.")
+    write_text(
+        "\n`phosphene devices NAME` explains one board. Start it with `phosphene device NAME` and what "
+        "it needs; Ctrl-C ends it."
+    )
     ports = [(port, describe_port(port)) for port in serial_ports()]
     write_text(
         "Serial ports here: "

@@ -237,10 +237,12 @@ class Acquisition:
 
     def _note_quality(self) -> None:
         """Put each new second's verdict on the electrodes beside what they sent."""
-        quality, newest = self.path.signal_quality, self.path.newest
-        if quality.n_seconds == self._n_judged or newest is None:
+        quality = self.path.signal_quality
+        if quality.n_seconds == self._n_judged:
             return
-        self._n_judged = quality.n_seconds
+        self._n_judged, newest = quality.n_seconds, self.path.newest
+        if newest is None:
+            return
         self._tape.note(quality_event(quality.newest))
         self._tape.put_vector(StreamRole.QUALITY, quality_vector(quality.newest), newest)
         self._on_quality(quality.newest, newest)
