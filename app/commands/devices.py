@@ -61,8 +61,8 @@ def _explain(boards: Sequence[Board]) -> None:
     for hint, names in hints.items():
         write_text(f"- {_listed(names)}: {hint}.")
     write_text(
-        "\n`phosphene devices NAME` explains one board. Start it with `phosphene device NAME` and what "
-        "it needs; Ctrl-C ends it."
+        "\n`phosphene devices NAME` explains one board. Start it with `phosphene device NAME` and "
+        "what it needs; Ctrl-C ends it."
     )
     ports = [(port, describe_port(port)) for port in serial_ports()]
     write_text(
