@@ -34,7 +34,7 @@ from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.atm.toy import TEXT_WIDTH, make_toy_pipeline, write_toy_adapter
 from models.latent_diffusion import compvis
 from models.latent_diffusion.importing import export_vae
-from models.latent_diffusion.sdxl import tokenizer
+from models.latent_diffusion.sdxl import import_clip, import_open_clip, import_unet, tokenizer
 from models.multimodal.modalities import ENCODER_KEYS, Modality
 from models.things_eeg2.montage import CH_NAMES, POSTERIOR
 from models.weights import WeightState, check_weights
@@ -400,3 +400,63 @@ def test_an_option_of_another_system_is_refused(
 ) -> None:
     assert _import("dreamdiffusion", [tmp_path / "x"], tmp_path, "--images", str(tmp_path)) == 1
     assert "--images is not an option of dreamdiffusion" in capsys.readouterr().err
+
+
+def test_sdxl_at_its_full_size_is_read_from_shapes_alone() -> None:
+    """The published sizes, on tensors without storage: counts are those of the published model."""
+    published = {
+        "block_out_channels": (320, 640, 1280),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "transformer_layers_per_block": (1, 2, 10),
+        "attention_head_dim": (5, 10, 20),
+        "cross_attention_dim": 2048,
+        "use_linear_projection": True,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 2816,
+    }
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(**published)
+    names = compvis.unet_names(compvis.UNetLayout(2, (False, True, True)))
+    state = compvis.rename(unet.state_dict(), compvis.reverse(names))
+    assert state["middle_block.1.transformer_blocks.9.attn2.to_k.weight"].shape == (1280, 2048)
+    assert state["label_emb.0.0.weight"].shape == (1280, 2816)
+    assert state["output_blocks.2.2.conv.weight"].shape == (1280, 1280, 3, 3)
+    made = import_unet(state, pooled_width=1280)
+    for name, value in published.items():
+        found = made.config[name]
+        assert (tuple(found) if isinstance(found, list) else found) == value, name
+    assert sum(p.numel() for p in made.parameters()) == 2_567_463_684
+    adapters = [n for n in made.attn_processors if n.endswith("attn2.processor")]
+    assert len(adapters) == 70  # as many as the published adapter has layers
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes", "n_parameters"),
+    [
+        (CLIPTextModel, (768, 3072, 12, 12), 123_060_480),
+        (CLIPTextModelWithProjection, (1280, 5120, 32, 20), 694_659_840),
+    ],
+)
+def test_text_encoders_at_their_full_size(
+    kind: Any, sizes: tuple[int, int, int, int], n_parameters: int
+) -> None:
+    width, inner, n_layers, n_heads = sizes
+    config = CLIPTextConfig(
+        hidden_size=width,
+        intermediate_size=inner,
+        num_hidden_layers=n_layers,
+        num_attention_heads=n_heads,
+        vocab_size=49408,
+        projection_dim=width,
+    )
+    with torch.device("meta"):
+        model = kind(config)
+    state = {k.removeprefix("text_model."): v for k, v in model.state_dict().items()}
+    is_first = kind is CLIPTextModel
+    made = import_clip(state) if is_first else import_open_clip(_open_clip(state))
+    assert made.config.num_attention_heads == n_heads
+    assert made.config.hidden_act == ("quick_gelu" if is_first else "gelu")
+    assert made.config.eos_token_id == 49407
+    assert sum(p.numel() for p in made.parameters()) == n_parameters
