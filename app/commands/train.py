@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import sys
 import tomllib
 from collections.abc import Callable
@@ -86,7 +85,9 @@ def run(args: argparse.Namespace) -> int:
             on_note=write_note,
         )
     )
-    if os.environ.get("RANK", "0") != "0":
+    from models.training.engine import is_first_process
+
+    if not is_first_process():
         return 0
     if args.json:
         write_json(report)

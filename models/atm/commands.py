@@ -49,6 +49,7 @@ from models.things_eeg2.montage import CH_NAMES, POSTERIOR
 from models.things_eeg2.preparation import COVARIANCE, Preparation, prepare
 from models.things_eeg2.whitening import whitening_matrix
 from models.training import LoopConfig, Task, make_engine, train
+from models.training.engine import is_first_process
 from pipeline.errors import ConfigurationError
 
 PRESETS = {
@@ -125,7 +126,8 @@ def run_prior(request: StageRequest) -> dict[str, Any]:
     # A folder of its own: encoder and prior share OUT, and must not continue each other's run.
     run = replace(request, out=request.out / PRIOR_RUN)
     report = _train(run, task, training.passes, training.batch_size, 1.0)
-    save_prior(request.out / "prior", prior)
+    if is_first_process():
+        save_prior(request.out / "prior", prior)
     return report | {"prior": str(request.out / "prior")}
 
 
@@ -145,7 +147,7 @@ def run_multimodal(request: StageRequest) -> dict[str, Any]:
     task = MultimodalTask(model, data, training)
     report = _train(request, task, training.passes, training.batch_size, NO_CLIP)
     _save_encoder(request, encoder, data)
-    for modality, prior in named_priors(model.priors).items():
+    for modality, prior in named_priors(model.priors).items() if is_first_process() else ():
         save_prior(request.out / "priors" / modality, prior, target_norm=norms[modality])
     return report | {"encoder": str(request.out / "encoder"), "priors": str(request.out / "priors")}
 
@@ -203,6 +205,8 @@ def _open(folder: Path, targets: Sequence[str]) -> EpochSet:
 
 def _save_encoder(request: StageRequest, encoder: AnyEncoder, data: EpochSet) -> None:
     """Write the encoder with the whitening of its training data, so that live epochs get it."""
+    if not is_first_process():
+        return
     path, whitening = request.data / COVARIANCE, None
     if path.is_file():
         rows = [data.ch_names.index(name) for name in data.used_names]

@@ -38,6 +38,11 @@ def choose_precision(asked: str, device: str = "") -> Precision:
     return "bf16" if _computes_in_bf16(torch.device(choose_device(device)).type) else "no"
 
 
+def is_first_process() -> bool:
+    """Whether this process writes what is kept (of several that torchrun started: the first)."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def choose_device(asked: str = "") -> str:
     """The device that was asked for, else a GPU, else the CPU."""
     return asked or ("cuda" if torch.cuda.is_available() else "cpu")

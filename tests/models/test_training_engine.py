@@ -15,8 +15,10 @@ import torch
 from safetensors.torch import load_file
 
 from configs.published import MaskedAutoencoderConfig, MaskedTrainingConfig
+from models.atm.data import write_epochs
 from models.dreamdiffusion.pretraining import MaskedModelling, loop_config
 from models.dreamdiffusion.recordings import RecordingFolder, open_folder
+from models.stages import STAGES, StageRequest, find
 from models.training import LoopConfig, make_engine, train
 from models.training.engine import choose_precision
 from models.training.errors import TrainingError
@@ -177,6 +179,28 @@ def _events_hold_the_losses(folder: Path, n_steps: int) -> None:
     losses = events.Scalars("loss")
     assert [each.step for each in losses] == list(range(1, n_steps + 1))
     assert events.Scalars("lr")[0].value == pytest.approx(0.1)
+
+
+def test_only_the_first_process_writes_what_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    ids = np.arange(4)
+    write_epochs(
+        tmp_path / "data",
+        eeg=rng.normal(size=(4, 2, 80)).astype(np.float32),
+        image_ids=ids,
+        subject_ids=0 * ids,
+        features={"ViT-H-14": rng.normal(size=(4, 8))},
+        ch_names=("O1", "O2"),
+    )
+    stage = find(STAGES["atm"], "encoder", what="stage")
+    table = {"training": {"passes": 1, "batch_size": 4, "validation_fraction": 0}}
+    for rank in ("1", "0"):
+        monkeypatch.setenv("RANK", rank)
+        out = tmp_path / rank
+        stage(StageRequest(data=tmp_path / "data", out=out, table=table, device="cpu"))
+        assert (out / "encoder").exists() == (rank == "0")
 
 
 def test_validation_shares_no_sample_with_training() -> None:
