@@ -93,7 +93,10 @@ class ContextEncoder:
             tmax=float(self._preprocessing["tmax"]),
             l_freq=5.0,
             h_freq=95.0,
-            n_features=int(table["condition"]["context_dim"]),
+            # Values of one embedding: what publishes them has to know before the first.
+            n_features=int(
+                table["condition"]["context_tokens"] * table["condition"]["context_dim"]
+            ),
             ch_names=tuple(self._preprocessing.get("ch_names") or ()),
             sha256=sha256,
         )

@@ -14,10 +14,12 @@ import pytest
 from PIL import Image
 
 from app.cli import main
-from app.generation.items import parse_picks
+from app.generation.items import items_of, parse_picks
 from app.generation.pictures import CELL, GAP, LEFT, TOP
+from configs import load_preset
 from models.atm.data import write_epochs
 from models.atm.toy import write_toy_weights as write_atm
+from models.drawing import DrawingOptions, open_drawer
 from models.dreamdiffusion.toy import NUM_HEADS, SIDE, write_checkpoint
 from models.multimodal.toy import write_toy_weights as write_multimodal
 from models.things_eeg2.montage import CH_NAMES
@@ -203,6 +205,17 @@ def test_atm_draws_mne_epochs_one_by_one_or_averaged(generate: Generate, epochs:
     shown = grid[TOP : TOP + CELL, LEFT : LEFT + CELL]
     assert shown.std() > 10
     assert (grid[TOP + CELL + GAP : TOP + 2 * CELL, LEFT : LEFT + CELL] == 255).all()
+
+
+@pytest.mark.parametrize("system", ["atm", "atm-multimodal", "dreamdiffusion"])
+def test_an_embedding_has_as_many_values_as_its_encoder_says(
+    system: str, weights: dict[str, Path], epochs: Path
+) -> None:
+    config = load_preset(system)
+    decoder = config.decoder.model_copy(update={"weights": str(weights[system])})
+    drawer = open_drawer(decoder, DrawingOptions())
+    item = next(items_of(epochs, drawer, config))
+    assert item.embedding.vector.size == drawer.spec.n_features
 
 
 @pytest.mark.parametrize("steps", ["2", "10"])  # LCM's sampler, and PLMS as published
