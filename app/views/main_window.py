@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QEvent, QSettings, QSize, Qt, QTimer
-from PySide6.QtGui import QCloseEvent, QKeyEvent, QPixmap
+from PySide6.QtGui import QCloseEvent, QKeyEvent, QPixmap, QShowEvent
 from PySide6.QtWidgets import QApplication, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 
 from app.errors import AppError
@@ -236,6 +236,10 @@ class MainWindow(QMainWindow):
         self.picture_panel.set_control(self.settings.control)
         self._show_texts()
 
+    def open_tool(self, tool: Tool) -> None:
+        """Open a tool's window."""
+        self.tools.open(tool, self.theme)
+
     def inspect_result(self, index: int) -> None:
         """Open the result of marker `index`."""
         port = self.session.port
@@ -346,6 +350,11 @@ class MainWindow(QMainWindow):
         if event.type() == QEvent.Type.WindowStateChange and not self.isMinimized():
             self.tick()
 
+    def showEvent(self, event: QShowEvent) -> None:
+        """Draw what came while it was hidden in the very first paint."""
+        super().showEvent(event)
+        self.tick()
+
     def closeEvent(self, event: QCloseEvent) -> None:
         """Keep the geometry, stop the timer, close the other windows."""
         asks = self.preferences.value.confirm and self.session.active and not self._quiet
@@ -435,13 +444,10 @@ class MainWindow(QMainWindow):
             parent=self,
         )
 
-    def _open_tool(self, tool: Tool) -> None:
-        self.tools.open(tool, self.theme)
-
     def _connect(self) -> None:
         self.keyboard = Keyboard(actions_of(self))
         for tool in self._tools:
-            self.keyboard.add(tool.key, f"tool:{tool.title}", partial(self._open_tool, tool))
+            self.keyboard.add(tool.key, f"tool:{tool.title}", partial(self.open_tool, tool))
         bar = self.top_bar
         bar.menu.setMenu(build_menu(bar, self.keyboard, self._tools))
         bar.start_asked.connect(self.toggle)
