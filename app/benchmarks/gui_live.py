@@ -29,7 +29,7 @@ START_GOAL = 2.0
 GAP_GOAL = 100.0
 """Longest time between two paints, ms."""
 HIDDEN_SECONDS = 5.0
-BUSY_STEPS = 12
+BUSY_STEPS = 40
 """Steps of the sampler that keep it at work without a pause."""
 START_TIMEOUT = 120.0
 """Longest wait for the first picture, s."""
