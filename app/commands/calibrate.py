@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.commands.common import apply_overrides, load
+from app.commands.common import apply_overrides, has_display, load
 
 if TYPE_CHECKING:
     from app.calibration.flow import Flow
@@ -112,11 +112,16 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Calibrate; what was found is stored, anything else is kept as data only."""
+    """Calibrate in a window, or headless: what was found is stored, the rest is kept as data."""
     from app.calibration.headless import run_flow
 
     _check_usage(args)
     config = _config(args)
+    if not args.headless and not args.fast and args.recording is None and has_display():
+        from app.commands.gui import run_window
+        from app.runtime.factory import RuntimeFactory
+
+        return run_window(RuntimeFactory(), config, calibrate=True)
     flow = _flow(args, config)
     try:
         view = run_flow(flow, force=args.force, on_view=_progress)

@@ -68,13 +68,15 @@ def run_window(
     screenshot: Path | None = None,
     after: float = 5.0,
     theme: str | None = None,
+    calibrate: bool = False,
 ) -> int:
     """Show the window until it is closed; return the exit code.
 
     With `autostart_demo` the virtual headset starts at once, else the stream that
-    `config.source` names, if it names one. `duration` (s) is how long the factory's sessions
-    last; it is only shown. With `screenshot` a picture of the
-    window is saved `after` s and the window closes. Raises `AppError` where none can be opened.
+    `config.source` names, if it names one. With `calibrate` nothing starts by itself: the guided
+    calibration opens on that stream, or on the virtual headset. `duration` (s) is how long the
+    factory's sessions last; it is only shown. With `screenshot` a picture of the window is saved
+    `after` s and the window closes. Raises `AppError` where none can be opened.
     """
     _require_display(offscreen=screenshot is not None)
     from PySide6.QtCore import QEvent, QSettings
@@ -103,7 +105,10 @@ def run_window(
     )
     window.show()
     window.status.expected = duration
-    _autostart(window, config, demo=autostart_demo)
+    if calibrate:
+        _open_calibration(window, config)
+    else:
+        _autostart(window, config, demo=autostart_demo)
     if screenshot is not None:
         _schedule_screenshot(app, window, screenshot, after)
     with _interrupts(app) as interrupted:
@@ -123,6 +128,15 @@ def _autostart(window: MainWindow, config: SessionConfig, *, demo: bool) -> None
     elif config.source.source_id or config.source.name:
         window.sources.choose(SourceChoice(SourceKind.LIVE))
         window.start()
+
+
+def _open_calibration(window: MainWindow, config: SessionConfig) -> None:
+    from app.view_models.sources import SourceChoice, SourceKind
+    from app.views.tools import TOOLS
+
+    live = bool(config.source.source_id or config.source.name)
+    window.sources.choose(SourceChoice(SourceKind.LIVE if live else SourceKind.DEMO))
+    window.open_tool(next(tool for tool in TOOLS if "calibration_view" in tool.opens))
 
 
 def _schedule_screenshot(app: QApplication, window: MainWindow, path: Path, after: float) -> None:
