@@ -8,6 +8,7 @@ device trains in one process, and nothing else changes.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 from typing import Any, Literal, Protocol, get_args
 
@@ -163,24 +164,22 @@ class Accelerated:
             raise TrainingError(
                 "several processes or a tracker need accelerate: pip install 'phosphene[train]'."
             ) from None
+        if tracker and importlib.util.find_spec(tracker) is None:
+            # accelerate would go on without it and say nothing.
+            raise TrainingError(
+                f"the tracker {tracker} is not installed: pip install {tracker}, or omit --log."
+            )
         # A step may leave parameters aside (a dropped condition, an id that no batch has).
         spare = DistributedDataParallelKwargs(find_unused_parameters=True)
-        try:
-            self._accelerator: Any = Accelerator(
-                mixed_precision=precision,
-                log_with=tracker or None,
-                project_dir=folder or None,
-                cpu=torch.device(choose_device(device)).type == "cpu",
-                kwargs_handlers=[spare],
-            )
-            if tracker:
-                self._accelerator.init_trackers("phosphene")
-        except (ImportError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise TrainingError(
-                f"the tracker {tracker} cannot be used ({reason}): pip install {tracker}, or leave "
-                "--log out."
-            ) from None
+        self._accelerator: Any = Accelerator(
+            mixed_precision=precision,
+            log_with=tracker or None,
+            project_dir=folder or None,
+            cpu=torch.device(choose_device(device)).type == "cpu",
+            kwargs_handlers=[spare],
+        )
+        if tracker:
+            self._accelerator.init_trackers("phosphene")
         self.precision = precision
         self._tracks = bool(tracker)
 

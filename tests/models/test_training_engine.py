@@ -171,6 +171,13 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path: Path) -> None:
     _events_hold_the_losses(tmp_path / "two" / "log", facts["step"])
 
 
+def test_an_absent_tracker_is_not_left_out_silently(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("accelerate", reason="a tracker needs phosphene[train]")
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(TrainingError, match="the tracker wandb is not installed"):
+        make_engine(tracker="wandb", folder="unused", device="cpu")
+
+
 def _events_hold_the_losses(folder: Path, n_steps: int) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
