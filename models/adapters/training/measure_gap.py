@@ -20,6 +20,7 @@ from scipy import linalg
 from models.adapters.lda import near_stationary_covariance
 from models.adapters.parts.pattern import bin_means
 from models.adapters.prepared import EncoderView, Prepared
+from models.adapters.scoring import Ints
 from models.adapters.training.people import GAP_PEOPLE, uprights
 from models.embedded.encoder import load_encoder
 from models.embedded.training.encoder_batches import MONTAGES
@@ -69,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
             rng = np.random.default_rng([number, 83])
             candidates = gallery[rng.permutation(len(gallery))[:N_CANDIDATES]].astype(np.float64)
 
-            def epochs(n: int, number: int = number, snr: float = snr) -> tuple[Prepared, Float64]:
+            def epochs(n: int, number: int = number, snr: float = snr) -> tuple[Prepared, Ints]:
                 rows = rng.integers(N_CANDIDATES, size=n)  # noqa: B023 - called at once
                 shown = candidates[rows]  # noqa: B023
                 channels = pool.channels(
@@ -86,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
             test, rows = epochs(args.tests)
             vectors = view.recall(view.evidence(test))
             zero.append(float(((vectors @ candidates.T).argmax(axis=1) == rows).mean()))
-            scores = own_decoder(train, candidates[seen.astype(int)], test, candidates)
+            scores = own_decoder(train, candidates[seen], test, candidates)
             own.append(float((scores.argmax(axis=1) == rows).mean()))
         line = {
             "board": args.board,
