@@ -15,11 +15,12 @@ from app.calibration.results import Verdict
 from app.calibration.shelf import AdapterLine
 from app.calibration.signal_check import SECONDS
 from app.calibration.steps import Step
+from app.commands import gui
 from app.port import Phase
 from app.views.calibration_view import CalibrationView
 from app.views.main_window import MainWindow
 from app.views.theme import THEMES
-from app.views.tools import ToolContext
+from app.views.tools import TOOLS, ToolContext
 from configs import SessionConfig
 from pipeline.errors import PhospheneError
 from pipeline.signal_quality import Grade
@@ -122,7 +123,7 @@ class Scene:
         self.window = MainWindow(FakeFactory(template=FakeSession(length=4.0)), STIMULI)
         qtbot.addWidget(self.window)
         self.window.show()
-        self.view = make(self.window._context)
+        self.view = make(self.window.tools._context)
         self.view.setWindowFlag(Qt.WindowType.Window)
         self.view.set_theme(self.window.theme)
         self.view.show()
@@ -399,9 +400,25 @@ def test_the_menu_of_the_main_window_leads_here(qtbot: QtBot) -> None:
     qtbot.addWidget(window)
     window.show()
     qtbot.keyClick(window, Qt.Key.Key_F6)
-    (view,) = window._opened.values()
+    (view,) = window.tools._opened.values()
     assert isinstance(view, CalibrationView)
     assert view.isVisible()
     assert view.primary.text() == "Begin"
+    window.close()
+    window.end()
+
+
+@pytest.mark.parametrize(("source_id", "title"), [(None, "Virtual"), ("x", "Stream of the set")])
+def test_the_command_opens_the_window_at_the_calibration(
+    qtbot: QtBot, source_id: str | None, title: str
+) -> None:
+    window = MainWindow(FakeFactory(template=FakeSession(length=4.0)), STIMULI, tools=TOOLS)
+    qtbot.addWidget(window)
+    window.show()
+    source = STIMULI.source.model_copy(update={"source_id": source_id})
+    gui._open_calibration(window, STIMULI.model_copy(update={"source": source}))
+    (view,) = window.tools._opened.values()
+    assert title in view.pages[0].source.text()  # type: ignore[attr-defined]
+    assert not window.session.active
     window.close()
     window.end()
