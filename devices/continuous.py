@@ -204,6 +204,9 @@ class _Reader:
                 self._take_markers(item)
         elif item.state is StreamState.RETURNED and item.role is StreamRole.EEG:
             self._add(self._base.restart("the stream came back"))
+        elif item.state is StreamState.SOUGHT and item.role is StreamRole.EEG:
+            words = "the replay went on elsewhere"
+            self._add(self._base.restart(words, may_have_lost=False))
 
     def finish(self) -> None:
         self._add(self._base.finish())
