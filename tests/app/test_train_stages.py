@@ -80,6 +80,7 @@ def _write_recordings(folder: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_then_b_then_live_then_pictures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,6 +185,7 @@ def test_stages_of_the_atm_family(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert report["losses"]["loss"] < 0.97 * report["first_losses"]["loss"], report
 
 
+@pytest.mark.timeout(300)
 def test_a_killed_command_continues_to_the_same_weights(tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(SMALL_A)
     data = _write_recordings(tmp_path / "eeg")

@@ -47,7 +47,15 @@ def _modelling() -> MaskedModelling:
     return MaskedModelling(recordings, model=SIZES, training=training)
 
 
-def _losses(out: Path, *, precision: str, stop_after: int, ema_decay: float = 0.0) -> list[float]:
+def _losses(
+    out: Path,
+    *,
+    precision: str,
+    stop_after: int,
+    ema_decay: float = 0.0,
+    save_every: int = 1000,
+    resume: Path | None = None,
+) -> list[float]:
     task = _modelling()
     config = LoopConfig(passes=50, batch_size=8, max_grad_norm=0.8, ema_decay=ema_decay)
     seen: list[float] = []
@@ -57,6 +65,8 @@ def _losses(out: Path, *, precision: str, stop_after: int, ema_decay: float = 0.
         engine=make_engine(precision=choose_precision(precision), device="cpu"),
         out=out,
         stop_after=stop_after,
+        save_every=save_every,
+        resume=resume,
         on_step=lambda at: seen.append(at.losses["loss"]),
     )
     return seen
@@ -87,6 +97,15 @@ def test_a_cut_run_ends_in_the_same_weights(settings: dict[str, object], tmp_pat
         assert expected
         for key, value in _newest(tmp_path / "cut", name).items():
             assert torch.equal(value, expected[key]), key
+
+
+def test_any_checkpoint_can_be_continued_not_only_the_newest(tmp_path: Path) -> None:
+    _losses(tmp_path, precision="no", stop_after=6, save_every=3)
+    expected = _newest(tmp_path)
+    first, _ = list_runs(tmp_path)
+    assert len(_losses(tmp_path, precision="no", stop_after=6, resume=first)) == 3
+    for key, value in _newest(tmp_path).items():
+        assert torch.equal(value, expected[key]), key
 
 
 def test_precision_is_chosen_by_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,6 +157,7 @@ def test_accumulated_batches_are_one_large_batch(tmp_path: Path) -> None:
     torch.testing.assert_close(made[1], made[0], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.timeout(300)
 def test_two_processes_are_one_with_twice_the_batch(tmp_path: Path) -> None:
     pytest.importorskip("accelerate", reason="several processes need phosphene[train]")
     pytest.importorskip("tensorboard", reason="its event files need phosphene[train]")
@@ -159,7 +179,7 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path: Path) -> None:
         for rank in ("0", "1")
     ]
     for process in running:
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=240)
         assert process.returncode == 0, errors
     task = Line()
     one = LoopConfig(passes=3, batch_size=16, gradient_accumulation_steps=2)
