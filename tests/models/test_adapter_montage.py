@@ -37,7 +37,9 @@ def test_missing_channels_are_splined_as_mne_does() -> None:
     kept = [name for name in names if name not in lost]
     ours = map_montage(tuple(kept), tuple(names))
     rows = [names.index(name) for name in kept]
-    np.testing.assert_allclose(ours.matrix @ data[rows], theirs, atol=2e-7)  # of 1e-5: positions in float32
+    np.testing.assert_allclose(
+        ours.matrix @ data[rows], theirs, atol=2e-7
+    )  # of 1e-5: positions in float32
     assert set(ours.interpolated) == set(lost)
 
 

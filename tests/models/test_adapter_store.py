@@ -15,11 +15,14 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
+from configs import DecoderConfig
 from models.adapters import AdapterError, AdapterStore, CalibrationData, library
 from models.adapters.manifest import PersonalManifest
 from models.adapters.store import MANIFEST_NAME, WEIGHTS_NAME, load_live
 from models.adapters.train import Calibration, train_adapter
 from models.adapters.training.people import record_board
+from models.embedded.encoder import load_encoder as load_shipped
+from models.systems import load_encoder as load_session_encoder
 
 ROOT = Path(__file__).parents[2]
 
@@ -90,6 +93,16 @@ def test_an_adapter_is_kept_found_and_decodes_to_the_same_bits(
     again = store.load_data(record.id)
     assert again.sha256 == data.sha256
     assert store.resolve(record.id) == store.resolve(str(record.folder)) == record.folder
+
+
+def test_a_session_loads_it_by_folder_and_stays_as_it_was_without_one(
+    store: AdapterStore, forced: Calibration, data: CalibrationData
+) -> None:
+    record, epoch = store.save(forced, subject="p1"), data.epoch(2)
+    encoder = load_session_encoder(DecoderConfig(adapter=str(record.folder)))
+    np.testing.assert_array_equal(encoder.encode(epoch).vector, forced.adapter.encode(epoch).vector)
+    plain = load_session_encoder(DecoderConfig())
+    np.testing.assert_array_equal(plain.encode(epoch).vector, load_shipped().encode(epoch).vector)
 
 
 def test_nothing_is_overwritten_and_rollback_goes_back(
