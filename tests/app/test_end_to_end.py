@@ -134,6 +134,7 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         ("run", "--headless", "--replay", str(truncated), "--out", out): str(truncated),
         ("demo", "--headless", "--snr", "-1"): "simulation.snr = -1.0",
         ("demo", "--headless", "--board", "nope", "--out", out): "nope",
+        ("run", "--headless", "--adapter", "nope", "--out", out): "there is no adapter 'nope'",
     }
     for arguments, words in cases.items():
         assert main(list(arguments)) == 1, arguments
