@@ -52,14 +52,14 @@ CASES = (
         "dreamdiffusion",
         "a",
         {"model": REDUCED_MODEL, "training": {"batch_size": 32, "passes": PASSES}},
-        30,
+        20,
     ),
     Case(
         "ATM-S retrieval as published (63 x 250), batch 64",
         "atm",
         "encoder",
         {"training": {"passes": PASSES}},
-        40,
+        30,
     ),
 )
 

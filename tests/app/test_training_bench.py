@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import pytest
 import torch
 
 from app.benchmarks import training
 from app.benchmarks.training_peers import Atms, MaskedAutoencoder
+from app.cli import main
 from configs.published import MaskedAutoencoderConfig
 from models.atm.encoder import AtmsEncoder
 from models.masked_autoencoder import MaskedAutoencoder as OurAutoencoder
@@ -55,7 +58,9 @@ def test_the_peer_of_atms_makes_our_vectors() -> None:
         torch.testing.assert_close(peer(eeg, ids), ours(eeg, ids), rtol=1e-4, atol=1e-4)
 
 
-def test_both_take_their_turns() -> None:
+def test_both_take_their_turns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = {"n_channels": 4, "n_times": 64, **TINY}
     settings = {"batch_size": 4, "passes": 10}
     table: dict[str, Any] = {"model": model, "training": settings}
@@ -63,7 +68,10 @@ def test_both_take_their_turns() -> None:
         training.Case("a", "dreamdiffusion", "a", table, 2),
         training.Case("s", "atm", "encoder", {"training": settings}, 2),
     )
-    report = training.run_training_bench(cases=cases, device="cpu", n_files=6, n_pictures=8)
+    small = {"cases": cases, "device": "cpu", "n_files": 6, "n_pictures": 8}
+    monkeypatch.setattr(training.run_training_bench, "__kwdefaults__", small)
+    assert main(["bench", "training", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)["benchmarks"]["training"]
     assert report["device"] == "cpu"
     for row in report["rows"]:
         assert row["ratio"] > 0
