@@ -70,6 +70,7 @@ TRAIN_OUT ?= build/embedded
 
 train-embedded: $(DEV_STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(TRAIN_PACKAGES)
+	$(BIN)/python scripts/fetch_packages.py $(TRAIN_OUT)/packages
 	$(BIN)/python -m models.embedded.training.chain --out $(TRAIN_OUT) $(ARGS)
 
 clean:

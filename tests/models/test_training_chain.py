@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import runpy
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -65,16 +66,31 @@ def test_ended_stage_is_not_run_again_and_a_failed_one_is(tmp_path: Path) -> Non
     assert json.loads((tmp_path / "one" / "ended.json").read_text())["quick"] is True
 
 
+def test_missing_package_is_named_with_what_fetches_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        chain.main(["--out", str(tmp_path)])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert chain.RENDERS in said
+    assert "scripts/fetch_packages.py" in said
+
+
 def test_download_cut_short_leaves_no_package(tmp_path: Path) -> None:
+    script = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "fetch_packages.py"))
+    fetch, packages = script["fetch"], script["PACKAGES"]
+
     def broken(_: str, path: Path) -> None:
         path.write_bytes(b"half")
         raise OSError("connection lost")
 
     with pytest.raises(OSError, match="connection lost"):
-        chain.fetch(tmp_path, broken)
-    assert not any((tmp_path / name).exists() for name in chain.PACKAGES)
-    chain.fetch(tmp_path, lambda _, path: path.write_bytes(b"whole"))
-    assert all((tmp_path / name).read_bytes() == b"whole" for name in chain.PACKAGES)
+        fetch(tmp_path, broken)
+    assert set(packages) == {chain.RENDERS, chain.NAMES}
+    assert not any((tmp_path / name).exists() for name in packages)
+    fetch(tmp_path, lambda _, path: path.write_bytes(b"whole"))
+    assert all((tmp_path / name).read_bytes() == b"whole" for name in packages)
 
 
 def test_comparison_sets_this_run_beside_what_ships() -> None:

@@ -17,23 +17,15 @@ import os
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from models.embedded.generator import WEIGHTS
 from models.weights import hash_file
 
-PACKAGES = {
-    "fluent-emoji-3d-1.1.0.tgz": (
-        "https://registry.npmjs.org/@lobehub/fluent-emoji-3d/-/fluent-emoji-3d-1.1.0.tgz"
-    ),
-    "emoji-datasource-16.0.0.tgz": (
-        "https://registry.npmjs.org/emoji-datasource/-/emoji-datasource-16.0.0.tgz"
-    ),
-}
+RENDERS = "fluent-emoji-3d-1.1.0.tgz"
+NAMES = "emoji-datasource-16.0.0.tgz"
 DOCS = Path("docs/models")
 Figures = dict[str, float]
 
@@ -135,16 +127,6 @@ def stages(out: Path, renders: Path, names: Path) -> tuple[Stage, ...]:
     )  # fmt: skip
 
 
-def fetch(folder: Path, get: Callable[[str, Path], Any] = urllib.request.urlretrieve) -> None:
-    """Download the npm packages that are not there yet; a half one is never left behind."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, address in PACKAGES.items():
-        if not (folder / name).exists():
-            print(f"fetching {address}", flush=True)
-            get(address, folder / f"{name}.part")
-            (folder / f"{name}.part").replace(folder / name)
-
-
 def run(stage: Stage, out: Path, *, quick: bool) -> None:
     """Run a stage unless it has ended before; its failure ends the chain."""
     folder = out / stage.name
@@ -223,7 +205,7 @@ def report(out: Path) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Fetch, run every stage, compare."""
+    """Run every stage, compare."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/embedded"))
     parser.add_argument("--packages", type=Path, help="folder of the npm tarballs; OUT/packages")
@@ -231,10 +213,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="a few steps each: tests the chain")
     options = parser.parse_args(argv)
     packages: Path = options.packages or options.out / "packages"
-    fetch(packages)
+    for name in (RENDERS, NAMES):
+        if not (packages / name).is_file():
+            parser.error(
+                f"{packages / name} is not there: `python scripts/fetch_packages.py {packages}` "
+                "fetches it."
+            )
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
-    renders, names = (packages / name for name in PACKAGES)
-    for stage in stages(options.out, renders, names):
+    for stage in stages(options.out, packages / RENDERS, packages / NAMES):
         run(stage, options.out, quick=options.quick)
     text = report(options.out)
     (options.out / "report.md").write_text(text, encoding="utf-8")
