@@ -120,6 +120,9 @@ class _Only:
     def __init__(self, session: Session) -> None:
         self._session = session
 
+    def keep_in(self, folder: Path) -> None:
+        """Nothing is kept."""
+
     def discover(self) -> list[Any]:
         """Nothing is in reach."""
         return []

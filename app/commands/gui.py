@@ -101,7 +101,7 @@ def run_window(
         settings=store,
         preferences=preferences,
         theme=theme,
-        sessions_root=Path("sessions") if kept else None,
+        sessions_root=None if preferences is None else Path(preferences.value.sessions_folder),
     )
     window.show()
     window.status.expected = duration

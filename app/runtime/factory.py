@@ -23,10 +23,17 @@ class RuntimeFactory:
     def __init__(self, *, out: Path | None = None, duration: float | None = None) -> None:
         self._out = out
         self._duration = duration
+        self._root = Path("sessions")
 
-    def _take_out(self) -> Path | None:
+    def keep_in(self, folder: Path) -> None:
+        """Make the folders of coming sessions below `folder`."""
+        self._root = folder
+
+    def _take_out(self) -> Path:
+        from app.runtime.launch import default_out
+
         out, self._out = self._out, None
-        return out
+        return out or default_out(self._root)
 
     def discover(self) -> Sequence[StreamInfo]:
         """Streams in reach; takes a second, so call it off the GUI thread."""

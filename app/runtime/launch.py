@@ -45,13 +45,13 @@ SETTLE_SECONDS = 5.0
 """Accelerated session: EEG before the first stimulus, for the filter to settle, s."""
 
 
-def default_out() -> Path:
-    """Name a new session folder below `sessions/`."""
+def default_out(root: Path = Path("sessions")) -> Path:
+    """Name a new session folder below `root`."""
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    out, number = Path("sessions") / stamp, 1
+    out, number = root / stamp, 1
     while out.exists():
         number += 1
-        out = Path("sessions") / f"{stamp}-{number}"
+        out = root / f"{stamp}-{number}"
     return out
 
 

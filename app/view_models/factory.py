@@ -22,6 +22,10 @@ class SessionFactory(Protocol):
     sessions that come back are not started yet.
     """
 
+    def keep_in(self, folder: Path) -> None:
+        """Make the folders of coming sessions below `folder`; returns at once."""
+        ...
+
     def discover(self) -> Sequence[StreamInfo]:
         """List the LSL streams in reach, EEG and markers, within about a second."""
         ...

@@ -69,6 +69,12 @@ class PastSessionsModel:
         if folder is not None and folder not in self.extra:
             self.extra = [folder, *self.extra][:20]
 
+    def look_in(self, root: Path) -> None:
+        """Look below `root` from now on."""
+        if root != self._root:
+            self._root = root
+            self.refresh()
+
     def forget(self, folder: Path) -> None:
         """Take a folder that is gone off the list."""
         self.extra = [path for path in self.extra if path != folder]

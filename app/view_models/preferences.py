@@ -28,6 +28,9 @@ class Preferences(BaseModel):
     """Size of all text, times its usual size."""
     open_report: bool = True
     """Open the report in the browser when a session has ended."""
+    sessions_folder: str = Field(default="sessions", min_length=1)
+    """Folder in which each session gets a folder of its own, with recording, pictures and report;
+    a relative one is below the folder that the window was started in."""
     confirm: bool = True
     """Ask before a recording is ended, or a session by closing the window."""
 

@@ -117,6 +117,8 @@ class MainWindow(QMainWindow):
         self.past.extra = self._state.folders
         self.theme = THEMES[theme or self.preferences.value.theme]
         self._frame = 0
+        self._factory = factory
+        self._looks_back = sessions_root is not None
         self._quiet = False
         self._tools = tools
         self._build(factory)
@@ -129,6 +131,8 @@ class MainWindow(QMainWindow):
         self._timer.setInterval(FRAME_MS)
         self._timer.timeout.connect(self.tick)
         self._timer.start()
+        if preferences is not None:
+            self._keep_sessions()
         if sessions_root is not None:
             self.past.refresh()
         self._show_texts()
@@ -232,9 +236,17 @@ class MainWindow(QMainWindow):
         except AppError as error:
             self.banner.show_error(str(error))
         self.preferences.change(**dialog.result_preferences.model_dump())
+        self._keep_sessions()
         self.set_theme(THEMES[self.preferences.value.theme])
         self.picture_panel.set_control(self.settings.control)
         self._show_texts()
+
+    def _keep_sessions(self) -> None:
+        """Let sessions be made, and looked for, in the folder that is liked."""
+        folder = Path(self.preferences.value.sessions_folder).expanduser()
+        self._factory.keep_in(folder)
+        if self._looks_back:
+            self.past.look_in(folder)
 
     def open_tool(self, tool: Tool) -> None:
         """Open a tool's window."""

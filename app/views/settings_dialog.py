@@ -9,6 +9,7 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import (
     QCheckBox,
     QDialog,
+    QFileDialog,
     QFrame,
     QGridLayout,
     QHBoxLayout,
@@ -114,6 +115,8 @@ class SettingsDialog(QDialog):
         self.text_scale = Combo()
         self.open_report = Check()
         self.confirm = Check()
+        self.sessions_folder = QLineEdit()
+        self.browse = Button("Choose…", icon_name="folder", tip="Choose the folder of sessions")
         self.note = text_label("", "caption")
         self.reset_button = Button(
             "Restore defaults", tip="Every setting of the session as the preset ships"
@@ -137,6 +140,7 @@ class SettingsDialog(QDialog):
                 "text_scale": float(self.text_scale.currentData()),
                 "open_report": self.open_report.isChecked(),
                 "confirm": self.confirm.isChecked(),
+                "sessions_folder": self.sessions_folder.text().strip() or "sessions",
             }
         )
 
@@ -145,6 +149,13 @@ class SettingsDialog(QDialog):
         found = self.places.findItems(title, Qt.MatchFlag.MatchExactly)
         if found:
             self.places.setCurrentItem(found[0])
+
+    def _choose_folder(self) -> None:
+        name = QFileDialog.getExistingDirectory(
+            self, "Folder of sessions", self.sessions_folder.text()
+        )
+        if name:
+            self.sessions_folder.setText(name)
 
     def _take(self, path: str, text: str) -> None:
         self.form.set_text(path, text)
@@ -224,12 +235,21 @@ class SettingsDialog(QDialog):
         self.text_scale.setCurrentIndex(at)
         self.open_report.setChecked(value.open_report)
         self.confirm.setChecked(value.confirm)
+        self.sessions_folder.setText(value.sessions_folder)
+        self.browse.clicked.connect(self._choose_folder)
+        folder = QWidget()
+        line = QHBoxLayout(folder)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.addWidget(self.sessions_folder, 1)
+        line.addWidget(self.browse)
+        self.sessions_folder.setAccessibleName("Folder of sessions")
         page = QWidget()
         column = QVBoxLayout(page)
         column.setContentsMargins(4, 4, 4, 4)
         for title, widget, name in (
             ("Colours", self.theme, "theme"),
             ("Size of text", self.text_scale, "text_scale"),
+            ("Folder of sessions", folder, "sessions_folder"),
             ("Open the report", self.open_report, "open_report"),
             ("Ask first", self.confirm, "confirm"),
         ):

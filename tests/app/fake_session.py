@@ -306,6 +306,9 @@ class FakeFactory:
     session: FakeSession | None = None
     asked: list[tuple[str, object]] = field(default_factory=list)
 
+    def keep_in(self, folder: Path) -> None:
+        self.asked.append(("keep_in", folder))
+
     def discover(self) -> Sequence[StreamInfo]:
         if self.error:
             raise PhospheneError(self.error)

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QApplication, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from app.port import Phase
+from app.runtime.factory import RuntimeFactory
 from app.view_models.past_sessions import PastSession
 from app.view_models.preferences import Preferences, PreferencesStore
 from app.views.main_window import MainWindow
@@ -213,3 +214,26 @@ def test_a_session_is_moved_to_the_trash_after_a_question(
 def test_closing_an_idle_window_asks_nothing(make: Make) -> None:
     window = make(preferences=PreferencesStore(None))
     assert window.close()
+
+
+def test_sessions_are_looked_for_where_they_are_kept(
+    make: Make, qtbot: QtBot, tmp_path: Path
+) -> None:
+    for place in ("here", "there"):
+        folder = tmp_path / place / "20260101-120000"
+        folder.mkdir(parents=True)
+        (folder / "events.jsonl").touch()
+        (folder / "summary.json").write_text("{}", encoding="utf-8")
+    liked = PreferencesStore(None, Preferences(sessions_folder=str(tmp_path / "here")))
+    window = make(preferences=liked, sessions_root=tmp_path / "here")
+    qtbot.waitUntil(lambda: bool(window.past.sessions))
+    assert [s.path.parent.name for s in window.past.sessions] == ["here"]
+    window.past.look_in(tmp_path / "there")
+    qtbot.waitUntil(lambda: [s.path.parent.name for s in window.past.sessions] == ["there"])
+
+
+def test_the_runtime_makes_folders_where_it_is_told(tmp_path: Path) -> None:
+    factory = RuntimeFactory(out=tmp_path / "first")
+    factory.keep_in(tmp_path / "eeg")
+    assert factory._take_out() == tmp_path / "first"
+    assert factory._take_out().parent == tmp_path / "eeg"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import QApplication, QCheckBox, QLineEdit
+from PySide6.QtWidgets import QApplication, QCheckBox, QFileDialog, QLineEdit
 from pytestqt.qtbot import QtBot
 
 from app.errors import AppError
@@ -171,7 +171,9 @@ def answer(act: Callable[[SettingsDialog], None]) -> None:
     QTimer.singleShot(0, reply)
 
 
-def test_settings_are_changed_saved_and_used(qtbot: QtBot, tmp_path: Path) -> None:
+def test_settings_are_changed_saved_and_used(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     window = make(qtbot, tmp_path, preferences=PreferencesStore(tmp_path / "window.toml"))
 
     def act(dialog: SettingsDialog) -> None:
@@ -194,6 +196,8 @@ def test_settings_are_changed_saved_and_used(qtbot: QtBot, tmp_path: Path) -> No
         dialog.theme.setCurrentIndex(dialog.theme.findData("light"))
         dialog.text_scale.setCurrentIndex(3)
         dialog.open_report.setChecked(False)
+        monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "eeg"))
+        qtbot.mouseClick(dialog.browse, Qt.MouseButton.LeftButton)
         qtbot.mouseClick(dialog.save_button, Qt.MouseButton.LeftButton)
 
     answer(act)
@@ -201,6 +205,11 @@ def test_settings_are_changed_saved_and_used(qtbot: QtBot, tmp_path: Path) -> No
     assert window.theme is LIGHT
     assert text_scale() == TEXT_SCALES[3]
     assert not window.preferences.value.open_report
+    factory = window.session._factory
+    assert isinstance(factory, FakeFactory)
+    assert [what for what in factory.asked if what[0] == "keep_in"] == [
+        *(("keep_in", Path("sessions")), ("keep_in", tmp_path / "eeg")),
+    ]
     assert window.picture_panel.control_button.isChecked()
     window.start_demo()
     qtbot.waitUntil(lambda: window.session.port is not None)
