@@ -2,15 +2,18 @@
 
 Owns the test. Where the trials of a class stand together in time, slow drifts name the class and
 any decoder shines (Li et al. 2021). A mixed order has few neighbours alike; the count is compared
-with shuffles of the very labels. Pure.
+with shuffles of the very labels. Owns as well what becomes of a result whose order is blocked.
+Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+from app.calibration.results import CalibrationResult, Verdict
 
 N_SHUFFLES = 500
 BLOCKED = 2.0
@@ -63,3 +66,21 @@ def examine(labels: Sequence[str], *, seed: int = 0) -> Design:
     found = np.array([(each[1:] == each[:-1]).mean() for each in shuffled])
     p_value = (1 + int((found >= alike).sum())) / (1 + N_SHUFFLES)
     return Design(alike, float(found.mean()), p_value)
+
+
+def blocked(design: Design, reason: str) -> CalibrationResult:
+    """What is told of a recording whose order alone forbids any score."""
+    return CalibrationResult(Verdict.LEAK, design.sentence, method="", reason=reason, scores=())
+
+
+def judged(result: CalibrationResult, design: Design) -> CalibrationResult:
+    """Take back a finding that the order of the stimuli explains."""
+    if not design.is_blocked:
+        return result
+    found = result.verdict is Verdict.FOUND
+    return replace(
+        result,
+        verdict=Verdict.LEAK if found else result.verdict,
+        headline=design.sentence if found else result.headline,
+        warnings=(design.sentence, *result.warnings),
+    )

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from app.calibration.collection import Collection
 from app.calibration.files import DATA_FOLDER, RECORDING
-from app.calibration.flow import Calibrating, Flow, Trainer
+from app.calibration.flow import Flow
+from app.calibration.ports import Calibrating, Trainer
 from app.calibration.schedule import Choices
 from app.calibration.shelf import Shelf
 from app.errors import FolderError

@@ -10,16 +10,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from app.calibration.background import Background
+from app.calibration.catches import catch_table
 from app.calibration.collection import Collection
-from app.calibration.design import Design, examine
+from app.calibration.design import Design, blocked, examine, judged
 from app.calibration.files import about_table, write_about
+from app.calibration.ports import Calibrating, Trainer
 from app.calibration.report import write_report
-from app.calibration.results import CalibrationResult, Verdict
+from app.calibration.results import CalibrationResult
 from app.calibration.schedule import Choices, Planned, length, plan, timeline
 from app.calibration.signal_check import Light, SignalCheck, SignalChecker
 from app.calibration.steps import ENDS, FlowView, Step, Training, may_follow
@@ -31,63 +32,6 @@ LEAST_EPOCHS = 20
 """Good epochs below which nothing is trained."""
 FIRST_TIMEOUT = 90.0
 """Longest wait for the first picture, s: a virtual headset that does not hear our markers."""
-
-
-class Trainer(Protocol):
-    """Trains in a process of its own."""
-
-    def start(self) -> None:
-        """Begin with the epochs that the flow has written."""
-        ...
-
-    def poll(self) -> Training:
-        """How far it is."""
-        ...
-
-    @property
-    def result(self) -> CalibrationResult | None:
-        """What came out; None before."""
-        ...
-
-    @property
-    def error(self) -> str:
-        """Why it failed; empty when it did not."""
-        ...
-
-    def save(self) -> str:
-        """Store what was found; returns the adapter's id. Blocks."""
-        ...
-
-    def close(self) -> None:
-        """End the process; safe to call twice."""
-        ...
-
-
-class Calibrating(Protocol):
-    """A session that collects: it waits with its pictures until it is told to begin."""
-
-    @property
-    def session(self) -> SessionPort:
-        """The session, started."""
-        ...
-
-    @property
-    def waits(self) -> bool:
-        """Whether it waits for `begin`; one that does not has its pictures already."""
-        ...
-
-    @property
-    def n_shown(self) -> int:
-        """Pictures and catch trials shown so far."""
-        ...
-
-    def begin(self, planned: tuple[Planned, ...]) -> None:
-        """Show these pictures."""
-        ...
-
-    def end_early(self) -> None:
-        """Show no more; what was shown is finished and kept. May block for some seconds."""
-        ...
 
 
 class Flow:
@@ -398,10 +342,10 @@ class Flow:
         if design is None:
             return
         if trainer.result is not None:
-            self._conclude(_judged(trainer.result, design))
+            self._conclude(judged(trainer.result, design))
         elif design.is_blocked:
             # What cannot be trained because of its order is told for what it is.
-            self._conclude(_blocked(design, trainer.error))
+            self._conclude(blocked(design, trainer.error))
         else:
             self._fail(f"{trainer.error} The data is kept in {self.out}.")
 
@@ -491,44 +435,3 @@ class Flow:
             "blocked": design.is_blocked,
             "catch": catch_table(self._planned, self._answers, n_shown=self._shown_at[0]),
         }
-
-
-ANSWER_WINDOW = 1.5
-"""A press so soon after a catch trial answers it, s."""
-
-
-def catch_table(
-    planned: tuple[Planned, ...], answers: list[tuple[int, float]], *, n_shown: int
-) -> dict[str, int]:
-    """Count catch trials, those that were answered, and presses at other times."""
-    catches = {i + 1 for i, each in enumerate(planned[:n_shown]) if each.is_catch}
-    hits: set[int] = set()
-    for number, after in answers:
-        # A slow answer comes when the next picture is up already.
-        late = planned[number - 1].at - planned[number - 2].at if number > 1 else 0.0
-        for catch, delay in ((number, after), (number - 1, after + late)):
-            if catch in catches and delay <= ANSWER_WINDOW:
-                hits.add(catch)
-    return {
-        "shown": len(catches),
-        "answered": len(hits),
-        "false_alarms": max(0, len(answers) - len(hits)),
-    }
-
-
-def _blocked(design: Design, reason: str) -> CalibrationResult:
-    """What is told of a recording whose order alone forbids any score."""
-    return CalibrationResult(Verdict.LEAK, design.sentence, method="", reason=reason, scores=())
-
-
-def _judged(result: CalibrationResult, design: Design) -> CalibrationResult:
-    """Take back a finding that the order of the stimuli explains."""
-    if not design.is_blocked:
-        return result
-    found = result.verdict is Verdict.FOUND
-    return replace(
-        result,
-        verdict=Verdict.LEAK if found else result.verdict,
-        headline=design.sentence if found else result.headline,
-        warnings=(design.sentence, *result.warnings),
-    )

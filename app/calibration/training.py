@@ -1,6 +1,6 @@
 """Training an adapter in a process of its own, watched and ended from here.
 
-Owns the process, its pipe and its end. Satisfies `app.calibration.flow.Trainer`.
+Owns the process, its pipe and its end. Satisfies `app.calibration.ports.Trainer`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from app.calibration.flow import FIRST_TIMEOUT, Flow, catch_table
+from app.calibration.catches import catch_table
+from app.calibration.flow import FIRST_TIMEOUT, Flow
 from app.calibration.headless import run_flow
 from app.calibration.results import Verdict
 from app.calibration.schedule import Choices, Planned
