@@ -128,15 +128,11 @@ def test_settings(window: MainWindow, qtbot: QtBot) -> None:
     shoot(dialog, "settings-problem")
 
 
-def test_keys_menu_and_montage(window: MainWindow, qtbot: QtBot) -> None:
+def test_keys_and_montage(window: MainWindow, qtbot: QtBot) -> None:
     keys = KeysDialog(window)
     qtbot.addWidget(keys)
     keys.show()
     shoot(keys, "keys")
-    menu = window.top_bar.menu.menu()
-    menu.popup(window.mapToGlobal(window.rect().center()))
-    shoot(menu, "menu")
-    menu.close()
     montage = MontageDialog(STREAMS[1], window)
     qtbot.addWidget(montage)
     montage.show()
