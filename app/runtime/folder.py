@@ -79,7 +79,8 @@ class SessionFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._claim()
-        self._events: list[dict[str, Any]] = []
+        # Only what the disk refused: hours of events in memory would be tens of megabytes.
+        self._unwritten: list[str] = []
         self._stream = (path / "events.jsonl").open("x", encoding="utf-8")
         (path / "images").mkdir()
 
@@ -152,21 +153,38 @@ class SessionFolder:
 
     def add_event(self, result: Result) -> None:
         """Append one line at once (order of completion), so that a crash loses none."""
-        line = result_to_json(result)
-        self._events.append(line)
-        self._stream.write(json.dumps(line, ensure_ascii=False) + "\n")
-        self._stream.flush()
+        line = json.dumps(result_to_json(result), ensure_ascii=False)
+        # After a refusal a part of a line may stand there: begin a new one.
+        start = "\n" if self._unwritten else ""
+        try:
+            self._stream.write(f"{start}{line}\n")
+            self._stream.flush()
+        except OSError:
+            self._unwritten.append(line)
+            raise
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Rewrite `events.jsonl` in order of onset, write `summary.json`."""
         self._stream.close()
-        lines = sorted(self._events, key=lambda line: (line["t_onset"], line["index"]))
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        text = "".join(line + "\n" for line in self._ordered_events())
         write_atomically(self.path / "events.jsonl", text.encode())
         write_atomically(
             self.path / "summary.json",
             (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode(),
         )
+
+    def _ordered_events(self) -> list[str]:
+        """Every event once, by onset; a line that a full disk cut short gives way to the whole."""
+        found: dict[int, tuple[float, str]] = {}
+        written = (self.path / "events.jsonl").read_text(encoding="utf-8").split("\n")
+        for line in [*written, *self._unwritten]:
+            try:
+                event = json.loads(line)
+                found[event["index"]] = (event["t_onset"], line)
+            except (ValueError, KeyError, TypeError):
+                continue
+        ordered = sorted((onset, index, line) for index, (onset, line) in found.items())
+        return [line for _, _, line in ordered]
 
     def close(self) -> None:
         """Release the lock; safe to call twice."""
