@@ -36,6 +36,11 @@ class Publisher:
         Of the quality stream.
     warn : callable
         Takes sentences.
+
+    Raises
+    ------
+    OutletError
+        LSL gives no outlet.
     """
 
     def __init__(
@@ -44,7 +49,7 @@ class Publisher:
         self._prefix = config.prefix
         self._warn = warn
         self._lock = threading.Lock()
-        self._closed = False
+        self._closed = self._has_failed = False
         self._events = EventsOutlet(name=f"{self._prefix}-events")
         self._quality = QualityOutlet(ch_names, name=f"{self._prefix}-quality")
         self._embedding: EmbeddingOutlet | None = None
@@ -52,8 +57,13 @@ class Publisher:
     def expect(self, n_features: int) -> None:
         """Open the stream of embeddings, once their length is known; safe to call again."""
         with self._lock:
-            if self._embedding is None and not self._closed:
+            if self._embedding is not None or self._closed or self._has_failed:
+                return
+            try:
                 self._embedding = EmbeddingOutlet(n_features, name=f"{self._prefix}-embedding")
+            except OutletError as error:
+                self._has_failed = True
+                self._warn(str(error))
 
     def send_result(self, result: Result, vector: Float32 | None) -> None:
         """Send an event, and the embedding behind it; both stamped with the onset."""

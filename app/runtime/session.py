@@ -37,7 +37,7 @@ from app.runtime.stimuli import Presenter, candidate_labels
 from app.runtime.summary import rate_warning
 from app.runtime.tape import Tape
 from configs import SessionConfig
-from devices.errors import SourceError
+from devices.errors import OutletError, SourceError
 from pipeline.errors import PhospheneError
 from pipeline.gallery import load_gallery
 from pipeline.ports import Source
@@ -334,7 +334,11 @@ class Session:
         self._tape.switch(on=self._config.recording.enabled)
         if self._is_live and self._config.outlets.enabled:
             names = acquisition.path.display_names
-            self._publisher = Publisher(self._config.outlets, names, warn=self._warn)
+            try:
+                self._publisher = Publisher(self._config.outlets, names, warn=self._warn)
+            except OutletError as error:
+                # What is published is an extra: the session is worth more.
+                self._warn(str(error))
         return acquisition
 
     def _take_verdict(

@@ -35,7 +35,13 @@ class Outlet:
 
     def __init__(self, info: StreamInfo, *, max_buffered: int = 60) -> None:
         self._lock = threading.Lock()
-        self._native: Any = pylsl.StreamOutlet(to_pylsl(info), max_buffered=max_buffered)
+        try:
+            self._native: Any = pylsl.StreamOutlet(to_pylsl(info), max_buffered=max_buffered)
+        except RuntimeError as error:
+            raise OutletError(
+                f"Outlet {info.name!r} cannot be opened ({error}), expected a free LSL port: end "
+                "other LSL programs, or see `phosphene doctor`."
+            ) from error
         self.info: StreamInfo = from_pylsl(self._native.get_info())
 
     def have_consumers(self) -> bool:

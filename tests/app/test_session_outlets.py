@@ -148,3 +148,31 @@ def test_a_session_that_shall_not_publish_does_not(tmp_path: Path) -> None:
         assert not [info for info in resolve(0.3) if info.name.startswith("mine-")]
         session.stop()
     assert session.snapshot().phase is Phase.STOPPED
+
+
+@pytest.mark.parametrize("n_opened", [0, 1, 2])
+def test_an_outlet_that_lsl_does_not_give_costs_only_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_opened: int
+) -> None:
+    session = session_on(tmp_path / "out")
+    with Feeder(source_id="feeder"):
+        real, opened = pylsl.StreamOutlet, list[str]()
+
+        def refuse(info: Any, **options: Any) -> Any:
+            if len(opened) >= n_opened:
+                raise RuntimeError("could not create stream outlet.")
+            opened.append(info.name())
+            return real(info, **options)
+
+        monkeypatch.setattr(pylsl, "StreamOutlet", refuse)
+        session.start()
+        wait_for(lambda: session._decoding.ready is not None)
+        wait_for(lambda: session.snapshot().warnings)
+        n_received = session.snapshot().n_received
+        wait_for(lambda: session.snapshot().n_received > n_received + 100)
+        session.stop()
+    snapshot = session.snapshot()
+    assert snapshot.phase is Phase.STOPPED
+    (warning,) = snapshot.warnings
+    assert "cannot be opened" in warning
+    assert len(opened) == n_opened
