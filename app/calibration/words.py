@@ -61,7 +61,7 @@ def result_lines(result: CalibrationResult) -> list[str]:
     lines = [f"{_mark(result.verdict)} {result.headline}"]
     picked, without = result.picked, result.without
     if picked is not None:
-        lines.append(f"Method: {result.method}: {score_words(picked)}. {result.reason}")
+        lines.append(f"Method: {result.reason or score_words(picked)}")
     if without is not None and without is not picked:
         lines.append(f"Without an adapter: {score_words(without)}.")
     if result.comparison:

@@ -65,9 +65,9 @@ class ScoreChart(Painted):
         if result is self._result:
             return
         self._result = result
-        self.setAccessibleDescription(
-            ", ".join(f"{name} {formatting.percent(value)}" for name, value, *_ in self.rows)
-        )
+        words = [f"{name} {formatting.percent(value)}" for name, value, *_ in self.rows]
+        self.setAccessibleDescription(", ".join(words))
+        self.setToolTip("\n".join(words))
         self.fit()
         self.update()
 
@@ -76,7 +76,7 @@ class ScoreChart(Painted):
         _ = event
         painter = self.painter()
         rows = self.rows
-        names = min(150.0, 0.34 * self.across)
+        names = min(230.0, 0.4 * self.across)
         left, right = names + 10, self.across - 62
         top = max([max(high, chance) for _, _, _, high, chance, _ in rows] + [0.02])
         marks = ticks(min(1.0, 1.05 * top), count=4)

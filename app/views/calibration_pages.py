@@ -316,7 +316,7 @@ class ResultPage(Page):
         self.curve = LineChart("Accuracy over minutes", "minutes of calibration", percent=True)
         self.loss = LineChart("Loss", "passes")
         self.concepts = ConceptChart()
-        grid = QGridLayout()
+        grid = self._grid = QGridLayout()
         grid.setSpacing(10)
         grid.addWidget(card("Methods against chance, cross-validated", self.scores), 0, 0)
         grid.addWidget(card("More minutes", self.curve), 0, 1)
@@ -353,7 +353,9 @@ class ResultPage(Page):
         chance = None if result.picked is None else result.picked.chance
         self.curve.set_points(result.curve, chance=chance)
         self.loss.set_points(result.losses)
-        self.loss_card.setVisible(len(result.losses) > 1)
+        has_loss = len(result.losses) > 1
+        self.loss_card.setVisible(has_loss)
+        self._grid.addWidget(self.concept_card, 1, 0, 1, 1 if has_loss else 2)
         counts = view.counts
         refused = counts.refused_by_concept
         self.concepts.set_counts([(n, g, refused.get(n, 0)) for n, g in counts.good.items()])
@@ -362,8 +364,8 @@ class ResultPage(Page):
 def facts_of(result: CalibrationResult) -> list[str]:
     """The result in lines: what was picked and why, with and without, permutation, more minutes."""
     lines = []
-    if result.picked is not None:
-        lines.append(f"{result.picked.name}: {score_words(result.picked)}. {result.reason}")
+    if result.reason:
+        lines.append(formatting.sentence(result.reason))
     if result.comparison:
         lines.append(result.comparison)
     elif result.without is not None:
