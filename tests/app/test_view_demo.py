@@ -56,8 +56,10 @@ def test_one_click_leads_to_pictures_and_a_report(
         qtbot.waitUntil(lambda: window.session.traces.newest > 0, timeout=20_000 * patience)
         wanted = 7 if WANTED else N_PICTURES
         qtbot.waitUntil(
-            lambda: len(history.pictures) >= wanted, timeout=900_000 if WANTED else 60_000
+            lambda: len(history.pictures) >= wanted or window.session.phase is Phase.FAILED,
+            timeout=60_000 * patience,
         )
+        assert window.session.phase is Phase.RUNNING, window.session.error
         assert window.picture_panel.decoded.has_picture
         assert window.session.snapshot.recording is not None
         window._show_texts()
