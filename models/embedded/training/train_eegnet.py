@@ -143,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--out", type=Path, default=Path("out/eegnet"))
     options.add_argument("--boards", nargs="+", choices=BOARDS, default=list(BOARDS))
-    options.add_argument("--steps", type=int, default=3000)
+    options.add_argument("--steps", type=int, default=2000)
     options.add_argument("--pool-epochs", type=int, default=32768)
     options.add_argument("--lr", type=float, default=3e-3)
     options.add_argument("--seed", type=int, default=0)
