@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--passes-b", type=int, default=7, help="DreamDiffusion, head")
     options.add_argument("--passes-atm", type=int, default=10)
     options.add_argument("--passes-prior", type=int, default=10)
-    options.add_argument("--passes-multimodal", type=int, default=3)
+    options.add_argument("--passes-multimodal", type=int, default=1)
     options.add_argument("--people", type=int, default=10, help="held-out people of the test")
     options.add_argument("--stimuli", type=int, default=60, help="pictures for each of them")
     return options
@@ -47,7 +47,14 @@ def train_systems(args: argparse.Namespace, gallery: Gallery) -> Systems:
     encoder = train_encoder(pool, out / "atm", passes=args.passes_atm, seed=seed, note=log)
     prior = train_prior(pool, encoder, out / "atm", passes=args.passes_prior, seed=seed, note=log)
     multimodal = train_multimodal(
-        pool, encoder, gallery, out / "atm", passes=args.passes_multimodal, seed=seed, note=log
+        pool,
+        encoder,
+        prior,
+        gallery,
+        out / "atm",
+        passes=args.passes_multimodal,
+        seed=seed,
+        note=log,
     )
     stage = train_dreamdiffusion(
         pool,

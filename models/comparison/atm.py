@@ -108,6 +108,7 @@ def train_prior(
 def train_multimodal(
     pool: PoolEpochs,
     encoder: AtmsEncoder,
+    prior: DiffusionPriorUNet,
     gallery: Gallery,
     out: Path,
     *,
@@ -115,14 +116,17 @@ def train_multimodal(
     seed: int,
     note: Note,
 ) -> MultimodalModel:
-    """Joint training of encoder and five priors; the encoder starts from the retrieval training.
+    """Joint training of encoder and five priors, all of which start from the trained ATM-S.
 
-    Only pictures of the gallery: a made-up embedding has no superpixels.
+    From scratch, or at the rate of the other stages, so few passes left the condition unused. Only
+    pictures of the gallery: a made-up embedding has no superpixels.
     """
     targets = modality_targets(gallery, scale=SCALE)
     torch.manual_seed(seed)
     model = MultimodalModel(copy.deepcopy(encoder), PRIOR)
-    config = MultimodalTrainingConfig(passes=passes, batch_size=256, lr=1e-3)
+    for each in named_priors(model.priors).values():
+        each.load_state_dict(prior.state_dict())
+    config = MultimodalTrainingConfig(passes=passes, batch_size=256, lr=1e-4)
     task = MultimodalTask(model, epoch_set(pool, targets, known_only=True), config)
     loop = LoopConfig(passes=passes, batch_size=config.batch_size, seed=seed)
     engine = make_engine(device="cpu")

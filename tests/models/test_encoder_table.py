@@ -129,7 +129,7 @@ def test_the_command_writes_the_table_and_keeps_what_it_knows(
     words += ["--snrs", "0", "--pool-epochs", "512", "--minutes", "0.5"]
     words += ["--bank-seconds", "16"]
     assert evaluate_encoder.main(words) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 5
+    assert len(capsys.readouterr().out.splitlines()) == 6
     lines = json.loads((tmp_path / "encoder.json").read_text())
     assert lines[0]["system"] == "encoder, zero-shot"
     assert {x["snr"] for x in lines} == {0.0}

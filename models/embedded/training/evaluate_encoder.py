@@ -28,6 +28,7 @@ from models.embedded.training.rivals import (
     adapted,
     eegnet,
     encode_all,
+    evidence_of,
     first_minutes,
     personal_ridge,
 )
@@ -38,6 +39,8 @@ MINUTES = (5.0, 20.0)
 FIRST_PERSON = 1001
 TEST_SEED, PRACTICE_SEED = 11, 12
 BASELINE_TEMPERATURE = 0.1
+CALIBRATED_SNRS = (0.0, 1.0)
+"""A control and the usual strength."""
 BLOCK = "evaluate_encoder"
 """Of the document; see `write_lines`."""
 Cell = tuple[str, str, float]
@@ -55,7 +58,7 @@ class Bench:
         self.minutes = tuple(minutes)
         self.people = range(FIRST_PERSON, FIRST_PERSON + n_people)
         self.n_stimuli = n_stimuli
-        self.test = lru_cache(maxsize=4)(self._test)
+        self.test = lru_cache(maxsize=None)(self._test)
         self.practice = lru_cache(maxsize=1)(self._practice)
 
     def _test(self, board: str, snr: float) -> list[Session]:
@@ -91,21 +94,18 @@ def sessions(
 
 def cells(
     bench: Bench, encoder: EmbeddedEncoder, args: argparse.Namespace
-) -> Iterator[tuple[Cell, Maker, float]]:
-    """Every cell of the table, how its decoder is made, and its temperature."""
+) -> Iterator[tuple[Cell, Maker]]:
+    """Every cell of the table and how its decoder is made; the costly calibrated ones last."""
     for board in args.boards:
         rivals = dict(_zero_shot(board, encoder, args))
         for snr in args.snrs:
-            for name, maker in rivals.items():
-                own = encoder.temperature if name.startswith("encoder") else BASELINE_TEMPERATURE
-                yield (name, board, snr), maker, own
-            if snr in (0.0, 1.0) and not args.no_baselines:
-                for (name, maker), own in zip(
-                    _calibrated(bench, board, snr, encoder),
-                    [encoder.temperature, BASELINE_TEMPERATURE] * len(bench.minutes),
-                    strict=False,
-                ):
-                    yield (name, board, snr), maker, own
+            yield from (((name, board, snr), maker) for name, maker in rivals.items())
+    if args.no_baselines:
+        return
+    for board in args.boards:
+        for snr in (each for each in args.snrs if each in CALIBRATED_SNRS):
+            for name, maker in _calibrated(bench, board, snr, encoder):
+                yield (name, board, snr), maker
 
 
 def _zero_shot(
@@ -115,6 +115,7 @@ def _zero_shot(
         yield "encoder, zero-shot", lambda: encode_all(encoder)
     if args.no_baselines:
         return
+    yield "encoder, evidence alone", lambda: evidence_of(encoder)
     linear = lru_cache(maxsize=1)(
         lambda: pooled(
             board, load_gallery(), n_epochs=args.pool_epochs, bank_seconds=args.bank_seconds
@@ -233,10 +234,11 @@ def main(argv: list[str] | None = None) -> int:
         gallery, n_people=args.people, n_stimuli=args.stimuli, minutes=sorted(args.minutes)
     )
     known = read_lines(args.out / "encoder.json")
-    for cell, maker, temperature in cells(bench, encoder, args):
+    for cell, maker in cells(bench, encoder, args):
         if cell in known:
             continue
         name, board, snr = cell
+        temperature = encoder.temperature if name.startswith("encoder") else BASELINE_TEMPERATURE
         found = score(bench.test(board, snr), maker(), gallery, temperature=temperature)
         known[cell] = line(name, board, snr, found)
         print(json.dumps(known[cell], ensure_ascii=False), flush=True)

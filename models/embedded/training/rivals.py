@@ -18,6 +18,7 @@ from models.adapters.parts.pattern import PatternModel
 from models.adapters.personal import embed
 from models.adapters.prepared import EncoderView, Prepared, prepare_data
 from models.embedded.encoder import EmbeddedEncoder
+from models.embedded.encoder_input import prepare
 from models.embedded.training.encoder_sessions import Session
 from models.embedded.training.identification import Encode
 from models.embedded.training.linear_baselines import fit_ridge, on_grid
@@ -29,6 +30,18 @@ from pipeline.values import Epoch, Float64
 def encode_all(encoder: EmbeddedEncoder) -> Encode:
     """Make a function that encodes epochs one by one, as the live path does."""
     return lambda epochs: np.stack([encoder.encode(e).vector for e in epochs]).astype(np.float64)
+
+
+def evidence_of(encoder: EmbeddedEncoder) -> Encode:
+    """What the encoder measures, before it is held against the known pictures."""
+
+    @torch.inference_mode()
+    def encode(epochs: Sequence[Epoch]) -> Float64:
+        x, conditions = (np.stack(each) for each in zip(*map(prepare, epochs), strict=True))
+        vectors = encoder.network.evidence(torch.from_numpy(x), torch.from_numpy(conditions))
+        return np.asarray(vectors.numpy(), dtype=np.float64)
+
+    return encode
 
 
 def eegnet(folder: Path) -> Encode:
