@@ -5,6 +5,7 @@ Owns the plain row and its wording; what is stored and refused is `models.adapte
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -186,7 +187,9 @@ def _apart(root: Path | None, name: str, *args: object, **options: object) -> st
         if process.is_alive():
             process.terminate()
             process.join(2.0)
-        process.close()
+        # A machine without a moment to spare may not have buried it yet.
+        with contextlib.suppress(ValueError):
+            process.close()
     if not found:
         raise AppError(said or "the adapter could not be tried: its process does not answer.")
     return str(said)

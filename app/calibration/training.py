@@ -132,7 +132,9 @@ class ProcessTrainer:
         if process.is_alive():
             process.kill()
             process.join(2.0)
-        process.close()
+        # A machine without a moment to spare may not have buried it yet.
+        with contextlib.suppress(ValueError):
+            process.close()
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
