@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -43,10 +44,22 @@ def run_gui_soak_bench(*, minutes: float = 60 * HOURS, seed: int = 0) -> dict[st
     from app.benchmarks.gui import _application
 
     _app = _application()  # kept: Qt ends with its last reference
+    from PySide6.QtCore import qInstallMessageHandler
+
     from app.view_models.sources import SourceChoice
     from app.views.main_window import MainWindow
 
+    messages: Counter[str] = Counter()
+    first: list[float] = []
+
+    def note(_kind: object, _context: object, message: str) -> None:
+        if "propagateSizeHints" not in message:  # the offscreen plugin's own
+            messages[message] += 1
+            if not first:
+                first.append(session.snapshot().duration / 3600)
+
     began = perf_counter()
+    before = qInstallMessageHandler(note)
     with tempfile.TemporaryDirectory(prefix="phosphene-gui-") as folder:
         session = _session(Path(folder) / "session", 60 * minutes, seed)
         window = MainWindow(_Only(session), SessionConfig())
@@ -57,6 +70,7 @@ def run_gui_soak_bench(*, minutes: float = 60 * HOURS, seed: int = 0) -> dict[st
         finally:
             window.close()
             window.shut_down(60.0)
+            qInstallMessageHandler(before)
     snapshot = window.session.snapshot
     growth = readings[-1][1] - next(mb for at, mb in readings if at >= WARM * 60 * minutes)
     return {
@@ -65,13 +79,21 @@ def run_gui_soak_bench(*, minutes: float = 60 * HOURS, seed: int = 0) -> dict[st
         "pictures": snapshot.outcomes.get("decoded", 0),
         "memory_mb_by_hour": [[round(at / 3600, 2), round(mb, 1)] for at, mb in readings],
         "descriptors": _n_descriptors(),
+        "qt_messages": dict(messages.most_common(5)),
+        "first_qt_message_at_hour": [round(at, 2) for at in first],
         "rows": [
             {
                 "what": f"growth of memory from {WARM:.1%} of the time on, MB",
                 "ours": round(growth, 1),
                 "goal": GOAL_MB,
                 "met": growth <= GOAL_MB and snapshot.phase is not Phase.FAILED,
-            }
+            },
+            {
+                "what": "warnings of Qt",
+                "ours": messages.total(),
+                "goal": 0,
+                "met": not messages,
+            },
         ],
     }
 
