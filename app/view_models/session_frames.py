@@ -7,7 +7,7 @@ stays for whole frames. The session makes the plan, `app.views.stimulus_window` 
 from __future__ import annotations
 
 from app.port import Cue, StimulusFeed
-from app.view_models.presentation import Frame, Show, frames_of
+from app.view_models.presentation import CATCH_LABEL, Frame, Show, frames_of
 
 TOO_LATE = 0.2
 """A cue that is this much over is not begun: the session gives up waiting soon after, s."""
@@ -30,7 +30,7 @@ class SessionFrames:
     def upcoming(self) -> str | None:
         """Label of the picture to have ready."""
         cue = self._feed.cue
-        return None if cue is None else cue.label
+        return None if cue is None or cue.label == CATCH_LABEL else cue.label
 
     def advance(self, frame_index: int, due: float | None = None) -> Frame:
         """Say what refresh `frame_index` shows, expected on the screen at `due` (session clock)."""
@@ -81,4 +81,5 @@ class SessionFrames:
     ) -> Frame:
         if self._on is None:
             return Frame(frame_index, Show.FIXATION, changed=changed)
-        return Frame(frame_index, Show.STIMULUS, self._on.label, marker, changed)
+        show = Show.CATCH if self._on.label == CATCH_LABEL else Show.STIMULUS
+        return Frame(frame_index, show, self._on.label, marker, changed)

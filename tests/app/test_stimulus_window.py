@@ -15,7 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from app.port import Cue, DisplayFigures
 from app.view_models.frame_clock import N_FOR_ESTIMATE, FrameClock, in_words
-from app.view_models.presentation import Player, Show, Timing, plan_presentation
+from app.view_models.presentation import CATCH_LABEL, Player, Show, Timing, plan_presentation
 from app.view_models.session_frames import TOO_LATE, SessionFrames
 from app.views.main_window import MainWindow
 from app.views.stimulus_canvas import BACKGROUND, CATCH_COLOUR
@@ -196,6 +196,16 @@ def test_a_cue_begins_at_the_nearest_flip_and_lasts_whole_frames(
     assert abs(onset - at) <= PERIOD / 2 + 1e-9
     assert feed.flips == [(0, onset)]
     assert len(shown) == max(1, round(60 * duration))
+
+
+def test_a_catch_trial_of_a_session_is_a_cross_and_no_picture() -> None:
+    clock = Clock()
+    feed = Feed(clock)
+    frames = SessionFrames(feed, refresh_hz=60.0)
+    feed.cue = Cue(0, CATCH_LABEL, 1000.0, 0.5)
+    assert frames.upcoming is None
+    frame = frames.advance(0, 1000.0)
+    assert (frame.show, frame.marker) == (Show.CATCH, CATCH_LABEL)
 
 
 def test_a_cue_that_is_long_over_is_not_begun() -> None:
