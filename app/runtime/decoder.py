@@ -289,4 +289,6 @@ def _end(process: SpawnProcess, connection: Connection, *, grace: float = 0.0) -
         process.kill()
         process.join(2.0)
     connection.close()
-    process.close()
+    if process.exitcode is not None:
+        process.close()
+    # Else it was killed and a starved machine has not ended it yet: nothing is gained by waiting.
