@@ -72,18 +72,21 @@ def run_gui_soak_bench(*, minutes: float = 60 * HOURS, seed: int = 0) -> dict[st
             window.shut_down(60.0)
             qInstallMessageHandler(before)
     snapshot = window.session.snapshot
-    growth = readings[-1][1] - next(mb for at, mb in readings if at >= WARM * 60 * minutes)
+    # The last reading is taken after the end: it holds the report, which is built once, whole.
+    *running, ended = readings
+    growth = running[-1][1] - next(mb for at, mb in running if at >= WARM * 60 * minutes)
     return {
         "hours": round(snapshot.duration / 3600, 2),
         "took_s": round(perf_counter() - began, 1),
         "pictures": snapshot.outcomes.get("decoded", 0),
-        "memory_mb_by_hour": [[round(at / 3600, 2), round(mb, 1)] for at, mb in readings],
+        "memory_mb_by_hour": [[round(at / 3600, 2), round(mb, 1)] for at, mb in running],
+        "memory_mb_after_the_report": round(ended[1], 1),
         "descriptors": _n_descriptors(),
         "qt_messages": dict(messages.most_common(5)),
         "first_qt_message_at_hour": [round(at, 2) for at in first],
         "rows": [
             {
-                "what": f"growth of memory from {WARM:.1%} of the time on, MB",
+                "what": f"growth of memory from {WARM:.1%} of the time to the end, MB",
                 "ours": round(growth, 1),
                 "goal": GOAL_MB,
                 "met": growth <= GOAL_MB and snapshot.phase is not Phase.FAILED,
@@ -163,7 +166,10 @@ class _Only:
 
 
 def _watch(window: MainWindow, session: Session, seconds: float) -> list[tuple[float, float]]:
-    """Let the window work until the session ends; memory over the session's time, s and MB."""
+    """Let the window work until the session ends; memory over the session's time, s and MB.
+
+    One reading at every 32nd of the time, and one after the end.
+    """
     from app.benchmarks.gui_live import run_loop
 
     readings: list[tuple[float, float]] = []

@@ -35,7 +35,7 @@ def main() -> None:
         shutil.copytree(
             options.weights / part,
             WEIGHTS / part,
-            ignore=shutil.ignore_patterns("*.jsonl"),
+            ignore=shutil.ignore_patterns("*.jsonl", "*.log", "ended.json"),
             dirs_exist_ok=True,
         )
     if options.vae is not None:
