@@ -175,9 +175,13 @@ def draw_prior(systems: AtmSystems, epochs: Sequence[Epoch], *, seed: int = 0) -
 
 
 def draw_modalities(
-    systems: AtmSystems, epochs: Sequence[Epoch], *, seed: int = 0
+    systems: AtmSystems,
+    epochs: Sequence[Epoch],
+    *,
+    guidance_scale: float | None = None,
+    seed: int = 0,
 ) -> dict[Modality, Float64]:
-    """One sample of each of the five priors, 30 steps, no guidance, as seed 002 draws them."""
+    """One sample of each of the five priors, 30 steps; seed 002 draws them without guidance."""
     condition = embed(systems.multimodal.encoder, inputs_of(epochs))
     made: dict[Modality, Float64] = {}
     for place, (modality, prior) in enumerate(named_priors(systems.multimodal.priors).items()):
@@ -185,7 +189,7 @@ def draw_modalities(
             prior,
             condition,
             num_inference_steps=PRIOR_STEPS,
-            guidance_scale=None,
+            guidance_scale=guidance_scale,
             generator=torch.Generator().manual_seed(5 * seed + place),
             clip_sample=False,
         )

@@ -64,6 +64,9 @@ class Systems:
             "multimodal, five priors": lambda epochs: atm.fuse(
                 atm.draw_modalities(self.atm, epochs)
             ),
+            "multimodal, five priors, guidance 5": lambda epochs: atm.fuse(
+                atm.draw_modalities(self.atm, epochs, guidance_scale=5.0)
+            ),
         }
 
 
@@ -71,7 +74,7 @@ DRAWN: Mapping[str, str] = {
     "embedded": "embedded default",
     "dreamdiffusion": "DreamDiffusion, alignment head",
     "atm": "ATM-S, prior",
-    "multimodal": "multimodal, five priors",
+    "multimodal": "multimodal, five priors, guidance 5",
 }
 """Which row each grid of pictures is drawn from, by file name."""
 
