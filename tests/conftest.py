@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import tempfile
 import threading
 import uuid
@@ -39,6 +40,17 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"{folder} is absent: the real recordings are not part of the project")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_torch_settings() -> Iterator[None]:
+    """Give back what a loaded system sets for its whole process: gradients, determinism, threads."""
+    yield
+    torch = sys.modules.get("torch")
+    if torch is not None and not torch.is_grad_enabled():
+        torch.set_grad_enabled(True)
+        torch.use_deterministic_algorithms(False)
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
