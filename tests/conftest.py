@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -14,6 +15,9 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A suite started in a shell's background ignores Ctrl-C, and so would every command it tests.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # liblsl reads its settings once, at its first call in a process; so they are written before any
@@ -44,7 +48,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_torch_settings() -> Iterator[None]:
-    """Give back what a loaded system sets for its whole process: gradients, determinism, threads."""
+    """Give back what a loaded system sets for its process: gradients, determinism, threads."""
     yield
     torch = sys.modules.get("torch")
     if torch is not None and not torch.is_grad_enabled():

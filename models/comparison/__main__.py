@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--passes-b", type=int, default=7, help="DreamDiffusion, head")
     options.add_argument("--passes-atm", type=int, default=10)
     options.add_argument("--passes-prior", type=int, default=10)
-    options.add_argument("--passes-multimodal", type=int, default=1)
+    options.add_argument("--passes-multimodal", type=int, default=4)
     options.add_argument("--people", type=int, default=10, help="held-out people of the test")
     options.add_argument("--stimuli", type=int, default=60, help="pictures for each of them")
     return options

@@ -129,12 +129,13 @@ def test_another_process_records_embeddings_events_and_quality(tmp_path: Path) -
         assert [channel["label"][0] for channel in labels] == list(CH_NAMES)
         assert set(np.unique(streams["Quality"]["time_series"])) <= {0.0, 0.5, 1.0}
         assert len(streams["Quality"]["time_stamps"]) >= 1
-    # The session's own file: every stream of the session, each with its clock offsets.
+    # The session's own file: every stream of the session, each with its clock offset (they come
+    # at the start and every 5 s; this session is shorter).
     assert set(own) == {"EEG", "Markers", "phosphene-events", "Embedding", "Quality"}
     with XdfFile(out / "recording.xdf") as file:
         probes = file.clock_probes()
         for stream_id, stream in file.streams.items():
-            assert len(probes.get(stream_id, ())) >= 2, stream.info.name
+            assert len(probes.get(stream_id, ())) >= 1, stream.info.name
     np.testing.assert_array_equal(
         own["Embedding"]["time_series"], copied["Embedding"]["time_series"]
     )
