@@ -89,7 +89,7 @@ def test_one_command_trains_tests_and_draws(
     words += ["--document", str(document), "--images", str(tmp_path / "img")]
     assert command.main(words) == 0
     lines = json.loads(document.with_suffix(".json").read_text())
-    assert len(lines) == 6
+    assert len(lines) == 7
     table = (document.parent / "comparison_table.md").read_text()
     assert table.count("| ATM-S, prior |") == 1
     drawn = {path.name for path in (tmp_path / "img").iterdir()}
