@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QEvent, QSettings, QSize, Qt, QTimer
-from PySide6.QtGui import QCloseEvent, QKeyEvent, QPixmap, QShowEvent
+from PySide6.QtGui import QCloseEvent, QKeyEvent, QPaintEvent, QPixmap, QShowEvent
 from PySide6.QtWidgets import QApplication, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 
 from app.errors import AppError
@@ -120,6 +120,7 @@ class MainWindow(QMainWindow):
         self._factory = factory
         self._looks_back = sessions_root is not None
         self._quiet = False
+        self._shown_anew = False
         self._tools = tools
         self._build(factory)
         self.board_source = None if boards is None else self._make_board_source(boards)
@@ -365,7 +366,15 @@ class MainWindow(QMainWindow):
     def showEvent(self, event: QShowEvent) -> None:
         """Draw what came while it was hidden in the very first paint."""
         super().showEvent(event)
+        self._shown_anew = True
         self.tick()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Take what came since the window was asked to show; its parts are painted after it."""
+        if self._shown_anew:
+            self._shown_anew = False
+            self.tick()
+        super().paintEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Keep the geometry, stop the timer, close the other windows."""
