@@ -5,7 +5,6 @@ Owns the plain row and its wording; what is stored and refused is `models.adapte
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from app.errors import AppError
+from app.runtime.processes import end_process
 from pipeline.errors import PhospheneError
 
 if TYPE_CHECKING:
@@ -183,13 +183,7 @@ def _apart(root: Path | None, name: str, *args: object, **options: object) -> st
         found, said = False, ""
     finally:
         ours.close()
-        process.join(2.0)
-        if process.is_alive():
-            process.terminate()
-            process.join(2.0)
-        # A machine without a moment to spare may not have buried it yet.
-        with contextlib.suppress(ValueError):
-            process.close()
+        end_process(process, grace=2.0)
     if not found:
         raise AppError(said or "the adapter could not be tried: its process does not answer.")
     return str(said)

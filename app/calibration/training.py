@@ -18,6 +18,7 @@ from app.calibration.results import CalibrationResult
 from app.calibration.steps import Training
 from app.calibration.training_worker import Finished, Progress, Refused, Request, Stored, main
 from app.errors import AppError
+from app.runtime.processes import end_process
 from configs import SessionConfig
 
 SAVE_TIMEOUT = 60.0
@@ -127,14 +128,7 @@ class ProcessTrainer:
         process, self._process = self._process, None
         if process is None:
             return
-        process.terminate()
-        process.join(2.0)
-        if process.is_alive():
-            process.kill()
-            process.join(2.0)
-        # A machine without a moment to spare may not have buried it yet.
-        with contextlib.suppress(ValueError):
-            process.close()
+        end_process(process)
         with self._lock:
             if self._connection is not None:
                 self._connection.close()

@@ -20,6 +20,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Literal
 
 from app.runtime.messages import Answer, Job, Load, Loaded, Ready, Refused
+from app.runtime.processes import end_process
 from app.runtime.worker import main
 from configs import SessionConfig
 
@@ -179,7 +180,8 @@ class Decoder:
                 self._answer(job, Answer(job.index, error="the decoder process died or hung"))
                 if failures > MAX_RESTARTS:
                     self._refusal = f"the decoder process failed {failures} times in a row"
-                    _end(process, connection)
+                    end_process(process)
+                    connection.close()
                     process = None
                 else:
                     process, connection = self._respawn(process, connection)
@@ -190,7 +192,8 @@ class Decoder:
         if process is not None and connection is not None:
             with contextlib.suppress(OSError):
                 connection.send(None)
-            _end(process, connection, grace=2.0)
+            end_process(process, grace=2.0)
+            connection.close()
 
     def _fail_queued(self) -> None:
         while True:
@@ -253,7 +256,8 @@ class Decoder:
                 if isinstance(word, Refused)
                 else "the decoder process ended while loading; see the log, and `phosphene doctor`"
             )
-            _end(process, ours)
+            end_process(process)
+            ours.close()
         self._settled.set()
         return (None, None) if self._refusal else (process, ours)
 
@@ -273,22 +277,9 @@ class Decoder:
         _LOG.warning("restarting the decoder process (exit code %s)", process.exitcode)
         self._state = "restarting"
         self.n_restarts += 1
-        _end(process, connection)
+        end_process(process)
+        connection.close()
         # What was being loaded died with the process.
         self._to_load.extendleft(reversed(self._loading))
         self._loading = []
         return self._spawn()
-
-
-def _end(process: SpawnProcess, connection: Connection, *, grace: float = 0.0) -> None:
-    process.join(grace)
-    if process.is_alive():
-        process.terminate()
-        process.join(2.0)
-    if process.is_alive():
-        process.kill()
-        process.join(2.0)
-    connection.close()
-    if process.exitcode is not None:
-        process.close()
-    # Else it was killed and a starved machine has not ended it yet: nothing is gained by waiting.
