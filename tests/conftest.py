@@ -49,12 +49,17 @@ def shared_data() -> Path:
 @pytest.fixture(autouse=True)
 def _own_torch_settings() -> Iterator[None]:
     """Give back what a loaded system sets for its process: gradients, determinism, threads."""
+    torch = sys.modules.get("torch")
+    deterministic, threads = False, 1
+    if torch is not None:
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        threads = torch.get_num_threads()
     yield
     torch = sys.modules.get("torch")
-    if torch is not None and not torch.is_grad_enabled():
+    if torch is not None:
         torch.set_grad_enabled(True)
-        torch.use_deterministic_algorithms(False)
-        torch.set_num_threads(1)
+        torch.use_deterministic_algorithms(deterministic)
+        torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,17 +24,10 @@ from models.dreamdiffusion.toy import NUM_HEADS, SIDE, write_checkpoint
 from models.multimodal.toy import write_toy_weights as write_multimodal
 from models.things_eeg2.montage import CH_NAMES
 from models.weights import write_hashes
-from tests.models.torch_settings import restored_torch_settings
 
 N_FEATURES = 32
 Generate = Callable[..., tuple[int, Path]]
 ORDER = ("few", "middle", "large", "text", "image")
-
-
-@pytest.fixture(autouse=True)
-def _settings_of_torch() -> Iterator[None]:
-    with restored_torch_settings():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,6 @@ from models.dreamdiffusion.imagenet40 import leave_block_out, read_trials
 from models.multimodal.modalities import Modality
 from models.things_eeg2.montage import CH_NAMES
 from tests.models.imagenet40_files import write_stage_b_files
-from tests.models.torch_settings import restored_torch_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL_A = """
@@ -103,11 +102,10 @@ def test_a_then_b_then_live_then_pictures(
     assert b["losses"]["loss"] < 0.9 * b["first_losses"]["loss"]
     assert "warning: EEG-ImageNet40 was recorded in blocks" in said
     session, made = tmp_path / "session", tmp_path / "made"
-    with restored_torch_settings():
-        demo = ["demo", "--fast", "--headless", "--preset", "dreamdiffusion-toy", "--duration", "3"]
-        assert main([*demo, "--seed", "3", "--out", str(session)]) == 0
-        draw = ["generate", "dreamdiffusion", "--weights", b["model"], "--data", str(session)]
-        assert main([*draw, "--steps", "2", "--picks", "0-1", "--out", str(made)]) == 0
+    demo = ["demo", "--fast", "--headless", "--preset", "dreamdiffusion-toy", "--duration", "3"]
+    assert main([*demo, "--seed", "3", "--out", str(session)]) == 0
+    draw = ["generate", "dreamdiffusion", "--weights", b["model"], "--data", str(session)]
+    assert main([*draw, "--steps", "2", "--picks", "0-1", "--out", str(made)]) == 0
     events = [json.loads(line) for line in (session / "events.jsonl").read_text().splitlines()]
     assert [event["outcome"] for event in events] == ["decoded"] * len(events)
     assert len(events) >= 2
@@ -208,12 +206,8 @@ def test_a_killed_command_continues_to_the_same_weights(tmp_path: Path) -> None:
     _, errors = killed.communicate(timeout=30)
     assert killed.returncode == -signal.SIGKILL, errors
     assert not (tmp_path / "killed" / "encoder").exists()
-    n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    try:
-        assert main([*command, str(tmp_path / "killed")]) == 0
-        assert main([*command, str(tmp_path / "whole")]) == 0
-    finally:
-        torch.set_num_threads(n_threads)
+    assert main([*command, str(tmp_path / "killed")]) == 0
+    assert main([*command, str(tmp_path / "whole")]) == 0
     weights = [tmp_path / name / "encoder" / "model.safetensors" for name in ("killed", "whole")]
     assert weights[0].read_bytes() == weights[1].read_bytes()

@@ -15,7 +15,6 @@ from models.atm.generation import ADAPTER_FILE
 from models.atm.toy import write_toy_weights
 from models.multimodal.modalities import Modality
 from models.things_eeg2.montage import CH_NAMES
-from tests.models.torch_settings import restored_torch_settings
 
 N_FEATURES, SFREQ = 24, 250
 MODEL = "[model]\nfeedforward = 8\n"
@@ -71,8 +70,7 @@ def test_from_raw_files_to_pictures(system: str, things: Path, tmp_path: Path) -
     shutil.copy(tmp_path / "toy" / ADAPTER_FILE, out)
     (out / "system.json").write_text(json.dumps({"prior_steps": 2, "size": 64}))
     given = ["--weights", str(out), "--data", str(things / "test"), "--steps", "1"]
-    with restored_torch_settings():
-        assert main(["generate", system, *given, "--out", str(tmp_path / "pictures")]) == 0
+    assert main(["generate", system, *given, "--out", str(tmp_path / "pictures")]) == 0
     report = json.loads((tmp_path / "pictures" / "generation.json").read_text())
     assert [item["averaged"] for item in report["items"]] == [4, 4]
     pictures = []

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from app.cli import main
-from tests.models.torch_settings import restored_torch_settings
 
 
 @pytest.mark.slow
@@ -31,8 +30,7 @@ def test_the_toy_decodes_the_virtual_headset(tmp_path: Path) -> None:
     assert 'system = "atm-toy"' in (out / "session.toml").read_text()
     # Out of the session the same epochs give the same pictures, to the bit.
     again = tmp_path / "again"
-    with restored_torch_settings():
-        assert main(["generate", "atm-toy", "--data", str(out), "--out", str(again)]) == 0
+    assert main(["generate", "atm-toy", "--data", str(out), "--out", str(again)]) == 0
     for index, picture in enumerate(pictures):
         with Image.open(again / "single" / f"{index:06d}.png") as image:
             np.testing.assert_array_equal(np.array(image), picture)
