@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import zipfile
@@ -13,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from safetensors.numpy import load, save
 
 from configs import DecoderConfig
 from models.adapters import AdapterError, AdapterStore, CalibrationData, library
@@ -23,6 +21,7 @@ from models.adapters.train import Calibration, train_adapter
 from models.adapters.training.people import record_board
 from models.embedded.encoder import load_encoder as load_shipped
 from models.systems import load_encoder as load_session_encoder
+from tests.models.adapter_files import edit_manifest, edit_weights, put_weights
 
 ROOT = Path(__file__).parents[2]
 
@@ -191,19 +190,6 @@ def test_the_default_place_follows_the_environment(
 # -- refusals -------------------------------------------------------------------------------------
 
 
-def _edit_manifest(folder: Path, **fields: object) -> None:
-    table = json.loads((folder / MANIFEST_NAME).read_text())
-    (folder / MANIFEST_NAME).write_text(json.dumps(table | fields))
-
-
-def _edit_weights(folder: Path, change: Callable[[dict[str, NDArray[np.generic]]], None]) -> None:
-    arrays = load((folder / WEIGHTS_NAME).read_bytes())
-    change(arrays)
-    weights = save(arrays)
-    (folder / WEIGHTS_NAME).write_bytes(weights)
-    _edit_manifest(folder, weights_sha256=hashlib.sha256(weights).hexdigest())
-
-
 def _poison(arrays: dict[str, NDArray[np.generic]]) -> None:
     weights = np.array(arrays["weights"])
     weights.flat[3] = np.nan
@@ -228,25 +214,23 @@ def _truncate(folder: Path) -> None:
 
 
 def _claim_a_tebibyte(folder: Path) -> None:
-    weights = (1 << 40).to_bytes(8, "little") + b"{}"
-    (folder / WEIGHTS_NAME).write_bytes(weights)
-    _edit_manifest(folder, weights_sha256=hashlib.sha256(weights).hexdigest())
+    put_weights(folder, (1 << 40).to_bytes(8, "little") + b"{}")
 
 
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda f: _edit_weights(f, _crop), "weights have shape"),
-        (lambda f: _edit_weights(f, _poison), "weights hold NaN"),
-        (lambda f: _edit_weights(f, _poison_covariance), "covariance has shape .* or holds NaN"),
-        (lambda f: _edit_weights(f, _drop), "expected energy"),
-        (lambda f: _edit_manifest(f, encoder_sha256="0" * 64), "fitted to encoder 000000000000"),
+        (lambda f: edit_weights(f, _crop), "weights have shape"),
+        (lambda f: edit_weights(f, _poison), "weights hold NaN"),
+        (lambda f: edit_weights(f, _poison_covariance), "covariance has shape .* or holds NaN"),
+        (lambda f: edit_weights(f, _drop), "expected energy"),
+        (lambda f: edit_manifest(f, encoder_sha256="0" * 64), "fitted to encoder 000000000000"),
         (_truncate, "truncated"),
         (_claim_a_tebibyte, "not a readable safetensors"),
-        (lambda f: _edit_manifest(f, schema_version=2), "schema_version is wrong"),
-        (lambda f: _edit_manifest(f, kind="other"), "kind is wrong"),
-        (lambda f: _edit_manifest(f, method="magic"), "there is no adapter 'magic'"),
-        (lambda f: _edit_manifest(f, surprise=1), "surprise is wrong"),
+        (lambda f: edit_manifest(f, schema_version=2), "schema_version is wrong"),
+        (lambda f: edit_manifest(f, kind="other"), "kind is wrong"),
+        (lambda f: edit_manifest(f, method="magic"), "there is no adapter 'magic'"),
+        (lambda f: edit_manifest(f, surprise=1), "surprise is wrong"),
         (lambda f: (f / MANIFEST_NAME).write_text("no JSON"), "Invalid JSON"),
         (lambda f: (f / MANIFEST_NAME).write_text("[]"), "Invalid JSON"),
         (lambda f: (f / WEIGHTS_NAME).unlink(), "cannot read"),

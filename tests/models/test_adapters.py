@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from safetensors.numpy import load, save
 
 from configs import FilterConfig
 from models.adapters import (
@@ -32,6 +29,7 @@ from models.adapters.store import MANIFEST_NAME, WEIGHTS_NAME
 from pipeline.gallery import load_gallery
 from pipeline.ports import Encoder
 from pipeline.values import Epoch, Info
+from tests.models.adapter_files import edit_manifest, edit_weights, put_weights
 
 SFREQ = 256.0
 NAMES = ("PO7", "PO8", "O1", "O2", "P7", "P8")
@@ -329,19 +327,6 @@ def test_files_come_back_to_the_bit(adapter: AdapterEncoder, tmp_path: Path) -> 
     assert sorted(p.name for p in (tmp_path / "one").iterdir()) == [MANIFEST_NAME, WEIGHTS_NAME]
 
 
-def _edit_manifest(folder: Path, **fields: object) -> None:
-    table = json.loads((folder / MANIFEST_NAME).read_text())
-    (folder / MANIFEST_NAME).write_text(json.dumps(table | fields))
-
-
-def _edit_weights(folder: Path, change: Callable[[dict[str, NDArray[np.generic]]], None]) -> None:
-    arrays = load((folder / WEIGHTS_NAME).read_bytes())
-    change(arrays)
-    weights = save(arrays)
-    (folder / WEIGHTS_NAME).write_bytes(weights)
-    _edit_manifest(folder, weights_sha256=hashlib.sha256(weights).hexdigest())
-
-
 def _poison(arrays: dict[str, NDArray[np.generic]]) -> None:
     coef = np.array(arrays["coef"])
     coef.flat[0] = np.nan
@@ -363,18 +348,18 @@ def _drop(arrays: dict[str, NDArray[np.generic]]) -> None:
         (lambda f: (f / MANIFEST_NAME).unlink(), "cannot read"),
         (lambda f: (f / MANIFEST_NAME).write_text("no JSON"), "Invalid JSON"),
         (lambda f: (f / MANIFEST_NAME).write_text("{}"), "is wrong"),
-        (lambda f: _edit_manifest(f, schema_version=2), "schema_version is wrong"),
-        (lambda f: _edit_manifest(f, surprise=1), "surprise is wrong"),
-        (lambda f: _edit_manifest(f, gallery_sha256="0" * 64), "another gallery"),
-        (lambda f: _edit_manifest(f, n_filters=2), "have shape"),
-        (lambda f: _edit_manifest(f, ch_names=["O1", "O1"]), "holds a name twice"),
+        (lambda f: edit_manifest(f, schema_version=2), "schema_version is wrong"),
+        (lambda f: edit_manifest(f, surprise=1), "surprise is wrong"),
+        (lambda f: edit_manifest(f, gallery_sha256="0" * 64), "another gallery"),
+        (lambda f: edit_manifest(f, n_filters=2), "have shape"),
+        (lambda f: edit_manifest(f, ch_names=["O1", "O1"]), "holds a name twice"),
         (
             lambda f: (f / WEIGHTS_NAME).write_bytes((f / WEIGHTS_NAME).read_bytes()[:-9]),
             "another SHA-256",
         ),
-        (lambda f: _edit_weights(f, _poison), "NaN"),
-        (lambda f: _edit_weights(f, _crop), "have shape"),
-        (lambda f: _edit_weights(f, _drop), "expected coef, filters"),
+        (lambda f: edit_weights(f, _poison), "NaN"),
+        (lambda f: edit_weights(f, _crop), "have shape"),
+        (lambda f: edit_weights(f, _drop), "expected coef, filters"),
     ],
 )
 def test_a_damaged_adapter_is_refused_in_one_sentence(
@@ -392,8 +377,6 @@ def test_truncated_weights_with_a_matching_hash_are_refused(
     adapter: AdapterEncoder, tmp_path: Path
 ) -> None:
     save_adapter(adapter, tmp_path)
-    short = (tmp_path / WEIGHTS_NAME).read_bytes()[:-9]
-    (tmp_path / WEIGHTS_NAME).write_bytes(short)
-    _edit_manifest(tmp_path, weights_sha256=hashlib.sha256(short).hexdigest())
+    put_weights(tmp_path, (tmp_path / WEIGHTS_NAME).read_bytes()[:-9])
     with pytest.raises(AdapterError, match="safetensors"):
         load_adapter(tmp_path)
