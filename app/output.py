@@ -1,7 +1,7 @@
 """What a command says: results on standard output, everything else on standard error.
 
-Owns tables, JSON and colours (only on a terminal, never with `NO_COLOR`). Knows nothing of what
-is said.
+Owns tables, JSON, colours (only on a terminal, never with `NO_COLOR`) and the line of progress.
+Knows nothing of what is said.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import IO, Any
+
+_PROGRESS_WIDTH = 110
+"""A longer line would wrap, and then stay where it is drawn anew."""
 
 
 class Colour(StrEnum):
@@ -41,6 +44,18 @@ def write_text(text: str, *, stream: IO[str] | None = None) -> None:
 def write_note(text: str) -> None:
     """Print a remark; it never mixes with results."""
     sys.stderr.write(text + "\n")
+
+
+def show_progress(text: str) -> None:
+    """Draw the line of progress anew; nothing where standard error is no terminal."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K" + text[:_PROGRESS_WIDTH])
+        sys.stderr.flush()
+
+
+def clear_progress() -> None:
+    """Take the line of progress away."""
+    show_progress("")
 
 
 def has_colours(stream: IO[str]) -> bool:

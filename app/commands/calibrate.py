@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.commands.common import apply_overrides, has_display, load
+from app.commands.common import (
+    add_out,
+    add_settings,
+    add_stream_options,
+    apply_overrides,
+    has_display,
+    load,
+    stream_overrides,
+)
+from app.output import clear_progress, show_progress, write_json, write_note, write_text
 
 if TYPE_CHECKING:
     from app.calibration.flow import Flow
@@ -22,9 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--headless", action="store_true", help="without a window")
     parser.add_argument("--subject", default=None, metavar="S", help="subject code")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--preset", default=None, metavar="NAME")
-    which.add_argument("--config", type=Path, default=None, metavar="FILE", help="TOML settings")
+    add_settings(parser)
     _add_sources(parser)
     parser.add_argument(
         "--minutes", type=float, default=5.0, metavar="M", help="time with pictures (%(default)s)"
@@ -46,13 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--force", action="store_true", help="go on although the signal check is not green"
     )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=None,
-        metavar="DIR",
-        help="session folder, new or empty (sessions/DATE-TIME-calibration)",
-    )
+    add_out(parser, suffix="-calibration")
     parser.add_argument("--json", action="store_true", help="print what came out as JSON")
 
 
@@ -97,18 +97,7 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--picks", default=None, metavar="LABELS", help="channels to use, with commas (all)"
     )
-    parser.add_argument(
-        "--montage",
-        default=None,
-        metavar="LABELS|NAME|FILE",
-        help="labels for a stream that sends none: with commas, cyton, daisy, or a file of them",
-    )
-    parser.add_argument(
-        "--unit",
-        default=None,
-        choices=("microvolts", "millivolts", "volts", "nanovolts"),
-        help="unit of the samples for a stream that does not say",
-    )
+    add_stream_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -127,12 +116,12 @@ def run(args: argparse.Namespace) -> int:
         view = run_flow(flow, force=args.force, on_view=_progress)
     except KeyboardInterrupt:
         flow.stop(1.5)
-        _clear()
-        sys.stderr.write(f"phosphene calibrate: {flow.view().message}\n")
+        clear_progress()
+        write_note(f"phosphene calibrate: {flow.view().message}")
         return 130
     finally:
         flow.stop(5.0)
-        _clear()
+        clear_progress()
     return _conclude(flow, view, as_json=args.json)
 
 
@@ -150,19 +139,12 @@ def _check_usage(args: argparse.Namespace) -> None:
 
 
 def _config(args: argparse.Namespace) -> SessionConfig:
-    from devices.montage import read_montage
-
     preset = args.preset or ("demo" if args.virtual is not None else None)
     return apply_overrides(
         load(preset, args.config),
         {
-            "seed": args.seed,
-            "subject": args.subject,
-            "source.source_id": args.source_id,
-            "source.name": args.name,
+            **stream_overrides(args),
             "source.picks": None if args.picks is None else args.picks.split(","),
-            "source.ch_names": None if args.montage is None else list(read_montage(args.montage)),
-            "source.unit": args.unit,
             "simulation.subject_number": args.virtual,
             "simulation.board": args.board if args.virtual is not None else None,
             "simulation.snr": args.snr,
@@ -197,12 +179,11 @@ def _conclude(flow: Flow, view: FlowView, *, as_json: bool) -> int:
     from app.calibration.files import read_about
     from app.calibration.steps import Step
     from app.calibration.words import closing_lines
-    from app.output import write_json, write_text
 
     if as_json and view.result is not None:
         write_json(read_about(flow.out) | {"out": str(flow.out)})
     if view.step is Step.FAILED:
-        sys.stderr.write(f"phosphene calibrate: {view.message}\n")
+        write_note(f"phosphene calibrate: {view.message}")
         return 1
     if not as_json:
         write_text("\n".join(closing_lines(view)))
@@ -210,14 +191,6 @@ def _conclude(flow: Flow, view: FlowView, *, as_json: bool) -> int:
 
 
 def _progress(view: FlowView) -> None:
-    if not sys.stderr.isatty():
-        return
     from app.calibration.words import progress_line
 
-    sys.stderr.write("\r\x1b[K" + progress_line(view)[:110])
-    sys.stderr.flush()
-
-
-def _clear() -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
+    show_progress(progress_line(view))

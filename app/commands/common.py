@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Mapping
@@ -10,11 +11,66 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from app.output import clear_progress, show_progress, write_note, write_text
 from configs import ConfigError, SessionConfig, load_preset, read_config
 
 if TYPE_CHECKING:
     from app.port import Snapshot
     from app.runtime.session import Session
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add `--preset` and `--config`, which `load` takes."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--preset", default=None, metavar="NAME")
+    which.add_argument(
+        "--config",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="TOML settings, such as an earlier run's session.toml",
+    )
+
+
+def add_stream_options(parser: argparse.ArgumentParser) -> None:
+    """Add what a stream may lack; with `--source-id` and `--name`, for `stream_overrides`."""
+    parser.add_argument(
+        "--montage",
+        default=None,
+        metavar="LABELS|NAME|FILE",
+        help="labels for a stream that sends none: with commas, cyton, daisy, or a file of them",
+    )
+    parser.add_argument(
+        "--unit",
+        default=None,
+        choices=("microvolts", "millivolts", "volts", "nanovolts"),
+        help="unit of the samples for a stream that does not say",
+    )
+
+
+def add_out(parser: argparse.ArgumentParser, *, suffix: str = "") -> None:
+    """Add `--out`, the session folder."""
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help=f"session folder, new or empty (sessions/DATE-TIME{suffix})",
+    )
+
+
+def stream_overrides(args: argparse.Namespace) -> dict[str, Any]:
+    """What was said of stream and person, for `apply_overrides`."""
+    from devices.montage import read_montage
+
+    return {
+        "seed": args.seed,
+        "subject": args.subject,
+        "source.source_id": args.source_id,
+        "source.name": args.name,
+        "source.ch_names": None if args.montage is None else list(read_montage(args.montage)),
+        "source.unit": args.unit,
+    }
 
 
 def load(preset: str | None, config: Path | None) -> SessionConfig:
@@ -23,7 +79,7 @@ def load(preset: str | None, config: Path | None) -> SessionConfig:
         return load_preset(preset or "default")
     loaded = read_config(config)
     for sentence in loaded.warnings:
-        sys.stderr.write(f"Note: {sentence}\n")
+        write_note(f"Note: {sentence}")
     return loaded.config
 
 
@@ -67,41 +123,32 @@ def watch(
     from app.port import Phase
 
     if note:
-        sys.stderr.write(note + "\n")
+        write_note(note)
     interrupted = False
     session.start()
     try:
         while not session.wait(0.25):
-            _progress(session.snapshot(), expected)
+            show_progress(_progress_line(session.snapshot(), expected))
     except KeyboardInterrupt:
         interrupted = True
         session.stop()
-    _clear()
+    clear_progress()
     snapshot = session.snapshot()
     if as_json:
         sys.stdout.write((session.out / "summary.json").read_text(encoding="utf-8"))
     if snapshot.phase is Phase.FAILED:
-        sys.stderr.write(f"phosphene: {snapshot.message}\n")
+        write_note(f"phosphene: {snapshot.message}")
         return 1
     if not as_json:
-        sys.stdout.write("\n".join(_closing_lines(snapshot)) + "\n")
+        write_text("\n".join(_closing_lines(snapshot)))
     return 130 if interrupted else 0
 
 
-def _progress(snapshot: Snapshot, expected: float | None) -> None:
-    if not sys.stderr.isatty():
-        return
+def _progress_line(snapshot: Snapshot, expected: float | None) -> str:
     found = snapshot.accuracy
     right = "" if found is None else f", {found.n_correct} of {found.n} identified"
     length = f"{snapshot.duration:5.1f} s" + ("" if expected is None else f" of ~{expected:g} s")
-    text = f"{length}  {snapshot.n_markers} markers{right}  [{snapshot.message}]"
-    sys.stderr.write("\r\x1b[K" + text[:110])
-    sys.stderr.flush()
-
-
-def _clear() -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
+    return f"{length}  {snapshot.n_markers} markers{right}  [{snapshot.message}]"
 
 
 def _closing_lines(snapshot: Snapshot) -> list[str]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from app.commands.common import apply_overrides, has_display, watch
+from app.commands.common import add_out, apply_overrides, has_display, watch
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -49,13 +48,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="no LSL and no waiting: the same brain and path under a virtual clock (for controls)",
     )
     parser.add_argument("--preset", default="demo")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=None,
-        metavar="DIR",
-        help="session folder, new or empty (sessions/DATE-TIME)",
-    )
+    add_out(parser)
     parser.add_argument("--json", action="store_true", help="print summary.json at the end")
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.commands.common import apply_overrides, load
 from app.errors import AppError
+from app.output import clear_progress, show_progress, write_json, write_note, write_text
 from configs import SessionConfig
 
 if TYPE_CHECKING:
@@ -96,7 +96,6 @@ def run(args: argparse.Namespace) -> int:
     """Draw."""
     from app.generation.items import items_of, parse_picks
     from app.generation.pictures import ORACLE_WARNING, make_folder, write_report
-    from app.output import write_json, write_note, write_text
     from models.drawing import open_drawer
 
     picks = parse_picks(args.picks)
@@ -124,8 +123,8 @@ def run(args: argparse.Namespace) -> int:
             )
         entry = _draw(args, drawer, item, rows, facts)
         drawn.append(entry)
-        _progress(number + 1)
-    _progress(None)
+        show_progress(f"{number + 1} drawn")
+    clear_progress()
     grids = _grids(args.out, rows)
     report = facts | {
         "data": str(args.data),
@@ -228,9 +227,3 @@ def _grids(out: Path, rows: dict[str, list[Row]]) -> list[str]:
         (out / name).write_bytes(encode_png(draw_grid(drawn), {"phosphene:mode": mode}))
         names.append(name)
     return names
-
-
-def _progress(count: int | None) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K" + ("" if count is None else f"{count} drawn"))
-        sys.stderr.flush()

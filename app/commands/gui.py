@@ -16,6 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from app.commands.common import add_settings, has_display, load
+
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
@@ -27,9 +29,7 @@ if TYPE_CHECKING:
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = subparsers.add_parser("gui", help="the application", description=__doc__)
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--preset", default=None, metavar="NAME")
-    which.add_argument("--config", type=Path, default=None, metavar="FILE", help="TOML settings")
+    add_settings(parser)
     parser.add_argument("--theme", choices=("dark", "light"), default=None)
     parser.add_argument("--demo", action="store_true", help="start the virtual headset at once")
     parser.add_argument(
@@ -46,7 +46,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Open the window."""
-    from app.commands.common import load
     from app.runtime.factory import RuntimeFactory
 
     return run_window(
@@ -162,7 +161,6 @@ def _application() -> QApplication:
 
 def _require_display(*, offscreen: bool) -> None:
     """Refuse where Qt would abort the process; a picture needs no display."""
-    from app.commands.common import has_display
     from app.errors import AppError
 
     if has_display():

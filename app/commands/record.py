@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.output import write_json, write_note, write_text
+from app.output import clear_progress, show_progress, write_json, write_note, write_text
 
 if TYPE_CHECKING:
     from devices.lsl_recording import LslRecording
@@ -64,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         # Ended by hand is a normal end where no duration was asked for.
         interrupted = args.duration is not None
     whole = recording.close()
-    _clear()
+    clear_progress()
     _report(recording, whole=whole, as_json=args.json)
     if not whole:
         write_note(f"phosphene record: {recording.alarm}")
@@ -80,16 +79,14 @@ def _record(recording: LslRecording, duration: float) -> None:
     while (left := duration - (time.monotonic() - began)) > 0:
         recording.wait(min(left, 0.25))
         if recording.alarm != alarm and not (recording.alarm and alarm):
-            _clear()
+            clear_progress()
             write_note(recording.alarm or "The recording goes on.")
         alarm = recording.alarm
-        if sys.stderr.isatty():
-            n_samples = sum(tally.n_samples for tally in recording.tallies.values())
-            sys.stderr.write(
-                f"\r\x1b[K{time.monotonic() - began:.0f} s, {n_samples} samples, "
-                f"{recording.bytes_written / 1e6:.1f} MB"
-            )
-            sys.stderr.flush()
+        n_samples = sum(tally.n_samples for tally in recording.tallies.values())
+        show_progress(
+            f"{time.monotonic() - began:.0f} s, {n_samples} samples, "
+            f"{recording.bytes_written / 1e6:.1f} MB"
+        )
 
 
 def _report(recording: LslRecording, *, whole: bool, as_json: bool) -> None:
@@ -112,8 +109,3 @@ def _report(recording: LslRecording, *, whole: bool, as_json: bool) -> None:
         note = f" ({tally.note})" if tally.note else ""
         write_text(f"{tally.info.name} ({tally.info.type}): {tally.n_samples} samples{note}")
     write_text(f"{', '.join(files)}: {recording.bytes_written / 1e6:.1f} MB")
-
-
-def _clear() -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")

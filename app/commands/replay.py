@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.output import write_json, write_note, write_text
+from app.output import clear_progress, show_progress, write_json, write_note, write_text
 
 if TYPE_CHECKING:
     from devices.player import Player
@@ -72,8 +72,7 @@ def run(args: argparse.Namespace) -> int:
             player.play(stop, on_push=_Progress(player))
     finally:
         player.close()
-        if sys.stderr.isatty():
-            sys.stderr.write("\r\x1b[K")
+        clear_progress()
     for sentence in player.warnings:
         write_note(f"Note: {sentence}")
     return 0
@@ -188,17 +187,15 @@ class _Progress:
 
     def __init__(self, player: Player) -> None:
         self._player = player
-        self._is_shown = sys.stderr.isatty()
         self._next = 0.0
 
     def __call__(self) -> None:
         now = time.monotonic()
-        if not self._is_shown or now < self._next:
+        if now < self._next:
             return
         self._next = now + 0.25
         player = self._player
         length = "" if player.duration is None else f" of {player.duration:.1f} s"
         lap = f", lap {player.n_laps + 1}" if player.n_laps else ""
         paused = ", paused" if player.is_paused else ""
-        sys.stderr.write(f"\r\x1b[K{player.position:.1f} s{length}{lap}{paused}")
-        sys.stderr.flush()
+        show_progress(f"{player.position:.1f} s{length}{lap}{paused}")

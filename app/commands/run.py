@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from app.commands.common import apply_overrides, has_display, load, watch
+from app.commands.common import (
+    add_out,
+    add_settings,
+    add_stream_options,
+    apply_overrides,
+    has_display,
+    load,
+    stream_overrides,
+    watch,
+)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -14,15 +23,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "run", help="decode a live stream or a recording", description=__doc__
     )
     parser.add_argument("--headless", action="store_true", help="without a window")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--preset", default=None, metavar="NAME")
-    which.add_argument(
-        "--config",
-        type=Path,
-        default=None,
-        metavar="FILE",
-        help="TOML settings, such as an earlier run's session.toml",
-    )
+    add_settings(parser)
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--source-id", default=None, metavar="ID")
     source.add_argument("--name", default=None, help="LSL stream name")
@@ -43,18 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="BrainFlow board that recorded a replayed CSV file",
     )
     parser.add_argument("--markers", default=None, metavar="ID", help="source_id of the markers")
-    parser.add_argument(
-        "--montage",
-        default=None,
-        metavar="LABELS|NAME|FILE",
-        help="labels for a stream that sends none: with commas, cyton, daisy, or a file of them",
-    )
-    parser.add_argument(
-        "--unit",
-        default=None,
-        choices=("microvolts", "millivolts", "volts", "nanovolts"),
-        help="unit of the samples for a stream that does not say",
-    )
+    add_stream_options(parser)
     parser.add_argument("--subject", default=None, metavar="S", help="subject code")
     parser.add_argument(
         "--adapter",
@@ -64,30 +54,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--seed", type=int, default=None, metavar="N")
     parser.add_argument("--duration", type=float, default=None, metavar="S")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=None,
-        metavar="DIR",
-        help="session folder, new or empty (sessions/DATE-TIME)",
-    )
+    add_out(parser)
     parser.add_argument("--json", action="store_true", help="print summary.json at the end")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the session."""
     from app.runtime.launch import live_session, replay_session
-    from devices.montage import read_montage
 
     config = apply_overrides(
         load(args.preset, args.config),
         {
-            "seed": args.seed,
-            "subject": args.subject,
-            "source.source_id": args.source_id,
-            "source.name": args.name,
-            "source.ch_names": None if args.montage is None else list(read_montage(args.montage)),
-            "source.unit": args.unit,
+            **stream_overrides(args),
             "markers.source_id": args.markers,
             "decoder.adapter": None if args.adapter is None else _adapter_folder(args.adapter),
         },

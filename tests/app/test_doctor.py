@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from app import diagnosis
 from app.commands import doctor, systems
 from app.diagnosis import Status
-from app.output import Colour, paint, table, write_json
+from app.output import Colour, clear_progress, paint, show_progress, table, write_json
 from configs import load_preset
 from models.registry import SYSTEMS, find_system
 from models.weights import WeightState, check_weights, write_hashes
@@ -239,6 +239,18 @@ def test_colours_only_on_a_terminal_that_wants_them(monkeypatch: pytest.MonkeyPa
     assert paint("x", Colour.GOOD, stream=io.StringIO()) == "x"
     monkeypatch.setenv("NO_COLOR", "1")
     assert paint("x", Colour.GOOD, stream=Terminal()) == "x"
+
+
+def test_progress_is_one_line_on_a_terminal_and_silence_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal, log = Terminal(), io.StringIO()
+    for stream in (terminal, log):
+        monkeypatch.setattr("sys.stderr", stream)
+        show_progress("x" * 500)
+        clear_progress()
+    assert terminal.getvalue() == f"\r\x1b[K{'x' * 110}\r\x1b[K"
+    assert log.getvalue() == ""
 
 
 @given(st.lists(st.lists(st.text(max_size=12), min_size=2, max_size=2), max_size=4))
