@@ -200,22 +200,8 @@ class TraceMarker:
     label: str
 
 
-class Playback(Protocol):
-    """How a replay runs; safe from any thread, returns at once."""
-
-    @property
-    def paused(self) -> bool:
-        """Whether it stands still."""
-        ...
-
-    @property
-    def speed(self) -> float:
-        """Times real time."""
-        ...
-
-    def set_paused(self, paused: bool) -> None:
-        """Stand still, or go on."""
-        ...
+class Movable(Protocol):
+    """A recording that is played and may be moved; safe from any thread, returns at once."""
 
     @property
     def loop(self) -> bool:
@@ -232,10 +218,6 @@ class Playback(Protocol):
         """Length of the recording, s; None: unknown."""
         ...
 
-    def set_speed(self, speed: float) -> None:
-        """Run `speed` times as fast as real time."""
-        ...
-
     def set_loop(self, on: bool) -> None:
         """Start again at the end, or end there."""
         ...
@@ -246,6 +228,28 @@ class Playback(Protocol):
         The session's own time runs on without a hole: the place is a border as a gap is one, and
         epochs across it are refused and counted.
         """
+        ...
+
+
+class Playback(Movable, Protocol):
+    """How a replay runs."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether it stands still."""
+        ...
+
+    @property
+    def speed(self) -> float:
+        """Times real time."""
+        ...
+
+    def set_paused(self, paused: bool) -> None:
+        """Stand still, or go on."""
+        ...
+
+    def set_speed(self, speed: float) -> None:
+        """Run `speed` times as fast as real time."""
         ...
 
 

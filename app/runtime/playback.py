@@ -10,39 +10,12 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from app.errors import AppError
+from app.port import Movable
 
 _NAP = 0.02
 """Longest wait at once, s: so soon does a change of pace show."""
-
-
-class Movable(Protocol):
-    """What can be moved: a recording that is read."""
-
-    @property
-    def loop(self) -> bool:
-        """Whether it starts again at the end."""
-        ...
-
-    @property
-    def position(self) -> float:
-        """Where it stands, s."""
-        ...
-
-    @property
-    def duration(self) -> float | None:
-        """Its length, s."""
-        ...
-
-    def set_loop(self, on: bool) -> None:
-        """Start again at the end, or not."""
-        ...
-
-    def seek(self, seconds: float) -> None:
-        """Go on there."""
-        ...
 
 
 class PlaybackClock:
