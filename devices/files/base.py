@@ -143,13 +143,18 @@ class Piece:
     events: Sequence[FileEvent] = ()
 
 
+def block_length(sfreq: float) -> int:
+    """Samples of a block at `sfreq` (Hz); at least one."""
+    return max(1, round(BLOCK * sfreq))
+
+
 def cut(pieces: Iterable[Piece], sfreq: float) -> Iterator[Block]:
     """Cut long reads into blocks of `BLOCK` seconds, each event before the block that holds it.
 
     That is the order of a live session: a marker is sent at its onset, the samples around it come
     with the end of their block.
     """
-    step = max(1, round(BLOCK * sfreq))
+    step = block_length(sfreq)
     waiting: list[FileEvent] = []
     for piece in pieces:
         waiting = sorted([*waiting, *piece.events], key=lambda event: event.onset)

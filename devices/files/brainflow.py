@@ -14,7 +14,7 @@ from typing import Final
 
 from devices.errors import FileError
 from devices.files.base import eeg_info
-from devices.files.rows import Row, RowReader, RowRecording, read_lines
+from devices.files.rows import Row, RowReader, RowRecording, open_text, read_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class BrainFlowRecording(RowRecording):
 
 def _shape(path: Path) -> tuple[str, int]:
     """Separator and count of columns, by the first whole row of numbers."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+    with open_text(path) as file:
         for _, line in zip(range(100), read_lines(file), strict=False):
             for separator in ("\t", ","):
                 fields = line.strip().split(separator)

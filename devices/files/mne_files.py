@@ -16,7 +16,16 @@ from typing import Any, Final
 import numpy as np
 
 from devices.errors import FileError
-from devices.files.base import Block, FileEvent, Piece, cut, eeg_info, marker_info
+from devices.files.base import (
+    BLOCK,
+    Block,
+    FileEvent,
+    Piece,
+    block_length,
+    cut,
+    eeg_info,
+    marker_info,
+)
 from devices.files.bids import read_sidecars
 from devices.files.completeness import check_complete
 from pipeline.values import StreamInfo
@@ -111,7 +120,7 @@ class MneRecording:
     def _pieces(self, start: float) -> Iterator[Piece]:
         first = max(0, int(np.ceil(start * self._sfreq - 1e-9)))
         # A whole number of blocks, so that blocks are equal through the whole file.
-        step = max(1, round(_PIECE / 0.04)) * max(1, round(0.04 * self._sfreq))
+        step = round(_PIECE / BLOCK) * block_length(self._sfreq)
         n_times = int(self._raw.n_times)
         for begin in range(first, n_times, step):
             stop = min(begin + step, n_times)

@@ -14,7 +14,7 @@ from typing import Final
 
 from devices.errors import FileError
 from devices.files.base import eeg_info
-from devices.files.rows import Row, RowReader, RowRecording, read_lines
+from devices.files.rows import Row, RowReader, RowRecording, open_text, read_lines
 
 _MOST_CHANNELS: Final = 1024
 _HEADER_LINES: Final = 64
@@ -74,7 +74,7 @@ class OpenBciRecording(RowRecording):
 
 def _read_header(path: Path) -> tuple[dict[str, str], list[str]]:
     header: dict[str, str] = {}
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+    with open_text(path) as file:
         for line in islice(read_lines(file), _HEADER_LINES):
             if line.startswith("%"):
                 key, _, value = line[1:].partition("=")

@@ -63,6 +63,11 @@ class RowCounts:
         return tuple(found)
 
 
+def open_text(path: Path) -> IO[str]:
+    """Open a text recording: a byte-order mark is skipped, a damaged byte costs its row only."""
+    return path.open(encoding="utf-8-sig", errors="replace", newline="")
+
+
 def read_lines(file: IO[str]) -> Iterator[str]:
     """Lines of a text file; one that is far too long comes in pieces, each of them damaged."""
     while line := file.readline(_LONGEST_LINE):
@@ -133,14 +138,14 @@ class RowReader:
     def pieces(self, start: float = 0.0) -> Iterator[Piece]:
         """Pieces from `start` (s) on; times count samples, the lost ones included."""
         self.counts.n_rows = self.counts.n_damaged = self.counts.n_lost = 0
-        with self.path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        with open_text(self.path) as file:
             rows = self._rows(file)
             peeked = list(islice(rows, _PEEK))
             yield from self._timed(peeked, rows, start)
 
     def peek(self) -> list[Row]:
         """The first rows."""
-        with self.path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        with open_text(self.path) as file:
             rows = list(islice(self._rows(file), _PEEK))
         self.counts.n_rows = self.counts.n_damaged = 0
         return rows

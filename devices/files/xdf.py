@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from devices.errors import FileError
-from devices.files.base import BLOCK, Block
+from devices.files.base import Block, block_length
 from devices.xdf.reader import XdfFile, XdfOffset, XdfSamples
 from pipeline.values import Float64, StreamInfo
 
@@ -125,7 +125,7 @@ class XdfRecording:
         number = self._number[item.stream_id]
         info = self._streams[number]
         times = self._local(item.stream_id, item.timestamps) - self._zero
-        step = max(1, round(BLOCK * info.sfreq)) if info.sfreq else 1
+        step = block_length(info.sfreq)
         for first in range(0, len(times), step):
             part: Any = item.samples[first : first + step]
             if isinstance(part, tuple):
