@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,8 @@ class Systems:
 
     def rows(self) -> dict[str, Encode]:
         """Every row of the table: how epochs become vectors of the gallery's space."""
+        # Two rows read the same draw.
+        unguided = cache(lambda epochs: atm.draw_modalities(self.atm, epochs))
         return {
             "embedded default": encode_all(self.embedded),
             "DreamDiffusion, alignment head": lambda epochs: dreamdiffusion.encode(
@@ -58,12 +61,8 @@ class Systems:
             ),
             "ATM-S, encoder": lambda epochs: atm.encode(self.atm, epochs),
             "ATM-S, prior": lambda epochs: atm.draw_prior(self.atm, epochs),
-            "multimodal, image prior": lambda epochs: atm.draw_modalities(self.atm, epochs)[
-                Modality.IMAGE
-            ],
-            "multimodal, five priors": lambda epochs: atm.fuse(
-                atm.draw_modalities(self.atm, epochs)
-            ),
+            "multimodal, image prior": lambda epochs: unguided(tuple(epochs))[Modality.IMAGE],
+            "multimodal, five priors": lambda epochs: atm.fuse(unguided(tuple(epochs))),
             "multimodal, five priors, guidance 5": lambda epochs: atm.fuse(
                 atm.draw_modalities(self.atm, epochs, guidance_scale=5.0)
             ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,6 +84,14 @@ def test_one_command_trains_tests_and_draws(
 ) -> None:
     monkeypatch.setattr(pools, "superpixel_image", lambda picture, _: picture)
     monkeypatch.setattr(tables, "SNRS", (1.0,))
+    draws: list[float | None] = []
+    draw = tables.atm.draw_modalities
+
+    def count(*args: Any, guidance_scale: float | None = None) -> Any:
+        draws.append(guidance_scale)
+        return draw(*args, guidance_scale=guidance_scale)
+
+    monkeypatch.setattr(tables.atm, "draw_modalities", count)
     document = tmp_path / "docs" / "comparison.md"
     words = f"--out {tmp_path} --epochs 64 --bank-seconds 16 --people 2 --stimuli 2".split()
     words += [f"--passes-{name}=1" for name in ("a", "b", "atm", "prior", "multimodal")]
@@ -90,6 +99,8 @@ def test_one_command_trains_tests_and_draws(
     assert command.main(words) == 0
     lines = json.loads(document.with_suffix(".json").read_text())
     assert len(lines) == 7
+    # Each person once, though two rows read it; with guidance, pictures are drawn besides.
+    assert (draws.count(None), draws.count(5.0)) == (2, 3)
     table = (document.parent / "comparison_table.md").read_text()
     assert table.count("| ATM-S, prior |") == 1
     drawn = {path.name for path in (tmp_path / "img").iterdir()}
