@@ -23,8 +23,7 @@ FAMILIAR = ("cyton", "cyton-daisy", "ganglion-native", "ganglion", "muse-2", "mu
 WORDS: Mapping[str, tuple[str, str]] = {
     "serial_port": (
         "Serial port",
-        "Where the dongle is plugged in: COM3 on Windows, /dev/ttyUSB0 on Linux, "
-        "/dev/cu.usbserial-… on a Mac. Ports that are there now are in the list.",
+        "The ports of this computer are in the list; after plugging in, scan again.",
     ),
     "mac": ("Bluetooth address", "Only where several are near, such as C0:FF:EE:00:11:22."),
     "ip": ("Network address", "Address of the board or its WiFi shield, such as 192.168.4.1."),

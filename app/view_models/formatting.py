@@ -5,6 +5,7 @@ Owns wording and rounding only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from app.port import Accuracy, Phase, Snapshot
@@ -46,6 +47,16 @@ def duration(seconds: float) -> str:
     hours, rest = divmod(whole, 3600)
     minutes, secs = divmod(rest, 60)
     return f"{hours}:{minutes:02d}:{secs:02d}" if hours else f"{minutes}:{secs:02d}"
+
+
+def length(seconds: float) -> str:
+    """Return how long something took, in words that no time of day is mistaken for."""
+    whole = max(0, round(seconds))
+    if whole < 120:
+        return f"{whole} s"
+    minutes = round(whole / 60)
+    hours, rest = divmod(minutes, 60)
+    return f"{hours} h {rest} min" if hours else f"{minutes} min"
 
 
 def age(seconds: float | None) -> str:
@@ -124,10 +135,25 @@ def label(text: str) -> str:
 
 
 def p_value(value: float) -> str:
-    """Return `p = 0.012` or `p < 1e-6`."""
-    if value < 1e-6:
-        return "p < 1e-6"
-    return f"p = {value:.1e}" if value < 0.001 else f"p = {value:.3f}"
+    """Return `p = 0.012`, `p = 0.0004` or `p < 0.0001`."""
+    if value < 0.0001:
+        return "p < 0.0001"
+    return f"p = {value:.4f}" if value < 0.001 else f"p = {value:.3f}"
+
+
+def quality(found: Mapping[str, float]) -> list[str]:
+    """Return what was measured of an epoch's signal, in words."""
+    words = []
+    for name, value in found.items():
+        if name == "ptp_uv":
+            words.append(f"largest swing {value:.0f} µV")
+        elif name == "line_ratio":
+            words.append(f"mains {percent(value, digits=0)} of the raw signal")
+        elif name == "n_bad_channels":
+            words.append(count(round(value), "bad channel") if value else "no bad channel")
+        elif name != "n_bad":  # an epoch with samples that are no numbers is refused
+            words.append(f"{label(name)} {value:.3g}")
+    return words
 
 
 def accuracy(found: Accuracy | None) -> str:

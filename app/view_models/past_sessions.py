@@ -140,7 +140,7 @@ def _words(path: Path) -> str:
     try:
         table: Any = json.loads(path.read_text(encoding="utf-8"))
         n_pictures = int(table.get("outcomes", {}).get("decoded", 0))
-        length = formatting.duration(float(table.get("duration_s", 0.0)))
+        length = formatting.length(float(table.get("duration_s", 0.0)))
         subject = str(table.get("subject", ""))[:32]
     except (OSError, ValueError, TypeError, AttributeError):
         return ""

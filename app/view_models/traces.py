@@ -28,6 +28,8 @@ WINDOWS = (2.0, 5.0, 10.0, 20.0, 30.0)
 """Window lengths that are offered, s."""
 SCALES_UV = (5.0, 10.0, 20.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0, 1000.0, 2000.0, 5000.0)
 """Microvolts from lane to lane that + and - step through."""
+HEADROOM = 1.3
+"""Height of a lane over what a trace usually spans when the scale is chosen by itself."""
 GAINS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Factors of a single channel."""
 AUTO_SCALE_AFTER = 1.5
@@ -417,6 +419,6 @@ class TraceModel:
             spans = np.nanquantile(high, 0.9, axis=1) - np.nanquantile(low, 0.1, axis=1)
         typical = float(np.median(spans))
         if np.isfinite(typical) and typical > 0:
-            fitting = [scale for scale in SCALES_UV if scale >= typical]
+            fitting = [scale for scale in SCALES_UV if scale >= HEADROOM * typical]
             self.scale_uv = fitting[0] if fitting else SCALES_UV[-1]
             self.revision += 1

@@ -36,7 +36,7 @@ class BoardsDialog(QDialog):
     def __init__(self, model: BoardsModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("Connect a board")
-        self.resize(QSize(px(640), px(580)))
+        self.resize(QSize(px(640), px(510)))
         self._model = model
         self._revision = -1
         self._rows: tuple[tuple[str, bool], ...] | None = None

@@ -39,7 +39,11 @@ class TopList(Painted):
 
     def fit(self) -> None:
         """Keep room for all rows and the line that explains them."""
-        self.setFixedHeight(px(self._n_rows * self.ROW + 16))
+        self.setFixedHeight(self.height_of(self._n_rows))
+
+    def height_of(self, n_rows: int) -> int:
+        """How high it is with `n_rows` rows, px."""
+        return px(n_rows * self.ROW + 16)
 
     def set_n_rows(self, n_rows: int) -> None:
         """Show `n_rows` rows."""

@@ -20,8 +20,8 @@ SIGNS = {Grade.DOUBTFUL: "?", Grade.BAD: "✕"}
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 ROW = 19
-SWING = 104
-"""Width of a column of swings."""
+SWINGS = ((104.0, ROW), (104.0, 16), (80.0, ROW), (80.0, 16))
+"""Width and height of a swing's cell, from roomy to as narrow as can be read."""
 RIM = 1.2
 """How far beyond the head's rim the plot reaches, in radii."""
 
@@ -172,22 +172,28 @@ class HeadPlot(Painted):
     def _paint_swings(self, painter: QPainter, box: QRectF) -> None:
         """Write what each electrode swings, where there is room below the list."""
         known = [e for e in self._model.electrodes if e.swing_uv is not None]
-        n_rows, n_columns = int((box.height() - ROW) // ROW), max(1, int(box.width() // SWING))
+        n_rows, n_columns, cell = swing_grid(len(known), box.width(), box.height() - ROW)
         if not known or n_rows < 1:
             return
         painter.setFont(small_font(11))
         painter.setPen(self.theme.color("faint"))
         head = QRectF(box.left(), box.top(), box.width(), ROW)
         painter.drawText(head, _LEFT, "Peak to peak in the newest second, µV")
-        shown = known[: n_rows * n_columns]
-        n_rows = -(-len(shown) // n_columns)
-        for at, electrode in enumerate(shown):
+        n_more = len(known) - n_rows * n_columns
+        shown = known[: -n_more - 1] if n_more > 0 else known
+        n_rows = min(n_rows, -(-len(known) // n_columns))
+        across = min(SWINGS[0][0], box.width() / n_columns)
+        for at, electrode in enumerate((*shown, None) if n_more > 0 else shown):
             column, row = divmod(at, n_rows)
-            x, y = box.left() + column * SWING, box.top() + (row + 1) * ROW
+            cell.moveTo(box.left() + column * across, box.top() + ROW + row * cell.height())
             painter.setPen(self.theme.color("muted"))
-            painter.drawText(QRectF(x, y, 44, ROW), _LEFT, electrode.ch_name)
+            if electrode is None:
+                painter.drawText(cell, _LEFT, f"and {n_more + 1} more")
+                continue
+            name = elided(painter.fontMetrics(), electrode.ch_name, 42)
+            painter.drawText(cell, _LEFT, name)
             painter.setPen(self.theme.color("text"))
-            painter.drawText(QRectF(x + 44, y, 36, ROW), _RIGHT, f"{electrode.swing_uv:.0f}")
+            painter.drawText(cell.adjusted(0, 0, 74 - cell.width(), 0), _RIGHT, _uv(electrode))
 
     def _paint_row(self, painter: QPainter, row: QRectF, name: str, reason: str, tone: str) -> None:
         painter.setFont(small_font(12))
@@ -199,6 +205,23 @@ class HeadPlot(Painted):
         painter.setPen(self.theme.color("muted"))
         rest = row.adjusted(indent, 0, 0, 0)
         painter.drawText(rest, _LEFT, elided(painter.fontMetrics(), reason, rest.width()))
+
+
+def _uv(electrode: Electrode) -> str:
+    return f"{electrode.swing_uv:.0f}"
+
+
+def swing_grid(n: int, width: float, height: float) -> tuple[int, int, QRectF]:
+    """Return rows, columns and a cell of the roomiest grid for `n` swings, else of the densest.
+
+    `width` and `height` are the room, px.
+    """
+    n_rows, n_columns, across, down = 0, 1, *SWINGS[0]
+    for across, down in SWINGS:
+        n_rows, n_columns = int(height // down), max(1, int(width // across))
+        if n_rows * n_columns >= n:
+            break
+    return n_rows, n_columns, QRectF(0, 0, across, down)
 
 
 def _short(kohm: float) -> str:

@@ -18,6 +18,8 @@ from app.views.painted import Painted, draw_bar, elided, rounded_pixmap, to_imag
 from app.views.theme import Theme, px, text_font
 
 MAX_PIXMAPS = 128
+GAP = 6
+"""Least distance between two pairs, px."""
 
 
 class HistoryStrip(Painted):
@@ -49,7 +51,14 @@ class HistoryStrip(Painted):
     @property
     def n_visible(self) -> int:
         """How many pairs fit."""
-        return max(1, (self.width() + 6) // (self.thumb + 6))
+        return max(1, (self.width() + GAP) // (self.thumb + GAP))
+
+    @property
+    def pitch(self) -> float:
+        """Distance from one pair to the next, px: what fits fills the whole width."""
+        if self.n_visible == 1:
+            return float(self.thumb + GAP)
+        return (self.width() - self.thumb) / (self.n_visible - 1)
 
     def set_theme(self, theme: Theme) -> None:
         """Take another theme."""
@@ -74,7 +83,7 @@ class HistoryStrip(Painted):
 
     def result_at(self, x: float) -> Result | None:
         """Return the result painted at `x` px."""
-        at = int(x // (self.thumb + 6))
+        at = int(x // self.pitch)
         shown = self.visible()
         return shown[at] if 0 <= at < len(shown) else None
 
@@ -120,7 +129,9 @@ class HistoryStrip(Painted):
             text = "Every decoded picture will stand here beside its stimulus; a click inspects it."
             painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, text)
         for at, result in enumerate(shown):
-            self._paint_pair(painter, at * (self.thumb + 6), result)
+            self._paint_pair(painter, round(at * self.pitch), result)
+        for at in range(len(shown), self.n_visible if shown else 0):
+            self._paint_place(painter, round(at * self.pitch))
         painter.end()
 
     def _scroll(self, steps: int) -> None:
@@ -150,6 +161,12 @@ class HistoryStrip(Painted):
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(QPen(self.theme.color("accent"), 2))
             painter.drawRoundedRect(QRectF(x + 1, 1, size - 2, 2 * size), 6, 6)
+
+    def _paint_place(self, painter: QPainter, x: float) -> None:
+        """Mark where a pair is still to come, so that a short strip does not look torn off."""
+        for row in range(2):
+            box = QRectF(x, row * (self.thumb + 2), self.thumb, self.thumb)
+            draw_bar(painter, box, self.theme.color("raised", 90), radius=6)
 
     def _paint_word(self, painter: QPainter, box: QRectF, word: str) -> None:
         draw_bar(painter, box, self.theme.color("raised"), radius=6)

@@ -11,11 +11,14 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QIcon, QPainter, QPainterPath, QPen, QPixmap, QPolygonF
 
 _SIZE = 64
+SIDE, GAP = 16, 4
+"""Edge of an icon, and its distance from the text beside it, px at the usual size of text."""
 
 
-def icon(name: str, color: QColor) -> QIcon:
-    """Return the icon called `name` in one colour."""
-    pixmap = QPixmap(_SIZE, _SIZE)
+def icon(name: str, color: QColor, *, beside_text: bool = False) -> QIcon:
+    """Return the icon called `name` in one colour; `beside_text` leaves `GAP` free at its right."""
+    width = _SIZE * (SIDE + GAP) // SIDE if beside_text else _SIZE
+    pixmap = QPixmap(width, _SIZE)
     pixmap.fill(Qt.GlobalColor.transparent)
     painter = QPainter(pixmap)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)

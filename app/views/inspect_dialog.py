@@ -55,6 +55,8 @@ class InspectDialog(QDialog):
         self.top = TopList(n_rows=10)
         self.latency = LatencyChart(single=True)
         self.details = text_label("", "small")
+        self.details.setWordWrap(True)
+        self.details.setToolTip("The onset is on the clock of LSL")
         self._build()
         self.before.clicked.connect(lambda: self.step(-1))
         self.after.clicked.connect(lambda: self.step(1))
@@ -192,5 +194,4 @@ def _details(result: Result) -> str:
         parts.append(f"picture sha256 {result.image_sha256[:12]}…")
     if result.embedding_sha256:
         parts.append(f"embedding sha256 {result.embedding_sha256[:12]}…")
-    parts += [f"{name} {value:.3g}" for name, value in result.quality.items()]
-    return "  ·  ".join(parts)
+    return "  ·  ".join([*parts, *formatting.quality(result.quality)])

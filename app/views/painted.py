@@ -6,7 +6,7 @@ Owns the theme they paint with and small helpers of painting.
 from __future__ import annotations
 
 import numpy as np
-from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import (
     QColor,
     QFontMetrics,
@@ -21,7 +21,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QCheckBox, QComboBox, QLabel, QPushButton, QSizePolicy, QWidget
 
-from app.views.icons import icon
+from app.views.icons import GAP, SIDE, icon
 from app.views.theme import DARK, Theme, text_scale
 from pipeline.values import Uint8
 
@@ -139,7 +139,10 @@ class Button(QPushButton):
             color = theme.color("record")
         elif self._kind in ("primary", "large"):
             color = theme.color("accent_text" if self.isEnabled() else "faint")
-        self.setIcon(icon(self._icon_name, color))
+        beside = bool(self.text())  # Qt leaves next to nothing between icon and text
+        self.setIcon(icon(self._icon_name, color, beside_text=beside))
+        side = SIDE + GAP if beside else SIDE
+        self.setIconSize(QSize(round(side * text_scale()), round(SIDE * text_scale())))
 
 
 class ElidedLabel(QLabel):

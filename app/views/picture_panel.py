@@ -31,6 +31,9 @@ from app.views.painted import (
 from app.views.theme import Theme, px, small_font, text_font
 from pipeline.values import Uint8
 
+MOST_CONCEPTS = 10
+"""Ranked concepts that a result holds at least."""
+
 
 class PictureView(Painted):
     """One square picture, smoothly scaled; a cross or a word when there is none."""
@@ -202,10 +205,28 @@ class PicturePanel(QFrame):
             button.set_theme(theme)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Give the pictures their room: fewer concepts are listed where it is low."""
+        """Share the height anew."""
         super().resizeEvent(event)
-        spare = self.height() - px(300)
-        self.top.set_n_rows(min(5, max(2, int(spare / px(34)))))
+        self._share_height()
+
+    def minimumSizeHint(self) -> QSize:
+        """Room for two concepts: however many are listed now, it can be made lower than that."""
+        size = super().minimumSizeHint()
+        return QSize(size.width(), size.height() - self.top.height() + self.top.height_of(2))
+
+    def _share_height(self) -> None:
+        """List fewer concepts where it is low, and more where the pictures leave room over."""
+        least = min(5, max(2, int((self.height() - px(300)) / px(34))))
+        n_pictures = 2 if self._control_place.isHidden() else 3
+        side = (self.width() - 28 - 10 * (n_pictures - 1)) / n_pictures
+        pair = self.seen_label.sizeHint().height() + side
+        others = super().minimumSizeHint().height() - self.top.height() - self._pair_least()
+        room = self.height() - others - pair - self.top.height_of(0)
+        self.top.set_n_rows(max(least, min(MOST_CONCEPTS, int(room / px(TopList.ROW)))))
+
+    def _pair_least(self) -> int:
+        """Least height of the pictures with their labels."""
+        return self.seen.minimumHeight() + self.seen_label.sizeHint().height()
 
     def _painted(self) -> None:
         if self._shown is not None:
@@ -215,6 +236,7 @@ class PicturePanel(QFrame):
         """Show or hide the noise control's place."""
         self.control_button.setChecked(on)
         self._control_place.setVisible(on)
+        self._share_height()
 
     def clear(self) -> None:
         """Show an empty panel."""

@@ -137,6 +137,9 @@ class SpectrumPlot(SignalPlot):
             self.curve(painter, x, row, faint)
         median = box.bottom() - box.height() * (found.median - low) / (high - low)
         self.curve(painter, x, median, QPen(self.theme.color("accent"), 2))
+        painter.setPen(self.theme.color("faint"))
+        unit = QRectF(box.left() + 6, box.bottom() - 18, 200, 16)
+        painter.drawText(unit, _LEFT, "dB above 1 µV²/Hz")
         painter.setFont(small_font(11, bold=True))
         for line, excess in found.lines:
             painter.setPen(self.theme.color("warn"))
@@ -294,14 +297,18 @@ class HealthPlot(SignalPlot):
         painter.setPen(self.theme.color("muted"))
         painter.drawText(QRectF(box.left() + 6, box.top() - 2, 300, 16), _LEFT, "lost, by second")
         width = max(2.0, box.width() / span - 1)
+        known = [point.at for point in self._model.points if point.at >= start]
+        if known:  # seconds without a loss are seen, not just left empty
+            x = box.left() + box.width() * (np.array([known[0], known[-1]]) - start) / span
+            self.curve(painter, x, np.full(2, box.bottom()), QPen(self.theme.color("good"), 2))
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(self.theme.color("bad"))
         for point in self._model.points:
             if point.at < start or point.lost <= 0:
                 continue
-            x = box.left() + box.width() * (point.at - start) / span
+            right = box.left() + box.width() * (point.at - start) / span
             height = max(2.0, (box.height() - 6) * min(1.0, point.lost / top))
-            painter.drawRect(QRectF(x - width, box.bottom() - height, width, height))
+            painter.drawRect(QRectF(right - width, box.bottom() - height, width, height))
 
     def _paint_rate(self, painter: QPainter, box: QRectF, start: float, span: float) -> None:
         nominal = self._model.nominal or 1.0

@@ -32,8 +32,8 @@ class SwingBars(Painted):
         self.hide()
 
     def sizeHint(self) -> QSize:
-        """One row of bars with words below and above."""
-        return QSize(320, px(92))
+        """A caption, then one row of bars with words below and above."""
+        return QSize(320, px(112))
 
     def set_values(self, values: tuple[tuple[str, float], ...]) -> None:
         """Show `values`, label and microvolts; hidden without any."""
@@ -50,8 +50,14 @@ class SwingBars(Painted):
         painter = self.painter()
         painter.setFont(small_font(11))
         slot = self.across / max(1, len(self._values))
-        foot, head = px(16), px(16)
+        caption, foot, head = 20, 16, 36
         room = self.down - foot - head
+        painter.setPen(self.theme.color("muted"))
+        painter.drawText(
+            QRectF(0, 0, self.across, caption),
+            Qt.AlignmentFlag.AlignLeft,
+            "What each channel swings, µV peak to peak",
+        )
         for at, (name, value) in enumerate(self._values):
             x, width = at * slot, min(26.0, 0.6 * slot)
             left = x + (slot - width) / 2
@@ -68,7 +74,8 @@ class SwingBars(Painted):
             painter.drawText(QRectF(x, head + room, slot, foot), Qt.AlignmentFlag.AlignCenter, text)
             painter.setPen(self.theme.color("bad" if flat or railed else "text"))
             text = "flat" if flat else f"{value:.0f}"
-            painter.drawText(QRectF(x, 0, slot, head), Qt.AlignmentFlag.AlignCenter, text)
+            above = QRectF(x, caption, slot, head - caption)
+            painter.drawText(above, Qt.AlignmentFlag.AlignCenter, text)
         painter.end()
 
 

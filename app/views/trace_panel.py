@@ -78,8 +78,8 @@ class TracePanel(QFrame):
         """Move so many windows into the past while paused; negative: towards the newest."""
         self._after(self._model.scroll_back, round(windows * self._model.n_pixels))
 
-    def refresh_facts(self, snapshot: Snapshot) -> None:
-        """Show a stream's health."""
+    def refresh_facts(self, snapshot: Snapshot, *, replayed: bool = False) -> None:
+        """Show a stream's health; `replayed`: it is a recording, which is not live."""
         if snapshot.eeg is None:
             set_text(self.name, "No stream")
             for label in (self.state, self.age, self.loss):
@@ -87,7 +87,7 @@ class TracePanel(QFrame):
             self.facts.set_whole("")
             return
         set_text(self.name, snapshot.eeg.name)
-        self._refresh_state(snapshot)
+        self._refresh_state(snapshot, "replay" if replayed else "")
         n_channels = snapshot.info.n_channels if snapshot.info else snapshot.eeg.n_channels
         rate = formatting.hertz(snapshot.info.sfreq if snapshot.info else snapshot.eeg.sfreq)
         effective = ""
@@ -95,7 +95,8 @@ class TracePanel(QFrame):
             effective = f" (effective {snapshot.effective_sfreq:.2f})"
         self.facts.set_whole(f"{n_channels} channels · {rate}{effective}")
         running = snapshot.phase in (Phase.STARTING, Phase.RUNNING, Phase.STOPPING)
-        age = f"newest sample {formatting.age(snapshot.newest_age)}" if running else ""
+        known = running and snapshot.newest_age is not None  # a recording's samples have no age
+        age = f"newest sample {formatting.age(snapshot.newest_age)}" if known else ""
         set_text(self.age, age)
         old = snapshot.newest_age is not None and snapshot.newest_age > SLOW_AGE
         set_tone(self.age, "warn" if old and snapshot.phase is Phase.RUNNING else "")
@@ -138,7 +139,8 @@ class TracePanel(QFrame):
             set_text(self.scale, f"{model.scale_uv:g} µV")
         self.pause.set_icon_name("play" if model.paused else "pause", self._theme)
 
-    def _refresh_state(self, snapshot: Snapshot) -> None:
+    def _refresh_state(self, snapshot: Snapshot, live: str) -> None:
+        """Show the stream's state; `live` stands for the word of one that sends."""
         tones = {
             StreamState.STREAMING: "good",
             StreamState.RETURNED: "good",
@@ -149,7 +151,8 @@ class TracePanel(QFrame):
             set_text(self.state, "●  ended")
             set_tone(self.state, "")
             return
-        set_text(self.state, f"●  {formatting.state_words(snapshot.stream_state)}")
+        words = formatting.state_words(snapshot.stream_state)
+        set_text(self.state, f"●  {live if live and words == 'live' else words}")
         set_tone(self.state, tones.get(snapshot.stream_state, ""))
 
     def _build(self) -> None:

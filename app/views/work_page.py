@@ -88,7 +88,9 @@ class WorkPage(QWidget):
     def show_texts(self) -> None:
         """Show what is read rather than watched; called some times a second."""
         snapshot = self._session.snapshot
-        self.trace_panel.refresh_facts(snapshot)
+        port = self._session.port
+        replayed = port is not None and port.playback is not None
+        self.trace_panel.refresh_facts(snapshot, replayed=replayed)
         self.signals.refresh()
         self.transport.refresh()
         self.latency.set_values(self._session.paint_times.stages(snapshot.stages))

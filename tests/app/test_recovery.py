@@ -99,7 +99,7 @@ def test_sessions_are_listed_abandoned_first_then_the_newest(tmp_path: Path) -> 
     found = scan(tmp_path / "sessions", [tmp_path / "sessions" / "old", tmp_path / "gone"])
     assert [s.path.name for s in found] == ["lost", "new", "old"]
     assert [s.has_report for s in found] == [False, True, True]
-    assert found[1].summary == "s01 · 0:02 · 3 pictures"
+    assert found[1].summary == "s01 · 2 s · 3 pictures"
     assert scan(tmp_path / "missing") == []
 
 

@@ -114,7 +114,7 @@ def test_the_form_explains_what_the_board_needs(window: MainWindow, qtbot: QtBot
     assert dialog.board.itemData(1) == "cyton", "familiar boards come first"
     assert dialog.ports.currentText() == "/dev/ttyUSB0", "the first port there is"
     words = " ".join(label.text() for label in dialog.findChildren(QLabel))
-    assert "Where the dongle is plugged in" in words
+    assert "The ports of this computer are in the list" in words
     assert "A dongle." in words
     assert dialog.labels.placeholderText() == "Fp1, Fp2, C3"
     assert dialog.test_button.isEnabled()

@@ -310,7 +310,7 @@ def test_the_first_scale_fits_the_data_and_a_chosen_one_stays() -> None:
     source.data *= 12
     source.end = 400
     model.poll(source)
-    assert model.scale_uv in (20.0, 50.0)
+    assert model.scale_uv == 75.0, "they span about 50 µV, and lanes have room to spare"
     model, source = traces_of()
     model.set_scale(300.0)
     source.end = 400
@@ -536,7 +536,9 @@ def test_a_recording_is_opened_with_its_path(tmp_path: Path) -> None:
         (formatting.size(182_400_000_000), "182.4 GB"),
         (formatting.hertz(0), "irregular"),
         (formatting.hertz(249.987), "249.99 Hz"),
-        (formatting.p_value(3e-12), "p < 1e-6"),
+        (formatting.p_value(3e-12), "p < 0.0001"),
+        (formatting.p_value(0.00042), "p = 0.0004"),
+        (formatting.p_value(0.0119), "p = 0.012"),
         (formatting.count(1, "gap"), "1 gap"),
         (formatting.ordinal(2), "2nd"),
         (formatting.ordinal(112), "112th"),

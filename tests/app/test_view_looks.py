@@ -1,0 +1,150 @@
+"""What was found by looking at the pictures of the window: nothing cut off, nothing misleading."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtWidgets import QLabel
+from pytestqt.qtbot import QtBot
+
+from app.port import Snapshot
+from app.view_models import formatting
+from app.views import head_plot
+from app.views.head_plot import swing_grid
+from app.views.main_window import MainWindow
+from app.views.painted import Button
+from app.views.theme import DARK, LIGHT
+from tests.app.fake_session import FakeFactory, FakeSession
+from tests.app.test_view_transport import FakePlayback
+from tests.app.test_views import STIMULI, grabbed, run_demo
+
+
+def _running(qtbot: QtBot, seconds: float, **state: object) -> MainWindow:
+    window = MainWindow(FakeFactory(template=FakeSession(**state)), STIMULI)  # type: ignore[arg-type]
+    qtbot.addWidget(window)
+    window.show()
+    run_demo(window, qtbot, seconds)
+    window._show_texts()
+    return window
+
+
+@pytest.mark.parametrize("n", [1, 8, 16, 32, 40])
+def test_every_swing_has_its_cell(n: int) -> None:
+    width, height = 545.0, 125.0  # beside the head in a window of 1280 x 800
+    n_rows, n_columns, cell = swing_grid(n, width, height)
+    assert n_rows * n_columns >= n
+    assert n_rows * cell.height() <= height
+    assert n_columns * cell.width() <= width
+
+
+def test_all_32_electrodes_are_listed(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    whole = head_plot._uv
+    monkeypatch.setattr(head_plot, "_uv", lambda e: written.append(e.ch_name) or whole(e))
+    window = _running(qtbot, 3.0)
+    window.signals.open(1)
+    window.tick()
+    window._show_texts()
+    window.grab()
+    assert set(written) == {e.ch_name for e in window.session.head.electrodes}
+    window.end()
+
+
+def test_a_short_history_shows_where_more_will_stand(qtbot: QtBot) -> None:
+    window = _running(qtbot, 4.5)
+    strip = window.history
+    window.grab()
+    shown = strip.visible()
+    assert 0 < len(shown) < strip.n_visible
+    row = grabbed(strip)[strip.thumb // 2]
+    places = [round(at * strip.pitch) + strip.thumb // 2 for at in range(strip.n_visible)]
+    surface = row[round((len(shown) + 1) * strip.pitch) - 2]
+    assert all((row[x] != surface).any() for x in places), "a place is not marked"
+    assert places[-1] + strip.thumb / 2 == pytest.approx(strip.width(), abs=1), "filled across"
+    qtbot.mouseClick(strip, Qt.MouseButton.LeftButton, pos=QPoint(places[-1], 20))
+    assert not window.inspect.isVisible(), "a place without a picture opened one"
+    qtbot.mouseClick(strip, Qt.MouseButton.LeftButton, pos=QPoint(places[len(shown) - 1], 20))
+    assert window.session.history.selected == shown[-1].index
+    window.end()
+
+
+def test_beside_a_control_more_concepts_fill_the_room(qtbot: QtBot) -> None:
+    window = _running(qtbot, 4.5, labels=tuple(f"thing-{k}" for k in range(12)))
+    top, height = window.picture_panel.top, window.picture_panel.height()
+    assert len(top.rows) == 5
+    window.set_control(True)
+    assert len(top.rows) > 5
+    assert window.picture_panel.height() == height
+    least = window.picture_panel.minimumSizeHint().height()
+    window.set_control(False)
+    assert len(top.rows) == 5
+    assert window.picture_panel.minimumSizeHint().height() == least, "it could not be made lower"
+    window.end()
+
+
+def test_what_stands_behind_a_picture_is_in_words(qtbot: QtBot) -> None:
+    assert formatting.quality({"ptp_uv": 90.7, "n_bad": 0.0, "n_bad_channels": 2.0}) == [
+        *("largest swing 91 µV", "2 bad channels"),
+    ]
+    assert formatting.quality({"line_ratio": 0.273, "n_bad_channels": 0.0, "other_thing": 1.5}) == [
+        *("mains 27 % of the raw signal", "no bad channel", "other thing 1.5"),
+    ]
+    window = _running(qtbot, 4.5)
+    window.inspect_result(window.session.history.pictures[-1].index)
+    assert not any("_" in label.text() for label in window.inspect.findChildren(QLabel))
+    window.end()
+
+
+def test_a_recording_is_not_called_live(qtbot: QtBot) -> None:
+    window = _running(qtbot, 2.0, playback=FakePlayback())
+    assert window.trace_panel.state.text() == "●  replay"
+    window.end()
+    window = _running(qtbot, 2.0)
+    assert window.trace_panel.state.text() == "●  live"
+    assert window.trace_panel.age.text() == "newest sample 12 ms"
+    snapshot = window.session.snapshot
+    known = {name: getattr(snapshot, name) for name in ("phase", "eeg", "info")}
+    window.trace_panel.refresh_facts(Snapshot(**known))
+    assert window.trace_panel.age.text() == "", "no age is not an age"
+    window.end()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(2.4, "2 s"), (840.0, "14 min"), (3600.0, "1 h 0 min"), (0, "0 s")]
+)
+def test_how_long_a_session_took_is_no_time_of_day(seconds: float, words: str) -> None:
+    assert formatting.length(seconds) == words
+
+
+def test_an_icon_keeps_its_distance_from_the_text(qtbot: QtBot) -> None:
+    button = Button("Connect", icon_name="folder")
+    qtbot.addWidget(button)
+    for theme in (DARK, LIGHT):
+        button.set_theme(theme)
+        image = button.icon().pixmap(button.iconSize()).toImage()
+        filled = [
+            x
+            for x in range(image.width())
+            if any(image.pixelColor(x, y).alpha() for y in range(image.height()))
+        ]
+        assert image.width() - max(filled) > 4
+    alone = Button(icon_name="folder")
+    qtbot.addWidget(alone)
+    alone.set_theme(DARK)
+    assert alone.iconSize().width() == alone.iconSize().height()
+
+
+def test_seconds_without_a_loss_are_drawn(qtbot: QtBot) -> None:
+    window = _running(qtbot, 12.0)
+    for step in range(8):
+        window.session._factory.session.now = 12.0 + step  # type: ignore[attr-defined]
+        window.tick()
+    window.signals.open(3)
+    window._show_texts()
+    plot = window.signals.stack.currentWidget()
+    pixels = grabbed(plot)[: plot.height() // 2].reshape(-1, 3)  # the rate is below
+    good = DARK.color("good")
+    near = np.abs(pixels.astype(int) - [good.red(), good.green(), good.blue()]).max(axis=1) < 24
+    assert near.sum() > 20
+    window.end()
