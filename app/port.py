@@ -23,6 +23,7 @@ from pipeline.values import (
     StreamInfo,
     StreamState,
     Uint8,
+    Verdict,
 )
 
 
@@ -100,6 +101,19 @@ class EpochEvent:
     outcome: Outcome
     reason: str = ""
     epoch: Epoch | None = None
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> EpochEvent:
+        """Say of a verdict what a collector hears."""
+        marker = verdict.marker
+        return cls(
+            index=marker.index,
+            t_onset=marker.t_onset,
+            label=marker.label,
+            outcome=verdict.outcome,
+            reason=verdict.reason,
+            epoch=verdict.epoch,
+        )
 
 
 AdaptCommand = Literal["freeze", "resume", "reset"]

@@ -137,17 +137,7 @@ def read_epochs(
 
 def _take_all(collection: Collection, verdicts: Sequence[Verdict]) -> None:
     for verdict in verdicts:
-        marker = verdict.marker
-        collection.take(
-            EpochEvent(
-                marker.index,
-                marker.t_onset,
-                marker.label,
-                verdict.outcome,
-                verdict.reason,
-                verdict.epoch,
-            )
-        )
+        collection.take(EpochEvent.of(verdict))
 
 
 def default_classes(counts: Mapping[str, int]) -> dict[str, str]:

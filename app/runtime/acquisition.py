@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from app.port import TraceBlock
 from app.runtime.publishing import quality_vector
 from app.runtime.results import quality_event
 from app.runtime.summary import StreamFigures
@@ -152,6 +153,18 @@ class Acquisition:
             has_counter=path.has_counter,
             packet_ms=1000 * path.n_received / max(1, self._n_packets) / path.info.sfreq,
         )
+
+    def traces(self, since: int, limit: int) -> TraceBlock | None:
+        """Raw samples from number `since` on, at most the newest `limit`."""
+        ring = self.path.raw_ring
+        stop = ring.n_written
+        # Half the ring stays between reader and writer, so that no window is overwritten meanwhile.
+        start = max(since, stop - limit, stop - ring.capacity // 2, 0)
+        block = ring.read(start, stop) if start < stop else None
+        if block is None:
+            return None
+        breaks = tuple(b.sample for b in self.path.breaks if start <= b.sample < stop)
+        return TraceBlock(data=block[0], timestamps=block[1], start=start, breaks=breaks)
 
     # -- items (acquisition thread) ---------------------------------------------------------------
 

@@ -91,3 +91,19 @@ class Publisher:
         for outlet in outlets:
             if outlet is not None:
                 outlet.close()
+
+
+def open_publisher(
+    config: OutletsConfig, ch_names: Sequence[str], *, warn: Callable[[str], None]
+) -> Publisher | None:
+    """Open the outlets; None where they are switched off, or LSL gives none (a warning).
+
+    What is published is an extra: the session is worth more.
+    """
+    if not config.enabled:
+        return None
+    try:
+        return Publisher(config, ch_names, warn=warn)
+    except OutletError as error:
+        warn(str(error))
+        return None

@@ -2,8 +2,8 @@
 
 Owns the acquisition thread and the order in which things start and end. What becomes of the
 items is `Acquisition`'s, what is decoded `Decoding`'s, what is counted `Ledger`'s, what is written
-`SessionFolder`'s and `Tape`'s, what is published `Publisher`'s. Watchers see it through
-`app.port.SessionPort`.
+`SessionFolder`'s and `Tape`'s, what is published `Publisher`'s, what is shown `Show`'s. Watchers
+see it through `app.port.SessionPort`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from app.port import (
     AdaptCommand,
@@ -31,13 +30,14 @@ from app.runtime.decoding import Conclusion, Decoding, Past
 from app.runtime.folder import SessionFolder
 from app.runtime.ledger import Ledger
 from app.runtime.phases import PhaseMachine
-from app.runtime.publishing import Publisher
+from app.runtime.publishing import Publisher, open_publisher
 from app.runtime.results import result_event
+from app.runtime.show import GIVE_UP, Show
 from app.runtime.stimuli import Presenter, candidate_labels
 from app.runtime.summary import rate_warning
 from app.runtime.tape import Tape
 from configs import SessionConfig
-from devices.errors import OutletError, SourceError
+from devices.errors import SourceError
 from pipeline.errors import PhospheneError
 from pipeline.gallery import load_gallery
 from pipeline.ports import Source
@@ -46,8 +46,6 @@ from pipeline.values import StreamRole, Verdict
 
 _LOG = logging.getLogger(__name__)
 
-MARKERS_TIMEOUT = 30.0
-"""Longest wait for our own stimulus markers to come back over LSL, s."""
 DRAIN_TIMEOUT = 15.0
 """Longest wait for pictures under way when a live session ends, s."""
 
@@ -110,8 +108,6 @@ class Session:
         self._config = config
         self._open_source = open_source
         self._clock = clock
-        self._make_presenter = make_presenter
-        self._may_present = may_present
         self._duration = duration
         self._is_live = is_live
         self._replay_of = replay_of
@@ -145,7 +141,9 @@ class Session:
         self._warnings: dict[str, None] = {}
         self._acquisition: Acquisition | None = None
         self._publisher: Publisher | None = None
-        self._presenter: Presenter | None = None
+        self._show: Show | None = None
+        if make_presenter is not None:
+            self._show = Show(make_presenter, may_present=may_present)
 
     # -- what watchers call -------------------------------------------------------------------
 
@@ -162,7 +160,7 @@ class Session:
     @property
     def stimuli(self) -> Presenter | None:
         """The session's own stimuli, for a window that shows them."""
-        return self._presenter
+        return None if self._show is None else self._show.presenter
 
     @property
     def out(self) -> Path:
@@ -198,16 +196,10 @@ class Session:
     def snapshot(self) -> Snapshot:
         """Everything visible, frozen."""
         phase, message = self._phases.read()
-        acquisition, recorder = self._acquisition, self._tape.recorder
-        presenter, ledger, decoding = self._presenter, self._ledger, self._decoding
+        acquisition, presenter = self._acquisition, self.stimuli
+        ledger, decoding = self._ledger, self._decoding
         alignment, drift = decoding.alignment
-        fields: dict[str, Any] = {} if acquisition is None else stream_fields(acquisition)
-        if recorder is not None:
-            fields |= {
-                "recording": recorder.path,
-                "recording_bytes": recorder.bytes_written,
-                "disk_free": recorder.disk_free,
-            }
+        fields = {} if acquisition is None else stream_fields(acquisition)
         return Snapshot(
             phase=phase,
             message=message,
@@ -225,22 +217,13 @@ class Session:
             stimulus=presenter.current if presenter is not None else None,
             out=self._folder.path,
             **fields,
+            **self._tape.fields(),
         )
 
     def traces(self, since: int, limit: int) -> TraceBlock | None:
         """Raw samples from number `since` on, at most the newest `limit`."""
         acquisition = self._acquisition
-        if acquisition is None:
-            return None
-        ring = acquisition.path.raw_ring
-        stop = ring.n_written
-        # Half the ring stays between reader and writer, so that no window is overwritten meanwhile.
-        start = max(since, stop - limit, stop - ring.capacity // 2, 0)
-        block = ring.read(start, stop) if start < stop else None
-        if block is None:
-            return None
-        breaks = tuple(b.sample for b in acquisition.path.breaks if start <= b.sample < stop)
-        return TraceBlock(data=block[0], timestamps=block[1], start=start, breaks=breaks)
+        return None if acquisition is None else acquisition.traces(since, limit)
 
     def trace_markers(self, since: int) -> Sequence[TraceMarker]:
         """Markers with index >= `since`, as they arrived."""
@@ -332,30 +315,16 @@ class Session:
         self._acquisition = acquisition
         self._decoding.know_channels(acquisition.path.info.ch_names)
         self._tape.switch(on=self._config.recording.enabled)
-        if self._is_live and self._config.outlets.enabled:
+        if self._is_live:
             names = acquisition.path.display_names
-            try:
-                self._publisher = Publisher(self._config.outlets, names, warn=self._warn)
-            except OutletError as error:
-                # What is published is an extra: the session is worth more.
-                self._warn(str(error))
+            self._publisher = open_publisher(self._config.outlets, names, warn=self._warn)
         return acquisition
 
     def _take_verdict(
         self, verdict: Verdict, arrival: float, pulled: float, filtered: float
     ) -> None:
         if self._on_epoch is not None:
-            marker = verdict.marker
-            self._on_epoch(
-                EpochEvent(
-                    index=marker.index,
-                    t_onset=marker.t_onset,
-                    label=marker.label,
-                    outcome=verdict.outcome,
-                    reason=verdict.reason,
-                    epoch=verdict.epoch,
-                )
-            )
+            self._on_epoch(EpochEvent.of(verdict))
         self._decoding.take(verdict, arrival=arrival, pulled=pulled, filtered=filtered)
 
     def _take_quality(self, newest: Sequence[ChannelQuality], at: float) -> None:
@@ -370,41 +339,14 @@ class Session:
             self._warn(recorder.alarm)
         if self._publisher is not None and ready is not None:
             self._publisher.expect(ready.spec.n_features)
-        if (
-            self._make_presenter is not None
-            and self._presenter is None
-            and acquisition.is_settled
-            and self._decoding.is_ready
-            and self._hears_markers(acquisition)
-            and self._may_present()
-        ):
-            self._presenter = self._make_presenter()
-            self._presenter.start()
-
-    def _hears_markers(self, acquisition: Acquisition) -> bool:
-        """Whether our own inlet follows the marker stream, so that no stimulus goes unrecorded."""
-        if acquisition.hears_markers:
-            return True
-        if acquisition.elapsed > MARKERS_TIMEOUT:
-            raise PhospheneError(
-                f"The stimulus markers were not found within {MARKERS_TIMEOUT:g} s, expected our "
-                "own stream in reach: check LSL with `phosphene doctor`."
-            )
-        return False
+        if self._show is not None:
+            self._show.begin(acquisition, self._decoding)
 
     def _is_over(self, acquisition: Acquisition) -> bool:
-        if self._make_presenter is None:
+        if self._show is None:
             return self._duration is not None and acquisition.elapsed >= self._duration
-        presenter, ledger = self._presenter, self._ledger
-        if presenter is None or not presenter.finished:
-            return False
-        # All shown: wait until every epoch is cut, or can no longer come.
-        complete = (
-            ledger.n_markers >= presenter.n_shown
-            and ledger.n_markers <= ledger.n_concluded + self._decoding.n_under_way
-        )
-        last = ledger.last_onset or 0.0
-        return complete or self._clock() - last > self._config.epochs.tmax + 3.0
+        give_up_at = self._clock() - self._config.epochs.tmax - GIVE_UP
+        return self._show.is_over(self._ledger, self._decoding, give_up_at=give_up_at)
 
     # -- results (acquisition thread and decoder thread) --------------------------------------
 
@@ -422,8 +364,8 @@ class Session:
     # -- the end ------------------------------------------------------------------------------
 
     def _finish(self) -> None:
-        if self._presenter is not None:
-            self._presenter.stop()
+        if self._show is not None:
+            self._show.stop()
         phase, message = self._phases.read()
         failure = message if phase is Phase.FAILED else ""
         self._phases.try_move(Phase.STOPPING, "Finishing the files.")
@@ -470,8 +412,8 @@ class Session:
             replay_of=self._replay_of,
             warnings=list(self._warnings),
         )
-        if self._presenter is not None:
-            summary["stimuli"] = self._presenter.figures()
+        if self.stimuli is not None:
+            summary["stimuli"] = self.stimuli.figures()
         self._folder.finish(summary)
         from app.report import build_report
 

@@ -62,6 +62,17 @@ class Tape:
         """EEG samples that were taken."""
         return self._n_samples
 
+    def fields(self) -> dict[str, Any]:
+        """What a snapshot says of the recording; nothing while there is none."""
+        recorder = self._recorder
+        if recorder is None:
+            return {}
+        return {
+            "recording": recorder.path,
+            "recording_bytes": recorder.bytes_written,
+            "disk_free": recorder.disk_free,
+        }
+
     def declare(self, streams: Mapping[StreamRole, StreamInfo]) -> None:
         """Tell the streams; those of the start before the first recording, others as they come."""
         with self._lock:
