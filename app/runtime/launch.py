@@ -13,6 +13,7 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -41,6 +42,8 @@ _LOG = logging.getLogger(__name__)
 
 HEADSET_TIMEOUT = 30.0
 """Longest start of the virtual headset, s."""
+FOLLOWING_TIMEOUT = 60.0
+"""Longest wait until the virtual headset has found our stimulus markers, s; it takes about two."""
 SETTLE_SECONDS = 5.0
 """Accelerated session: EEG before the first stimulus, for the filter to settle, s."""
 
@@ -58,7 +61,14 @@ def default_out(root: Path = Path("sessions")) -> Path:
 class VirtualHeadset:
     """The virtual headset's process; speaks LSL only."""
 
-    def __init__(self, config: SessionConfig, *, source_id: str, markers_source_id: str) -> None:
+    def __init__(
+        self,
+        config: SessionConfig,
+        *,
+        source_id: str,
+        markers_source_id: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         simulation = config.simulation
         command = [
             *(sys.executable, "-m", "devices.virtual"),
@@ -75,6 +85,8 @@ class VirtualHeadset:
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
+        self._clock = clock
+        self._asked_at: float | None = None
         self._spoke = threading.Event()
         self._is_ready = self._is_following = False
         self._reader = threading.Thread(target=self._read, name="headset-output", daemon=True)
@@ -93,8 +105,30 @@ class VirtualHeadset:
         self._spoke.set()
 
     def is_following(self) -> bool:
-        """Whether it has found the stimulus markers: before that it answers none."""
-        return self._is_following
+        """Whether it has found the stimulus markers: before that it answers none.
+
+        Raises
+        ------
+        AppError
+            It has ended, or was first asked `FOLLOWING_TIMEOUT` ago.
+        """
+        if self._is_following:
+            return True
+        if self._process.poll() is not None:
+            raise AppError(
+                "The virtual headset has ended before the first stimulus (its own message stands "
+                "above): try `phosphene simulate` and `phosphene doctor`."
+            )
+        now = self._clock()
+        if self._asked_at is None:
+            self._asked_at = now
+        if now - self._asked_at > FOLLOWING_TIMEOUT:
+            raise AppError(
+                f"The virtual headset has not found the stimulus markers in {FOLLOWING_TIMEOUT:g} "
+                "s, expected our own stream in its reach: check LSL with `phosphene doctor`, or do "
+                "without it: `phosphene demo --fast`."
+            )
+        return False
 
     def wait_ready(self) -> None:
         """Wait until it streams; raise `AppError` when it does not."""

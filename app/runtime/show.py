@@ -29,7 +29,7 @@ class Show:
     make_presenter : callable
         Makes it, once everything is ready.
     may_present : callable
-        Whether stimuli would be seen by now.
+        Whether stimuli would be seen by now; asked once all else is ready, and may raise.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Show:
         Raises
         ------
         PhospheneError
-            Our own markers do not come back.
+            Our own markers do not come back, or nobody will ever see the stimuli.
         """
         if (
             self.presenter is None

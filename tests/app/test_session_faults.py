@@ -18,8 +18,10 @@ import pytest
 
 from app.benchmarks.soak import idle_decoder
 from app.cli import main
+from app.errors import AppError
 from app.port import Phase
 from app.runtime.decoder import Decoder
+from app.runtime.launch import FOLLOWING_TIMEOUT, VirtualHeadset
 from app.runtime.messages import Answer, Ready
 from app.runtime.session import Session
 from configs import (
@@ -29,6 +31,7 @@ from configs import (
     OutletsConfig,
     SessionConfig,
     SourceConfig,
+    load_preset,
 )
 from devices.hostile import HostileSettings, HostileSource
 from devices.lsl.inlet import LslSource
@@ -100,6 +103,41 @@ def test_r26_a_slow_decoder_costs_pictures_and_never_a_sample(tmp_path: Path) ->
     traces = session.traces(0, 100_000)
     assert traces is not None
     assert traces.start + traces.data.shape[1] == 15_000
+
+
+@pytest.mark.lsl
+def test_a_virtual_headset_that_never_hears_the_stimuli_ends_the_demo(tmp_path: Path) -> None:
+    """Its process streams, but its way to our markers is barred: nothing waits for ever."""
+    now = [0.0]
+    headset = VirtualHeadset(
+        load_preset("demo"), source_id="deaf", markers_source_id="nobody", clock=lambda: now[0]
+    )
+
+    def may_present() -> bool:
+        follows = headset.is_following()
+        now[0] += 0.7 * FOLLOWING_TIMEOUT
+        return follows
+
+    session = Session(
+        SessionConfig(buffer=10.0, decoder=DecoderConfig(enabled=False)),
+        out=tmp_path / "out",
+        open_source=lambda _: HostileSource(HostileSettings(duration=1e6)),
+        clock=pylsl.local_clock,
+        make_presenter=lambda: pytest.fail("nobody would have seen it"),
+        may_present=may_present,
+        is_live=False,
+        on_end=headset.close,
+    )
+    headset.wait_ready()
+    session.start()
+    assert session.wait(30.0)
+    assert session.snapshot().phase is Phase.FAILED
+    sentence = session.snapshot().message
+    assert "has not found the stimulus markers in 60 s" in sentence
+    assert "phosphene doctor" in sentence
+    assert now[0] == pytest.approx(2 * 0.7 * FOLLOWING_TIMEOUT)
+    with pytest.raises(AppError, match="has ended"):
+        headset.is_following()
 
 
 @pytest.mark.lsl
