@@ -36,7 +36,7 @@ class HistoryStrip(Painted):
         self._revision = -1
         self._back = 0
         self._focus: int | None = None
-        self._pixmaps: dict[tuple[str, int], QPixmap] = {}
+        self._pixmaps: dict[tuple[str, float], QPixmap] = {}
         self.setMinimumSize(QSize(200, 104))
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
@@ -179,11 +179,10 @@ class HistoryStrip(Painted):
         pixels = self._load(result.label) if kind == "seen" else result.pixels
         if pixels is None:
             return None
-        key = (f"{kind}{result.label if kind == 'seen' else result.index}", size)
+        ratio = self.devicePixelRatioF()
+        key = (f"{kind}{result.label if kind == 'seen' else result.index}", size * ratio)
         if key not in self._pixmaps:
             if len(self._pixmaps) >= MAX_PIXMAPS:
                 self._pixmaps.pop(next(iter(self._pixmaps)))
-            self._pixmaps[key] = rounded_pixmap(
-                to_image(pixels), size, radius=6, ratio=self.devicePixelRatioF()
-            )
+            self._pixmaps[key] = rounded_pixmap(to_image(pixels), size, radius=6, ratio=ratio)
         return self._pixmaps[key]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from math import ceil
 from typing import Literal, Protocol
 
-from PySide6.QtCore import QRectF, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QCloseEvent,
     QGuiApplication,
@@ -383,6 +383,12 @@ class StimulusWindow(QWidget):
         """Pictures are scaled once for each size."""
         super().resizeEvent(event)
         self._pictures.clear()
+
+    def event(self, event: QEvent) -> bool:
+        """Scale the pictures anew for a finer or coarser screen."""
+        if event.type() == QEvent.Type.DevicePixelRatioChange:
+            self._pictures.clear()
+        return super().event(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """F11, I, space and Esc."""

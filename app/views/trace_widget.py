@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QColor,
     QFontMetrics,
@@ -121,7 +121,7 @@ class TraceWidget(Painted):
         painter.end()
 
     def event(self, event: QEvent) -> bool:
-        """Say at the pointer why a channel is grey."""
+        """Say at the pointer why a channel is grey; fit the image to another screen's pixels."""
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
             words = self.words_at(QPointF(event.pos()))
             if words:
@@ -129,6 +129,8 @@ class TraceWidget(Painted):
             else:
                 QToolTip.hideText()
             return True
+        if event.type() == QEvent.Type.DevicePixelRatioChange:
+            self._allocate()  # moved to a finer or coarser screen: the size may be the same
         return super().event(event)
 
     def words_at(self, point: QPointF) -> str:
@@ -233,8 +235,9 @@ class TraceWidget(Painted):
         left = QRect(split, 0, width - split, height)
         painter.drawImage(plot.topLeft(), image, left)
         if split:
-            at = QPoint(plot.left() + round((width - split) / ratio), plot.top())
-            painter.drawImage(at, image, QRect(0, 0, split, height))
+            # Not rounded: on a fine screen the seam may lie between two of the widget's pixels.
+            at = QPointF(plot.left() + (width - split) / ratio, plot.top())
+            painter.drawImage(at, image, QRectF(0, 0, split, height))
 
     def _paint_cursor(self, painter: QPainter, plot: QRect) -> None:
         ratio = self.devicePixelRatioF()
