@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,22 @@ def wait_for(what: Callable[[], object], timeout: float = 30.0) -> None:
         waiting.wait(0.02)
 
 
+@pytest.fixture
+def start() -> Iterator[Callable[[Sequence[str]], subprocess.Popen[bytes]]]:
+    """Starts commands; whatever becomes of the test, none outlives it."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start_one(command: Sequence[str]) -> subprocess.Popen[bytes]:
+        quiet = subprocess.DEVNULL
+        started.append(subprocess.Popen(command, stdout=quiet, stderr=quiet))
+        return started[-1]
+
+    yield start_one
+    for process in started:
+        process.kill()
+        process.wait(10)
+
+
 def session_on(out: Path, *, publish: bool = True) -> Session:
     config = SessionConfig(
         buffer=10.0,
@@ -81,34 +97,34 @@ def streams_of(path: Path) -> dict[str, Any]:
     return {stream["info"]["type"][0]: stream for stream in streams}
 
 
-def test_another_process_records_embeddings_events_and_quality(tmp_path: Path) -> None:
+def test_another_process_records_embeddings_events_and_quality(
+    tmp_path: Path, start: Callable[[Sequence[str]], subprocess.Popen[bytes]]
+) -> None:
     out, copy = tmp_path / "out", tmp_path / "copy.xdf"
     command = [sys.executable, "-m", "app", "record", "--out", str(copy)]
     session = session_on(out)
     with Feeder(source_id="feeder"), MarkerOutlet(name="stimuli", source_id="stimuli") as markers:
         session.start()
         wait_for(lambda: session._decoding.ready is not None)
-        recorder = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            # Every stream of ours has its reader, and the session hears the stimuli.
-            wait_for(lambda: session.snapshot().markers is not None)
-            outlets = session._publisher
-            assert outlets is not None
-            wait_for(lambda: outlets._embedding is not None)
-            for outlet in (outlets._events, outlets._quality, outlets._embedding):
-                assert outlet is not None
-                assert outlet.wait_for_consumers(20.0)
-            for k in range(6):
-                markers.push(f"s{k % 2}", pylsl.local_clock())
-                wait_for(partial(has_markers, session, k + 1))
-            wait_for(lambda: sum(session.snapshot().outcomes.values()) == 6)
-            # A verdict on the electrodes comes once a second; the reader has the events by then.
-            n_judged = n_seconds(session)
-            wait_for(lambda: n_seconds(session) >= n_judged + 2)
-            session.stop()
-        finally:
-            recorder.send_signal(signal.SIGINT)
-            recorder.wait(20)
+        recorder = start(command)
+        # Every stream of ours has its reader, and the session hears the stimuli.
+        wait_for(lambda: session.snapshot().markers is not None)
+        outlets = session._publisher
+        assert outlets is not None
+        wait_for(lambda: outlets._embedding is not None)
+        for outlet in (outlets._events, outlets._quality, outlets._embedding):
+            assert outlet is not None
+            assert outlet.wait_for_consumers(20.0)
+        for k in range(6):
+            markers.push(f"s{k % 2}", pylsl.local_clock())
+            wait_for(partial(has_markers, session, k + 1))
+        wait_for(lambda: sum(session.snapshot().outcomes.values()) == 6)
+        # A verdict on the electrodes comes once a second; the reader has the events by then.
+        n_judged = n_seconds(session)
+        wait_for(lambda: n_seconds(session) >= n_judged + 2)
+        session.stop()
+        recorder.send_signal(signal.SIGINT)
+        assert recorder.wait(20) == 0
     assert session.snapshot().phase is Phase.STOPPED
     assert not [info for info in resolve(0.3) if info.name.startswith("mine-")], "withdrawn"
     events = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
