@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Literal
 
-from app.runtime.messages import Answer, Job, Load, Loaded, Ready, Refused
+from app.runtime.messages import Answer, Job, Load, Loaded, Loading, Ready, Refused
 from app.runtime.processes import end_process
 from app.runtime.worker import main
 from configs import SessionConfig
@@ -27,7 +27,10 @@ from configs import SessionConfig
 _LOG = logging.getLogger(__name__)
 
 START_TIMEOUT = 120.0
-"""Longest time to load the models, s."""
+"""Longest time without a sign of life while the models are loaded, s. Loading as such may take as
+long as it takes: on a machine that others use, or from a slow disk, that is minutes."""
+SIGN_OF_LIFE = 0.1
+"""What a process that loads computes meanwhile, s of CPU; more than telling so takes."""
 JOB_TIMEOUT = 30.0
 """A job that takes longer is a hang: the process is ended and started anew, s."""
 MAX_RESTARTS = 5
@@ -47,6 +50,8 @@ class Decoder:
         Called in the decoder's thread when an adapter that was asked for is there, or refused.
     target : callable
         What the process runs; `worker.main` but for tests.
+    start_timeout, job_timeout : float
+        Longest silence while it loads, longest time of a job, s.
     """
 
     def __init__(
@@ -56,12 +61,14 @@ class Decoder:
         on_answer: Callable[[Job, Answer, float], None],
         on_loaded: Callable[[Loaded], None] = lambda _: None,
         target: Callable[[Connection, SessionConfig], None] = main,
+        start_timeout: float = START_TIMEOUT,
         job_timeout: float = JOB_TIMEOUT,
     ) -> None:
         self._config = config
         self._on_answer = on_answer
         self._on_loaded = on_loaded
         self._target = target
+        self._start_timeout = start_timeout
         self._job_timeout = job_timeout
         self._jobs: queue.Queue[Job | None] = queue.Queue(maxsize=config.decoder.queue_size)
         # Adapters to be asked for, and those that no answer has come for.
@@ -245,7 +252,9 @@ class Decoder:
         )
         process.start()
         theirs.close()
-        word = self._first_word(process, ours)
+        word = first_word(
+            ours, process.sentinel, timeout=self._start_timeout, closing=self._closing
+        )
         if isinstance(word, Ready):
             self._ready = word
             threads = self._config.decoder.threads
@@ -254,22 +263,18 @@ class Decoder:
             self._refusal = (
                 word.reason
                 if isinstance(word, Refused)
-                else "the decoder process ended while loading; see the log, and `phosphene doctor`"
+                else f"the decoder process {self._ending(process)}; see the log, and "
+                "`phosphene doctor`"
             )
             end_process(process)
             ours.close()
         self._settled.set()
         return (None, None) if self._refusal else (process, ours)
 
-    def _first_word(self, process: SpawnProcess, connection: Connection) -> object:
-        deadline = time.monotonic() + START_TIMEOUT
-        while time.monotonic() < deadline and not self._closing.is_set():
-            if wait([connection, process.sentinel], 0.2):
-                try:
-                    return connection.recv() if connection.poll(0) else None
-                except (OSError, EOFError):
-                    return None
-        return None
+    def _ending(self, process: SpawnProcess) -> str:
+        if process.is_alive() and not self._closing.is_set():
+            return f"did nothing for {self._start_timeout:g} s while loading"
+        return "ended while loading"
 
     def _respawn(
         self, process: SpawnProcess, connection: Connection
@@ -283,3 +288,31 @@ class Decoder:
         self._to_load.extendleft(reversed(self._loading))
         self._loading = []
         return self._spawn()
+
+
+def first_word(
+    connection: Connection,
+    sentinel: int,
+    *,
+    timeout: float,
+    closing: threading.Event,
+    clock: Callable[[], float] = time.monotonic,
+) -> object:
+    """Wait for `Ready` or `Refused`.
+
+    None when the process ends (`sentinel`), has computed nothing for `timeout` s by `clock`, or is
+    not wanted any more (`closing`).
+    """
+    heard, computed = clock(), 0.0
+    while clock() - heard < timeout and not closing.is_set():
+        if not wait([connection, sentinel], 0.2):
+            continue
+        try:
+            word = connection.recv() if connection.poll(0) else None
+        except (OSError, EOFError):
+            return None
+        if not isinstance(word, Loading):
+            return word
+        if word.cpu - computed >= SIGN_OF_LIFE:
+            heard, computed = clock(), word.cpu
+    return None

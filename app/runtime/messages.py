@@ -103,6 +103,13 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Loading:
+    """Sent now and then before `Ready`: how much the process has computed so far, s of CPU."""
+
+    cpu: float
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """Sent instead of `Ready` when the models cannot be loaded; `reason` is a sentence."""
 

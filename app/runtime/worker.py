@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from app.runtime.encoders import Encoders, Steered
-from app.runtime.messages import Answer, Job, Load, Loaded, Ready, Refused, epoch_of
+from app.runtime.messages import Answer, Job, Load, Loaded, Loading, Ready, Refused, epoch_of
 from configs import SessionConfig
 from pipeline.errors import PhospheneError
 from pipeline.surrogates import phase_scrambled
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     from models.systems import System
 
 
+_TELL_EVERY = 1.0
+"""How often a sign of life is given while the models are loaded, s."""
+
+
 def main(connection: Connection, config: SessionConfig) -> None:
     """Load the models, then answer jobs until the pipe closes or `None` comes."""
     import signal
@@ -32,7 +38,8 @@ def main(connection: Connection, config: SessionConfig) -> None:
     # Ctrl-C goes to the whole process group; the parent decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        worker = Worker(config)
+        with _telling(connection):
+            worker = Worker(config)
     except PhospheneError as error:
         connection.send(Refused(str(error)))
         return
@@ -58,6 +65,28 @@ def main(connection: Connection, config: SessionConfig) -> None:
         answer = worker.decode(request)
         with sending:
             connection.send(answer)
+
+
+@contextmanager
+def _telling(connection: Connection) -> Iterator[None]:
+    """Tell every second that this process computes, for a parent who waits for it to load."""
+    over = threading.Event()
+
+    def tell() -> None:
+        while not over.wait(_TELL_EVERY):
+            try:
+                connection.send(Loading(time.process_time()))
+            except OSError:
+                return  # nobody waits any more
+
+    thread = threading.Thread(target=tell, name="loading", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        # The pipe is the loop's alone from here on.
+        over.set()
+        thread.join()
 
 
 class Worker:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import multiprocessing
 import os
+import signal
 import threading
 import time
 from multiprocessing.connection import Connection
@@ -10,8 +13,10 @@ from multiprocessing.connection import Connection
 import numpy as np
 import pytest
 
-from app.runtime.decoder import Decoder
-from app.runtime.messages import Answer, Job, Ready, Refused
+from app.errors import AppError
+from app.runtime import worker
+from app.runtime.decoder import Decoder, first_word
+from app.runtime.messages import Answer, Job, Loading, Ready, Refused
 from configs import DecoderConfig, SessionConfig
 from pipeline.ports import EncoderSpec
 
@@ -35,6 +40,11 @@ def toy_decoder(connection: Connection, config: SessionConfig) -> None:
         connection.send(
             Answer(job.index, vector, np.zeros((2, 2, 3), np.uint8), now, now, time.monotonic())
         )
+
+
+def stuck(connection: Connection, config: SessionConfig) -> None:
+    """Neither load nor end."""
+    threading.Event().wait(60)
 
 
 def refusing(connection: Connection, config: SessionConfig) -> None:
@@ -115,6 +125,61 @@ def test_a_full_queue_refuses_and_the_oldest_can_be_taken_back(collected: Collec
     assert oldest is not None
     assert oldest.index == 0
     assert decoder.submit(job(2))
+
+
+@pytest.mark.parametrize(("step", "is_alive"), [(0.15, True), (0.001, False)])
+def test_loading_may_take_long_while_the_process_computes(step: float, is_alive: bool) -> None:
+    """A busy machine is no fault; a process that only tells that it is there has hung."""
+    ours, theirs = multiprocessing.Pipe()
+    ends, sentinel = multiprocessing.Pipe()
+    now = itertools.count(step=40.0)
+    ready = Ready(SPEC, "", "cpu", {})
+    for n in range(20):
+        theirs.send(Loading(n * step))
+    theirs.send(ready)
+    with ours, theirs, ends, sentinel:
+        word = first_word(
+            ours,
+            sentinel.fileno(),
+            timeout=120.0,
+            closing=threading.Event(),
+            clock=lambda: next(now),
+        )
+    assert word == (ready if is_alive else None)
+
+
+def test_a_process_that_does_nothing_is_refused(collected: Collected) -> None:
+    decoder = Decoder(SessionConfig(), on_answer=collected, target=stuck, start_timeout=0.3)
+    decoder.start()
+    try:
+        assert not decoder.wait_ready(30)
+        assert "did nothing for 0.3 s while loading; see the log" in decoder.refusal
+    finally:
+        decoder.close()
+
+
+def test_the_process_tells_that_it_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = multiprocessing.Pipe()
+    heard: list[object] = []
+
+    def load(_: SessionConfig) -> None:
+        heard.extend(ours.recv() for _ in range(2))
+        raise AppError("no weights")
+
+    monkeypatch.setattr(worker, "_TELL_EVERY", 0.01)
+    monkeypatch.setattr(worker, "Worker", load)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        worker.main(theirs, SessionConfig())
+    finally:
+        signal.signal(signal.SIGINT, before)
+    first, second = heard
+    assert isinstance(first, Loading)
+    assert isinstance(second, Loading)
+    assert second.cpu > first.cpu > 0
+    while isinstance(last := ours.recv(), Loading):
+        pass
+    assert last == Refused("no weights")
 
 
 def test_missing_weights_are_a_sentence(collected: Collected) -> None:
