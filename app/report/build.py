@@ -14,6 +14,7 @@ from app.report import sections
 from app.report.markup import Markup, escape, join
 from app.report.pictures import Stimuli, gallery_stimuli
 from app.report.record import ReportError, SessionRecord, read_record
+from app.report.screen import presentation
 
 
 def build_report(folder: Path, *, stimuli: Stimuli | None = None) -> Path:
@@ -58,6 +59,7 @@ def render(record: SessionRecord, stimuli: Stimuli) -> str:
         sections.findings(record),
         sections.pictures(record, stimuli),
         sections.charts(record),
+        presentation(record),
         sections.refusals(record),
         sections.settings(record),
         sections.footer(),

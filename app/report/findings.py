@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.report.record import SessionRecord, as_number, as_text, dig
+from app.report.record import SessionRecord, as_number, as_table, as_text, dig
+from app.report.screen import MANY_DROPPED, dropped, n_shown, was_seen
 
 SIGNIFICANT = 0.05
 STRONG = 1e-3
@@ -47,6 +48,7 @@ def find(record: SessionRecord) -> tuple[Finding, ...]:
         *_origin(record),
         *_counts(record),
         *_data_loss(record),
+        *_screen(record),
         *_latency(record),
         *_own_warnings(record),
     )
@@ -194,6 +196,40 @@ def _data_loss(record: SessionRecord) -> Iterator[Finding]:
             Tone.WARNING,
             f"The headset sent {effective:.2f} samples a second but declares {nominal:g}: "
             "its clock is off, or samples are lost on the way.",
+        )
+
+
+def _screen(record: SessionRecord) -> Iterator[Finding]:
+    if not n_shown(record):
+        return
+    if not was_seen(record):
+        if not is_simulated(record):
+            yield Finding(
+                Tone.WARNING,
+                "No stimulus window was open, so nobody can have seen the pictures: open it (F11) "
+                "before the session starts.",
+            )
+        return
+    planned = record.number("stimuli", "stamped_as_planned") or 0
+    if planned:
+        yield Finding(
+            Tone.WARNING,
+            f"{plural(planned, 'stimulus', 'stimuli')} of {n_shown(record)} came while no stimulus "
+            "window was ready: their markers stand where they were planned, seen or not.",
+        )
+    n_dropped, n_due = dropped(record)
+    if n_due and n_dropped / n_due > MANY_DROPPED:
+        yield Finding(
+            Tone.WARNING,
+            f"The screen dropped {plural(n_dropped, 'frame')} of {n_due} "
+            f"({percent(n_dropped / n_due)}): some pictures stood longer or shorter than planned. "
+            "Close other programs, or use a screen of its own.",
+        )
+    if as_table(dig(record.summary, "stimuli", "display")).get("locked") is False:
+        yield Finding(
+            Tone.NOTE,
+            "The frames did not follow the screen's refresh: a picture was seen up to a frame "
+            "after its marker.",
         )
 
 
