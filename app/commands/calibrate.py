@@ -97,7 +97,9 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--picks", default=None, metavar="LABELS", help="channels to use, with commas (all)"
     )
-    add_stream_options(parser)
+    add_stream_options(
+        parser, markers="source_id that our markers go out under (phosphene-stimuli)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -132,6 +134,10 @@ def _check_usage(args: argparse.Namespace) -> None:
         (args.fast and args.virtual is None, "--fast needs --virtual: a real stream has its pace"),
         (args.snr is not None and args.virtual is None, "--snr is the virtual person's: --virtual"),
         (args.labels is not None and args.recording is None, "--labels belongs to --from"),
+        (
+            args.markers is not None and (args.virtual is not None or args.recording is not None),
+            "--markers is for a stream: --virtual has markers of its own, and so has --from",
+        ),
     )
     for is_wrong, sentence in wrong:
         if is_wrong:

@@ -32,8 +32,9 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_stream_options(parser: argparse.ArgumentParser) -> None:
-    """Add what a stream may lack; with `--source-id` and `--name`, for `stream_overrides`."""
+def add_stream_options(parser: argparse.ArgumentParser, *, markers: str) -> None:
+    """Add the markers, and what a stream may lack; see `stream_overrides`."""
+    parser.add_argument("--markers", default=None, metavar="ID", help=markers)
     parser.add_argument(
         "--montage",
         default=None,
@@ -60,7 +61,7 @@ def add_out(parser: argparse.ArgumentParser, *, suffix: str = "") -> None:
 
 
 def stream_overrides(args: argparse.Namespace) -> dict[str, Any]:
-    """What was said of stream and person, for `apply_overrides`."""
+    """What was said of stream, markers and person, for `apply_overrides`."""
     from devices.montage import read_montage
 
     return {
@@ -70,6 +71,7 @@ def stream_overrides(args: argparse.Namespace) -> dict[str, Any]:
         "source.name": args.name,
         "source.ch_names": None if args.montage is None else list(read_montage(args.montage)),
         "source.unit": args.unit,
+        "markers.source_id": args.markers,
     }
 
 

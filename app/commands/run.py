@@ -43,8 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="NAME",
         help="BrainFlow board that recorded a replayed CSV file",
     )
-    parser.add_argument("--markers", default=None, metavar="ID", help="source_id of the markers")
-    add_stream_options(parser)
+    add_stream_options(parser, markers="source_id of the markers")
     parser.add_argument("--subject", default=None, metavar="S", help="subject code")
     parser.add_argument(
         "--adapter",
@@ -66,7 +65,6 @@ def run(args: argparse.Namespace) -> int:
         load(args.preset, args.config),
         {
             **stream_overrides(args),
-            "markers.source_id": args.markers,
             "decoder.adapter": None if args.adapter is None else _adapter_folder(args.adapter),
         },
     )

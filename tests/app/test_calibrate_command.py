@@ -20,14 +20,17 @@ from app.calibration.live import open_accelerated
 from app.calibration.reading import read_epochs
 from app.calibration.results import Verdict
 from app.calibration.schedule import SETS, Choices, Planned
-from app.calibration.steps import Step
+from app.calibration.steps import FlowView, Step
 from app.calibration.training import ProcessTrainer
 from app.calibration.training_worker import Request
 from app.cli import main
+from app.commands import calibrate
 from app.errors import AppError
-from configs import SessionConfig, load_preset
+from configs import SessionConfig, load_config, load_preset
+from devices.lsl.discovery import resolve
 from pipeline.gallery import load_gallery
 from tests.app.training_stubs import RESULT, die_stub, hang_stub, refuse_stub, train_stub
+from tests.devices.lsl_tools import Feeder
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -213,6 +216,26 @@ def test_a_calibration_over_lsl_shows_collects_and_is_ended_by_hand(tmp_path: Pa
     assert json.loads((tmp_path / "out" / "calibration.json").read_text())["state"] == "stopped"
 
 
+@pytest.mark.lsl
+def test_our_markers_go_out_under_the_given_id(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: dict[str, str] = {}
+
+    def look(view: FlowView) -> None:
+        if view.step is Step.CHECK:
+            found.update({info.source_id: info.type for info in resolve(0.5)})
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(calibrate, "_progress", look)
+    words = ("calibrate", "--headless", "--source-id", "calibrated", "--markers", "mine")
+    with Feeder(source_id="calibrated"):
+        code, _, said = run(capsys, *words, "--out", str(tmp_path / "out"))
+    assert code == 130, said
+    assert found["mine"] == "Markers"
+    assert load_config(tmp_path / "out" / "session.toml").markers.source_id == "mine"
+
+
 def test_bad_usage_is_one_line(
     tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -223,6 +246,8 @@ def test_bad_usage_is_one_line(
         ("calibrate", "--fast"): "--fast needs --virtual",
         ("calibrate", "--snr", "0"): "--virtual",
         ("calibrate", "--labels", "a,b"): "--from",
+        ("calibrate", "--virtual", "--markers", "m"): "--virtual has markers of its own",
+        ("calibrate", "--from", "x.xdf", "--markers", "m"): "--markers is for a stream",
         ("calibrate", "--virtual", "--minutes", "0"): "0 minutes",
         ("calibrate", "--virtual", "--set", "nope"): "expected one of varied",
         ("calibrate", "--virtual", "--fast", "--board", "nope"): "nope",
