@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from configs.published import MaskedAutoencoderConfig, MaskedTrainingConfig
+from configs.published import MaskedTrainingConfig
 from models.atm.data import write_epochs
 from models.dreamdiffusion.pretraining import MaskedModelling, loop_config
 from models.dreamdiffusion.recordings import RecordingFolder, open_folder
@@ -23,19 +23,10 @@ from models.training import LoopConfig, make_engine, train
 from models.training.engine import choose_precision
 from models.training.errors import TrainingError
 from models.training.state import list_runs
+from tests.models.test_training import SIZES
 from tests.models.two_processes import Line
 
 ROOT = Path(__file__).resolve().parents[2]
-SIZES = MaskedAutoencoderConfig(
-    n_channels=8,
-    n_times=64,
-    embed_dim=32,
-    depth=2,
-    num_heads=4,
-    decoder_embed_dim=16,
-    decoder_depth=1,
-    decoder_num_heads=4,
-)
 
 
 def _modelling() -> MaskedModelling:
