@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from configs.published import MaskedTrainingConfig
+from configs.published import MaskedAutoencoderConfig, MaskedTrainingConfig
 from models.atm.data import write_epochs
 from models.dreamdiffusion.pretraining import MaskedModelling, loop_config
 from models.dreamdiffusion.recordings import RecordingFolder, open_folder
