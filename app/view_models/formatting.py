@@ -148,7 +148,7 @@ def quality(found: Mapping[str, float]) -> list[str]:
         if name == "ptp_uv":
             words.append(f"largest swing {value:.0f} µV")
         elif name == "line_ratio":
-            words.append(f"mains {percent(value, digits=0)} of the raw signal")
+            words.append(f"mains {percent(value, digits=0)}")
         elif name == "n_bad_channels":
             words.append(count(round(value), "bad channel") if value else "no bad channel")
         elif name != "n_bad":  # an epoch with samples that are no numbers is refused

@@ -12,16 +12,14 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 from app.view_models import formatting
 from app.view_models.head import Electrode, HeadModel
 from app.views.painted import Painted, elided
+from app.views.swing_table import paint_swings
 from app.views.theme import px, small_font, text_scale
 from pipeline.signal_quality import Grade
 
 TONES = {Grade.GOOD: "good", Grade.DOUBTFUL: "warn", Grade.BAD: "bad"}
 SIGNS = {Grade.DOUBTFUL: "?", Grade.BAD: "✕"}
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
-_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 ROW = 19
-SWINGS = ((104.0, ROW), (104.0, 16), (80.0, ROW), (80.0, 16))
-"""Width and height of a swing's cell, from roomy to as narrow as can be read."""
 RIM = 1.2
 """How far beyond the head's rim the plot reaches, in radii."""
 
@@ -90,10 +88,13 @@ class HeadPlot(Painted):
         _ = event
         painter = self.painter()
         self._paint_head(painter)
-        for electrode in self._model.electrodes:
-            place = self.place(electrode)
-            if place is not None:
-                self._paint_electrode(painter, place, electrode)
+        placed = [
+            (e, place) for e in self._model.electrodes if (place := self.place(e)) is not None
+        ]
+        # All names after all discs: neighbours that touch do not cover each other's words.
+        for paint in (self._paint_disc, self._paint_words):
+            for electrode, place in placed:
+                paint(painter, place, electrode)
         self._paint_list(painter)
         painter.end()
 
@@ -117,12 +118,15 @@ class HeadPlot(Painted):
         painter.setBrush(self.theme.color("surface"))
         painter.drawEllipse(centre, radius, radius)
 
-    def _paint_electrode(self, painter: QPainter, place: QPointF, electrode: Electrode) -> None:
+    def _paint_disc(self, painter: QPainter, place: QPointF, electrode: Electrode) -> None:
         disc = self._disc()
-        tone = TONES[electrode.grade] if electrode.grade is not None else "greyed"
-        painter.setPen(QPen(self.theme.color(tone), 1.6))
-        painter.setBrush(self.theme.color(tone, 60))
-        painter.drawEllipse(place, disc, disc)
+        painter.setPen(QPen(self.theme.color(_tone(electrode)), 1.6))
+        for brush in (self.theme.color("surface"), self.theme.color(_tone(electrode), 60)):
+            painter.setBrush(brush)
+            painter.drawEllipse(place, disc, disc)
+
+    def _paint_words(self, painter: QPainter, place: QPointF, electrode: Electrode) -> None:
+        disc = self._disc()
         box = QRectF(0, 0, 40, 16)
         box.moveCenter(place)
         if disc >= 6:
@@ -141,7 +145,7 @@ class HeadPlot(Painted):
         sign = SIGNS.get(electrode.grade) if electrode.grade is not None else None
         if sign:
             painter.setFont(small_font(10, bold=True))
-            painter.setPen(self.theme.color(tone))
+            painter.setPen(self.theme.color(_tone(electrode)))
             corner = QRectF(place.x() + 0.55 * disc, place.y() - 1.5 * disc, 12, 12)
             painter.drawText(corner, Qt.AlignmentFlag.AlignCenter, sign)
 
@@ -167,33 +171,8 @@ class HeadPlot(Painted):
                 painter, QRectF(left, (at + 1) * ROW + 6, room, ROW), name, reason, tone
             )
         top = (len(rows) + 1) * ROW + 14
-        self._paint_swings(painter, QRectF(left, top, room, self.down - top - 2))
-
-    def _paint_swings(self, painter: QPainter, box: QRectF) -> None:
-        """Write what each electrode swings, where there is room below the list."""
-        known = [e for e in self._model.electrodes if e.swing_uv is not None]
-        n_rows, n_columns, cell = swing_grid(len(known), box.width(), box.height() - ROW)
-        if not known or n_rows < 1:
-            return
-        painter.setFont(small_font(11))
-        painter.setPen(self.theme.color("faint"))
-        head = QRectF(box.left(), box.top(), box.width(), ROW)
-        painter.drawText(head, _LEFT, "Peak to peak in the newest second, µV")
-        n_more = len(known) - n_rows * n_columns
-        shown = known[: -n_more - 1] if n_more > 0 else known
-        n_rows = min(n_rows, -(-len(known) // n_columns))
-        across = min(SWINGS[0][0], box.width() / n_columns)
-        for at, electrode in enumerate((*shown, None) if n_more > 0 else shown):
-            column, row = divmod(at, n_rows)
-            cell.moveTo(box.left() + column * across, box.top() + ROW + row * cell.height())
-            painter.setPen(self.theme.color("muted"))
-            if electrode is None:
-                painter.drawText(cell, _LEFT, f"and {n_more + 1} more")
-                continue
-            name = elided(painter.fontMetrics(), electrode.ch_name, 42)
-            painter.drawText(cell, _LEFT, name)
-            painter.setPen(self.theme.color("text"))
-            painter.drawText(cell.adjusted(0, 0, 74 - cell.width(), 0), _RIGHT, _uv(electrode))
+        box = QRectF(left, top, room, self.down - top - 2)
+        paint_swings(painter, box, self._model.electrodes, self.theme)
 
     def _paint_row(self, painter: QPainter, row: QRectF, name: str, reason: str, tone: str) -> None:
         painter.setFont(small_font(12))
@@ -207,21 +186,8 @@ class HeadPlot(Painted):
         painter.drawText(rest, _LEFT, elided(painter.fontMetrics(), reason, rest.width()))
 
 
-def _uv(electrode: Electrode) -> str:
-    return f"{electrode.swing_uv:.0f}"
-
-
-def swing_grid(n: int, width: float, height: float) -> tuple[int, int, QRectF]:
-    """Return rows, columns and a cell of the roomiest grid for `n` swings, else of the densest.
-
-    `width` and `height` are the room, px.
-    """
-    n_rows, n_columns, across, down = 0, 1, *SWINGS[0]
-    for across, down in SWINGS:
-        n_rows, n_columns = int(height // down), max(1, int(width // across))
-        if n_rows * n_columns >= n:
-            break
-    return n_rows, n_columns, QRectF(0, 0, across, down)
+def _tone(electrode: Electrode) -> str:
+    return TONES[electrode.grade] if electrode.grade is not None else "greyed"
 
 
 def _short(kohm: float) -> str:

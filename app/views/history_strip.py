@@ -166,7 +166,7 @@ class HistoryStrip(Painted):
         """Mark where a pair is still to come, so that a short strip does not look torn off."""
         for row in range(2):
             box = QRectF(x, row * (self.thumb + 2), self.thumb, self.thumb)
-            draw_bar(painter, box, self.theme.color("raised", 90), radius=6)
+            draw_bar(painter, box, self.theme.color("raised", 140), radius=6)
 
     def _paint_word(self, painter: QPainter, box: QRectF, word: str) -> None:
         draw_bar(painter, box, self.theme.color("raised"), radius=6)

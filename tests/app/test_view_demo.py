@@ -11,6 +11,8 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 import models
+from app.calibration.factory import CalibrationFactory
+from app.cli import main
 from app.port import Phase
 from app.runtime.factory import RuntimeFactory
 from app.view_models.preferences import Preferences, PreferencesStore
@@ -26,6 +28,7 @@ N_PICTURES = 3
 pytestmark = [
     pytest.mark.lsl,
     pytest.mark.slow,
+    pytest.mark.timeout(1200 if WANTED else 120),
     pytest.mark.skipif(
         not (WEIGHTS / "vae").is_dir(), reason=f"{WEIGHTS} holds no generator: nothing to draw with"
     ),
@@ -47,14 +50,12 @@ def test_one_click_leads_to_pictures_and_a_report(
     qtbot.addWidget(window)
     window.show()
     history = window.session.history
-    if WANTED:  # fewer paints leave a busy machine time for the pictures
-        window._timer.setInterval(150)
     patience = 8 if WANTED else 1
     try:
         qtbot.mouseClick(window.welcome.demo_button, Qt.MouseButton.LeftButton)
         qtbot.waitUntil(lambda: window.session.phase is Phase.RUNNING, timeout=40_000 * patience)
         qtbot.waitUntil(lambda: window.session.traces.newest > 0, timeout=20_000 * patience)
-        wanted = 7 if WANTED else N_PICTURES
+        wanted = 10 if WANTED else N_PICTURES
         qtbot.waitUntil(
             lambda: len(history.pictures) >= wanted or window.session.phase is Phase.FAILED,
             timeout=60_000 * patience,
@@ -87,6 +88,7 @@ def test_one_click_leads_to_pictures_and_a_report(
         assert recording.stat().st_size > 0
         if WANTED:
             _write_replay(window, qtbot, recording)
+            _write_adapter(window, qtbot, tmp_path)
     finally:
         window.close()
         window.shut_down()
@@ -132,12 +134,33 @@ def _write_control(window: MainWindow) -> None:
 
 
 def _write_replay(window: MainWindow, qtbot: QtBot, recording: Path) -> None:
+    window.set_control(False)
     window.sources_view.choose_recording(recording)
     qtbot.waitUntil(lambda: window.session.phase is Phase.RUNNING, timeout=300_000)
-    qtbot.waitUntil(lambda: window.session.traces.newest > 0, timeout=100_000)
-    window.transport.step(12.0)
-    qtbot.waitUntil(lambda: len(window.session.history.pictures) >= 3, timeout=300_000)
+    qtbot.waitUntil(lambda: len(window.session.history.pictures) >= 7, timeout=300_000)
     window._show_texts()
     shoot(window, "replay")
+    window.toggle()
+    qtbot.waitUntil(lambda: not window.session.active, timeout=100_000)
+    qtbot.waitUntil(window.banner.isVisible, timeout=30_000)
+    shoot(window, "finished")
+
+
+def _write_adapter(window: MainWindow, qtbot: QtBot, folder: Path) -> None:
+    """Calibrate for the person with the virtual headset, then decode with that adapter."""
+    words = f"--virtual --board cap32 --fast --minutes 2 --subject S01 --out {folder}/calibration"
+    assert main(["calibrate", "--headless", "--force", *words.split()]) == 0
+    (line,) = CalibrationFactory().shelf().lines()
+    window.start_demo()
+    qtbot.waitUntil(lambda: window.session.phase is Phase.RUNNING, timeout=300_000)
+    port = window.session.port
+    assert port is not None
+    port.swap_adapter(line.folder)
+    qtbot.waitUntil(lambda: bool(window.session.snapshot.adapter), timeout=300_000)
+    n_before = len(window.session.history.pictures)
+    window.session.adapt("resume")
+    qtbot.waitUntil(lambda: len(window.session.history.pictures) >= n_before + 4, timeout=300_000)
+    window._show_texts()
+    shoot(window, "adapter")
     window.toggle()
     qtbot.waitUntil(lambda: not window.session.active, timeout=100_000)

@@ -1,4 +1,4 @@
-"""Screens with more than one pixel for a pixel of the window: all is painted at the screen's own."""
+"""Screens finer than the window's own pixels: everything is painted at the screen's."""
 
 from __future__ import annotations
 

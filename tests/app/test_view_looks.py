@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QPoint, QRectF, Qt
+from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
 
 from app.port import Snapshot
 from app.view_models import formatting
-from app.views import head_plot
-from app.views.head_plot import swing_grid
+from app.view_models.head import Electrode
+from app.views import swing_table
 from app.views.main_window import MainWindow
 from app.views.painted import Button
-from app.views.theme import DARK, LIGHT
-from tests.app.fake_session import FakeFactory, FakeSession
+from app.views.swing_table import KOHM, swing_grid
+from app.views.theme import DARK, LIGHT, Theme
+from tests.app.fake_session import CAP32, FakeFactory, FakeSession
 from tests.app.test_view_transport import FakePlayback
 from tests.app.test_views import STIMULI, grabbed, run_demo
 
@@ -29,25 +31,37 @@ def _running(qtbot: QtBot, seconds: float, **state: object) -> MainWindow:
     return window
 
 
-@pytest.mark.parametrize("n", [1, 8, 16, 32, 40])
-def test_every_swing_has_its_cell(n: int) -> None:
+@pytest.mark.parametrize("extra", [0.0, KOHM])
+@pytest.mark.parametrize("n", [1, 8, 16, 21, 40])
+def test_every_swing_has_its_cell(n: int, extra: float) -> None:
     width, height = 545.0, 125.0  # beside the head in a window of 1280 x 800
-    n_rows, n_columns, cell = swing_grid(n, width, height)
-    assert n_rows * n_columns >= n
-    assert n_rows * cell.height() <= height
-    assert n_columns * cell.width() <= width
+    n_rows, n_columns, across, down = swing_grid(n, width, height, extra)
+    assert n_rows * n_columns >= n or extra
+    assert n_rows * down <= height
+    assert n_columns * across <= width
+    assert across >= 80.0 + extra
 
 
-def test_all_32_electrodes_are_listed(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[str] = []
-    whole = head_plot._uv
-    monkeypatch.setattr(head_plot, "_uv", lambda e: written.append(e.ch_name) or whole(e))
-    window = _running(qtbot, 3.0)
+@pytest.mark.parametrize(("n_names", "n_listed"), [(32, 32), (64, None)])
+def test_all_electrodes_are_listed_or_counted(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, n_names: int, n_listed: int | None
+) -> None:
+    cells: list[str] = []
+    whole = swing_table.paint_cell
+
+    def paint_cell(painter: QPainter, cell: QRectF, electrode: Electrode, theme: Theme) -> None:
+        cells.append(electrode.ch_name)
+        whole(painter, cell, electrode, theme)
+
+    monkeypatch.setattr(swing_table, "paint_cell", paint_cell)
+    names = CAP32 if n_names == 32 else tuple(f"E{k}" for k in range(n_names))
+    window = _running(qtbot, 3.0, ch_names=names)
     window.signals.open(1)
-    window.tick()
     window._show_texts()
+    cells.clear()
     window.grab()
-    assert set(written) == {e.ch_name for e in window.session.head.electrodes}
+    listed = set(cells)
+    assert listed == set(names) if n_listed else 0 < len(listed) < n_names
     window.end()
 
 
@@ -88,7 +102,7 @@ def test_what_stands_behind_a_picture_is_in_words(qtbot: QtBot) -> None:
         *("largest swing 91 µV", "2 bad channels"),
     ]
     assert formatting.quality({"line_ratio": 0.273, "n_bad_channels": 0.0, "other_thing": 1.5}) == [
-        *("mains 27 % of the raw signal", "no bad channel", "other thing 1.5"),
+        *("mains 27 %", "no bad channel", "other thing 1.5"),
     ]
     window = _running(qtbot, 4.5)
     window.inspect_result(window.session.history.pictures[-1].index)

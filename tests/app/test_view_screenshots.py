@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from app.boards import ProcessBoards
+from app.runtime.factory import RuntimeFactory
 from app.view_models.preferences import Preferences, PreferencesStore
 from app.views.keys_dialog import KeysDialog
 from app.views.main_window import MainWindow
@@ -25,10 +30,15 @@ from tests.app.test_recovery import crashed
 from tests.app.test_views import STREAMS, run_demo, session_of
 
 pytestmark = only_when_wanted
+BACK = "PO7,PO8,O1,O2,P7,P8,Oz,Pz"
+KILOOHM = np.array((6.0, 9.0, 12.0, 35.0, 18.0, 900.0, 8.0, 4000.0))
+"""Impedances of the electrodes over the back of the head: one doubtful, one that hangs."""
 
 
-def _window(qtbot: QtBot, theme: str = "dark", **options: object) -> MainWindow:
+def _window(qtbot: QtBot, theme: str = "dark", *, sessions: Path | None = None) -> MainWindow:
     liked = Preferences(theme=theme, open_report=False, confirm=False)  # type: ignore[arg-type]
+    if sessions is not None:
+        liked = liked.model_copy(update={"sessions_folder": str(sessions)})
     window = MainWindow(
         FakeFactory(template=FakeSession(decodes=False), streams=STREAMS),
         load_preset("demo"),
@@ -36,11 +46,22 @@ def _window(qtbot: QtBot, theme: str = "dark", **options: object) -> MainWindow:
         load_preset=load_preset,
         boards=ProcessBoards(),
         preferences=PreferencesStore(None, liked),
-        **options,  # type: ignore[arg-type]
+        sessions_root=sessions,
     )
     qtbot.addWidget(window)
     window.show()
     return window
+
+
+def _real_window(out: Path, preset: str) -> MainWindow:
+    liked = Preferences(open_report=False, confirm=False)
+    return MainWindow(
+        RuntimeFactory(out=out),
+        load_preset(preset),
+        presets=list_presets(),
+        load_preset=load_preset,
+        preferences=PreferencesStore(None, liked),
+    )
 
 
 @pytest.fixture
@@ -77,9 +98,11 @@ def test_recent(qtbot: QtBot, tmp_path: Path) -> None:
         (folder / "report.html").touch()
         summary = {"outcomes": {"decoded": 12 * hour}, "duration_s": 60.0 * hour}
         (folder / "summary.json").write_text(json.dumps(summary | {"subject": subject}))
+        ended = datetime(2026, 11, 20, hour, hour).timestamp()
+        os.utime(folder / "events.jsonl", (ended, ended))
     crashed(root / f"{datetime.now():%Y%m%d}-093000")
-    window = _window(qtbot, sessions_root=root)
-    qtbot.waitUntil(lambda: len(window.welcome.recent.rows) == 4)
+    window = _window(qtbot, sessions=root)
+    qtbot.waitUntil(lambda: len(window.welcome.recent.rows) == 4, timeout=60_000)
     shoot(window, "recent")
     window.end()
 
@@ -113,10 +136,64 @@ def test_boards(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
     dialog.close()
 
 
-def test_settings(window: MainWindow, qtbot: QtBot) -> None:
-    dialog = SettingsDialog(
-        window.settings.form(), window.preferences, preset="demo", parent=window
+@pytest.mark.lsl
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX")
+def test_impedances(qtbot: QtBot, tmp_path: Path) -> None:
+    """A Cyton whose electrodes are measured first, then its stream with what was measured."""
+    pytest.importorskip("brainflow", reason="BrainFlow is an extra")
+    from devices.emulated import EmulatedCyton
+    from devices.emulated.__main__ import alpha
+
+    window = _real_window(tmp_path / "session", "pictures")
+    qtbot.addWidget(window)
+    window.show()
+    with EmulatedCyton(alpha, ohm=KILOOHM * 1e3, link=tmp_path / "cyton") as cyton:
+        command = [sys.executable, "-m", "app", "device", "cyton", "--serial-port", cyton.port]
+        bridge = subprocess.Popen([*command, "--montage", BACK, "--impedance-first"])
+        try:
+            sources = window.sources_view
+            for _ in range(60):
+                sources.search()
+                qtbot.waitUntil(lambda: not window.sources.searching, timeout=60_000)
+                window.tick()
+                if sources.list.topLevelItemCount():
+                    break
+            sources.list.topLevelItem(0).setSelected(True)
+            sources.connect_button.click()
+            head = window.session.head
+            qtbot.waitUntil(
+                lambda: any(e.kohm is not None and e.grade for e in head.electrodes),
+                timeout=120_000,
+            )
+            qtbot.waitUntil(lambda: window.session.snapshot.duration > 11.0, timeout=120_000)
+            window.signals.open(1)
+            window.tick()
+            window._show_texts()
+            shoot(window, "impedance")
+        finally:
+            window.end()
+            bridge.send_signal(signal.SIGINT)
+            bridge.wait(20.0)
+
+
+@pytest.mark.lsl
+@pytest.mark.timeout(300)
+def test_hidpi(tmp_path: Path) -> None:
+    """A real session on a screen with two pixels for each of the window's."""
+    from tests.app import hidpi_session
+
+    subprocess.run(
+        [sys.executable, "-m", hidpi_session.__name__, str(tmp_path / "session")],
+        env=os.environ | {"QT_SCALE_FACTOR": "2"},
+        check=True,
+        timeout=280,
     )
+
+
+def test_settings(window: MainWindow, qtbot: QtBot) -> None:
+    usual = PreferencesStore(None, Preferences())
+    dialog = SettingsDialog(window.settings.form(), usual, preset="demo", parent=window)
     qtbot.addWidget(dialog)
     dialog.show()
     shoot(dialog, "settings-window")
