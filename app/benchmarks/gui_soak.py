@@ -106,28 +106,20 @@ def _session(out: Path, seconds: float, seed: int) -> Session:
     from pylsl import local_clock
 
     from app.runtime.decoder import Decoder
+    from app.runtime.launch import accelerated_source
     from app.runtime.session import Session
     from app.runtime.stimuli import candidate_labels, plan
     from configs import load_preset
-    from devices.virtual.accelerated import AcceleratedSource
-    from devices.virtual.boards import board_of
-    from devices.virtual.headset import HeadsetSettings
     from pipeline.gallery import load_gallery
 
     config = load_preset("demo")
-    gallery = load_gallery()
-    labels = candidate_labels(gallery, config.stimuli)
-    settings = HeadsetSettings(
-        board=board_of("cyton"), subject_number=1001, seed=seed, duration=seconds + 10.0
-    )
+    simulation = config.simulation.model_copy(update={"board": "cyton"})
+    config = config.model_copy(update={"seed": seed, "simulation": simulation})
+    labels = candidate_labels(load_gallery(), config.stimuli)
     shown = itertools.takewhile(
         lambda item: item.at <= seconds, plan(config.stimuli, labels, seed=seed)
     )
-    source = AcceleratedSource(
-        settings,
-        dict(zip(gallery.labels, gallery.embeddings, strict=True)),
-        ((5.0 + item.at, item.label) for item in shown),
-    )
+    source = accelerated_source(config, ((item.at, item.label) for item in shown), duration=seconds)
     return Session(
         config,
         out=out,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from pathlib import Path
 
 from app.calibration.collection import Collection
@@ -17,18 +16,9 @@ from app.calibration.ports import Calibrating, Trainer
 from app.calibration.schedule import Choices
 from app.calibration.shelf import Shelf
 from app.errors import FolderError
+from app.runtime.folder import default_out
 from configs import SessionConfig
 from pipeline.gallery import load_gallery
-
-
-def default_out() -> Path:
-    """Name a new calibration's folder below `sessions/`."""
-    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    out, number = Path("sessions") / f"{stamp}-calibration", 1
-    while out.exists():
-        number += 1
-        out = Path("sessions") / f"{stamp}-calibration-{number}"
-    return out
 
 
 class CalibrationFactory:
@@ -99,7 +89,7 @@ class CalibrationFactory:
         """A calibration from a recording or a session folder; `classes` by marker label."""
         from app.calibration.reading import recording_of
 
-        folder = _new(out or default_out())
+        folder = _new(out or default_out(suffix="-calibration"))
         collection = Collection(classes)
         used: list[SessionConfig] = []
 
@@ -136,7 +126,7 @@ class CalibrationFactory:
         choices: Choices | None,
         origin: str,
     ) -> Flow:
-        folder, collection = out or default_out(), Collection()
+        folder, collection = out or default_out(suffix="-calibration"), Collection()
         return Flow(
             subject=config.subject,
             out=folder,

@@ -15,22 +15,15 @@ from pylsl import local_clock
 
 from app.calibration.collection import Collection
 from app.calibration.schedule import Planned, length
-from app.runtime.launch import VirtualHeadset
+from app.runtime.launch import VirtualHeadset, accelerated_source, opener
 from app.runtime.session import Session
 from app.runtime.stimuli import Presentation, Presenter
 from configs import SessionConfig
-from devices.lsl.inlet import LslSource
 from devices.lsl.outlet import MarkerOutlet
-from devices.virtual.accelerated import AcceleratedSource
 from devices.virtual.boards import board_of
-from devices.virtual.headset import HeadsetSettings
-from pipeline.gallery import load_gallery
-from pipeline.ports import Source
 
 MARKERS_SOURCE_ID = "phosphene-stimuli"
 """Where a virtual headset listens by default."""
-SETTLE_SECONDS = 5.0
-"""Accelerated: EEG before the first stimulus, for the filter to settle, s."""
 
 
 class LiveCalibration:
@@ -69,7 +62,7 @@ class LiveCalibration:
         self.session = Session(
             config,
             out=out,
-            open_source=_opener(config),
+            open_source=opener(config),
             clock=local_clock,
             make_presenter=self._make_presenter,
             may_present=lambda: self._begun.is_set() and may_present(),
@@ -110,14 +103,6 @@ class LiveCalibration:
             self._on_end()
 
 
-def _opener(config: SessionConfig) -> Callable[[threading.Event], Source]:
-    def open_source(stop: threading.Event) -> Source:
-        interval = config.recording.clock_offset_interval
-        return LslSource(config.source, config.markers, clock_offset_interval=interval, stop=stop)
-
-    return open_source
-
-
 class AcceleratedCalibration:
     """A virtual person without LSL and without waiting; its pictures are planned beforehand."""
 
@@ -129,19 +114,8 @@ class AcceleratedCalibration:
         collection: Collection,
         planned: Sequence[Planned],
     ) -> None:
-        gallery, simulation = load_gallery(), config.simulation
-        settings = HeadsetSettings(
-            board=board_of(simulation.board),
-            subject_number=simulation.subject_number,
-            sfreq=simulation.sfreq,
-            snr=simulation.snr,
-            seed=config.seed,
-            duration=SETTLE_SECONDS + length(planned) + config.epochs.tmax + 0.5,
-        )
-        source = AcceleratedSource(
-            settings,
-            dict(zip(gallery.labels, gallery.embeddings, strict=True)),
-            ((SETTLE_SECONDS + each.at, each.label) for each in planned),
+        source = accelerated_source(
+            config, ((each.at, each.label) for each in planned), duration=length(planned)
         )
         self.session = Session(
             config,

@@ -30,7 +30,7 @@ class RuntimeFactory:
         self._root = folder
 
     def _take_out(self) -> Path:
-        from app.runtime.launch import default_out
+        from app.runtime.folder import default_out
 
         out, self._out = self._out, None
         return out or default_out(self._root)

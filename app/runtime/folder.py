@@ -11,6 +11,7 @@ import io
 import json
 import os
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,16 @@ from configs import SessionConfig
 from pipeline.values import StreamInfo, StreamRole, Uint8
 
 LOCK = ".phosphene.lock"
+
+
+def default_out(root: Path = Path("sessions"), *, suffix: str = "") -> Path:
+    """Name a new session folder below `root`, by the time of day; `suffix` ends its name."""
+    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S") + suffix
+    out, number = root / stamp, 1
+    while out.exists():
+        number += 1
+        out = root / f"{stamp}-{number}"
+    return out
 
 
 def encode_png(pixels: Uint8, provenance: Mapping[str, str]) -> bytes:

@@ -15,14 +15,14 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from pylsl import local_clock
 
 from app.errors import AppError
 from app.runtime.decoding import read_past
+from app.runtime.folder import default_out
 from app.runtime.playback import PlaybackClock
 from app.runtime.session import Session
 from app.runtime.stimuli import Presenter, candidate_labels, plan
@@ -34,6 +34,7 @@ from devices.replay import RecordedSource
 from devices.virtual.accelerated import AcceleratedSource
 from devices.virtual.boards import board_of
 from devices.virtual.headset import HeadsetSettings
+from devices.virtual.service import gallery_embeddings
 from pipeline.gallery import load_gallery
 from pipeline.ports import Source
 from pipeline.values import StreamInfo
@@ -46,16 +47,6 @@ FOLLOWING_TIMEOUT = 60.0
 """Longest wait until the virtual headset has found our stimulus markers, s; it takes about two."""
 SETTLE_SECONDS = 5.0
 """Accelerated session: EEG before the first stimulus, for the filter to settle, s."""
-
-
-def default_out(root: Path = Path("sessions")) -> Path:
-    """Name a new session folder below `root`."""
-    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    out, number = root / stamp, 1
-    while out.exists():
-        number += 1
-        out = root / f"{stamp}-{number}"
-    return out
 
 
 class VirtualHeadset:
@@ -195,24 +186,12 @@ def accelerated_session(
     config: SessionConfig, *, out: Path | None = None, duration: float = 60.0
 ) -> Session:
     """Make the demo's session without LSL and without waiting: same brain, same path."""
-    gallery = load_gallery()
-    labels = candidate_labels(gallery, config.stimuli)
-    simulation, settle = config.simulation, SETTLE_SECONDS
-    settings = HeadsetSettings(
-        board=board_of(simulation.board),
-        subject_number=simulation.subject_number,
-        sfreq=simulation.sfreq,
-        snr=simulation.snr,
-        seed=config.seed,
-        duration=settle + duration + config.epochs.tmax + 0.5,
-    )
+    labels = candidate_labels(load_gallery(), config.stimuli)
     shown = itertools.takewhile(
         lambda item: item.at <= duration, plan(config.stimuli, labels, seed=config.seed)
     )
-    source = AcceleratedSource(
-        settings,
-        dict(zip(gallery.labels, gallery.embeddings, strict=True)),
-        ((settle + item.at, item.label) for item in shown),
+    source = accelerated_source(
+        config, ((item.at, item.label) for item in shown), duration=duration
     )
     return Session(
         config,
@@ -224,6 +203,27 @@ def accelerated_session(
     )
 
 
+def accelerated_source(
+    config: SessionConfig, shown: Iterable[tuple[float, str]], *, duration: float
+) -> AcceleratedSource:
+    """Make the virtual person of `config.simulation`, without LSL and without waiting.
+
+    `shown` are onset (s from the first) and label of each stimulus, the last one before
+    `duration` (s).
+    """
+    simulation = config.simulation
+    settings = HeadsetSettings(
+        board=board_of(simulation.board),
+        subject_number=simulation.subject_number,
+        sfreq=simulation.sfreq,
+        snr=simulation.snr,
+        seed=config.seed,
+        duration=SETTLE_SECONDS + duration + config.epochs.tmax + 0.5,
+    )
+    onsets = ((SETTLE_SECONDS + at, label) for at, label in shown)
+    return AcceleratedSource(settings, gallery_embeddings(), onsets)
+
+
 def live_session(
     config: SessionConfig, *, out: Path | None = None, duration: float | None = None
 ) -> Session:
@@ -232,7 +232,7 @@ def live_session(
         return Session(
             config,
             out=out or default_out(),
-            open_source=_opener(config),
+            open_source=opener(config),
             clock=local_clock,
             duration=duration,
         )
@@ -255,7 +255,9 @@ def live_session(
         raise
 
 
-def _opener(config: SessionConfig) -> Callable[[threading.Event], Source]:
+def opener(config: SessionConfig) -> Callable[[threading.Event], Source]:
+    """Return what opens the streams in reach that `config` names; for a session's own thread."""
+
     def open_source(stop: threading.Event) -> Source:
         interval = config.recording.clock_offset_interval
         return LslSource(config.source, config.markers, clock_offset_interval=interval, stop=stop)
@@ -285,7 +287,7 @@ def _live(
     return Session(
         config,
         out=out or default_out(),
-        open_source=_opener(config),
+        open_source=opener(config),
         clock=local_clock,
         make_presenter=make_presenter,
         may_present=may_present,
