@@ -95,9 +95,10 @@ def _sentence(
         return f"All {len(quality)} channels can be used{rest}."
     if light is Light.WAITING:
         return f"Looking at {len(quality)} channels: {left} good seconds to go."
-    one = (bad or doubtful)[0]
+    n_poor, one = len(bad or doubtful), (bad or doubtful)[0]
     word = "bad" if bad else "doubtful"
+    which = f"is {word}: " if n_poor == 1 else f"are {word}, such as "
     return (
-        f"{len(bad or doubtful)} of {len(quality)} channels are {word}, such as {one.ch_name} "
-        f"({one.reason}): mend the contact, or go on knowingly."
+        f"{n_poor} of {len(quality)} channels {which}{one.ch_name} ({one.reason}). "
+        "Mend the contact, or go on knowingly."
     )

@@ -50,9 +50,10 @@ def progress_line(view: FlowView) -> str:
 def score_words(score: MethodScore) -> str:
     """One score with its interval."""
     p = "" if score.p_value is None else f", {formatting.p_value(score.p_value)}"
+    percent = formatting.percent
     return (
-        f"{score.accuracy:.1%} (95 % interval {score.low:.1%} to {score.high:.1%}; chance "
-        f"{score.chance:.1%}{p})"
+        f"{percent(score.accuracy)} (95 % interval {percent(score.low)} to {percent(score.high)}; "
+        f"chance {percent(score.chance)}{p})"
     )
 
 

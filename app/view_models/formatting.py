@@ -163,20 +163,19 @@ def accuracy(found: Accuracy | None) -> str:
     return f"{found.n_correct} of {found.n} named exactly"
 
 
-def adapter(snapshot: Snapshot) -> list[str]:
-    """Return what decodes for this person, in parts; none where the decoder is everybody's."""
-    parts = []
+def adapter(snapshot: Snapshot) -> tuple[str, str]:
+    """Return what decodes for this person, and how it is aligned; empty for everybody's decoder."""
+    which = []
     if snapshot.adapter:
-        parts.append(f"Adapter {Path(snapshot.adapter).name}")
+        which.append(f"Adapter {Path(snapshot.adapter).name}")
     elif snapshot.alignment:
-        parts.append("No adapter")
+        which.append("No adapter")
     if snapshot.adapter_loading:
-        parts.append(f"loading {Path(snapshot.adapter_loading).name}…")
-    if snapshot.alignment:
-        parts.append(f"alignment {snapshot.alignment}")
+        which.append(f"loading {Path(snapshot.adapter_loading).name}…")
+    how = [f"alignment {snapshot.alignment}"] if snapshot.alignment else []
     if snapshot.alignment_drift is not None:
-        parts.append(f"drift {snapshot.alignment_drift:.2f}")
-    return parts
+        how.append(f"drift {snapshot.alignment_drift:.2f}")
+    return " · ".join(which), " · ".join(how)
 
 
 def kiloohm(value: float) -> str:

@@ -1,12 +1,12 @@
 """What decodes now: the person's adapter, how far it has drifted, and what can be done about it.
 
-Owns one row; hidden while the decoder of everybody runs unaligned.
+Owns its two lines; hidden while the decoder of everybody runs unaligned.
 """
 
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from app.port import AdaptCommand, Phase, Snapshot
 from app.view_models import formatting
@@ -26,12 +26,17 @@ class AdapterBar(QFrame):
         self._frozen = False
         self._concerned = False
         self.words = ElidedLabel("caption")
+        self.alignment = ElidedLabel("small")
         self.freeze = Button("Freeze", kind="mini", tip="Stop the alignment where it stands")
         self.reset = Button("Reset", kind="mini", tip="Begin the alignment at the calibration")
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(4)
-        row.addWidget(self.words, 1)
+        lines = QVBoxLayout()  # one line would cut the drift off behind a long name
+        lines.setSpacing(0)
+        lines.addWidget(self.words)
+        lines.addWidget(self.alignment)
+        row.addLayout(lines, 1)
         row.addWidget(self.freeze)
         row.addWidget(self.reset)
         self.freeze.clicked.connect(lambda: self._ask("resume" if self._frozen else "freeze"))
@@ -45,11 +50,14 @@ class AdapterBar(QFrame):
         # the room. Once there was something to say the row stays, so that it can be taken back.
         has_news = bool(snapshot.adapter or snapshot.adapter_loading)
         self._concerned |= has_news or snapshot.alignment == "running"
-        self.setVisible(bool(parts) and self._concerned)
-        self.words.set_whole(" · ".join(parts))
+        self.setVisible(any(parts) and self._concerned)
+        which, how = parts
+        self.words.set_whole(which)
+        self.alignment.set_whole(how)
+        self.alignment.setVisible(bool(how))
         self.words.setToolTip(snapshot.adapter or "")
         drift = snapshot.alignment_drift
-        set_tone(self.words, "warn" if drift is not None and drift > HIGH_DRIFT else "")
+        set_tone(self.alignment, "warn" if drift is not None and drift > HIGH_DRIFT else "")
         self._frozen = snapshot.alignment == "frozen"
         self.freeze.setText("Resume" if self._frozen else "Freeze")
         aligned = bool(snapshot.alignment)

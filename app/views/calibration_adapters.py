@@ -24,7 +24,18 @@ from app.view_models.calibration_adapters import AdaptersModel
 from app.views.confirm import confirm
 from app.views.painted import Button, set_text, set_tone, text_label
 
-COLUMNS = ("", "Adapter", "Subject", "Made", "Method", "Accuracy", "Without", "Chance", "p", "Min")
+COLUMNS = (
+    "",
+    "Adapter",
+    "Subject",
+    "Made",
+    "Method",
+    "Accuracy",
+    "Without",
+    "Chance",
+    "p",
+    "Minutes",
+)
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 FILES = "Adapters (*.zip);;All files (*)"
 
@@ -44,6 +55,7 @@ class AdaptersView(QWidget):
         header = self.tree.header()
         header.setStretchLastSection(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
         self.tree.itemSelectionChanged.connect(self._refresh_buttons)
         self.tree.itemDoubleClicked.connect(lambda *_: self._activate())
         self.empty = text_label(
@@ -91,6 +103,7 @@ class AdaptersView(QWidget):
             item = QTreeWidgetItem(_cells(line))
             for column in range(5, len(COLUMNS)):
                 item.setTextAlignment(column, _RIGHT)
+                self.tree.headerItem().setTextAlignment(column, _RIGHT)
             item.setToolTip(1, str(line.folder))
             item.setToolTip(4, line.problem)
             self.tree.addTopLevelItem(item)
@@ -206,6 +219,8 @@ def _cells(line: AdapterLine) -> list[str]:
         formatting.percent(line.accuracy),
         formatting.percent(line.without),
         formatting.percent(line.chance),
-        formatting.DASH if line.p_value is None else formatting.p_value(line.p_value),
+        formatting.DASH
+        if line.p_value is None
+        else formatting.p_value(line.p_value).removeprefix("p ").removeprefix("= "),
         f"{line.minutes:.1f}",
     ]

@@ -162,7 +162,7 @@ class HeadPlot(Painted):
         if unplaced:
             rows.append(("", f"without a position: {', '.join(unplaced)}", "muted"))
         if not rows and any(e.grade for e in self._model.electrodes):
-            rows.append(("", "Every electrode looks good in the newest second.", "muted"))
+            rows.append(("", "All look good in the newest second.", "muted"))
         n_fit = max(1, int((self.down - ROW - 6) // ROW))
         if len(rows) > n_fit:
             rows = [*rows[: n_fit - 1], ("", f"and {len(rows) - n_fit + 1} more", "muted")]

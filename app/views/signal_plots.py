@@ -208,7 +208,8 @@ class EvokedPlot(SignalPlot):
     def _paint_name(self, painter: QPainter, at: int, text: str, pen: QPen) -> None:
         y, left = 8.0 + 18 * at, self._curves().right() + 14
         if pen.style() is Qt.PenStyle.DashLine:
-            pen.setDashPattern([1.2, 0.8])
+            pen.setCapStyle(Qt.PenCapStyle.FlatCap)  # square ends would close the gaps
+            pen.setDashPattern([1.6, 1.0])
         painter.setPen(pen)
         painter.drawLine(QPointF(left, y + 8), QPointF(left + 13, y + 8))
         painter.setPen(self.theme.color("text"))

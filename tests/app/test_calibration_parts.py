@@ -103,7 +103,7 @@ def test_the_check_turns_green_after_good_seconds_and_red_with_a_name() -> None:
     state = checker.feed(verdicts(*bad))
     assert state.light is Light.RED
     assert state.worst == (("C7", "flat: swings 0 µV"),)
-    assert "1 of 8 channels are bad, such as C7 (flat" in state.sentence
+    assert "1 of 8 channels is bad: C7 (flat" in state.sentence
     # Some doubtful ones are no reason to wait, many are.
     few, many = (Grade.GOOD,) * 6 + (Grade.DOUBTFUL,) * 2, (Grade.DOUBTFUL,) * 8
     for _ in range(SECONDS):

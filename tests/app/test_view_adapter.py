@@ -46,8 +46,9 @@ def test_an_adapter_is_named_and_its_alignment_frozen_and_reset(qtbot: QtBot) ->
     window = _window(qtbot, adapter="/home/x/adapters/S01-a3", alignment="running", drift=1.4)
     session, bar = window.session._factory.session, window.picture_panel.adapter  # type: ignore[attr-defined]
     assert bar.isVisible()
-    assert bar.words._whole == "Adapter S01-a3 · alignment running · drift 1.40"
-    assert bar.words.property("tone") == "warn", f"above {HIGH_DRIFT}"
+    assert bar.words.text() == "Adapter S01-a3"
+    assert bar.alignment.text() == "alignment running · drift 1.40", "cut off"
+    assert bar.alignment.property("tone") == "warn", f"above {HIGH_DRIFT}"
     qtbot.mouseClick(bar.freeze, Qt.MouseButton.LeftButton)
     window.tick()
     assert bar.freeze.text() == "Resume"
@@ -55,7 +56,7 @@ def test_an_adapter_is_named_and_its_alignment_frozen_and_reset(qtbot: QtBot) ->
     qtbot.mouseClick(bar.reset, Qt.MouseButton.LeftButton)
     assert session.adaptations == ["freeze", "resume", "reset"]
     window.tick()
-    assert bar.words.property("tone") == ""
+    assert bar.alignment.property("tone") == ""
     session.phase = Phase.STOPPED
     window.tick()
     assert not bar.freeze.isEnabled()
@@ -64,17 +65,17 @@ def test_an_adapter_is_named_and_its_alignment_frozen_and_reset(qtbot: QtBot) ->
 
 def test_an_adapter_that_does_not_align_has_no_buttons(qtbot: QtBot) -> None:
     window = _window(qtbot, adapter="/a/S02")
-    assert window.picture_panel.adapter.words._whole == "Adapter S02"
+    assert window.picture_panel.adapter.words.text() == "Adapter S02"
+    assert not window.picture_panel.adapter.alignment.isVisible()
     assert not window.picture_panel.adapter.freeze.isVisible()
     window.end()
 
 
 def test_words_of_an_adapter() -> None:
-    assert formatting.adapter(Snapshot()) == []
-    assert formatting.adapter(Snapshot(alignment="running")) == ["No adapter", "alignment running"]
-    assert formatting.adapter(Snapshot(adapter="/x/A", adapter_loading="/x/B")) == [
-        *("Adapter A", "loading B…"),
-    ]
+    assert formatting.adapter(Snapshot()) == ("", "")
+    assert formatting.adapter(Snapshot(alignment="running")) == ("No adapter", "alignment running")
+    swapping = Snapshot(adapter="/x/A", adapter_loading="/x/B", alignment_drift=0.5)
+    assert formatting.adapter(swapping) == ("Adapter A · loading B…", "drift 0.50")
 
 
 # Impedance
