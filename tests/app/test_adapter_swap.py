@@ -29,6 +29,7 @@ from devices.replay import RecordedSource
 from pipeline.errors import PhospheneError
 from pipeline.values import Outcome
 from tests.app.toy_system import failing_main, toy_main, write_toy_adapter
+from tests.waiting import wait_for
 
 SETTINGS = HostileSettings(duration=36.0, chunk=20)
 WAIT = 30.0
@@ -97,9 +98,7 @@ def events_of(folder: Path) -> dict[int, dict[str, Any]]:
 def swap_and_wait(session: Session, folder: Path | None) -> None:
     """Ask, and hold the acquisition until the adapter is loaded: the next epoch has it."""
     session.swap_adapter(folder)
-    deadline = time.monotonic() + WAIT
-    while session._decoding._asked is not None and time.monotonic() < deadline:
-        threading.Event().wait(0.005)
+    wait_for(lambda: session._decoding._asked is None, WAIT)
 
 
 def hashes(events: dict[int, dict[str, Any]]) -> dict[int, str]:
@@ -253,9 +252,7 @@ def test_after_a_crash_the_adapter_is_loaded_again_by_the_next_epoch(tmp_path: P
     try:
         assert decoder.wait_ready(WAIT)
         decoder.load(Load(str(a)))
-        deadline = time.monotonic() + WAIT
-        while not keys and time.monotonic() < deadline:
-            threading.Event().wait(0.01)
+        wait_for(lambda: keys, WAIT)
         for index, event in enumerate(("", "die", "")):
             decoder.submit(job(index, Steer(keys[0]), event), policy="wait")
         assert decoder.drain(WAIT)

@@ -31,6 +31,7 @@ from devices.lsl.discovery import resolve
 from pipeline.gallery import load_gallery
 from tests.app.training_stubs import RESULT, die_stub, hang_stub, refuse_stub, train_stub
 from tests.devices.lsl_tools import Feeder
+from tests.waiting import wait_for
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -54,15 +55,6 @@ def trainer(target: Callable[[Connection, Request], None], tmp_path: Path) -> Pr
     made = ProcessTrainer(tmp_path, SessionConfig(), subject="s", seed=7, target=target)
     made.start()
     return made
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    pause = threading.Event()
-    for _ in range(round(seconds / 0.01)):
-        if condition():
-            return
-        pause.wait(0.01)
-    raise AssertionError("never")
 
 
 def test_a_training_tells_how_far_it_is_and_stores(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from app.runtime.stimuli import Presenter, plan
 from configs import SessionConfig, StimuliConfig, load_config
 from pipeline.errors import TransitionError
 from pipeline.values import Outcome
+from tests.waiting import wait_for
 
 
 @given(st.lists(st.sampled_from(Phase), max_size=8))
@@ -279,9 +280,7 @@ def test_a_marker_that_the_stream_cannot_carry_is_a_warning(tmp_path: Path) -> N
         is_live=False,
     )
     session.start()
-    waiting, deadline = threading.Event(), time.monotonic() + 30.0
-    while not session.snapshot().n_received and time.monotonic() < deadline:
-        waiting.wait(0.005)
+    wait_for(lambda: session.snapshot().n_received)
     session.add_marker("7")
     assert session.snapshot().warnings == ()
     session.add_marker("face")

@@ -6,7 +6,6 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -39,6 +38,7 @@ from devices.xdf import XdfFile
 from pipeline.gallery import load_gallery
 from pipeline.ports import EncoderSpec
 from tests.devices.lsl_tools import Feeder
+from tests.waiting import wait_for
 
 
 def slow_decoder(connection: Connection, _: SessionConfig) -> None:
@@ -51,13 +51,6 @@ def slow_decoder(connection: Connection, _: SessionConfig) -> None:
     while (job := connection.recv()) is not None:
         threading.Event().wait(0.5)
         connection.send(Answer(job.index, np.ones(n_features, np.float32), pixels))
-
-
-def wait_for(what: Callable[[], object], timeout: float = 30.0) -> None:
-    waiting, deadline = threading.Event(), time.monotonic() + timeout
-    while not what():
-        assert time.monotonic() < deadline, "it did not come"
-        waiting.wait(0.01)
 
 
 def summary_of(folder: Path) -> dict[str, Any]:

@@ -6,8 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -37,15 +35,9 @@ from devices.lsl.outlet import MarkerOutlet
 from devices.xdf import XdfFile
 from pipeline.gallery import load_gallery
 from tests.devices.lsl_tools import CH_NAMES, Feeder
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.lsl, pytest.mark.skipif(sys.platform == "win32", reason="signals")]
-
-
-def wait_for(what: Callable[[], object], timeout: float = 30.0) -> None:
-    waiting, deadline = threading.Event(), time.monotonic() + timeout
-    while not what():
-        assert time.monotonic() < deadline, "it did not come"
-        waiting.wait(0.02)
 
 
 @pytest.fixture

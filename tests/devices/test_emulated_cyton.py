@@ -6,7 +6,6 @@ import itertools
 import json
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +31,7 @@ from pipeline.live import LivePath
 from pipeline.values import StreamRole
 from tests.devices.lsl_tools import has_samples, packets, read_until
 from tests.devices.test_brainflow_bridge import running
+from tests.waiting import wait_for
 
 pytest.importorskip("brainflow", reason="BrainFlow is an extra")
 if sys.platform == "win32":
@@ -214,9 +214,7 @@ def test_impedances_of_the_emulator_are_measured_one_after_the_other(
         command = ["device", "cyton", "--serial-port", cyton.port, "--impedance", "--json"]
         assert main(command) == 1  # two electrodes are not good
         # The last command may still be on its way through the pseudo-terminal.
-        deadline = time.monotonic() + 10
-        while "z800Z" not in cyton.commands and time.monotonic() < deadline:
-            threading.Event().wait(0.05)
+        wait_for(lambda: "z800Z" in cyton.commands, 10)
     found = json.loads(capsys.readouterr().out)
     assert [z["ch_name"] for z in found] == list(CYTON_LABELS)
     np.testing.assert_allclose([z["ohm"] for z in found], OHM, rtol=2e-3, atol=150)

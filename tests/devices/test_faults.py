@@ -28,8 +28,9 @@ from devices.replay import RecordedSource
 from devices.xdf import XdfFile, XdfWriter
 from pipeline.values import ClockOffset, Packet, StateChange, StreamRole
 from tests.devices.lsl_tools import CH_NAMES, Feeder, has_samples, packets, read_until
-from tests.devices.test_recorder import QUIET, STREAMS, packet, wait_for
+from tests.devices.test_recorder import QUIET, STREAMS, packet
 from tests.devices.xdf_tools import eeg_stream, marker_stream
+from tests.waiting import wait_for
 
 # -- R4
 

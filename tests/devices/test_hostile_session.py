@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Sequence
 from functools import partial
 from multiprocessing.connection import Connection
@@ -35,6 +33,7 @@ from devices.hostile import (
 )
 from pipeline.ports import EncoderSpec
 from pipeline.signal_quality import Grade
+from tests.waiting import wait_for
 
 SETTINGS = HostileSettings(duration=60.0, chunk=20, clock_offset=12.0)
 
@@ -149,9 +148,7 @@ def test_stopping_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
             is_live=False,
         )
         session.start()
-        waiting, deadline = threading.Event(), time.monotonic() + 30.0
-        while not session.snapshot().n_received and time.monotonic() < deadline:
-            waiting.wait(0.005)
+        wait_for(lambda session=session: session.snapshot().n_received)
         session.stop()
         assert session.snapshot().phase is Phase.STOPPED
         summary = json.loads((tmp_path / f"{i}/summary.json").read_text())

@@ -37,6 +37,7 @@ from tests.devices.lsl_tools import (
     read_until,
     states,
 )
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.lsl
 
@@ -380,10 +381,7 @@ def test_close_during_a_read_ends_it_and_leaves_nothing():
         assert not reader.is_alive()
         assert pylsl.local_clock() - began < 2.0
         assert source.read(0) == []
-        deadline = pylsl.local_clock() + 5
-        while native_threads() > before and pylsl.local_clock() < deadline:
-            threading.Event().wait(0.02)
-        assert native_threads() <= before
+        wait_for(lambda: native_threads() <= before, 5)
 
 
 def test_samples_that_were_dropped_because_nobody_read_are_counted(monkeypatch):

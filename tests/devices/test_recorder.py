@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,20 +23,10 @@ from devices.replay import RecordedSource
 from devices.xdf import XdfFile
 from pipeline.values import ClockOffset, Packet, SourceItem, StateChange, StreamRole, StreamState
 from tests.devices.xdf_tools import eeg_stream, marker_stream, session_items
+from tests.waiting import wait_for
 
 QUIET = RecordingConfig(min_free_mb=0)
 STREAMS = {StreamRole.EEG: eeg_stream(), StreamRole.MARKERS: marker_stream()}
-
-
-def wait_for(condition: Callable[[], object], timeout: float = 5.0) -> float:
-    """Wait for a condition; how long it took, s."""
-    began = time.monotonic()
-    event = threading.Event()
-    while not condition():
-        if time.monotonic() - began > timeout:
-            raise AssertionError(f"did not happen within {timeout} s")
-        event.wait(0.01)
-    return time.monotonic() - began
 
 
 def read_all(path: Path) -> list[SourceItem]:
