@@ -40,6 +40,8 @@ class BoardsDialog(QDialog):
         self._model = model
         self._revision = -1
         self._rows: tuple[tuple[str, bool], ...] | None = None
+        self._typed_in: QWidget | None = None
+        """What had the keyboard before it was switched off; a part that is off passes it on."""
         self.inputs: dict[str, QLineEdit] = {}
         self.board = Combo()
         self.about = text_label("", "caption")
@@ -109,6 +111,8 @@ class BoardsDialog(QDialog):
             self.board.setCurrentIndex(at)
         self._show_form()
         busy = bool(model.doing)
+        if busy and self._typed_in is None:
+            self._typed_in = self.focusWidget()
         for widget in (self.board, self.scan, self.labels, self.ports, *self.inputs.values()):
             widget.setEnabled(not busy)
         ready = not busy and not model.problem
@@ -118,6 +122,9 @@ class BoardsDialog(QDialog):
         words, tone = self._sentence()
         set_text(self.verdict, words)
         set_tone(self.verdict, tone)
+        if not busy and self._typed_in is not None:
+            self._typed_in.setFocus()  # else the space bar would press Close
+            self._typed_in = None
         self.bars.set_values(() if model.progress is None else model.progress.swings)
 
     def _sentence(self) -> tuple[str, str]:

@@ -21,7 +21,7 @@ class KeysDialog(QDialog):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle("Keyboard")
+        self.setWindowTitle("All keys")
         self.rows: list[tuple[str, str]] = []
         groups: dict[str, list[tuple[str, str]]] = {}
         for shortcut in SHORTCUTS:

@@ -101,7 +101,7 @@ class TopBar(QFrame):
         wanted = recording or (not active and self._settings.record)
         if self.record.isChecked() != wanted:
             self.record.setChecked(wanted)
-        text = f"Record {'on' if wanted else 'off'}"
+        text = "Will record" if wanted else "No recording"  # not "on": nothing is, as yet
         if recording:
             text = f"Recording {formatting.size(snapshot.recording_bytes)}"
         set_text_of(self.record, text)

@@ -128,6 +128,22 @@ def test_the_form_explains_what_the_board_needs(window: MainWindow, qtbot: QtBot
     assert dialog.verdict.text() == "Serial port is missing."
 
 
+def test_the_keyboard_stays_where_it_was_while_the_dialog_works(
+    window: MainWindow, qtbot: QtBot, service: FakeBoards
+) -> None:
+    dialog = opened(window, qtbot)
+    assert dialog.focusWidget() is dialog.board, "Close had it: the space bar closed the form"
+    qtbot.keyClick(dialog.board, Qt.Key.Key_Up)
+    assert dialog._model.entry is not None, "the arrows choose a board"
+    service.release.clear()
+    dialog.test_button.setFocus()
+    qtbot.keyClick(dialog.test_button, Qt.Key.Key_Space)
+    assert not dialog.test_button.isEnabled()
+    service.release.set()
+    qtbot.waitUntil(dialog.test_button.isEnabled)
+    assert dialog.focusWidget() is dialog.test_button
+
+
 def test_a_board_without_parameters_asks_for_none(window: MainWindow, qtbot: QtBot) -> None:
     dialog = opened(window, qtbot, "synthetic")
     assert not dialog.inputs
