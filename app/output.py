@@ -24,7 +24,6 @@ class Colour(StrEnum):
     GOOD = "32"
     WARNING = "33"
     BAD = "31"
-    QUIET = "2"
     STRONG = "1"
 
 

@@ -131,7 +131,6 @@ class EmulatedCyton:
         self.n_sent = self.n_lost = 0
         self.commands: list[str] = []
         self._number = 0
-        self._muted = threading.Event()
         self._stop = threading.Event()
         self._fds = threading.Lock()
         self._master = self._slave = -1
@@ -140,10 +139,6 @@ class EmulatedCyton:
         self.plug()
         self._thread = threading.Thread(target=self._run, name="emulated-cyton", daemon=True)
         self._thread.start()
-
-    def mute(self, muted: bool = True) -> None:
-        """Switch the board off and on: the dongle stays, nothing answers."""
-        (self._muted.set if muted else self._muted.clear)()
 
     def unplug(self) -> None:
         """Pull the dongle out: the port vanishes."""
@@ -204,8 +199,6 @@ class EmulatedCyton:
         if not select.select([fd], [], [], 0)[0]:
             return heard
         raw = os.read(fd, 4096)
-        if self._muted.is_set():
-            return ""
         heard += raw.decode("ascii", "replace")
         while heard:
             length = _LENGTHS.get(heard[0], 1)
@@ -221,7 +214,7 @@ class EmulatedCyton:
 
     def _speak(self, fd: int, out: bytes) -> bytes:
         """Send what is due by now; what the port does not take yet comes first next time."""
-        if not self._streaming or self._muted.is_set():
+        if not self._streaming:
             self._clock_at(self._number)
             return b""
         due = int((time.monotonic() - self._began) * SFREQ * self._speed)

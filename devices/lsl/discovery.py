@@ -102,7 +102,7 @@ def wait_for_one(
     *,
     timeout: float,
     wanted: str,
-    settle: float = SETTLE,
+    settle: float,
     stop: threading.Event | None = None,
 ) -> tuple[StreamInfo, pylsl.StreamInfo]:
     """Wait for exactly one stream that matches.
@@ -160,24 +160,6 @@ def only_one(
         f"{describe_all(info for info, _ in matches)}. Choose one with --source-id, giving its "
         "source_id, its uid, or source_id@host."
     )
-
-
-def find_one(
-    config: SourceConfig, timeout: float | None = None, *, stop: threading.Event | None = None
-) -> StreamInfo:
-    """Find the EEG stream that `config` means, with its full description.
-
-    `timeout` in s, `config.resolve_timeout` when None. Raises as `wait_for_one`.
-    """
-    with Finder() as finder:
-        info, native = wait_for_one(
-            finder,
-            lambda candidate: is_source(candidate, config),
-            timeout=config.resolve_timeout if timeout is None else timeout,
-            wanted=describe_source(config),
-            stop=stop,
-        )
-    return _full_info(info, native)
 
 
 def is_source(info: StreamInfo, config: SourceConfig) -> bool:

@@ -22,7 +22,7 @@ from configs import MarkersConfig
 from devices.errors import SourceError, StreamChangedError
 from devices.lsl.changes import same_source
 from devices.lsl.connection import Connection, StreamLostError
-from devices.lsl.discovery import describe, is_marker_stream
+from devices.lsl.discovery import SETTLE, describe, is_marker_stream
 from devices.lsl.metadata import single_channel_info
 from devices.lsl.reader import RoleReader
 from devices.lsl.scout import Scout
@@ -32,8 +32,6 @@ BUFFER = 360
 """Hundreds of markers that liblsl keeps for a reader that is late."""
 MANUAL_SOURCE_ID = "phosphene-manual"
 _AT_ONCE = 1024
-_ONLY_ONE_SETTLE = 0.6
-"""How long the only marker stream must stay the only one when none is named, s."""
 
 
 class MarkerReader(RoleReader):
@@ -65,7 +63,7 @@ class MarkerReader(RoleReader):
                     and is_marker_stream(candidate, config)
                 ),
                 max_buflen=BUFFER,
-                settle=0.0 if named else _ONLY_ONE_SETTLE,
+                settle=0.0 if named else SETTLE,
                 name="phosphene-marker-scout",
             )
         )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
 from configs import MarkersConfig, SourceConfig
 from devices.errors import AmbiguousStreamError, StreamNotFoundError
-from devices.lsl.discovery import find_one, has_id, is_marker_stream, is_source, resolve
+from devices.lsl.discovery import has_id, is_marker_stream, is_source, resolve
 from devices.lsl.inlet import LslSource
 from devices.lsl.metadata import eeg_info, single_channel_info
 from devices.lsl.outlet import EegOutlet, MarkerOutlet
+from pipeline.values import StreamRole
 
 pytestmark = pytest.mark.lsl
 
@@ -40,14 +42,13 @@ def test_only_streams_of_one_type_are_listed_when_asked():
 def test_two_outlets_with_one_source_id_are_listed_and_one_can_be_chosen():
     with amp("twin") as one, amp("twin") as other:
         with pytest.raises(AmbiguousStreamError) as caught:
-            find_one(SourceConfig(source_id="twin"), 3)
+            LslSource(SourceConfig(source_id="twin", resolve_timeout=3))
         message = str(caught.value)
         assert one.info.uid in message
         assert other.info.uid in message
         assert "\n" not in message
-        assert find_one(SourceConfig(source_id=other.info.uid), 3).uid == other.info.uid
-        with pytest.raises(AmbiguousStreamError):
-            LslSource(SourceConfig(source_id="twin"))
+        with closing(LslSource(SourceConfig(source_id=other.info.uid))) as source:
+            assert source.streams[StreamRole.EEG].uid == other.info.uid
 
 
 def test_a_missing_stream_is_reported_with_what_is_there():
@@ -57,7 +58,7 @@ def test_a_missing_stream_is_reported_with_what_is_there():
             StreamNotFoundError, match=r"'find-absent', found .*'find-present'"
         ) as caught,
     ):
-        find_one(SourceConfig(source_id="find-absent"), 0.5)
+        LslSource(SourceConfig(source_id="find-absent", resolve_timeout=0.5))
     assert "\n" not in str(caught.value)
 
 
@@ -65,7 +66,7 @@ def test_a_search_can_be_stopped():
     stop = threading.Event()
     threading.Timer(0.1, stop.set).start()
     with pytest.raises(StreamNotFoundError):
-        find_one(SourceConfig(source_id="find-never"), 60, stop=stop)
+        LslSource(SourceConfig(source_id="find-never", resolve_timeout=60), stop=stop)
 
 
 EEG = replace(
