@@ -5,6 +5,8 @@ Owns the dialog; `BoardsModel` keeps the form and does the work in the backgroun
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from PySide6.QtCore import QSignalBlocker, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import (
@@ -205,6 +207,7 @@ class BoardsDialog(QDialog):
         scroll.setWidget(rows)
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # it scrolls to the field that has the keys
         layout = QVBoxLayout(self)
         layout.setContentsMargins(20, 18, 20, 16)
         layout.setSpacing(10)
@@ -240,7 +243,13 @@ class BoardsDialog(QDialog):
                 "One name for each channel, in order, with commas between them; empty: those in "
                 "grey. Names decide what the decoder is given."
             )
-        QWidget.setTabOrder(self.board, self.ports)
+        # Tab goes down the form: rows that were taken out and put back stand last in Qt's chain.
+        rows: list[QWidget] = [self.board]
+        for name, _ in self._rows or ():
+            rows += (self.ports, self.scan) if name == "serial_port" else (self.inputs[name],)
+        rows += [self.labels, self.test_button, self.cancel_button, self.connect_button]
+        for before, after in pairwise(rows):
+            QWidget.setTabOrder(before, after)
 
     def _input(self, name: str) -> QWidget:
         if name == "serial_port":

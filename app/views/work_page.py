@@ -7,6 +7,7 @@ other windows are the main window's.
 from __future__ import annotations
 
 from PySide6.QtCore import QByteArray, Qt
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSplitter, QVBoxLayout, QWidget
 
 from app.port import Phase
@@ -58,6 +59,11 @@ class WorkPage(QWidget):
     def restore(self, name: str, state: QByteArray) -> None:
         """Set a splitter as it was left."""
         self.splitters[name].restoreState(state)
+        self._share_height(is_open=self.signals.current is not None)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Share the height once more: only now the tabs know how high they are."""
+        super().showEvent(event)
         self._share_height(is_open=self.signals.current is not None)
 
     def set_theme(self, theme: Theme) -> None:

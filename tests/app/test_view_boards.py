@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QLabel
+from PySide6.QtWidgets import QApplication, QLabel
 from pytestqt.qtbot import QtBot
 
 from app.boards import ProcessBoards, ProcessLink
@@ -142,6 +142,24 @@ def test_the_keyboard_stays_where_it_was_while_the_dialog_works(
     service.release.set()
     qtbot.waitUntil(dialog.test_button.isEnabled)
     assert dialog.focusWidget() is dialog.test_button
+
+
+@pytest.mark.parametrize("name", ["cyton", "ganglion"])
+def test_tab_goes_down_the_form(window: MainWindow, qtbot: QtBot, name: str) -> None:
+    dialog = opened(window, qtbot, "synthetic")
+    at = dialog.board.findData(name)
+    dialog.board.setCurrentIndex(at)
+    dialog.board.activated.emit(at)
+    QApplication.processEvents()  # new rows are shown by an event
+    dialog.board.setFocus()
+    order = []
+    for _ in range(5 + len(dialog.inputs)):
+        order.append(dialog.focusWidget())
+        dialog.focusNextChild()
+    assert order == [
+        *(dialog.board, dialog.ports, dialog.scan, *dialog.inputs.values(), dialog.labels),
+        dialog.test_button,
+    ]
 
 
 def test_a_board_without_parameters_asks_for_none(window: MainWindow, qtbot: QtBot) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QRectF, Qt
 from PySide6.QtGui import QPainter
-from PySide6.QtWidgets import QLabel
+from PySide6.QtWidgets import QApplication, QLabel
 from pytestqt.qtbot import QtBot
 
 from app.port import Snapshot
@@ -161,4 +161,11 @@ def test_seconds_without_a_loss_are_drawn(qtbot: QtBot) -> None:
     good = DARK.color("good")
     near = np.abs(pixels.astype(int) - [good.red(), good.green(), good.blue()]).max(axis=1) < 24
     assert near.sum() > 20
+    window.end()
+
+
+def test_the_tabs_are_as_high_as_they_need_from_the_first_session_on(qtbot: QtBot) -> None:
+    window = _running(qtbot, 2.0)
+    QApplication.processEvents()
+    assert window.signals.height() >= window.signals.minimumSizeHint().height()
     window.end()
