@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from app.errors import AppError
+from app.runtime.processes import end_command
 from app.view_models.boards import BoardEntry, BoardRequest, TestProgress
 from pipeline.values import StreamInfo
 
@@ -123,7 +124,7 @@ class ProcessLink:
 
     def close(self) -> None:
         """End the bridge; the board is given back by it."""
-        _end(self._process)
+        end_command(self._process)
         for reader in self._readers:
             reader.join(2.0)
         _close_pipes(self._process)
@@ -198,7 +199,7 @@ def _running(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
     try:
         yield process
     finally:
-        _end(process)
+        end_command(process)
         _close_pipes(process)
 
 
@@ -210,7 +211,7 @@ def _watching(process: subprocess.Popen[str], stop: threading.Event) -> Iterator
     def watch() -> None:
         while not done.is_set():
             if stop.wait(_POLL):
-                _end(process)
+                end_command(process)
                 return
 
     watcher = threading.Thread(target=watch, name="board-watch", daemon=True)
@@ -220,16 +221,6 @@ def _watching(process: subprocess.Popen[str], stop: threading.Event) -> Iterator
     finally:
         done.set()
         watcher.join()
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(3.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(3.0)
 
 
 def _close_pipes(process: subprocess.Popen[str]) -> None:

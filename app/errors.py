@@ -2,8 +2,7 @@
 
 PhospheneError
 └── AppError
-    ├── FolderError      a session folder that cannot be used
-    └── DecoderError     the decoder process cannot be started or kept
+    └── FolderError      a session folder that cannot be used
 """
 
 from pipeline.errors import PhospheneError
@@ -15,7 +14,3 @@ class AppError(PhospheneError):
 
 class FolderError(AppError):
     """A session folder is in use, holds a session already, or cannot be written."""
-
-
-class DecoderError(AppError):
-    """The decoder process cannot be started, or failed too often."""

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from app.errors import AppError
+from pipeline.labels import unit_scale
 from pipeline.values import Float32
-
-_MICROVOLTS = {"microvolts": 1.0, "": 1.0, "millivolts": 1e3, "volts": 1e6, "nanovolts": 1e-3}
 
 
 def read_microvolts(path: Path) -> Float32:
@@ -34,16 +33,17 @@ def read_microvolts(path: Path) -> Float32:
         info = recording.streams[0]
         types = info.ch_types or ("eeg",) * info.n_channels
         units = info.ch_units or ("",) * info.n_channels
-        picks = [
-            i
+        # A file that names no unit holds microvolts.
+        scales = {
+            i: scale
             for i, (kind, unit) in enumerate(zip(types, units, strict=True))
-            if kind == "eeg" and unit in _MICROVOLTS
-        ]
+            if kind == "eeg" and (scale := unit_scale(unit or "microvolts"))
+        }
         samples = [block.samples for block in recording.blocks() if block.stream == 0]
     finally:
         recording.close()
-    if not picks or not samples:
+    if not scales or not samples:
         raise AppError(f"{path} has no EEG channel in a known unit: leave it out of the folder.")
     joined = np.concatenate([np.asarray(each, dtype=np.float32) for each in samples])
-    scale = np.array([_MICROVOLTS[units[i]] for i in picks], dtype=np.float32)
-    return np.ascontiguousarray((joined[:, picks] * scale).T)
+    scaled = joined[:, list(scales)] * np.array(list(scales.values()), dtype=np.float32)
+    return np.ascontiguousarray(scaled.T)

@@ -16,6 +16,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from app.output import write_json, write_text
+
 BENCHMARKS = {
     "acquisition": ("app.benchmarks.acquisition", "run_acquisition_bench"),
     "live": ("app.benchmarks.live", "run_live_bench"),
@@ -66,9 +68,9 @@ def run(args: argparse.Namespace) -> int:
             sys.stdout.write(_text(name, result))
             sys.stdout.flush()
     if args.json:
-        sys.stdout.write(json.dumps(report, indent=2) + "\n")
+        write_json(report)
     else:
-        sys.stdout.write(f"machine: {json.dumps(report['machine'])}\n")
+        write_text(f"machine: {json.dumps(report['machine'])}")
     return 0
 
 

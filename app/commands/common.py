@@ -35,6 +35,11 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 def add_stream_options(parser: argparse.ArgumentParser, *, markers: str) -> None:
     """Add the markers, and what a stream may lack; see `stream_overrides`."""
     parser.add_argument("--markers", default=None, metavar="ID", help=markers)
+    add_channel_options(parser)
+
+
+def add_channel_options(parser: argparse.ArgumentParser) -> None:
+    """Add what a stream, or its recording, may not say of its channels."""
     parser.add_argument(
         "--montage",
         default=None,

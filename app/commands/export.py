@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.commands.common import add_channel_options
 from app.output import write_json, write_note, write_text
 
 if TYPE_CHECKING:
@@ -28,14 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--session", metavar="N", help="letters and digits")
     parser.add_argument("--run", metavar="N", help="digits")
     parser.add_argument("--line-freq", type=float, metavar="HZ", help="of the mains (50 or 60)")
-    parser.add_argument(
-        "--montage", metavar="LABELS|NAME|FILE", help="labels of a stream without any"
-    )
-    parser.add_argument(
-        "--unit",
-        choices=("microvolts", "millivolts", "volts", "nanovolts"),
-        help="unit of a stream without one",
-    )
+    add_channel_options(parser)
     parser.add_argument("--board", help="BrainFlow board of a CSV file")
     parser.add_argument("--json", action="store_true", help="say what was written as JSON")
 

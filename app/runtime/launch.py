@@ -24,6 +24,7 @@ from app.errors import AppError
 from app.runtime.decoding import read_past
 from app.runtime.folder import default_out
 from app.runtime.playback import PlaybackClock
+from app.runtime.processes import end_command
 from app.runtime.session import Session
 from app.runtime.stimuli import Presenter, candidate_labels, plan
 from configs import SessionConfig
@@ -133,13 +134,7 @@ class VirtualHeadset:
 
     def close(self) -> None:
         """End the process; safe to call twice."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(3.0)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait(3.0)
+        end_command(self._process)
         self._reader.join(2.0)
         if self._process.stdout is not None:
             self._process.stdout.close()

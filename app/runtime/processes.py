@@ -1,11 +1,14 @@
-"""How a process that we spawned is ended; knows nothing of what it did."""
+"""How a process that we started is ended; knows nothing of what it did."""
 
 from __future__ import annotations
 
+import subprocess
 from multiprocessing.process import BaseProcess
 
 PATIENCE = 2.0
 """Wait after each way of asking, s."""
+COMMAND_PATIENCE = 3.0
+"""The same for a command, which may have a device to give back, s."""
 
 
 def end_process(process: BaseProcess, *, grace: float = 0.0) -> None:
@@ -23,3 +26,14 @@ def end_process(process: BaseProcess, *, grace: float = 0.0) -> None:
         process.join(PATIENCE)
     if process.exitcode is not None:
         process.close()
+
+
+def end_command(process: subprocess.Popen[str]) -> None:
+    """End a command: terminate it, then kill it; safe to call twice."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(COMMAND_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(COMMAND_PATIENCE)
