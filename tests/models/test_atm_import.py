@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +38,7 @@ from models.multimodal.modalities import ENCODER_KEYS, Modality
 from models.things_eeg2.montage import CH_NAMES, POSTERIOR
 from models.weights import WeightState, check_weights
 from tests.models import golden
+from tests.models.hostile_pickle import Hostile
 
 N_FEATURES = 24
 SIZES = PriorConfig(
@@ -378,18 +378,10 @@ def test_other_files_are_one_sentence(
     assert sentence in errors[-1]
 
 
-class _Hostile:
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.mkdir, (str(self.marker),)
-
-
 def test_a_file_that_holds_code_is_refused_and_not_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    torch.save({"img_features": _Hostile(tmp_path / "ran")}, tmp_path / "hostile.pt")
+    torch.save({"img_features": Hostile(tmp_path / "ran")}, tmp_path / "hostile.pt")
     assert _import("atm", [tmp_path / "hostile.pt"], tmp_path / "out") == 1
     assert "could run code" in capsys.readouterr().err
     assert not (tmp_path / "ran").exists()

@@ -20,6 +20,7 @@ from models.dreamdiffusion.imagenet40 import (
 )
 from models.dreamdiffusion.items import N_CHANNELS, N_TIMES, paired_item, pretrain_item
 from tests.models import golden
+from tests.models.hostile_pickle import Hostile
 
 
 def test_paired_items() -> None:
@@ -112,17 +113,12 @@ def test_no_block_is_in_two_parts(recording: Path) -> None:
     assert seen == set(range(36))
 
 
-class _Harmful:
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Path.write_text, (Path("/tmp/phosphene-was-here"), "x"))
-
-
 def test_code_in_a_checkpoint_is_refused(tmp_path: Path) -> None:
-    path = _write(tmp_path / "checkpoint.pth", {"model": {}, "extra": _Harmful()})
+    path = _write(tmp_path / "checkpoint.pth", {"model": {}, "extra": Hostile(tmp_path / "ran")})
     with pytest.raises(CheckpointError, match=r"refused, since reading it could run code") as info:
         load_checkpoint(path)
     assert "\n" not in str(info.value)
-    assert not Path("/tmp/phosphene-was-here").exists()
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_pickled_settings_object_is_read_without_its_class(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from models.things_eeg2.whitening import (
     whiten,
     whitening_matrix,
 )
+from tests.models.hostile_pickle import Hostile
 
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
@@ -38,18 +38,10 @@ def test_preprocessed_files_are_read(protocol: int, tmp_path: Path) -> None:
     assert names == CH_NAMES
 
 
-class _Hostile:
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.mkdir, (str(self.marker),)
-
-
 @pytest.mark.parametrize("header", [True, False])
 def test_a_file_that_holds_code_is_refused_and_not_run(header: bool, tmp_path: Path) -> None:
     marker, path = tmp_path / "ran", tmp_path / "hostile.npy"
-    table = {"raw_eeg_data": _Hostile(marker)}
+    table = {"raw_eeg_data": Hostile(marker)}
     if header:
         np.save(path, table, allow_pickle=True)
     else:
