@@ -54,6 +54,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Train."""
     from app.output import write_json, write_note, write_text
+    from app.recordings import read_microvolts
     from devices.files.opening import KNOWN
     from models.stages import STAGES, StageRequest, find
 
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
             precision=args.precision,
             tracker=args.log,
             device=args.device,
-            read_recording=_read_microvolts,
+            read_recording=read_microvolts,
             # Tables of numbers lie about in data folders; recordings are named as such.
             suffixes=tuple(s for s in KNOWN if s not in (".txt", ".csv", ".tsv")),
             on_step=ProgressBar(sys.stderr),
@@ -152,10 +153,3 @@ class ProgressBar:
             parts.append(f"{rate:.3g} steps/s, {left} left")
         losses = "  ".join(f"{name} {value:.4g}" for name, value in progress.losses.items())
         return "  ".join([*parts, f"lr {progress.lr:.3g}", losses])
-
-
-def _read_microvolts(path: Path) -> Any:
-    """EEG channels of a recording, (n_channels, n_times) microvolts float32."""
-    from app.recordings import read_microvolts
-
-    return read_microvolts(path)
