@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,22 +38,6 @@ from tests.devices.lsl_tools import CH_NAMES, Feeder
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.lsl, pytest.mark.skipif(sys.platform == "win32", reason="signals")]
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[[Sequence[str]], subprocess.Popen[bytes]]]:
-    """Starts commands; whatever becomes of the test, none outlives it."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start_one(command: Sequence[str]) -> subprocess.Popen[bytes]:
-        quiet = subprocess.DEVNULL
-        started.append(subprocess.Popen(command, stdout=quiet, stderr=quiet))
-        return started[-1]
-
-    yield start_one
-    for process in started:
-        process.kill()
-        process.wait(10)
 
 
 def session_on(out: Path, *, publish: bool = True) -> Session:
@@ -90,7 +74,7 @@ def streams_of(path: Path) -> dict[str, Any]:
 
 
 def test_another_process_records_embeddings_events_and_quality(
-    tmp_path: Path, start: Callable[[Sequence[str]], subprocess.Popen[bytes]]
+    tmp_path: Path, popen: Callable[..., subprocess.Popen[Any]]
 ) -> None:
     out, copy = tmp_path / "out", tmp_path / "copy.xdf"
     command = [sys.executable, "-m", "app", "record", "--out", str(copy)]
@@ -98,7 +82,7 @@ def test_another_process_records_embeddings_events_and_quality(
     with Feeder(source_id="feeder"), MarkerOutlet(name="stimuli", source_id="stimuli") as markers:
         session.start()
         wait_for(lambda: session._decoding.ready is not None)
-        recorder = start(command)
+        recorder = popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         # Every stream of ours has its reader, and the session hears the stimuli.
         wait_for(lambda: session.snapshot().markers is not None)
         outlets = session._publisher

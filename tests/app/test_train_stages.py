@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -184,12 +185,14 @@ def test_stages_of_the_atm_family(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.timeout(300)
-def test_a_killed_command_continues_to_the_same_weights(tmp_path: Path) -> None:
+def test_a_killed_command_continues_to_the_same_weights(
+    tmp_path: Path, popen: Callable[..., subprocess.Popen[Any]]
+) -> None:
     (tmp_path / "small.toml").write_text(SMALL_A)
     data = _write_recordings(tmp_path / "eeg")
     given = ["--data", str(data), "--config", str(tmp_path / "small.toml"), "--device", "cpu"]
     command = ["train", "dreamdiffusion", "a", *given, "--save-every", "2", "--out"]
-    killed = subprocess.Popen(
+    killed = popen(
         [sys.executable, "-m", "app.cli", *command, str(tmp_path / "killed")],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -291,11 +292,11 @@ while True:
 """
 
 
-def test_kill_9_costs_less_than_a_second(tmp_path: Path) -> None:
+def test_kill_9_costs_less_than_a_second(
+    tmp_path: Path, popen: Callable[..., subprocess.Popen[Any]]
+) -> None:
     path = tmp_path / "a.xdf"
-    child = subprocess.Popen(
-        [sys.executable, "-c", _VICTIM, str(path)], stdout=subprocess.PIPE, text=True
-    )
+    child = popen([sys.executable, "-c", _VICTIM, str(path)], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     began = float(child.stdout.readline())
     alive = began

@@ -7,7 +7,9 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -149,7 +151,9 @@ def test_accumulated_batches_are_one_large_batch(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_two_processes_are_one_with_twice_the_batch(tmp_path: Path) -> None:
+def test_two_processes_are_one_with_twice_the_batch(
+    tmp_path: Path, popen: Callable[..., subprocess.Popen[Any]]
+) -> None:
     pytest.importorskip("accelerate", reason="several processes need phosphene[train]")
     pytest.importorskip("tensorboard", reason="its event files need phosphene[train]")
     with socket.socket() as probe:
@@ -159,7 +163,7 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path: Path) -> None:
     common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     command = [sys.executable, "-m", "tests.models.two_processes", str(tmp_path / "two")]
     running = [
-        subprocess.Popen(
+        popen(
             command,
             cwd=ROOT,
             env=os.environ | common | {"RANK": rank, "LOCAL_RANK": rank},
