@@ -72,7 +72,7 @@ def milliseconds(value: float | None) -> str:
     """Return a latency with about two digits."""
     if value is None:
         return DASH
-    return f"{value:.1f}" if value < 10 else f"{value:.0f}"
+    return f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
 
 
 def hertz(value: float | None) -> str:

@@ -26,7 +26,7 @@ from app.calibration.words import score_words
 from app.view_models import formatting
 from app.view_models.calibration import MINUTES, CalibrationModel
 from app.view_models.settings import SettingsModel
-from app.view_models.sources import SourcesModel
+from app.view_models.sources import SourceKind, SourcesModel
 from app.views.calibration_charts import ConceptChart, LineChart, ScoreChart
 from app.views.head_plot import HeadPlot
 from app.views.painted import Combo, set_text, set_tone, text_label
@@ -131,7 +131,11 @@ class StartPage(Page):
     def refresh(self, view: FlowView) -> None:
         """Name the source that the main window has chosen."""
         _ = view
-        set_text(self.source, f"{self._sources.choice.title} (chosen in the main window)")
+        choice = self._sources.choice
+        words = "chosen in the main window"
+        if choice.kind is SourceKind.DEMO:  # nobody should calibrate it in place of their own
+            words = "a simulated person; your own headset is connected in the main window"
+        set_text(self.source, f"{choice.title} ({words})")
         if not self.subject.hasFocus() and self.subject.text() != self._settings.subject:
             self.subject.setText(self._settings.subject)
 

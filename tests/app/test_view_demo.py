@@ -24,6 +24,7 @@ from tests.app.screenshots import WANTED, shoot
 
 WEIGHTS = Path(models.__file__).parent / "embedded" / "weights"
 N_PICTURES = 3
+NOTES = "New gel on O2 before the start.\nBlinks a lot from 0:14 on.\n"
 
 pytestmark = [
     pytest.mark.lsl,
@@ -108,6 +109,10 @@ def _write_running(window: MainWindow, qtbot: QtBot) -> None:
             window._show_texts()
             if theme == "dark" or name == "Electrodes":
                 shoot(window, f"{name.lower()}{suffix}")
+        if theme == "dark":
+            window.session.notes = NOTES
+            window.signals.open(TABS.index("Notes"))
+            shoot(window, "notes")
         window.signals.open(None)
         window.inspect_result(window.session.history.pictures[-2].index)
         shoot(window.inspect, f"inspect{suffix}")

@@ -539,6 +539,7 @@ def test_a_recording_is_opened_with_its_path(tmp_path: Path) -> None:
         (formatting.p_value(3e-12), "p < 0.0001"),
         (formatting.p_value(0.00042), "p = 0.0004"),
         (formatting.p_value(0.0119), "p = 0.012"),
+        (formatting.milliseconds(9.97), "10"),
         (formatting.count(1, "gap"), "1 gap"),
         (formatting.ordinal(2), "2nd"),
         (formatting.ordinal(112), "112th"),
