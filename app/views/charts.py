@@ -5,7 +5,7 @@ Owns their painting. Each is given plain values and keeps nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent, QPen
@@ -190,9 +190,13 @@ class AccuracyChart(Painted):
         foot = QRectF(0, self.down - 16, self.across, 16)
         painter.setPen(self.theme.color("good" if better else "muted"))
         interval = f"95 % interval {100 * found.low:.0f}–{100 * found.high:.0f} %"
-        painter.drawText(foot, _LEFT, f"{verdict} · {interval} · top 5: {top5}")
+        chance = f"chance {formatting.percent(found.chance)}"
+        metrics = painter.fontMetrics()
+        room = self.across - metrics.horizontalAdvance(chance) - 12
+        left = fitting(metrics, (verdict, interval, f"top 5: {top5}"), room)
+        painter.drawText(foot, _LEFT, left)
         painter.setPen(self.theme.color("warn"))
-        painter.drawText(foot, _RIGHT, f"chance {formatting.percent(found.chance)}")
+        painter.drawText(foot, _RIGHT, chance)
         painter.end()
 
     def _paint_interval(self, painter: QPainter, found: Accuracy, *, better: bool) -> None:
@@ -350,6 +354,15 @@ class OutcomeChart(Painted):
         if not name or name == Outcome.IGNORED.value:
             return self.theme.color("greyed")
         return self.theme.color("warn")
+
+
+def fitting(metrics: QFontMetrics, parts: Sequence[str], room: float) -> str:
+    """Join as many of `parts` as fit into `room` px; the first is cut where not even it does."""
+    for n in range(len(parts), 0, -1):
+        line = " · ".join(parts[:n])
+        if metrics.horizontalAdvance(line) <= room:
+            return line
+    return elided(metrics, parts[0], room)
 
 
 def _words(name: str) -> str:

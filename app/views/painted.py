@@ -19,7 +19,17 @@ from PySide6.QtGui import (
     QPixmap,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QCheckBox, QComboBox, QLabel, QPushButton, QSizePolicy, QWidget
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
+    QWidget,
+)
 
 from app.views.icons import GAP, SIDE, icon
 from app.views.theme import DARK, Theme, text_scale
@@ -69,9 +79,12 @@ class Combo(QComboBox):
         if small:
             self.setProperty("kind", "small")
 
-    def paintEvent(self, event: object) -> None:
-        """Paint the list's head, then the arrow."""
-        super().paintEvent(event)  # type: ignore[arg-type]
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint the list's head, its text cut at the end where there is no room; then the arrow."""
+        if self.isEditable():
+            super().paintEvent(event)
+        else:
+            self._paint_head()
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         color = self.palette().color(self.foregroundRole())
@@ -81,6 +94,15 @@ class Combo(QComboBox):
         painter.drawPolyline(
             [QPointF(x - 3.5, y - 2), QPointF(x, y + 1.5), QPointF(x + 3.5, y - 2)]
         )
+        painter.end()
+
+    def _paint_head(self) -> None:
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        option.currentText = elided(self.fontMetrics(), self.currentText(), self.width() - 32)
+        painter = QStylePainter(self)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
         painter.end()
 
 

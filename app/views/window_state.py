@@ -32,13 +32,14 @@ class WindowState:
         geometry = self._value("geometry")
         if isinstance(geometry, QByteArray):
             window.restoreGeometry(geometry)
+        # Before the sizes: an opened view takes its usual share, which is not what was left.
+        tab = self._value("layout/tab")
+        if isinstance(tab, str | int) and str(tab).isdecimal():
+            work.signals.open(int(tab))
         for name in work.splitters:
             state = self._value(f"layout/{name}")
             if isinstance(state, QByteArray):
                 work.restore(name, state)
-        tab = self._value("layout/tab")
-        if isinstance(tab, str | int) and str(tab).isdecimal():
-            work.signals.open(int(tab))
         screen = window.screen()
         if screen is not None and not screen.availableGeometry().intersects(window.frameGeometry()):
             window.move(screen.availableGeometry().topLeft() + QPoint(20, 20))

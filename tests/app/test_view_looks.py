@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QRectF, Qt
-from PySide6.QtGui import QPainter
+from PySide6.QtGui import QFontMetrics, QPainter
 from PySide6.QtWidgets import QApplication, QLabel
 from pytestqt.qtbot import QtBot
 
@@ -13,8 +15,9 @@ from app.port import Snapshot
 from app.view_models import formatting
 from app.view_models.head import Electrode
 from app.views import swing_table
+from app.views.charts import fitting
 from app.views.main_window import MainWindow
-from app.views.painted import Button
+from app.views.painted import Button, Combo, elided
 from app.views.swing_table import KOHM, swing_grid
 from app.views.theme import DARK, LIGHT, Theme
 from tests.app.fake_session import CAP32, FakeFactory, FakeSession
@@ -169,3 +172,45 @@ def test_the_tabs_are_as_high_as_they_need_from_the_first_session_on(qtbot: QtBo
     QApplication.processEvents()
     assert window.signals.height() >= window.signals.minimumSizeHint().height()
     window.end()
+
+
+@pytest.fixture
+def large(qtbot: QtBot) -> Iterator[MainWindow]:
+    window = _running(qtbot, 4.5)
+    window.scale_text(2)
+    QApplication.processEvents()
+    yield window
+    window.scale_text(-2)
+    window.end()
+
+
+def test_nothing_is_squeezed_below_its_least_size_with_large_text(large: MainWindow) -> None:
+    large.signals.open(1)
+    large._show_texts()
+    QApplication.processEvents()
+    assert large.height() == 800
+    for part in (large.trace_panel, large.signals, large.picture_panel, large.work):
+        assert part.height() >= part.minimumSizeHint().height(), part
+
+
+def test_a_line_under_the_accuracy_leaves_out_what_does_not_fit(qtbot: QtBot) -> None:
+    metrics = QFontMetrics(QApplication.font())
+    parts = ("not above chance yet", "95 % interval 0–56 %", "top 5: 33 %")
+    whole = metrics.horizontalAdvance(" · ".join(parts))
+    assert fitting(metrics, parts, whole) == " · ".join(parts)
+    assert fitting(metrics, parts, whole - 1) == " · ".join(parts[:2])
+    assert fitting(metrics, parts, metrics.horizontalAdvance(parts[0])) == parts[0]
+    assert fitting(metrics, parts, 60).endswith("…")
+
+
+def test_a_list_that_is_too_narrow_ends_in_dots(qtbot: QtBot) -> None:
+    combo = Combo(small=True)
+    qtbot.addWidget(combo)
+    whole = "DC removed, no 50 Hz"
+    combo.addItem(whole)
+    combo.resize(90, 26)
+    narrow = grabbed(combo)
+    dots = elided(combo.fontMetrics(), whole, combo.width() - 32)
+    assert dots.endswith("…")
+    combo.setItemText(0, dots)
+    assert (narrow == grabbed(combo)).all(), "cut in mid-letter"
