@@ -68,7 +68,8 @@ class StatusBar(QFrame):
         if snapshot.decoder:
             facts.append(f"decoder {snapshot.decoder}")
         if snapshot.clock_offset is not None:
-            facts.append(f"clock offset {1000 * snapshot.clock_offset:.2f} ms")
+            # Adding zero takes the sign from one that is rounded away.
+            facts.append(f"clock offset {round(1000 * snapshot.clock_offset, 2) + 0.0:.2f} ms")
         if snapshot.filter_delay:
             facts.append(f"filter delay {1000 * snapshot.filter_delay:.0f} ms")
         if snapshot.duration:

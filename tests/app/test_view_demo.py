@@ -39,6 +39,7 @@ pytestmark = [
 def test_one_click_leads_to_pictures_and_a_report(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # sessions after the first are named by date, below `sessions`
     opened: list[str] = []
     monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
     window = MainWindow(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -214,3 +215,11 @@ def test_a_list_that_is_too_narrow_ends_in_dots(qtbot: QtBot) -> None:
     assert dots.endswith("…")
     combo.setItemText(0, dots)
     assert (narrow == grabbed(combo)).all(), "cut in mid-letter"
+
+
+def test_a_clock_that_is_not_off_has_no_sign(qtbot: QtBot) -> None:
+    window = _running(qtbot, 2.0)
+    window.session.snapshot = replace(window.session.snapshot, clock_offset=-1e-6)
+    window.status.refresh()
+    assert "clock offset 0.00 ms" in window.status.right.text()
+    window.end()
