@@ -347,7 +347,7 @@ class OutcomeChart(Painted):
         painter.drawText(QRectF(self.across - 46, y, 46, 18), _RIGHT, count)
 
     def _tone(self, name: str) -> QColor:
-        if name == Outcome.DECODED.value:
+        if name in (Outcome.DECODED.value, Outcome.COLLECTED.value):
             return self.theme.color("good")
         if name in (Outcome.FAILED.value, Outcome.OVERLOAD.value):
             return self.theme.color("bad")

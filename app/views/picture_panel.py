@@ -294,7 +294,8 @@ class PicturePanel(QFrame):
         self.now.set_pixels(self._load(label) if label else None, word="")
         if self._shown is None:
             busy = running and snapshot.decoder and not snapshot.decoder.startswith("ready")
-            self.decoded.set_pixels(None, word=f"decoder {snapshot.decoder}…" if busy else "")
+            dots = "" if snapshot.decoder == "off" else "…"
+            self.decoded.set_pixels(None, word=f"decoder {snapshot.decoder}{dots}" if busy else "")
         words = formatting.label(label) if label else ("fixation" if running else "nothing")
         set_text(self.now_label, elided(self.now_label.fontMetrics(), words, 84))
 

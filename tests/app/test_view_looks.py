@@ -223,3 +223,15 @@ def test_a_clock_that_is_not_off_has_no_sign(qtbot: QtBot) -> None:
     window.status.refresh()
     assert "clock offset 0.00 ms" in window.status.right.text()
     window.end()
+
+
+def test_what_a_calibration_collects_is_no_warning_and_nothing_loads(qtbot: QtBot) -> None:
+    window = _running(qtbot, 2.0, decodes=False)
+    assert window.outcomes._tone("collected") == DARK.color("good")
+    words = []
+    for state in ("loading", "off"):
+        snapshot = replace(window.session.snapshot, decoder=state)
+        window.picture_panel.refresh(snapshot, presents=False)
+        words.append(window.picture_panel.decoded._word)
+    assert words == ["decoder loading…", "decoder off"]
+    window.end()
