@@ -3,7 +3,8 @@
 Owns which channels of an epoch are aligned and when the state moves: with every epoch that is
 encoded, in order, so that a replay, which decodes the same epochs, repeats it. What must leave no
 trace (noise controls) is encoded by a copy, which shares the encoder. Starts frozen: the running
-covariance follows for `drift`, what is applied does not.
+covariance follows for `drift`, what is applied does not. In front of an encoder that reads epochs
+under several timings, the person's latencies are followed as well.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from configs import FilterConfig
+from models.adapters.timings import OnlineTiming, TimedEncoder
 from pipeline.alignment import OnlineAlignment, mean_covariance
 from pipeline.electrodes import canonical_name
 from pipeline.ports import Encoder, EncoderSpec
@@ -62,12 +64,17 @@ class OnlineAligned:
         self._ch_names = self._given
         self._state: OnlineAlignment | None = None
         self._first: list[Float64] = []
+        self._timing: OnlineTiming | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OnlineAligned:
         """Copy the state; the encoder behind it is shared, as encoding does not change it."""
         del memo
         other = copy.copy(self)
-        vars(other).update(_state=copy.deepcopy(self._state), _first=list(self._first))
+        vars(other).update(
+            _state=copy.deepcopy(self._state),
+            _first=list(self._first),
+            _timing=copy.deepcopy(self._timing),
+        )
         return other
 
     @property
@@ -123,6 +130,9 @@ class OnlineAligned:
             self._state = self._started(data)
         if self._state is not None:
             self._state.observe(data)
+        if self._follows and isinstance(self.inner, TimedEncoder):
+            self._timing = self._timing or OnlineTiming(self.inner.log_warp_prior)
+            self._timing.observe(self.inner.log_timing(self.aligned(epoch)))
 
     def _started(self, data: Float64) -> OnlineAlignment | None:
         if self._reference is None:
@@ -142,6 +152,8 @@ class OnlineAligned:
     def encode(self, epoch: Epoch) -> Embedding:
         """Take in one epoch and embed it behind the alignment as it then stands."""
         self.observe(epoch)
+        if self._timing is not None and isinstance(self.inner, TimedEncoder):
+            return self.inner.encode(self.aligned(epoch), warp_bias=self._timing.bias)
         return self.inner.encode(self.aligned(epoch))
 
     def aligned(self, epoch: Epoch) -> Epoch:

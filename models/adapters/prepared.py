@@ -7,11 +7,12 @@ decoding share it to the bit. Knows nothing of what is fitted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from models.adapters.data import CalibrationData
 from models.adapters.errors import AdapterError
@@ -195,20 +196,34 @@ class EncoderView:
         """Size of an embedding."""
         return self.encoder.spec.n_features
 
-    def evidence(self, batch: Prepared) -> Float64:
-        """What the network reads from a batch, (n, n_features) float64."""
-        if batch.known_evidence is not None:
-            return batch.known_evidence
-        x, conditions = batch.inputs()
+    def evidence(self, batch: Prepared, warp_bias: Float64 | None = None) -> Float64:
+        """What the network reads from a batch, (n, n_features) float64.
+
+        Parameters
+        ----------
+        batch : Prepared
+        warp_bias : ndarray, shape (n_warps,), optional
+            Added to the log probability of each timing.
+        """
+        if warp_bias is None:
+            if batch.known_evidence is not None:
+                return batch.known_evidence
+            return self._by_chunks(batch, self.network.evidence)
+        bias = torch.from_numpy(warp_bias.astype(np.float32))
+        return self._by_chunks(batch, lambda x, c: self.network.evidence(x, c, warp_bias=bias))
+
+    def log_timing(self, batch: Prepared) -> Float64:
+        """Log probability of each of the encoder's timings, (n, n_warps) float64."""
+        return self._by_chunks(batch, lambda x, c: self.network.readings(x, c)[1])
+
+    @staticmethod
+    def _by_chunks(batch: Prepared, step: Callable[[Tensor, Tensor], Tensor]) -> Float64:
+        x, conditions = (torch.from_numpy(each) for each in batch.inputs())
         parts = []
         with torch.inference_mode():
             for start in range(0, len(x), _CHUNK):
                 part = slice(start, start + _CHUNK)
-                parts.append(
-                    self.network.evidence(
-                        torch.from_numpy(x[part]), torch.from_numpy(conditions[part])
-                    ).numpy()
-                )
+                parts.append(step(x[part], conditions[part]).numpy())
         return np.concatenate(parts).astype(np.float64)
 
     def recall(self, evidence: Float64, bias: Float64 | None = None) -> Float64:
@@ -233,6 +248,21 @@ class EncoderView:
     def memory(self) -> Float64:
         """Embeddings of the known pictures, (n_memory, n_features) float64."""
         return self.network.memory.numpy().astype(np.float64)
+
+    @property
+    def log_prior(self) -> Float64:
+        """Log probability of each known picture beforehand, (n_memory,) float64."""
+        return self.network.log_prior.numpy().astype(np.float64)
+
+    @property
+    def log_warp_prior(self) -> Float64:
+        """Log probability of each timing beforehand, but for a constant, (n_warps,) float64."""
+        return self.network.log_warp_prior.detach().numpy().astype(np.float64)
+
+    @property
+    def recognition(self) -> float:
+        """How much a timing gains by fitting a known picture; see the network."""
+        return float(self.network.recognition.detach())
 
     @property
     def temperature(self) -> float:

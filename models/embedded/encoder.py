@@ -16,16 +16,19 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
+from torch import Tensor
 
 from configs.models import FilterConfig
 from models.embedded.encoder_input import SFREQ, TMAX, TMIN, prepare
 from models.embedded.encoder_network import EncoderNetwork, NetworkConfig
 from pipeline.errors import PhospheneError
 from pipeline.ports import EncoderSpec
-from pipeline.values import Embedding, Epoch
+from pipeline.values import Embedding, Epoch, Float64
 
 WEIGHTS = Path(__file__).with_name("weights") / "encoder"
 """Folder of the shipped weights."""
+SCHEMA = 2
+"""Of `config.json`; 1 were networks without timings."""
 
 
 class EncoderError(PhospheneError):
@@ -56,9 +59,9 @@ def read_files(folder: Path) -> EncoderFiles:
             f"no encoder in {folder} ({error}), expected config.json and model.safetensors: "
             "reinstall phosphene or give another folder with decoder.weights."
         ) from None
-    if not isinstance(config, dict) or config.get("schema") != 1:
+    if not isinstance(config, dict) or config.get("schema") != SCHEMA:
         raise EncoderError(
-            f"{folder / 'config.json'} is not of schema 1: it belongs to another version of "
+            f"{folder / 'config.json'} is not of schema {SCHEMA}: it belongs to another version of "
             "phosphene; use the weights that came with this one."
         )
     digest = hashlib.sha256(weights).hexdigest()
@@ -122,7 +125,23 @@ class EmbeddedEncoder:
         """What it wants and gives; `ch_names` is empty: any labelled montage will do."""
         return self._spec
 
-    def encode(self, epoch: Epoch) -> Embedding:
+    @property
+    def log_warp_prior(self) -> Float64:
+        """Log probability of each of `time_warps.WARPS` beforehand, (n_warps,) float64."""
+        return self.network.log_warp_prior.detach().double().numpy()
+
+    def log_timing(self, epoch: Epoch) -> Float64:
+        """Log probability of each of `time_warps.WARPS` given one epoch, (n_warps,) float64.
+
+        Raises
+        ------
+        InfoError
+            Fewer than two channels have a known place on the head.
+        """
+        with torch.inference_mode():
+            return self.network.readings(*_input(epoch))[1][0].double().numpy()
+
+    def encode(self, epoch: Epoch, *, warp_bias: Float64 | None = None) -> Embedding:
         """Embed one epoch.
 
         Parameters
@@ -130,6 +149,8 @@ class EmbeddedEncoder:
         epoch : Epoch
             Causally filtered as in `FilterConfig`'s defaults, any rate and montage with at least
             two labels of the 10-05 system.
+        warp_bias : ndarray, shape (n_warps,), optional
+            Added to the log probability of each timing: what is known of the person's latencies.
 
         Returns
         -------
@@ -141,14 +162,18 @@ class EmbeddedEncoder:
         InfoError
             Fewer than two channels have a known place on the head.
         """
-        x, conditions = prepare(epoch)
+        bias = None if warp_bias is None else torch.from_numpy(warp_bias.astype(np.float32))
         with torch.inference_mode():
-            vector = self.network(
-                torch.from_numpy(x[np.newaxis]), torch.from_numpy(conditions[np.newaxis])
-            )[0]
+            evidence = self.network.evidence(*_input(epoch), warp_bias=bias)
+            vector = self.network.recall(evidence)[0]
         return Embedding(
             vector=vector.numpy().astype(np.float32), index=epoch.index, t_onset=epoch.t_onset
         )
+
+
+def _input(epoch: Epoch) -> tuple[Tensor, Tensor]:
+    x, conditions = prepare(epoch)
+    return torch.from_numpy(x[np.newaxis]), torch.from_numpy(conditions[np.newaxis])
 
 
 def load_encoder(path: Path | None = None) -> EmbeddedEncoder:

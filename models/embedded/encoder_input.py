@@ -34,7 +34,7 @@ N_CONDITIONS = N_VIRTUAL + 2
 """Coverage of each virtual electrode, log of the scale, log of the count of channels."""
 CLIP = 8.0
 """Largest value after scaling, in robust standard deviations."""
-_NOISE = 0.02
+_NOISE = 0.002
 """Variance of the electrodes' own noise against the mean signal variance, in the interpolation."""
 
 

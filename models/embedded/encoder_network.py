@@ -14,17 +14,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.embedded.time_warps import (
+    BIN_SAMPLES,
+    FIRST_SAMPLE,
+    N_BINS,
+    WARPS,
+    grid_matrices,
+)
+
 N_CODE = 48
-STRAIGHT_WINDOW = (31, 115)
-"""Samples that the straight path reads: 0.05 to 0.72 s at 125 Hz."""
-STRAIGHT_POOL = 3
-"""Samples averaged for one feature of the straight path (24 ms)."""
-
-
 TEMPERATURE = 0.015
 """At which evidence starts out; it is learnt."""
 RESIDUAL = 0.3
 """Part of the evidence that reaches the embedding past the known pictures."""
+UNSEEN = 0.03
+"""Part of a virtual electrode's variance that is as good as nothing when montages are compared."""
+RECOGNITION = 0.5
+"""How much a timing gains by what is read under it fitting a known picture, to start with (1: as
+by Bayes' rule, were the noise as the closed form has it); it is learnt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,7 @@ class NetworkConfig:
     n_virtual: int = 64
     n_times: int = 126
     n_conditions: int = 66
-    n_experts: int = 6
+    n_experts: int = 8
     n_spatial: int = 48
     width: int = 64
     n_blocks: int = 2
@@ -65,17 +72,31 @@ class _Block(nn.Module):
 
 
 def straight_features(x: Tensor) -> Tensor:
-    """Windowed means of the virtual electrodes, flattened: (batch, n_straight)."""
-    low, high = STRAIGHT_WINDOW
-    return functional.avg_pool1d(x[:, :, low:high], STRAIGHT_POOL).flatten(1)
+    """Windowed means of the electrodes at the average person's timing: (batch, n_straight)."""
+    window = slice(FIRST_SAMPLE, FIRST_SAMPLE + N_BINS * BIN_SAMPLES)
+    return functional.avg_pool1d(x[:, :, window], BIN_SAMPLES).flatten(1)
+
+
+def montage_place(coverage: Tensor) -> Tensor:
+    """Where a montage lies among others: log of what it cannot see, electrode by electrode.
+
+    Coverage itself is nearly 1 for every cap; on this scale one with 63 electrodes is as far from
+    one with 32 as that is from one with 16.
+    """
+    return torch.log(1 - coverage + UNSEEN)
 
 
 class EncoderNetwork(nn.Module):
     """Maps (batch, n_virtual, n_times) and conditions to (batch, n_features).
 
-    A straight path (linear in the windowed means, an expert's weights a kind of montage; it can be
-    set in closed form) and a deep one (spatial filters, temporal convolutions) are added; a factor
+    A straight path and a deep one (spatial filters, temporal convolutions) are added; a factor
     read from both shrinks the sum, so that its length says how much was understood.
+
+    The straight path is linear in windowed means, an expert's weights a kind of montage, and can
+    be set in closed form. Latencies differ between people and trials: it reads the epoch under
+    every timing of `WARPS`, and averages what it reads by how likely each timing is. That is told
+    by the waves that every picture evokes (`timing`, linear as well) and by how well what was read
+    under it fits any known picture.
 
     What comes of it is the evidence `u`: `u @ e / temperature` is the log likelihood of a picture
     with embedding `e`, up to a constant. The output is the posterior mean under a prior of known
@@ -88,6 +109,7 @@ class EncoderNetwork(nn.Module):
     radius: Tensor
     memory: Tensor
     log_prior: Tensor
+    windows: Tensor
 
     def __init__(self, config: NetworkConfig | None = None) -> None:
         super().__init__()
@@ -101,10 +123,12 @@ class EncoderNetwork(nn.Module):
         self.experts = nn.Parameter(
             torch.randn(c.n_experts, c.n_spatial, c.n_virtual) / c.n_virtual**0.5
         )
-        low, high = STRAIGHT_WINDOW
-        n_straight = c.n_virtual * ((high - low) // STRAIGHT_POOL)
+        n_straight = c.n_virtual * N_BINS
         self.straight = nn.Parameter(0.002 * torch.randn(c.n_experts, n_straight, c.n_features))
         self.straight_bias = nn.Parameter(torch.zeros(c.n_experts, c.n_features))
+        self.timing = nn.Parameter(torch.zeros(c.n_experts, n_straight))
+        self.log_warp_prior = nn.Parameter(torch.zeros(len(WARPS)))
+        self.recognition = nn.Parameter(torch.tensor(RECOGNITION))
         self.stem = nn.Conv1d(c.n_spatial, c.width, 7, stride=2, padding=3)
         self.blocks = nn.ModuleList(_Block(c.width, c.dropout) for _ in range(c.n_blocks))
         self.shrink = nn.Conv1d(c.width, c.n_late, 5, stride=2, padding=2)
@@ -124,11 +148,13 @@ class EncoderNetwork(nn.Module):
         self.register_buffer("radius", torch.ones(()))
         self.register_buffer("memory", torch.zeros(c.n_memory, c.n_features))
         self.register_buffer("log_prior", torch.full((c.n_memory,), -math.log(c.n_memory)))
+        windows = torch.from_numpy(grid_matrices().astype("float32"))
+        self.register_buffer("windows", windows, persistent=False)
 
     def mixture(self, conditions: Tensor) -> Tensor:
         """Weigh the experts by how near their montages lie: (batch, n_experts), sums to 1."""
-        coverage = conditions[:, : self.config.n_virtual]
-        distance = (coverage[:, None, :] - self.homes).square().sum(dim=2)
+        place = montage_place(conditions[:, : self.config.n_virtual])
+        distance = (place[:, None, :] - self.homes).square().sum(dim=2)
         return torch.softmax(-self.log_sharpness.exp() * distance, dim=1)
 
     def trunk(self, x: Tensor, conditions: Tensor) -> Tensor:
@@ -140,12 +166,42 @@ class EncoderNetwork(nn.Module):
             hidden = block(hidden, code)
         return hidden
 
-    def evidence(self, x: Tensor, conditions: Tensor) -> Tensor:
-        """Weigh what was measured: `u` of the class, (batch, n_features)."""
+    def readings(
+        self, x: Tensor, conditions: Tensor, *, warp_bias: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Read the straight path under every timing.
+
+        Parameters
+        ----------
+        x : Tensor, shape (batch, n_virtual, n_times)
+        conditions : Tensor, shape (batch, n_conditions)
+        warp_bias : Tensor, shape (n_warps,), optional
+            Added to the log probability of each timing beforehand: what is known of the person.
+
+        Returns
+        -------
+        Tensor, shape (batch, n_warps, n_features)
+            Evidence under each of `WARPS`.
+        Tensor, shape (batch, n_warps)
+            Log probability of each; they sum to 1.
+        """
+        shares = self.mixture(conditions)
+        features = torch.einsum("bvt,ktp->bkvp", x, self.windows).flatten(2)
+        weights = torch.einsum("be,eif->bif", shares, self.straight)
+        readings = torch.bmm(features, weights) + (shares @ self.straight_bias)[:, None]
+        waves = torch.bmm(features, (shares @ self.timing)[:, :, None])[:, :, 0]
+        known = readings @ self.memory.T * torch.exp(-self.log_temperature) + self.log_prior
+        fit = self.log_warp_prior + waves + self.recognition * torch.logsumexp(known, dim=2)
+        if warp_bias is not None:
+            fit = fit + warp_bias
+        return readings, torch.log_softmax(fit, dim=1)
+
+    def evidence(self, x: Tensor, conditions: Tensor, *, warp_bias: Tensor | None = None) -> Tensor:
+        """Weigh what was measured: `u` of the class, (batch, n_features); see `readings`."""
         late = self.shrink(functional.gelu(self.trunk(x, conditions)))
         hidden = self.dropout(functional.gelu(self.hidden(self.norm(late.flatten(1)))))
-        each = torch.einsum("bi,eif->bef", straight_features(x), self.straight)
-        straight = torch.einsum("be,bef->bf", self.mixture(conditions), each + self.straight_bias)
+        readings, log_timing = self.readings(x, conditions, warp_bias=warp_bias)
+        straight = torch.einsum("bk,bkf->bf", log_timing.exp(), readings)
         estimate = straight + self.deep(hidden)
         length = estimate.norm(dim=1, keepdim=True)
         known = torch.cat([hidden, estimate, self.code(conditions), length], dim=1)

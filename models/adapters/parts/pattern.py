@@ -4,7 +4,8 @@ Owns the statistics: each spatiotemporal feature of an epoch is the picture's em
 pattern, plus noise whose covariance is the person's own. The encoder's linear path is turned into
 patterns (Haufe et al. 2014: covariance times weights), which are the prior mean; what the person
 changes about them is Gaussian, with variances chosen by cross-validation over stimuli. A few dozen
-epochs already mend the noise, a few hundred the patterns.
+epochs already mend timing and noise, a few hundred the patterns. Each trial's own latency is
+averaged over, as the encoder does it.
 
 Maximising the marginal likelihood instead was rejected: shrinkage makes the whitened noise a
 little less than white, and it then chose no change at all. Ridge regression of embeddings on
@@ -18,16 +19,21 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from scipy import linalg
+from scipy import linalg, special
 
 from models.adapters.lda import near_stationary_covariance
 from models.adapters.parts.base import Arrays, PictureAdapter, Watch, checked
+from models.adapters.parts.timing import (
+    TRIAL_SHIFTS,
+    Expected,
+    in_scales,
+    person_timing,
+    trial_log_prior,
+)
 from models.adapters.prepared import EncoderView, Prepared
 from models.adapters.scoring import fit_temperature, log_likelihoods, stimulus_folds
-from models.embedded.encoder_input import CLIP, interpolation
-from models.embedded.encoder_network import STRAIGHT_POOL, STRAIGHT_WINDOW
+from models.embedded.time_warps import N_BINS, window_matrix
 from pipeline.values import Float64
 
 CHANGES = (0.0, 0.3, 1.0, 3.0)
@@ -41,16 +47,20 @@ N_FOLDS = 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatternModel(PictureAdapter):
-    """Patterns and noise of one person.
+    """Patterns, noise and timing of one person.
 
     Attributes
     ----------
-    weights : ndarray, shape (n_bins * n_channels, n_features)
+    weights : ndarray, shape (N_BINS * n_channels, n_features)
         From features to log likelihood per unit of embedding.
     offset : ndarray, shape (n_features,)
         Added to it.
     energy : ndarray, shape (n_features, n_features)
         What a picture's own pattern costs: `-e @ energy @ e / 2`.
+    waves : ndarray, shape (N_BINS * n_channels,)
+        From features to the log likelihood of their timing.
+    timing : tuple of float
+        Scale and shift (s) of the person's latencies.
     change, elsewhere : float
         The chosen variances; see `CHANGES` and `ELSEWHERE`.
     """
@@ -62,6 +72,8 @@ class PatternModel(PictureAdapter):
     weights: Float64
     offset: Float64
     energy: Float64
+    waves: Float64
+    timing: tuple[float, float]
     change: float = 0.0
     elsewhere: float = 0.0
 
@@ -76,25 +88,35 @@ class PatternModel(PictureAdapter):
         seed: int,
         watch: Watch,
     ) -> Self:
-        """Estimate noise, prior patterns, their change and its variance."""
+        """Estimate timing, noise, prior patterns, their change and its variance."""
         watch.check()
-        features = bin_means(batch)
-        straight = straight_weights(view, batch.ch_names)
+        expected = Expected.of(view, batch.ch_names)
+        timing = person_timing(batch, targets, view, expected)
+        features = bin_means(batch, *timing)
+        straight = _flat(expected.weights.transpose(2, 0, 1)).T
         change, elsewhere, temperature = _choose(features, targets, groups, straight, seed=seed)
         white = _Whitened.fit(features, targets, straight)
         found = _update(_Evidence.of(white), change, elsewhere)
         weights, offset = white.decision(found)
         return cls(
-            weights / temperature,
-            offset / temperature,
-            found.energy / temperature,
-            change,
-            elsewhere,
+            weights=weights / temperature,
+            offset=offset / temperature,
+            energy=found.energy / temperature,
+            waves=_flat(expected.waves[np.newaxis])[0],
+            timing=timing,
+            change=change,
+            elsewhere=elsewhere,
         )
 
     def evidence(self, batch: Prepared, view: EncoderView) -> Float64:
-        """Evidence of the person's own model."""
-        likelihood = _flat(bin_means(batch)) @ self.weights + self.offset
+        """Evidence of the person's own model, averaged over what latency the trial may have."""
+        scale, shift = self.timing
+        features = [_flat(bin_means(batch, scale, shift + late)) for late in TRIAL_SHIFTS]
+        readings = np.stack([each @ self.weights + self.offset for each in features], axis=1)
+        known = readings @ view.memory.T + self.bias(view.memory) + view.log_prior
+        waves = np.stack([each @ self.waves for each in features], axis=1)
+        fit = trial_log_prior() + waves + view.recognition * special.logsumexp(known, axis=2)
+        likelihood = np.einsum("nk,nkf->nf", special.softmax(fit, axis=1), readings)
         return np.asarray(view.temperature * likelihood)
 
     def bias(self, embeddings: Float64) -> Float64:
@@ -107,6 +129,8 @@ class PatternModel(PictureAdapter):
             "weights": self.weights,
             "offset": self.offset,
             "energy": self.energy,
+            "waves": self.waves,
+            "timing": np.array(self.timing),
             "variances": np.array([self.change, self.elsewhere]),
         }
 
@@ -115,43 +139,35 @@ class PatternModel(PictureAdapter):
         """Rebuild; see the base class."""
         n = n_features
         shapes: dict[str, tuple[int | None, ...]] = {
-            "weights": (n_bins() * n_channels, n),
+            "weights": (N_BINS * n_channels, n),
             "offset": (n,),
             "energy": (n, n),
+            "waves": (N_BINS * n_channels,),
+            "timing": (2,),
             "variances": (2,),
         }
         found = checked(arrays, shapes)
+        scale, shift = (float(each) for each in found["timing"])
         change, elsewhere = (float(each) for each in found["variances"])
-        return cls(found["weights"], found["offset"], found["energy"], change, elsewhere)
+        return cls(
+            weights=found["weights"],
+            offset=found["offset"],
+            energy=found["energy"],
+            waves=found["waves"],
+            timing=(scale, shift),
+            change=change,
+            elsewhere=elsewhere,
+        )
 
 
-def n_bins() -> int:
-    """Bins of the encoder's straight path."""
-    low, high = STRAIGHT_WINDOW
-    return (high - low) // STRAIGHT_POOL
+def bin_means(batch: Prepared, scale: float = 1.0, shift: float = 0.0) -> Float64:
+    """Windowed means of scaled channels at a timing, in the straight path's windows.
 
-
-def bin_means(batch: Prepared) -> Float64:
-    """Windowed means of scaled channels, as the straight path bins: (n, n_channels, n_bins)."""
-    low, _ = STRAIGHT_WINDOW
-    scaled = batch.channels / np.maximum(batch.scale, 1e-3)[:, None, None]
-    part = np.clip(scaled, -CLIP, CLIP)[:, :, low : low + n_bins() * STRAIGHT_POOL]
-    return np.asarray(part.reshape(*part.shape[:2], n_bins(), STRAIGHT_POOL).mean(axis=3))
-
-
-def straight_weights(view: EncoderView, ch_names: tuple[str, ...]) -> Float64:
-    """The encoder's linear path in terms of channels: (n_bins * n_channels, n_features)."""
-    network = view.network
-    bridge = interpolation(ch_names)
-    coverage = np.zeros((1, network.config.n_conditions), dtype=np.float32)
-    coverage[0, : network.config.n_virtual] = bridge.coverage
-    with torch.inference_mode():
-        mixture = network.mixture(torch.from_numpy(coverage))[0]
-        weights = torch.einsum("e,eif->if", mixture, network.straight).numpy().astype(np.float64)
-    virtual = weights.reshape(network.config.n_virtual, n_bins(), -1)
-    matrix = bridge.matrix.astype(np.float64)
-    by_bin = np.einsum("vc,vtf->tcf", matrix, virtual, optimize=True)
-    return np.asarray(by_bin.reshape(-1, weights.shape[1]))
+    Returns
+    -------
+    ndarray, shape (n, n_channels, N_BINS), float64
+    """
+    return np.asarray(in_scales(batch) @ window_matrix(scale, shift))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -302,5 +318,5 @@ def _choose(
 
 
 def _flat(features: Float64) -> Float64:
-    """Time first, as the covariance's blocks are: (n, n_bins * n_channels)."""
+    """Time first, as the covariance's blocks are: (n, N_BINS * n_channels)."""
     return np.asarray(features.transpose(0, 2, 1).reshape(len(features), -1))

@@ -1,4 +1,4 @@
-"""The two that need no labels: the encoder as it is, and behind Euclidean alignment.
+"""The two that need no labels: the encoder as it is, and aligned with its training pool.
 
 Owns also the covariance that the encoder's training pool has under a montage, which is what
 alignment brings a person to. Knows nothing of scores.
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from models.adapters.parts.base import Arrays, PictureAdapter, Watch, checked
 from models.adapters.prepared import EncoderView, Prepared
+from models.adapters.timings import learn_warps
+from models.embedded.time_warps import WARPS
 from pipeline.alignment import EuclideanAlignment, shrunk
 from pipeline.values import Float64, read_only
 from pipeline.virtual_brain.background import SENSOR_UV, alpha_mixing, background_mixing
@@ -66,16 +68,24 @@ class ZeroShot(PictureAdapter):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Aligned(PictureAdapter):
-    """Channels brought to the training pool's mean covariance (He and Wu 2020); no labels.
+    """A person's epochs brought to what the encoder was trained on; no labels.
 
-    `matrix` is (n_channels, n_channels).
+    In space: channels get the training pool's mean covariance (He and Wu 2020). In time: which
+    latencies the person has becomes known, so that an epoch need not tell them alone.
+
+    Attributes
+    ----------
+    matrix : ndarray, shape (n_channels, n_channels)
+    warp_bias : ndarray, shape (n_warps,)
+        Added to the log probability of each of the encoder's timings.
     """
 
     name: ClassVar[str] = "aligned"
-    title: ClassVar[str] = "Euclidean alignment"
+    title: ClassVar[str] = "alignment in space and time"
     cost: ClassVar[int] = 1
 
     matrix: Float64
+    warp_bias: Float64
 
     @classmethod
     def fit(
@@ -89,24 +99,29 @@ class Aligned(PictureAdapter):
         watch: Watch,
     ) -> Self:
         """Learn it from the epochs alone."""
-        del targets, groups, view, seed, watch
+        del targets, groups, seed, watch
         reference = pool_covariance(batch.ch_names)
-        return cls(EuclideanAlignment.fit(batch.channels, reference).matrix)
+        matrix = EuclideanAlignment.fit(batch.channels, reference).matrix
+        return cls(matrix, learn_warps(view.log_timing(batch.aligned(matrix)), view.log_warp_prior))
 
     def evidence(self, batch: Prepared, view: EncoderView) -> Float64:
         """Evidence behind the alignment."""
-        return view.evidence(batch.aligned(self.matrix))
+        return view.evidence(batch.aligned(self.matrix), self.warp_bias)
 
     def arrays(self) -> Arrays:
-        """The matrix."""
-        return {"matrix": self.matrix}
+        """Matrix and bias."""
+        return {"matrix": self.matrix, "warp_bias": self.warp_bias}
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, *, n_channels: int, n_features: int) -> Self:
         """Rebuild; see the base class."""
         del n_features
-        found = checked(arrays, {"matrix": (n_channels, n_channels)})
-        return cls(found["matrix"].astype(np.float64))
+        shapes: dict[str, tuple[int | None, ...]] = {
+            "matrix": (n_channels, n_channels),
+            "warp_bias": (len(WARPS),),
+        }
+        found = checked(arrays, shapes)
+        return cls(found["matrix"].astype(np.float64), found["warp_bias"].astype(np.float64))
 
 
 @lru_cache(maxsize=64)

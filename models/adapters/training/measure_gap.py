@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
                     subject_number=number,
                     embeddings=shown.astype(np.float32),
                     snr=np.full(n, snr),
-                ).astype(np.float64)
+                ).channels.astype(np.float64)
                 return Prepared(names, channels - channels.mean(axis=1, keepdims=True)), rows
 
             train, seen = epochs(args.trials)

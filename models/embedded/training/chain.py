@@ -101,7 +101,7 @@ def stages(out: Path, renders: Path, names: Path) -> tuple[Stage, ...]:
         Stage(
             name="encoder",
             module="train_encoder",
-            arguments=("--out", str(out / "encoder"), "--steps", "1600"),
+            arguments=("--out", str(out / "encoder")),
             quick=(
                 "--ridge-epochs", "512", "--pretrain-steps", "2", "--steps", "2",
                 "--bank-seconds", "4",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.embedded.encoder_input import CLIP, robust_scale
-from models.embedded.training.encoder_pool import EpochPool, network_input
+from models.embedded.training.encoder_pool import EpochPool, PoolEpochs, network_input
 from pipeline.gallery import Gallery
 from pipeline.values import Float32, Float64
 
@@ -44,7 +44,7 @@ MONTAGES: dict[str, tuple[tuple[str, ...], float]] = {
     "cap63": (tuple(_CAP63.split()), 500.0),
 }
 """The boards' montages and native rates, as in `devices.virtual.boards` (a test compares)."""
-EXPERT_MONTAGES = ("cyton", "daisy", "posterior8", "cap32", "cap63", "any24")
+EXPERT_MONTAGES = ("cyton", "daisy", "posterior8", "cap32", "cap63", "any8", "any16", "any32")
 _SHARES = {
     "cyton": 0.14,
     "daisy": 0.14,
@@ -60,7 +60,8 @@ class Batch:
     """Network input and targets.
 
     `x` (n, N_VIRTUAL, N_TIMES), `conditions` (n, N_CONDITIONS), `targets` (n, n_features) unit
-    vectors, `rows` (n,): the stimulus's row in the gallery, -1 for a made-up embedding; `snr` (n,).
+    vectors, `rows` (n,): the stimulus's row in the gallery, -1 for a made-up embedding; `snr` (n,);
+    `scale`, `shift` (n,): the timing that made the epoch, see `PoolEpochs`.
     """
 
     x: Float32
@@ -68,6 +69,8 @@ class Batch:
     targets: Float32
     rows: NDArray[np.int64]
     snr: Float64
+    scale: Float64
+    shift: Float64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,19 +151,27 @@ class BatchMaker:
         names, rate = draw_montage(rng, kind)
         rows, targets = self._pictures(rng, n)
         snr = draw_snr(rng, n)
-        channels = self._channels(rng, names, rate, targets=targets, snr=snr)
-        x, conditions = network_input(channels, names)
-        return Batch(x=x, conditions=conditions, targets=targets, rows=rows, snr=snr)
+        made = self._epochs(rng, names, rate, targets=targets, snr=snr)
+        x, conditions = network_input(made.channels, names)
+        return Batch(
+            x=x,
+            conditions=conditions,
+            targets=targets,
+            rows=rows,
+            snr=snr,
+            scale=made.scale,
+            shift=made.shift,
+        )
 
     def draw_board(self, rng: np.random.Generator, n: int, board: str) -> BoardBatch:
         """Draw a batch of `n` epochs of a whole board: same people, pictures and strengths."""
         names, rate = MONTAGES[board]
         rows, targets = self._pictures(rng, n)
         snr = draw_snr(rng, n)
-        channels = scaled(self._channels(rng, names, rate, targets=targets, snr=snr))
-        return BoardBatch(channels=channels, targets=targets, rows=rows, snr=snr)
+        made = self._epochs(rng, names, rate, targets=targets, snr=snr)
+        return BoardBatch(channels=scaled(made.channels), targets=targets, rows=rows, snr=snr)
 
-    def _channels(
+    def _epochs(
         self,
         rng: np.random.Generator,
         names: tuple[str, ...],
@@ -168,7 +179,7 @@ class BatchMaker:
         *,
         targets: Float32,
         snr: Float64,
-    ) -> Float32:
+    ) -> PoolEpochs:
         per_person = len(targets) // self._n_people
         parts = [
             self._pool.channels(
@@ -181,7 +192,11 @@ class BatchMaker:
             )
             for start in range(0, len(targets), per_person)
         ]
-        return np.concatenate(parts)
+        return PoolEpochs(
+            channels=np.concatenate([part.channels for part in parts]),
+            scale=np.concatenate([part.scale for part in parts]),
+            shift=np.concatenate([part.shift for part in parts]),
+        )
 
     def _pictures(self, rng: np.random.Generator, n: int) -> tuple[NDArray[np.int64], Float32]:
         """Half upright, a fifth of any kind, the rest made up between and around pictures."""

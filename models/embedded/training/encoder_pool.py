@@ -172,6 +172,19 @@ class NoiseBank:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PoolEpochs:
+    """Epochs of one person, and the timing that made each.
+
+    `channels` (n, n_channels, N_TIMES), float32, against infinity, microvolts; `scale`, `shift`
+    (n,): what happens at t seconds in the average person happened at `scale * t + shift`.
+    """
+
+    channels: Float32
+    scale: Float64
+    shift: Float64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Person:
     """What of a subject does not depend on the montage: rows are all electrodes of the table."""
 
@@ -232,28 +245,26 @@ class EpochPool:
         subject_number: int,
         embeddings: Float32,
         snr: Float64,
-    ) -> Float32:
-        """Make epochs of one person under one montage, against infinity, in microvolts.
+    ) -> PoolEpochs:
+        """Make epochs of one person under one montage.
 
         Parameters
         ----------
         embeddings : ndarray, shape (n_epochs, N_FEATURES)
         snr : ndarray, shape (n_epochs,)
-
-        Returns
-        -------
-        ndarray, shape (n_epochs, n_channels, N_TIMES), float32
         """
         bank, person = self._banks[sfreq], _person(subject_number)
         index, _, eyes, muscles = _everywhere()
         rows = [index[name] for name in ch_names]
         n = len(embeddings)
         data = self._noise(rng, bank, person, rows, n)
-        data += self._evoked(rng, bank, person, rows, embeddings=embeddings, snr=snr)
+        evoked, jitter = self._evoked(rng, bank, person, rows, embeddings=embeddings, snr=snr)
+        data += evoked
         data += self._artifacts(
             rng, bank, person.subject, eyes=eyes[rows], muscles=muscles[rows], n=n
         )
-        return data
+        scale = np.full(n, person.subject.latency_scale)
+        return PoolEpochs(data, scale, person.subject.latency_shift + jitter)
 
     @staticmethod
     def _draw(rng: np.random.Generator, bank: Float32, shape: tuple[int, ...]) -> Float32:
@@ -280,7 +291,8 @@ class EpochPool:
         *,
         embeddings: Float32,
         snr: Float64,
-    ) -> Float32:
+    ) -> tuple[Float32, Float64]:
+        """Responses, and each one's own latency jitter, s."""
         n = len(embeddings)
         variation = [trial_variation(rng) for _ in range(2 * n)]
         gain, jitter = (np.array(x).reshape(n, 2) for x in zip(*variation, strict=True))
@@ -297,7 +309,8 @@ class EpochPool:
         moments = np.einsum("slf,nwf->nswl", person.code, both, optimize=True)
         sources = moments.reshape(n, -1, 2 * N_KERNELS) @ code.reshape(n, 2 * N_KERNELS, -1)
         waves = person.common_field[rows] @ grid[:, :, N_KERNELS:].sum(axis=1)
-        return np.asarray(person.code_field[rows] @ sources + waves, dtype=np.float32)
+        fields = np.asarray(person.code_field[rows] @ sources + waves, dtype=np.float32)
+        return fields, jitter[:, 0]
 
     def _artifacts(
         self,
@@ -329,4 +342,4 @@ def network_input(channels: Float32, ch_names: tuple[str, ...]) -> tuple[Float32
     return normalise(bridge.matrix @ centred, scale, len(ch_names), bridge.coverage)
 
 
-__all__ = ["N_TIMES", "EpochPool", "NoiseBank", "network_input"]
+__all__ = ["N_TIMES", "EpochPool", "NoiseBank", "PoolEpochs", "network_input"]

@@ -1,6 +1,6 @@
 """Trains the EEG encoder on the virtual pool: `python -m models.embedded.training.train_encoder`.
 
-Owns the recipe, in three stages: a closed-form ridge for each expert's straight path, masked-signal
+Owns the recipe, in three stages: a closed form for each expert's straight path, masked-signal
 pretraining of the trunk, alignment with the gallery (contrastive and regression loss together).
 Seeds are fixed; a checkpoint is written every few minutes and picked up again.
 """
@@ -29,8 +29,9 @@ from models.embedded.encoder_network import (
     TEMPERATURE,
     EncoderNetwork,
     NetworkConfig,
-    straight_features,
+    montage_place,
 )
+from models.embedded.time_warps import WARPS, window_matrix
 from models.embedded.training.encoder_batches import (
     EXPERT_MONTAGES,
     POOL_SUBJECTS,
@@ -39,8 +40,9 @@ from models.embedded.training.encoder_batches import (
     held_out_concepts,
 )
 from models.embedded.training.encoder_pool import EpochPool
-from models.embedded.training.moments import Moments
+from models.embedded.training.moments import Mean, Moments
 from pipeline.gallery import Gallery, load_gallery
+from pipeline.values import Float64
 
 BATCH = 256
 MASK_PART = 0.4
@@ -48,6 +50,8 @@ MASK_SAMPLES = 14
 EMA = 0.998
 REGRESSION_WEIGHT = 1.0
 UPRIGHT_SHARE = 0.85
+SCALE_SPREAD, SHIFT_SPREAD = 0.04, 0.012
+"""Standard deviations of the timings expected beforehand (shift in s); the weights are learnt."""
 
 
 def log(message: str) -> None:
@@ -88,32 +92,49 @@ def solve_straight(
     *,
     n_epochs: int,
     seed: int,
-    shrinkage: float = 2e-4,
+    shrinkage: float = 2e-5,
     temperature: float = TEMPERATURE,
 ) -> None:
     """Set each expert's straight path in closed form on its own kind of montage.
+
+    Training knows each epoch's timing: the discriminant of pictures is fitted to windows that
+    follow it, that of timings to those against windows at a timing of `WARPS` drawn at random.
 
     The discriminant's own scale is that of log probabilities; times `temperature` it gives a norm
     of about 0.5 for 32 channels, less for montages that see less.
     """
     for expert, kind in enumerate(EXPERT_MONTAGES):
         rng = np.random.default_rng([seed, 1, expert])
-        moments = Moments()
+        moments, astray = Moments(), Mean()
         homes = []
         for _ in range(max(1, n_epochs // 512)):
             batch = maker.draw(rng, 512, kind=kind)
-            x, conditions, targets = tensors(batch)
-            keep = torch.from_numpy(batch.snr > 0.3)
-            features = straight_features(x[keep])
-            moments.add(features, targets[keep] - network.centre)
-            homes.append(conditions[:, : network.config.n_virtual].mean(dim=0))
+            coverage = torch.from_numpy(batch.conditions[:, : network.config.n_virtual])
+            homes.append(montage_place(coverage).mean(dim=0))
+            keep = batch.snr > 0.3
+            x, targets = (torch.from_numpy(each[keep]) for each in (batch.x, batch.targets))
+            features = timed_features(x, batch.scale[keep], batch.shift[keep])
+            moments.add(features, targets - network.centre)
+            scale, shift = np.array(WARPS)[rng.integers(len(WARPS), size=len(x))].T
+            astray.add(timed_features(x, scale, shift))
         solution = temperature * moments.discriminant(shrinkage).float()
         network.straight[expert] = solution[:-1]
         network.straight_bias[expert] = solution[-1]
+        network.timing[expert] = moments.against(astray.value, shrinkage).float()
         network.homes[expert] = torch.stack(homes).mean(dim=0)
         norm = (features @ solution[:-1] + solution[-1]).norm(dim=1).mean()
         log(f"closed form for {kind}: mean norm {float(norm):.3f}")
-    network.log_sharpness.fill_(np.log(4.0))
+    network.log_sharpness.fill_(np.log(0.7))
+    scales, shifts = torch.tensor(WARPS).T
+    network.log_warp_prior.copy_(
+        -0.5 * ((scales - 1) / SCALE_SPREAD).square() - 0.5 * (shifts / SHIFT_SPREAD).square()
+    )
+
+
+def timed_features(x: Tensor, scale: Float64, shift: Float64) -> Tensor:
+    """Windowed means of each epoch at a timing of its own: (n, n_straight)."""
+    windows = torch.from_numpy(window_matrix(scale, shift).astype(np.float32))
+    return torch.bmm(x, windows).flatten(1)
 
 
 def masked_loss(network: EncoderNetwork, batch: Batch, generator: torch.Generator) -> Tensor:
@@ -168,7 +189,7 @@ class Trainer:
         self.folder = Path(args.out)
         self.folder.mkdir(parents=True, exist_ok=True)
         # The closed form's weights are small numbers: a step of Adam's usual size would wipe them.
-        straight = [self.network.straight, self.network.straight_bias]
+        straight = [self.network.straight, self.network.straight_bias, self.network.timing]
         fixed = {id(p) for p in [*straight, self.network.log_temperature]}
         others = [p for p in self.network.parameters() if id(p) not in fixed]
         self.optimiser = torch.optim.AdamW(
@@ -226,7 +247,7 @@ class Trainer:
     def description(self, path: Path) -> dict[str, Any]:
         """Describe the weights: sizes, pool, seeds, when and where."""
         return {
-            "schema": 1,
+            "schema": 2,
             "name": "embedded",
             "network": dataclasses.asdict(self.network.config),
             "temperature": self.args.rank_temperature,
