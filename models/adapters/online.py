@@ -1,18 +1,16 @@
 """Alignment that follows a session in front of any encoder (opt-in).
 
 Owns which channels of an epoch are aligned and when the state moves: with every epoch that is
-encoded, in order, so that a replay, which decodes the same epochs, repeats it. What must leave no
-trace (noise controls) is encoded by a copy, which shares the encoder. Starts frozen: the running
-covariance follows for `drift`, what is applied does not. In front of an encoder that reads epochs
-under several timings, the person's latencies are followed as well.
+observed, in order, so that a replay, which observes the same epochs, repeats it. Encoding changes
+nothing, so noise controls leave no trace. Starts frozen: the running covariance follows for
+`drift`, what is applied does not. In front of an encoder that reads epochs under several timings,
+the person's latencies are followed as well.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -65,17 +63,6 @@ class OnlineAligned:
         self._state: OnlineAlignment | None = None
         self._first: list[Float64] = []
         self._timing: OnlineTiming | None = None
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> OnlineAligned:
-        """Copy the state; the encoder behind it is shared, as encoding does not change it."""
-        del memo
-        other = copy.copy(self)
-        vars(other).update(
-            _state=copy.deepcopy(self._state),
-            _first=list(self._first),
-            _timing=copy.deepcopy(self._timing),
-        )
-        return other
 
     @property
     def spec(self) -> EncoderSpec:
@@ -150,8 +137,7 @@ class OnlineAligned:
         return state
 
     def encode(self, epoch: Epoch) -> Embedding:
-        """Take in one epoch and embed it behind the alignment as it then stands."""
-        self.observe(epoch)
+        """Embed one epoch behind the alignment as it stands; `observe` moves that."""
         if self._timing is not None and isinstance(self.inner, TimedEncoder):
             return self.inner.encode(self.aligned(epoch), warp_bias=self._timing.bias)
         return self.inner.encode(self.aligned(epoch))

@@ -22,7 +22,7 @@ from models.embedded.training.encoder_batches import MONTAGES
 from models.embedded.training.encoder_pool import EpochPool
 from models.embedded.training.moments import Mean, Moments
 from pipeline.gallery import load_gallery
-from pipeline.values import Epoch, Float64, Info
+from pipeline.values import Epoch, Float32, Float64, Info
 from pipeline.virtual_brain.subject import draw_subject
 
 AVERAGE = WARPS.index((1.0, 0.0))
@@ -182,16 +182,20 @@ def test_a_session_learns_latencies_without_labels_keeps_and_forgets_them() -> N
     follows.resume()
     before = encoder.encode(epochs[0]).vector
 
-    def agreement(vectors: Float64) -> float:
+    def agreement(vectors: Float32) -> float:
         return float((vectors * shown[60:]).sum(axis=1).mean())
 
-    still = np.stack([frozen.encode(epoch).vector for epoch in epochs])
+    def decoded(aligned: OnlineAligned, epoch: Epoch) -> Float32:
+        aligned.observe(epoch)
+        return aligned.encode(epoch).vector
+
+    still = np.stack([decoded(frozen, epoch) for epoch in epochs])
     np.testing.assert_array_equal(still[0], before)
-    learnt = np.stack([follows.encode(epoch).vector for epoch in epochs])
+    learnt = np.stack([decoded(follows, epoch) for epoch in epochs])
     assert agreement(learnt[60:]) > agreement(still[60:]) + 0.05
     again = OnlineAligned(encoder, reference=pool_covariance)
     again.resume()
-    repeated = [again.encode(epoch).vector for epoch in epochs[:10]]
+    repeated = [decoded(again, epoch) for epoch in epochs[:10]]
     np.testing.assert_array_equal(repeated, learnt[:10])  # a replay repeats it
     follows.freeze()
     kept = follows.encode(epochs[0]).vector
