@@ -155,6 +155,10 @@ class DecoderConfig(_Frozen):
     """Folder of the weights; None: the ones that are installed."""
     adapter: str | None = None
     """Folder of the person's adapter; None: zero-shot."""
+    align: bool = False
+    """Follow the person from the first epoch on, without labels: the noise between channels and,
+    without an adapter, when the brain answers. What was learnt of earlier epochs decides over
+    later ones, so their order counts."""
     num_inference_steps: int = Field(default=4, ge=1, le=1000)
     """Steps of the sampler."""
     guidance_scale: float = Field(default=1.0, ge=1, le=30)

@@ -65,6 +65,16 @@ def add_out(parser: argparse.ArgumentParser, *, suffix: str = "") -> None:
     )
 
 
+def add_align(parser: argparse.ArgumentParser) -> None:
+    """Add `--align`."""
+    parser.add_argument(
+        "--align",
+        action="store_true",
+        default=None,
+        help="follow the person without labels: the noise and, without an adapter, the latencies",
+    )
+
+
 def stream_overrides(args: argparse.Namespace) -> dict[str, Any]:
     """What was said of stream, markers and person, for `apply_overrides`."""
     from devices.montage import read_montage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from app.commands.common import add_out, apply_overrides, has_display, watch
+from app.commands.common import add_align, add_out, apply_overrides, has_display, watch
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -47,6 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="store_true",
         help="no LSL and no waiting: the same brain and path under a virtual clock (for controls)",
     )
+    add_align(parser)
     parser.add_argument("--preset", default="demo")
     add_out(parser)
     parser.add_argument("--json", action="store_true", help="print summary.json at the end")
@@ -64,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
             "simulation.board": args.board,
             "simulation.snr": args.snr,
             "decoder.control": args.control,
+            "decoder.align": args.align,
         },
     )
     if not (args.headless or args.fast) and has_display():

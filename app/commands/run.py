@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from app.commands.common import (
+    add_align,
     add_out,
     add_settings,
     add_stream_options,
@@ -51,6 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="ID",
         help="the person's adapter: an id of `phosphene adapters list`, or its folder",
     )
+    add_align(parser)
     parser.add_argument("--seed", type=int, default=None, metavar="N")
     parser.add_argument("--duration", type=float, default=None, metavar="S")
     add_out(parser)
@@ -66,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         {
             **stream_overrides(args),
             "decoder.adapter": None if args.adapter is None else _adapter_folder(args.adapter),
+            "decoder.align": args.align,
         },
     )
     if not args.headless and args.replay is None and has_display():

@@ -117,7 +117,9 @@ class Decoding:
         self._conclude = conclude
         self._note = note
         self._warn = warn
-        self._steering = Steering(first_adapter(config.decoder), past.changes)
+        self._steering = Steering(
+            first_adapter(config.decoder), past.changes, follows=config.decoder.align
+        )
         self._lock = threading.Lock()
         self._cuts: dict[int, Cut] = {}
         self._asked: str | None = None

@@ -67,11 +67,15 @@ class Steering:
         The adapter at the start.
     recorded : sequence of Change
         A recorded session's changes, which a replay repeats.
+    follows : bool
+        Whether alignment runs from the first epoch on; else it is as the encoder has it.
     """
 
-    def __init__(self, adapter: AdapterKey, recorded: Sequence[Change] = ()) -> None:
+    def __init__(
+        self, adapter: AdapterKey, recorded: Sequence[Change] = (), *, follows: bool = False
+    ) -> None:
         self._lock = threading.Lock()
-        self._now = self._wanted = Steer(adapter)
+        self._now = self._wanted = Steer(adapter, frozen=False if follows else None)
         self._recorded = sorted(recorded, key=lambda change: change.at)
         self._n = 0
         self._seen_resets = 0

@@ -138,6 +138,11 @@ class SessionModel:
         if self.phase is Phase.RUNNING:
             self._request(lambda port: port.adapt(command))
 
+    def toggle_alignment(self) -> None:
+        """Let alignment follow the person, or freeze it; nothing where the decoder has none."""
+        if self.snapshot.alignment:
+            self.adapt("freeze" if self.snapshot.alignment == "running" else "resume")
+
     def save_notes(self) -> None:
         """Save the notes when they changed and there is a session to save them with."""
         if self.port is None or self.notes == self._saved_notes:

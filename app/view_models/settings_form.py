@@ -56,6 +56,7 @@ TITLES: Mapping[str, str] = {
     "guidance_scale": "Guidance",
     "queue_size": "Epochs that may wait",
     "control": "Noise control",
+    "align": "Follow the person",
     "clock_offset_interval": "Clock probes, s",
     "boundary_interval": "Boundaries, s",
     "min_free_mb": "Low disk, MB",

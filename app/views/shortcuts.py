@@ -51,6 +51,9 @@ SHORTCUTS: tuple[Shortcut, ...] = (
     Shortcut("page_down", ("PgDown",), "Channels after", "Traces"),
     Shortcut("views", ("F3",), "Next signal view", "Views", menu=True),
     Shortcut("control", ("C",), "Noise control beside the picture", "Pictures"),
+    Shortcut(
+        "align", ("A",), "Follow this person without labels, or freeze", "Pictures", menu=True
+    ),
     Shortcut("save", ("Ctrl+S",), "Save the picture…", "Pictures"),
     Shortcut("copy", ("Ctrl+C",), "Copy the picture", "Pictures"),
     Shortcut("export", ("Ctrl+E",), "Export the pictures…", "Pictures", menu=True),

@@ -23,6 +23,7 @@ def actions_of(window: MainWindow) -> Actions:
         **_trace_actions(window),
         "views": window.signals.step,
         "control": lambda: window.set_control(not window.settings.control),
+        "align": window.session.toggle_alignment,
         "save": window.pictures.save,
         "copy": window.pictures.copy,
         "export": window.pictures.export,

@@ -28,7 +28,7 @@ from devices.hostile import HostileSettings, HostileSource
 from devices.replay import RecordedSource
 from pipeline.errors import PhospheneError
 from pipeline.values import Outcome
-from tests.app.toy_system import failing_main, toy_main, write_toy_adapter
+from tests.app.toy_system import failing_main, frozen_main, toy_main, write_toy_adapter
 from tests.waiting import wait_for
 
 SETTINGS = HostileSettings(duration=36.0, chunk=20)
@@ -37,11 +37,11 @@ WAIT = 30.0
 Act = Callable[[Session, int], None]
 
 
-def config_of(adapter: Path | None) -> SessionConfig:
+def config_of(adapter: Path | None, *, align: bool = False) -> SessionConfig:
     return SessionConfig(
         buffer=60.0,
         epochs=EpochsConfig(reject_uv={}),
-        decoder=DecoderConfig(adapter=None if adapter is None else str(adapter)),
+        decoder=DecoderConfig(adapter=None if adapter is None else str(adapter), align=align),
     )
 
 
@@ -298,6 +298,29 @@ def test_a_replay_steers_each_epoch_as_the_live_run_did(requests: list[str]) -> 
     for number in range(1, len(steers)):
         wanted = steers[number].n_resets > steers[number - 1].n_resets or number in crashed_at
         assert (repeated[number].n_resets > repeated[number - 1].n_resets) == wanted
+
+
+def test_a_session_that_follows_the_person_does_so_from_its_first_epoch(tmp_path: Path) -> None:
+    assert Steering(AdapterKey("a")).step()[1].frozen is None
+    assert Steering(AdapterKey("a"), follows=True).step()[1].frozen is False
+    events = []
+    for name, align in (("one", True), ("two", True), ("three", False)):
+        source = HostileSource(SETTINGS)
+        session = Session(
+            config_of(None, align=align),
+            out=tmp_path / name,
+            open_source=lambda _, source=source: source,
+            clock=lambda source=source: source.now,
+            make_decoder=partial(Decoder, target=frozen_main),
+            is_live=False,
+        )
+        session.start()
+        assert session.wait(60.0)
+        events.append(hashes(events_of(tmp_path / name)))
+    followed, again, frozen = events
+    assert followed == again
+    # The toy's first epoch is nudged by itself alone, which changes its length only.
+    assert all(followed[index] != frozen[index] for index in followed if index > min(followed))
 
 
 def test_an_adapter_for_another_window_or_montage_is_refused() -> None:

@@ -42,6 +42,21 @@ def test_without_an_adapter_there_is_no_row_until_alignment_runs(qtbot: QtBot) -
     window.end()
 
 
+def test_a_key_follows_the_person_without_an_adapter(qtbot: QtBot) -> None:
+    window = _window(qtbot, alignment="frozen", drift=0.1)
+    session = window.session._factory.session  # type: ignore[attr-defined]
+    for _ in range(2):
+        qtbot.keyClick(window, Qt.Key.Key_A)
+        window.tick()
+    assert session.adaptations == ["resume", "freeze"]
+    assert window.picture_panel.adapter.isVisible()
+    window.end()
+    other = _window(qtbot)
+    qtbot.keyClick(other, Qt.Key.Key_A)
+    assert other.session._factory.session.adaptations == []  # type: ignore[attr-defined]
+    other.end()
+
+
 def test_an_adapter_is_named_and_its_alignment_frozen_and_reset(qtbot: QtBot) -> None:
     window = _window(qtbot, adapter="/home/x/adapters/S01-a3", alignment="running", drift=1.4)
     session, bar = window.session._factory.session, window.picture_panel.adapter  # type: ignore[attr-defined]

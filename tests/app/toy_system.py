@@ -41,7 +41,7 @@ class ToyEncoder:
         sha256 = hashlib.sha256(text.encode()).hexdigest()
         self.spec = EncoderSpec(f"toy:{seed}", 250.0, -0.2, 0.8, None, None, n_features, (), sha256)
         self._mixing = np.random.default_rng(seed).normal(size=(n_features, 4))
-        self.is_frozen = False
+        self.is_frozen = bool(FROZEN)
         self.reset()
 
     def reset(self) -> None:
@@ -85,6 +85,8 @@ class ToySampler:
         return GeneratedImage(pixels.astype(np.uint8), seed, embedding.index, embedding.t_onset)
 
 
+FROZEN: set[bool] = set()
+"""Not empty: encoders start frozen, as real ones do; set in the child by `frozen_main`."""
 FAILING: set[int] = set()
 """Indices whose picture fails; set in the child by `failing_main`."""
 
@@ -126,6 +128,12 @@ def toy_main(connection: Connection, config: SessionConfig) -> None:
     systems.load_encoder = load_encoder  # type: ignore[attr-defined]
     sys.modules["models.systems"] = systems
     worker.main(connection, config)
+
+
+def frozen_main(connection: Connection, config: SessionConfig) -> None:
+    """As `toy_main`; nothing is followed unless the session asks for it."""
+    FROZEN.add(True)
+    toy_main(connection, config)
 
 
 def failing_main(connection: Connection, config: SessionConfig) -> None:
