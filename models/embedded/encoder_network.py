@@ -27,6 +27,8 @@ TEMPERATURE = 0.015
 """At which evidence starts out; it is learnt."""
 RESIDUAL = 0.3
 """Part of the evidence that reaches the embedding past the known pictures."""
+UNMEASURED = 6e4
+"""Limit of strangeness before it is measured: none."""
 UNSEEN = 0.03
 """Part of a virtual electrode's variance that is as good as nothing when montages are compared."""
 RECOGNITION = 0.5
@@ -90,7 +92,8 @@ class EncoderNetwork(nn.Module):
     """Maps (batch, n_virtual, n_times) and conditions to (batch, n_features).
 
     A straight path and a deep one (spatial filters, temporal convolutions) are added; a factor
-    read from both shrinks the sum, so that its length says how much was understood.
+    read from both shrinks the sum, so that its length says how much was understood. Where it is
+    like nothing that training has seen (`strangeness`), it is shrunk once more.
 
     The straight path is linear in windowed means, an expert's weights a kind of montage, and can
     be set in closed form. Latencies differ between people and trials: it reads the epoch under
@@ -110,6 +113,9 @@ class EncoderNetwork(nn.Module):
     memory: Tensor
     log_prior: Tensor
     windows: Tensor
+    noise_mean: Tensor
+    noise_root: Tensor
+    strange_from: Tensor
 
     def __init__(self, config: NetworkConfig | None = None) -> None:
         super().__init__()
@@ -148,6 +154,11 @@ class EncoderNetwork(nn.Module):
         self.register_buffer("radius", torch.ones(()))
         self.register_buffer("memory", torch.zeros(c.n_memory, c.n_features))
         self.register_buffer("log_prior", torch.full((c.n_memory,), -math.log(c.n_memory)))
+        # What evidence is like where nothing was shown, by expert, and how strange is too strange.
+        self.register_buffer("noise_mean", torch.zeros(c.n_experts, c.n_features))
+        root = torch.eye(c.n_features).repeat(c.n_experts, 1, 1)
+        self.register_buffer("noise_root", root)
+        self.register_buffer("strange_from", torch.full((c.n_experts,), UNMEASURED))
         windows = torch.from_numpy(grid_matrices().astype("float32"))
         self.register_buffer("windows", windows, persistent=False)
 
@@ -207,7 +218,37 @@ class EncoderNetwork(nn.Module):
         known = torch.cat([hidden, estimate, self.code(conditions), length], dim=1)
         factor = self.factor(functional.gelu(self.confidence(known)))
         shrunk: Tensor = estimate * 2 * torch.sigmoid(factor)
-        return shrunk
+        if bool((self.strange_from >= UNMEASURED).all()):
+            return shrunk
+        limit = self.mixture(conditions) @ self.strange_from
+        excess = self.strangeness(shrunk, conditions) / limit
+        doubted: Tensor = shrunk / excess.clamp(min=1.0).square()[:, None]
+        return doubted
+
+    def strangeness(self, evidence: Tensor, conditions: Tensor) -> Tensor:
+        """Power of evidence against that of noise, as far as no known picture explains it.
+
+        Evidence of a brain like those of training is noise of a known covariance plus what some
+        picture evokes. Evidence far larger than noise that resembles no picture comes of
+        something else (another kind of brain, electrodes in other places, a test signal): large
+        numbers that mean nothing.
+
+        Returns
+        -------
+        Tensor, shape (batch,)
+            About 1 for noise alone, below for a picture that stands out.
+        """
+        away = evidence[:, None, :] - self.noise_mean
+        root = self.noise_root
+        white = torch.linalg.solve_triangular(root, away.transpose(0, 1).mT, upper=False).mT
+        patterns = (self.memory - self.memory.mean(dim=0)) @ root
+        patterns = functional.normalize(patterns, dim=2)
+        power = white.square().sum(dim=2)
+        explained = torch.bmm(white, patterns.mT).clamp(min=0.0).square().amax(dim=2)
+        left = 1 - explained / power.clamp(min=1e-12)
+        each = power / self.config.n_features * left**3
+        strange: Tensor = (self.mixture(conditions) * each.T).sum(dim=1)
+        return strange
 
     def forward(self, x: Tensor, conditions: Tensor) -> Tensor:
         """Embed; see the class."""

@@ -16,7 +16,7 @@ from models.adapters.prepared import EncoderView, Prepared
 from models.adapters.timings import learn_warps
 from models.embedded.encoder import load_encoder
 from models.embedded.encoder_input import N_CONDITIONS, N_TIMES, N_VIRTUAL, SFREQ, TMAX, TMIN
-from models.embedded.encoder_network import EncoderNetwork, straight_features
+from models.embedded.encoder_network import UNMEASURED, EncoderNetwork, straight_features
 from models.embedded.time_warps import N_BINS, WARPS, grid_matrices, window_edges, window_matrix
 from models.embedded.training.encoder_batches import MONTAGES
 from models.embedded.training.encoder_pool import EpochPool
@@ -205,6 +205,47 @@ def test_a_session_learns_latencies_without_labels_keeps_and_forgets_them() -> N
     assert not np.array_equal(kept, before)
     follows.reset()
     np.testing.assert_array_equal(follows.encode(epochs[0]).vector, before)
+
+
+@pytest.mark.parametrize("kind", ["sines", "patterns"])
+def test_what_is_like_nothing_in_training_is_doubted(kind: str) -> None:
+    """A test signal, or a brain whose responses resemble no picture's, gives no sure picture."""
+    names = MONTAGES["cap32"][0]
+    rng = np.random.default_rng(0)
+
+    def strange() -> Float64:
+        if kind == "sines":
+            rates, phases = rng.uniform(3, 20, (32, 1)), rng.uniform(0, 6.3, (32, 1))
+            return np.asarray(30 * np.sin(2 * np.pi * rates * TIMES + phases))
+        bumps = np.exp(-0.5 * ((TIMES - rng.uniform(0.05, 0.7, (6, 1))) / 0.05) ** 2)
+        return np.asarray(
+            3 * rng.normal(size=(32, N_TIMES)) + 20 * rng.normal(size=(32, 6)) @ bumps
+        )
+
+    info, encoder = Info(names, SFREQ), load_encoder()
+    epochs = [
+        Epoch(
+            data=strange().astype(np.float32),
+            tmin=TMIN,
+            tmax=TMAX,
+            t_onset=0.0,
+            event="",
+            info=info,
+            index=k,
+        )
+        for k in range(30)
+    ]
+
+    def lengths(some: list[Epoch]) -> Float64:
+        return np.array([np.linalg.norm(encoder.encode(epoch).vector) for epoch in some])
+
+    usual = _session(1104, 60)[0]
+    doubted, sure = lengths(epochs), lengths(usual)
+    encoder.network.strange_from.fill_(UNMEASURED)
+    before, unchanged = lengths(epochs), lengths(usual)
+    assert np.median(before) > 0.7, "without the limit it would be sure of itself"
+    assert np.median(doubted) < 0.1
+    assert np.isclose(sure, unchanged, atol=1e-4).mean() > 0.95, "what it knows stays as it is"
 
 
 def test_two_means_are_told_apart_by_fishers_discriminant() -> None:

@@ -146,11 +146,21 @@ class BatchMaker:
         self.upright_rows = upright_rows(gallery)
         self._n_people = n_people
 
-    def draw(self, rng: np.random.Generator, n: int, *, kind: str | None = None) -> Batch:
-        """Draw a batch of `n` epochs (a multiple of the people in it) under one montage."""
+    def draw(
+        self,
+        rng: np.random.Generator,
+        n: int,
+        *,
+        kind: str | None = None,
+        strength: float | None = None,
+    ) -> Batch:
+        """Draw a batch of `n` epochs (a multiple of the people in it) under one montage.
+
+        `strength`: SNR of all of them; None: the pool's mixture.
+        """
         names, rate = draw_montage(rng, kind)
         rows, targets = self._pictures(rng, n)
-        snr = draw_snr(rng, n)
+        snr = draw_snr(rng, n) if strength is None else np.full(n, strength)
         made = self._epochs(rng, names, rate, targets=targets, snr=snr)
         x, conditions = network_input(made.channels, names)
         return Batch(

@@ -27,6 +27,7 @@ from torch.nn import functional
 
 from models.embedded.encoder_network import (
     TEMPERATURE,
+    UNMEASURED,
     EncoderNetwork,
     NetworkConfig,
     montage_place,
@@ -50,6 +51,8 @@ MASK_SAMPLES = 14
 EMA = 0.998
 REGRESSION_WEIGHT = 1.0
 UPRIGHT_SHARE = 0.85
+NOISE_SHRINKAGE = 1e-3
+"""Part of the evidence's noise covariance that is white."""
 SCALE_SPREAD, SHIFT_SPREAD = 0.04, 0.012
 """Standard deviations of the timings expected beforehand (shift in s); the weights are learnt."""
 
@@ -129,6 +132,42 @@ def solve_straight(
     network.log_warp_prior.copy_(
         -0.5 * ((scales - 1) / SCALE_SPREAD).square() - 0.5 * (shifts / SHIFT_SPREAD).square()
     )
+
+
+@torch.no_grad()
+def measure_noise(network: EncoderNetwork, maker: BatchMaker, *, n_epochs: int, seed: int) -> None:
+    """Learn what evidence is like without information, and how strange the pool's epochs get.
+
+    A limit is what all but one in a hundred epochs of the expert's own kind of montage stay
+    below.
+    """
+    was_training = network.training
+    network.eval()
+    network.strange_from.fill_(UNMEASURED)
+    each = min(512, n_epochs)
+    n_batches = max(1, n_epochs // each)
+    limits = []
+    for expert, kind in enumerate(EXPERT_MONTAGES):
+        rng = np.random.default_rng([seed, 3, expert])
+        silent = [
+            network.evidence(*tensors(maker.draw(rng, each, kind=kind, strength=0.0))[:2])
+            for _ in range(n_batches)
+        ]
+        noise = torch.cat(silent).double()
+        covariance = torch.cov(noise.T)
+        covariance += NOISE_SHRINKAGE * covariance.diagonal().mean() * torch.eye(len(covariance))
+        network.noise_mean[expert] = noise.mean(dim=0).float()
+        network.noise_root[expert] = torch.linalg.cholesky(covariance).float()
+    for expert, kind in enumerate(EXPERT_MONTAGES):
+        rng = np.random.default_rng([seed, 4, expert])
+        strange = []
+        for _ in range(n_batches):
+            x, conditions, _ = tensors(maker.draw(rng, each, kind=kind))
+            strange.append(network.strangeness(network.evidence(x, conditions), conditions))
+        limits.append(float(torch.cat(strange).quantile(0.99)))
+    network.strange_from.copy_(torch.tensor(limits))
+    log("strange from " + ", ".join(f"{limit:.1f}" for limit in limits))
+    network.train(was_training)
 
 
 def timed_features(x: Tensor, scale: Float64, shift: Float64) -> Tensor:
@@ -306,6 +345,14 @@ class Trainer:
                 log(f"pretrain {self.step + 1}: masked error {mean / 50:.3f} of variance about 1")
                 mean = 0.0
 
+    def measure_noise(self) -> None:
+        """Stage 4: what evidence is like without information, of the averaged weights."""
+        averaged = EncoderNetwork(self.network.config)
+        averaged.load_state_dict(self.average)
+        measure_noise(averaged, self.maker, n_epochs=self.args.noise_epochs, seed=self.args.seed)
+        for name in ("noise_mean", "noise_root", "strange_from"):
+            self.average[name] = getattr(averaged, name).clone()
+
     def align(self) -> None:
         """Stage 3: contrastive and regression alignment."""
         everything = torch.from_numpy(self.maker.train_rows)
@@ -332,6 +379,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--out", default="out/encoder", help="folder of checkpoint and weights")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--ridge-epochs", type=int, default=98304)
+    options.add_argument("--noise-epochs", type=int, default=8192)
     options.add_argument("--pretrain-steps", type=int, default=150)
     options.add_argument("--steps", type=int, default=2400)
     options.add_argument("--lr", type=float, default=4e-4)
@@ -360,6 +408,7 @@ def main(argv: list[str] | None = None) -> int:
         trainer.save()
     trainer.pretrain()
     trainer.align()
+    trainer.measure_noise()
     trainer.save()
     log("done")
     return 0
