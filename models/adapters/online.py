@@ -52,6 +52,7 @@ class OnlineAligned:
         average: bool = True,
     ) -> None:
         self.inner = encoder
+        self._timed = encoder if isinstance(encoder, TimedEncoder) else None
         self._given = tuple(ch_names)
         self._reference = reference
         self._average = average
@@ -117,9 +118,9 @@ class OnlineAligned:
             self._state = self._started(data)
         if self._state is not None:
             self._state.observe(data)
-        if self._follows and isinstance(self.inner, TimedEncoder):
-            self._timing = self._timing or OnlineTiming(self.inner.log_warp_prior)
-            self._timing.observe(self.inner.log_timing(self.aligned(epoch)))
+        if self._follows and self._timed is not None:
+            self._timing = self._timing or OnlineTiming(self._timed.log_warp_prior)
+            self._timing.observe(self._timed.log_timing(self.aligned(epoch)))
 
     def _started(self, data: Float64) -> OnlineAlignment | None:
         if self._reference is None:
@@ -138,8 +139,8 @@ class OnlineAligned:
 
     def encode(self, epoch: Epoch) -> Embedding:
         """Embed one epoch behind the alignment as it stands; `observe` moves that."""
-        if self._timing is not None and isinstance(self.inner, TimedEncoder):
-            return self.inner.encode(self.aligned(epoch), warp_bias=self._timing.bias)
+        if self._timed is not None and self._timing is not None:
+            return self._timed.encode(self.aligned(epoch), warp_bias=self._timing.bias)
         return self.inner.encode(self.aligned(epoch))
 
     def aligned(self, epoch: Epoch) -> Epoch:

@@ -220,18 +220,24 @@ class EncoderNetwork(nn.Module):
         shrunk: Tensor = estimate * 2 * torch.sigmoid(factor)
         if bool((self.strange_from >= UNMEASURED).all()):
             return shrunk
-        limit = self.mixture(conditions) @ self.strange_from
-        excess = self.strangeness(shrunk, conditions) / limit
+        shares = self.mixture(conditions)
+        excess = self.strangeness(shrunk, shares) / (shares @ self.strange_from)
         doubted: Tensor = shrunk / excess.clamp(min=1.0).square()[:, None]
         return doubted
 
-    def strangeness(self, evidence: Tensor, conditions: Tensor) -> Tensor:
+    def strangeness(self, evidence: Tensor, shares: Tensor) -> Tensor:
         """Power of evidence against that of noise, as far as no known picture explains it.
 
         Evidence of a brain like those of training is noise of a known covariance plus what some
         picture evokes. Evidence far larger than noise that resembles no picture comes of
         something else (another kind of brain, electrodes in other places, a test signal): large
         numbers that mean nothing.
+
+        Parameters
+        ----------
+        evidence : Tensor, shape (batch, n_features)
+        shares : Tensor, shape (batch, n_experts)
+            As `mixture` gives them.
 
         Returns
         -------
@@ -247,7 +253,7 @@ class EncoderNetwork(nn.Module):
         explained = torch.bmm(white, patterns.mT).clamp(min=0.0).square().amax(dim=2)
         left = 1 - explained / power.clamp(min=1e-12)
         each = power / self.config.n_features * left**3
-        strange: Tensor = (self.mixture(conditions) * each.T).sum(dim=1)
+        strange: Tensor = (shares * each.T).sum(dim=1)
         return strange
 
     def forward(self, x: Tensor, conditions: Tensor) -> Tensor:

@@ -26,6 +26,16 @@ WARPS: tuple[tuple[float, float], ...] = tuple(itertools.product(WARP_SCALES, WA
 """Every timing that is tried: (scale, shift)."""
 
 
+SCALE_SPREAD, SHIFT_SPREAD = 0.04, 0.012
+"""Standard deviations of timings expected beforehand, a person's and a trial's together; s."""
+
+
+def log_prior(scale: Float64 | float, shift: Float64 | float) -> Float64:
+    """Log probability of timings before anything is measured, but for a constant: (...,)."""
+    far = (np.asarray(scale) - 1) / SCALE_SPREAD
+    return np.asarray(-0.5 * far**2 - 0.5 * (np.asarray(shift) / SHIFT_SPREAD) ** 2)
+
+
 def window_edges() -> Float64:
     """Borders of the average person's windows, s after onset: (N_BINS + 1,)."""
     borders = FIRST_SAMPLE + BIN_SAMPLES * np.arange(N_BINS + 1) - 0.5

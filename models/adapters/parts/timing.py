@@ -14,13 +14,12 @@ import torch
 
 from models.adapters.prepared import EncoderView, Prepared
 from models.embedded.encoder_input import CLIP, interpolation
-from models.embedded.time_warps import N_BINS, window_matrix
+from models.embedded.time_warps import N_BINS, log_prior, window_matrix
 from pipeline.values import Float64
 
 SCALES = np.linspace(0.90, 1.10, 21)
 SHIFTS = np.linspace(-0.040, 0.040, 21)
 """Timings that a person is tried at, s: three standard deviations of the population's."""
-SCALE_SPREAD, SHIFT_SPREAD = 0.04, 0.012
 TRIAL_SHIFTS = np.array([-0.012, -0.006, 0.0, 0.006, 0.012])
 """Latency of a trial against the person's own, s."""
 TRIAL_SPREAD = 0.006
@@ -81,8 +80,7 @@ def person_timing(
     agreement += channels.sum(axis=0).T @ expected.waves
     scales, shifts = (grid.ravel() for grid in np.meshgrid(SCALES, SHIFTS, indexing="ij"))
     likelihood = np.einsum("ktp,tp->k", window_matrix(scales, shifts), agreement)
-    prior = ((scales - 1) / SCALE_SPREAD) ** 2 + (shifts / SHIFT_SPREAD) ** 2
-    best = int(np.argmax(likelihood - 0.5 * prior))
+    best = int(np.argmax(likelihood + log_prior(scales, shifts)))
     return float(scales[best]), float(shifts[best])
 
 

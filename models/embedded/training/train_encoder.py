@@ -32,7 +32,7 @@ from models.embedded.encoder_network import (
     NetworkConfig,
     montage_place,
 )
-from models.embedded.time_warps import WARPS, window_matrix
+from models.embedded.time_warps import WARPS, log_prior, window_matrix
 from models.embedded.training.encoder_batches import (
     EXPERT_MONTAGES,
     POOL_SUBJECTS,
@@ -53,8 +53,6 @@ REGRESSION_WEIGHT = 1.0
 UPRIGHT_SHARE = 0.85
 NOISE_SHRINKAGE = 1e-3
 """Part of the evidence's noise covariance that is white."""
-SCALE_SPREAD, SHIFT_SPREAD = 0.04, 0.012
-"""Standard deviations of the timings expected beforehand (shift in s); the weights are learnt."""
 
 
 def log(message: str) -> None:
@@ -128,10 +126,7 @@ def solve_straight(
         norm = (features @ solution[:-1] + solution[-1]).norm(dim=1).mean()
         log(f"closed form for {kind}: mean norm {float(norm):.3f}")
     network.log_sharpness.fill_(np.log(0.7))
-    scales, shifts = torch.tensor(WARPS).T
-    network.log_warp_prior.copy_(
-        -0.5 * ((scales - 1) / SCALE_SPREAD).square() - 0.5 * (shifts / SHIFT_SPREAD).square()
-    )
+    network.log_warp_prior.copy_(torch.from_numpy(log_prior(*np.array(WARPS).T)))
 
 
 @torch.no_grad()
@@ -163,7 +158,8 @@ def measure_noise(network: EncoderNetwork, maker: BatchMaker, *, n_epochs: int, 
         strange = []
         for _ in range(n_batches):
             x, conditions, _ = tensors(maker.draw(rng, each, kind=kind))
-            strange.append(network.strangeness(network.evidence(x, conditions), conditions))
+            evidence = network.evidence(x, conditions)
+            strange.append(network.strangeness(evidence, network.mixture(conditions)))
         limits.append(float(torch.cat(strange).quantile(0.99)))
     network.strange_from.copy_(torch.tensor(limits))
     log("strange from " + ", ".join(f"{limit:.1f}" for limit in limits))
@@ -350,8 +346,7 @@ class Trainer:
         averaged = EncoderNetwork(self.network.config)
         averaged.load_state_dict(self.average)
         measure_noise(averaged, self.maker, n_epochs=self.args.noise_epochs, seed=self.args.seed)
-        for name in ("noise_mean", "noise_root", "strange_from"):
-            self.average[name] = getattr(averaged, name).clone()
+        self.average = averaged.state_dict()
 
     def align(self) -> None:
         """Stage 3: contrastive and regression alignment."""
