@@ -20,6 +20,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from configs.guard import read_text
 from configs.models import SCHEMA_VERSION, SessionConfig
 
 DESCRIPTIVE_TABLES = ("run", "streams")
@@ -75,7 +76,7 @@ def load_config(path: Path) -> SessionConfig:
 def read_config(path: Path) -> LoadedConfig:
     """Load a TOML file as `load_config` does, and hand its warnings on."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file, expected a TOML configuration.") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -7,10 +7,12 @@ labels themselves (10-05 names).
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from configs.guard import read_text
 from devices.boards import CYTON_LABELS, DAISY_LABELS
 from devices.errors import FileError
 
@@ -20,7 +22,6 @@ NAMED: Final[Mapping[str, tuple[str, ...]]] = {
     "cyton-daisy": DAISY_LABELS,
 }
 """Montages that makers document."""
-_LARGEST: Final = 1 << 20
 
 
 def read_montage(text: str) -> tuple[str, ...]:
@@ -39,10 +40,11 @@ def read_montage(text: str) -> tuple[str, ...]:
     if word.lower() in NAMED:
         return NAMED[word.lower()]
     path = Path(word)
-    if "," in word and not path.is_file():
-        return tuple(label.strip() for label in word.split(",") if label.strip())
-    if path.is_file():
+    # Not `Path.exists`, which raises for a text that is longer than a name can be.
+    if word and os.path.exists(path):  # noqa: PTH110
         return _read_file(path)
+    if "," in word:
+        return tuple(label.strip() for label in word.split(",") if label.strip())
     if path.suffix or len(path.parts) > 1:
         raise FileError(f"{path} does not exist, expected a file of labels: check the path.")
     return (word,) if word else ()
@@ -50,9 +52,7 @@ def read_montage(text: str) -> tuple[str, ...]:
 
 def _read_file(path: Path) -> tuple[str, ...]:
     try:
-        if path.stat().st_size > _LARGEST:
-            raise FileError(f"{path} is larger than 1 MB, expected a list of labels.")
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise FileError(f"{path} cannot be read ({error}), expected text with labels.") from None
     labels = _from_mne(path) if path.suffix.lower() in _MNE_SUFFIXES else _from_text(text)

@@ -7,6 +7,7 @@ its recording is used as it stands.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from app.calibration.files import RECORDING
 from app.errors import AppError
 from app.port import EpochEvent
 from configs import SessionConfig, load_config
+from configs.guard import read_text
 from devices.replay import RecordedSource
 from pipeline.gallery import load_gallery
 from pipeline.live import LivePath
@@ -72,10 +74,11 @@ def parse_labels(text: str | None) -> dict[str, str]:
 
 
 def _parts(text: str) -> list[str]:
-    if not Path(text).is_file():
+    # Not `Path.exists`, which raises for a text that is longer than a name can be.
+    if not os.path.exists(text):  # noqa: PTH110
         return text.split(",")
     try:
-        lines = Path(text).read_text(encoding="utf-8").splitlines()
+        lines = read_text(text).splitlines()
     except (OSError, ValueError) as error:
         raise AppError(f"cannot read {text} ({error}), expected lines EVENT=CLASS.") from None
     return [line for line in lines if line.strip()]

@@ -99,10 +99,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     from configs import ConfigError
+    from configs.guard import read_text
 
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return tomllib.loads(read_text(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML ({error}).") from None
 
 

@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from configs.guard import TABLE_LIMIT, read_text
 from devices.errors import FileError
 from devices.files.base import FileEvent
 
@@ -48,10 +49,10 @@ def read_sidecars(path: Path) -> Sidecars:
     base = stem.removesuffix("_eeg")
     events = path.with_name(f"{base}_events.tsv")
     channels = path.with_name(f"{base}_channels.tsv")
-    rows = _rows(channels) if channels.is_file() else []
+    rows = _rows(channels) if channels.exists() else []
     return Sidecars(
         events=tuple(_event(row, events, k) for k, row in enumerate(_rows(events), 2))
-        if events.is_file()
+        if events.exists()
         else None,
         ch_names=tuple(row["name"] for row in rows if row.get("name")),
         ch_types={row["name"]: row.get("type", "").upper() for row in rows if row.get("name")},
@@ -62,11 +63,11 @@ def read_sidecars(path: Path) -> Sidecars:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return [
-                {(k or "").strip(): (v or "").strip() for k, v in row.items() if isinstance(v, str)}
-                for row in csv.DictReader(file, delimiter="\t")
-            ]
+        lines = read_text(path, limit=TABLE_LIMIT, encoding="utf-8-sig").split("\n")
+        return [
+            {(k or "").strip(): (v or "").strip() for k, v in row.items() if isinstance(v, str)}
+            for row in csv.DictReader(lines, delimiter="\t")
+        ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FileError(
             f"{path} cannot be read ({error}), expected a tab-separated table in UTF-8: mend it or "
@@ -120,8 +121,8 @@ def _scale(table: Path, person: str) -> float:
     systems = sorted(table.parent.glob(f"{person}*_coordsystem.json"))
     for system in systems:
         try:
-            described = json.loads(system.read_text(encoding="utf-8-sig"))
-        except (OSError, ValueError):
+            described = json.loads(read_text(system, encoding="utf-8-sig"))
+        except (OSError, ValueError, RecursionError):
             continue
         if isinstance(described, dict):
             return _UNITS.get(str(described.get("EEGCoordinateUnits", "")).lower(), 1e-3)

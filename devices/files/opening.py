@@ -5,12 +5,18 @@ Owns the list of formats and the refusal of everything else. Heavy readers are i
 
 from __future__ import annotations
 
+import glob
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
+from configs.guard import SETTINGS_LIMIT, UnfitFileError, check_file, open_file, read_bytes
 from devices.errors import FileError
 from devices.files.base import Recording
 
 MNE_SUFFIXES = (".fif", ".edf", ".bdf", ".vhdr", ".set")
+_HEAD = 1 << 16
+"""A text without a line end in so many bytes is no recording."""
 KNOWN = (*MNE_SUFFIXES, ".xdf", ".xdfz", ".txt", ".csv", ".tsv")
 
 
@@ -57,12 +63,30 @@ def _check_there(path: Path) -> None:
     if path.is_dir():
         raise FileError(f"{path} is a folder, expected a file: give the recording in it.")
     try:
-        if path.stat().st_size == 0:
+        if check_file(path) == 0:
             raise FileError(f"{path} is empty, expected a recording: copy it again.")
+        for each in _beside(path):
+            if each.exists():
+                check_file(each)
     except FileNotFoundError:
         raise FileError(f"{path} does not exist, expected a recording: check the path.") from None
+    except UnfitFileError as error:
+        raise FileError(
+            f"{error.filename} cannot be read ({error}): give the recording as a file on the disk."
+        ) from None
     except OSError as error:
         raise FileError(f"{path} cannot be read ({error.strerror}): check its rights.") from error
+
+
+def _beside(path: Path) -> Iterator[Path]:
+    """What MNE opens by itself: the files that a header names, and the parts of a split FIF."""
+    suffix = path.suffix.lower()
+    if suffix == ".vhdr":
+        header = read_bytes(path, limit=SETTINGS_LIMIT).decode("utf-8", errors="replace")
+        for name in re.findall(r"(?mi)^\s*(?:DataFile|MarkerFile)\s*=\s*(\S.*?)\s*$", header):
+            yield path.parent / name.replace("$b", path.stem)
+    elif suffix in (".fif", ".gz"):
+        yield from path.parent.glob(f"{glob.escape(path.name.split('.fif')[0])}-*.fif*")
 
 
 def _advice(path: Path) -> str:
@@ -76,10 +100,15 @@ def _advice(path: Path) -> str:
 
 
 def _open_text(path: Path, board: str | None) -> Recording:
-    with path.open("rb") as file:
-        head = file.read(4096)
+    with open_file(path) as file:
+        head = file.read(_HEAD)
     if b"\0" in head:
         raise FileError(f"{path} is binary, expected text: OpenBCI TXT or BrainFlow CSV.")
+    if len(head) == _HEAD and not set(b"\r\n") & set(head):
+        raise FileError(
+            f"{path} has no line end in its first {_HEAD} bytes, expected a sample a line: it is "
+            "no OpenBCI TXT or BrainFlow CSV, or it was joined into one line."
+        )
     if head.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"%"):
         from devices.files.openbci import OpenBciRecording
 

@@ -23,6 +23,7 @@ from typing import IO, Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from configs.guard import open_file
 from devices.errors import FileError
 from devices.xdf.index import Damage, Index, XdfStream
 from devices.xdf.layout import MAGIC, Tag
@@ -307,7 +308,7 @@ class XdfFile:
 
 def _open_map(path: Path) -> mmap.mmap:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             head = file.read(4)
             if head[:2] == b"\x1f\x8b":
                 return _unpack(path)
@@ -327,7 +328,7 @@ def _unpack(path: Path) -> mmap.mmap:
     with tempfile.TemporaryFile() as target:
         # Ten bytes can promise terabytes: half of the free disk is the end.
         left = shutil.disk_usage(tempfile.gettempdir()).free // 2
-        with path.open("rb") as file:
+        with open_file(path) as file:
             for piece in _inflate(file):
                 left -= len(piece)
                 if left < 0:
