@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from devices.lsl.settings import machine_only
+
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A suite started in a shell's background ignores Ctrl-C, and so would every command it tests.
@@ -26,12 +28,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # test can import pylsl. Machine scope and an own session id keep parallel runs apart.
 _LSL_FOLDER = Path(tempfile.mkdtemp(prefix="phosphene-lsl-"))
 _LSL_CONFIG = _LSL_FOLDER / "lsl_api.cfg"
-_LSL_CONFIG.write_text(
-    "[multicast]\nResolveScope = machine\n"
-    f"[lab]\nSessionID = phosphene-{uuid.uuid4().hex[:12]}\n"
-    "[log]\nlevel = -2\n",
-    encoding="utf-8",
-)
+_LSL_CONFIG.write_text(machine_only(f"phosphene-{uuid.uuid4().hex[:12]}"), encoding="utf-8")
 os.environ["LSLAPICFG"] = str(_LSL_CONFIG)
 
 SHARED = Path(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from configs import SessionConfig
+from devices.lsl.settings import machine_only
 from pipeline.live import LivePath
 from pipeline.values import Float32, Packet, StreamInfo, StreamRole
 
@@ -143,11 +144,7 @@ def own_lsl() -> None:
     if "LSLAPICFG" in os.environ:
         return
     target = Path(tempfile.mkdtemp(prefix="phosphene-bench-")) / "lsl_api.cfg"
-    target.write_text(
-        "[multicast]\nResolveScope = machine\n"
-        f"[lab]\nSessionID = bench-{uuid.uuid4().hex[:12]}\n[log]\nlevel = -2\n",
-        encoding="utf-8",
-    )
+    target.write_text(machine_only(f"bench-{uuid.uuid4().hex[:12]}"), encoding="utf-8")
     os.environ["LSLAPICFG"] = str(target)
 
 

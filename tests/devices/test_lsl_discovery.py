@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 import pytest
@@ -15,6 +15,7 @@ from devices.lsl.inlet import LslSource
 from devices.lsl.metadata import eeg_info, single_channel_info
 from devices.lsl.outlet import EegOutlet, MarkerOutlet
 from pipeline.values import StreamRole
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.lsl
 
@@ -100,3 +101,13 @@ def test_which_stream_may_carry_markers():
     assert is_marker_stream(replace(MARKERS, type="trigger"), MarkersConfig(name="stim"))
     assert not is_marker_stream(MARKERS, MarkersConfig(name="stim", source_id="other"))
     assert has_id(MARKERS, "id")
+
+
+def test_mne_lsl_sees_every_outlet_of_this_machine_under_our_settings() -> None:
+    """Its liblsl 1.17 asks the machine by multicast, which one outlet of several answers."""
+    lsl = pytest.importorskip("mne_lsl.lsl")
+    names = {f"peer-{letter}" for letter in "abcde"}
+    with ExitStack() as outlets:
+        for name in names:
+            outlets.enter_context(amp(name))
+        wait_for(lambda: {info.source_id for info in lsl.resolve_streams(timeout=1.0)} >= names)

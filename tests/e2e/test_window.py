@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from app.views.theme import DARK
+from devices.lsl.settings import machine_only
 from tests.e2e.screen import (
     QT,
     Screen,
@@ -51,10 +52,7 @@ def display(tmp_path: Path) -> Iterator[Screen]:
 def environment(tmp_path: Path, display: Screen) -> dict[str, str]:
     """Folders, LSL and a browser of its own: `xdg-open` writes down what it should open."""
     lsl = tmp_path / "lsl_api.cfg"
-    lsl.write_text(
-        "[multicast]\nResolveScope = machine\n"
-        f"[lab]\nSessionID = e2e-{uuid.uuid4().hex[:12]}\n[log]\nlevel = -2\n"
-    )
+    lsl.write_text(machine_only(f"e2e-{uuid.uuid4().hex[:12]}"))
     bin_folder = tmp_path / "bin"
     bin_folder.mkdir()
     browser = bin_folder / "xdg-open"
