@@ -59,9 +59,10 @@ class StageTimes:
 class Result:
     """One marker's end, as shown and as written to `events.jsonl`.
 
-    `top` ranks labels with probabilities that sum to at most 1; `chance` is that of one label;
-    `rank` counts from 1 and is None where the true label is unknown; `confidence` in 0..1 is the
-    norm of the embedding as the system defines it; `pixels` is the decoded picture.
+    `top` ranks labels with probabilities that sum to at most 1; `chance` is that of one label,
+    None where nothing was ranked; `rank` counts from 1 and is None where the true label is
+    unknown; `confidence` in 0..1 is what the encoder states of itself, None where it states
+    nothing; `pixels` is the decoded picture.
     """
 
     index: int

@@ -45,7 +45,9 @@ class EncoderSpec:
     """What an encoder wants and gives.
 
     `sfreq` Hz, `tmin`/`tmax` s from onset, `l_freq`/`h_freq` Hz are what it was trained on;
-    `ch_names` empty means any labelled montage. `sha256` is of its weights.
+    `ch_names` empty means any labelled montage. `sha256` is of its weights. `space` names what
+    the vectors mean: only a gallery of the same space can rank them; empty: a space of its own.
+    `states_confidence` says whether its embeddings carry a confidence.
     """
 
     name: str
@@ -57,6 +59,8 @@ class EncoderSpec:
     n_features: int
     ch_names: tuple[str, ...] = ()
     sha256: str = ""
+    space: str = ""
+    states_confidence: bool = False
 
 
 @runtime_checkable

@@ -305,13 +305,14 @@ class Epoch:
 class Embedding:
     """What an encoder made of one epoch.
 
-    `vector` is (n_features,) or (n_tokens, n_features), float32; its norm is the encoder's
-    confidence where the system says so.
+    `vector` is (n_features,) or (n_tokens, n_features), float32. `confidence` in 0..1 is what the
+    encoder states about itself, None where it states nothing: nobody else may guess one.
     """
 
     vector: Float32
     index: int
     t_onset: float
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse a wrong shape, dtype or a value that is not finite."""
@@ -325,7 +326,17 @@ class Embedding:
                 "Embedding.vector holds NaN or infinity, expected finite numbers: "
                 "check the adapter and the epoch."
             )
+        if self.confidence is not None and not 0.0 <= self.confidence <= 1.0:
+            raise ShapeError(
+                f"Embedding.confidence is {self.confidence}, expected 0 to 1: leave it out where "
+                "the encoder states none."
+            )
         _freeze(self, "vector", self.vector)
+
+
+def length_of(vector: Float32) -> float:
+    """Length of a vector, at most 1: the confidence of encoders whose vectors shrink in doubt."""
+    return min(1.0, float(np.linalg.norm(vector)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -26,7 +26,7 @@ from app.runtime.messages import Answer, Load, Loaded, Ready
 from configs import SessionConfig
 from configs.models import SourceConfig
 from devices.hostile import HostileSettings, HostileSource, Witness, random_faults, untouched
-from pipeline.gallery import load_gallery
+from pipeline.gallery import SPACE, load_gallery
 from pipeline.live import LivePath
 from pipeline.ports import EncoderSpec
 from pipeline.values import Outcome, Verdict
@@ -166,7 +166,7 @@ def idle_decoder(connection: Connection, _: SessionConfig) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     n_features = load_gallery().embeddings.shape[1]
-    spec = EncoderSpec("idle", 250.0, -0.2, 0.8, None, None, n_features)
+    spec = EncoderSpec("idle", 250.0, -0.2, 0.8, None, None, n_features, space=SPACE)
     connection.send(Ready(spec, "0" * 64, "cpu", {}))
     while True:
         try:

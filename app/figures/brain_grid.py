@@ -40,7 +40,7 @@ class Trial:
     index: int
     event: str
     decoded: str | None
-    confidence: float
+    confidence: float | None
     image: Path | None
     seconds: float
 
@@ -89,7 +89,7 @@ def _trial(result: dict[str, Any], folder: Path, gallery: Gallery, first: float)
         index=int(result["index"]),
         event=result["label"],
         decoded=class_of(top[0][0], gallery) if top else None,
-        confidence=float(result["confidence"] or 0.0),
+        confidence=result["confidence"],
         image=folder / result["image"] if result["image"] else None,
         seconds=float(result["t_onset"]) - first,
     )
@@ -132,7 +132,9 @@ def _draw_trial(sheet: Image.Image, trial: Trial, left: int, top: int, number: i
             sheet.paste(picture.convert("RGB").resize((_PICTURE, _PICTURE)), place)
     frame = (*place, place[0] + _PICTURE - 1, place[1] + _PICTURE - 1)
     pen.rectangle(frame, outline=trial.colour, width=4)
-    said = "not decoded" if trial.decoded is None else f"{trial.decoded}, {trial.confidence:.2f}"
+    said = trial.decoded or "not decoded"
+    if trial.decoded is not None and trial.confidence is not None:
+        said += f", {trial.confidence:.2f}"
     right = place[0] + _PICTURE
     pen.text((right, top + _PICTURE + 3), said, fill=_QUIET, font=_font(12), anchor="ra")
 

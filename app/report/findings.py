@@ -81,10 +81,13 @@ def _accuracy(record: SessionRecord) -> Iterator[Finding]:
     n, n_correct = record.number("accuracy", "n"), record.number("accuracy", "n_correct")
     chance, p_value = record.number("accuracy", "chance"), record.number("accuracy", "p_value")
     if n is None or n_correct is None or chance is None or p_value is None or n < 1:
+        decoded = [event for event in record.events if event.is_decoded]
+        why = "no marker came with a label that the decoder knows"
+        if decoded and all(event.chance is None for event in decoded):
+            why = "this decoder's vectors are not of the gallery's space, so it ranks no concepts"
         yield Finding(
             Tone.NOTE,
-            "Identification was not scored: no marker came with a label that the decoder knows. "
-            "The pictures cannot be told right or wrong.",
+            f"Identification was not scored: {why}. The pictures cannot be told right or wrong.",
         )
         return
     low, high = record.number("accuracy", "low"), record.number("accuracy", "high")

@@ -30,6 +30,10 @@ WALL_CLOCK_OUTCOMES = frozenset({Outcome.OVERLOAD, Outcome.FAILED})
 """Outcomes that depend on how fast this machine was; a replay takes them from the recording."""
 
 
+NO_SPEC = EncoderSpec("", 0.0, 0.0, 0.0, None, None, 0)
+"""Of a process that ended right after its answer: ranks nothing, states nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Past:
     """What a recorded session decided: outcomes by marker index, changes of the adapter.
@@ -306,6 +310,7 @@ class Decoding:
             self._fail(job, cut, reason, observed=observed)
             return
         self._newest = answer
+        spec = self._spec_of(cut.adapter)
         try:
             result = decoded(
                 answer,
@@ -314,7 +319,7 @@ class Decoding:
                 config=self._config,
                 candidates=self._candidates,
                 folder=self._folder,
-                encoder_sha256=self._encoder_sha256(cut.adapter),
+                spec=spec,
                 sampler_sha256=self.ready.sampler_sha256 if self.ready else "",
             )
         except (OSError, PhospheneError) as error:
@@ -340,11 +345,10 @@ class Decoding:
             self._n_restarts = n_restarts
             self._note(encode_change(Change(cut.number, None)))
 
-    def _encoder_sha256(self, key: AdapterKey) -> str:
-        spec = self._specs.get(key)
-        if spec is not None:
-            return spec.sha256
-        return self.ready.spec.sha256 if self.ready else ""
+    def _spec_of(self, key: AdapterKey) -> EncoderSpec:
+        """What decodes with an adapter: its own where it was loaded, else the process' first."""
+        first = NO_SPEC if self.ready is None else self.ready.spec
+        return self._specs.get(key, first)
 
     # -- adapters (decoder's thread) -----------------------------------------------------------
 

@@ -75,6 +75,7 @@ class Answer:
 
     `started`, `encoded`, `sampled` are `time.monotonic` of this machine, s. `control_pixels` is
     the noise control, when it is on: the same decoder on the same epoch with its phases scrambled.
+    `confidence` is what the encoder stated, None where it states none.
     `observed` says that alignment took the epoch in, failure or not; `alignment` is `running`,
     `frozen` or empty, `drift` what the encoder says of itself.
     """
@@ -90,6 +91,7 @@ class Answer:
     observed: bool = False
     alignment: str = ""
     drift: float | None = None
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

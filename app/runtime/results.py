@@ -21,6 +21,7 @@ from app.runtime.messages import AdapterKey, Answer, Job
 from configs import SessionConfig
 from pipeline.errors import PhospheneError
 from pipeline.gallery import Gallery
+from pipeline.ports import EncoderSpec
 from pipeline.signal_quality import ChannelQuality
 from pipeline.values import Epoch, Marker, Outcome
 
@@ -77,10 +78,13 @@ def decoded(
     config: SessionConfig,
     candidates: Gallery,
     folder: SessionFolder,
-    encoder_sha256: str,
+    spec: EncoderSpec,
     sampler_sha256: str,
 ) -> Result:
     """Rank the candidates, write the picture, hash both.
+
+    There is a ranking, with its chance and rank, where the encoder's space is the candidates', and
+    a confidence where the encoder states one.
 
     Raises
     ------
@@ -92,7 +96,7 @@ def decoded(
     epoch, vector, pixels = cut.epoch, answer.vector, answer.pixels
     if vector is None or pixels is None:
         raise PhospheneError(f"the decoder gave no picture of epoch {epoch.index}.")
-    ranked = candidates.rank(vector) if vector.ndim == 1 else ()
+    ranked = candidates.rank(vector) if spec.space == candidates.space else ()
     position = {each.label: i + 1 for i, each in enumerate(ranked)}
     digest = hashlib.sha256(np.ascontiguousarray(vector, dtype="<f4").tobytes()).hexdigest()
     provenance = {
@@ -101,7 +105,7 @@ def decoded(
         "phosphene:label": epoch.event,
         "phosphene:seed": str(job.seed),
         "phosphene:embedding_sha256": digest,
-        "phosphene:encoder_sha256": encoder_sha256,
+        "phosphene:encoder_sha256": spec.sha256,
         "phosphene:sampler_sha256": sampler_sha256,
         "phosphene:system": config.decoder.system,
         "phosphene:steps": str(config.decoder.num_inference_steps),
@@ -120,9 +124,9 @@ def decoded(
         label=epoch.event,
         outcome=Outcome.DECODED,
         top=tuple((each.label, each.probability) for each in ranked[:N_TOP]),
-        chance=1.0 / len(candidates),
+        chance=1.0 / len(candidates) if ranked else None,
         rank=position.get(epoch.event),
-        confidence=min(1.0, float(np.linalg.norm(vector))),
+        confidence=answer.confidence if spec.states_confidence else None,
         pixels=pixels,
         image_path=path,
         image_sha256=image_sha256,

@@ -156,4 +156,5 @@ class Worker:
             observed=True,
             alignment=self._steered.alignment,
             drift=self._steered.drift,
+            confidence=embedding.confidence,
         )

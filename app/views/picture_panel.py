@@ -109,7 +109,7 @@ class PictureView(Painted):
 
 
 class ConfidenceBar(Painted):
-    """A confidence between 0 and 1."""
+    """A confidence between 0 and 1; hidden where the decoder states none."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -127,7 +127,8 @@ class ConfidenceBar(Painted):
         self.setMinimumWidth(px(90))
 
     def set_value(self, value: float | None) -> None:
-        """Show `value`."""
+        """Show `value`; nothing at all without one."""
+        self.setVisible(value is not None)
         if value != self._value:
             self._value = value
             self.update()
@@ -306,7 +307,8 @@ class PicturePanel(QFrame):
     def _show_rank(self, result: Result) -> None:
         if result.rank is None:
             set_text(self.rank, formatting.DASH)
-            set_text(self.rank_note, "true label unknown")
+            is_ranked = result.chance is not None
+            set_text(self.rank_note, "true label unknown" if is_ranked else "concepts not ranked")
             set_tone(self.rank, "")
             return
         mark = "✓ " if result.rank == 1 else ""

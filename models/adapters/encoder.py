@@ -19,8 +19,9 @@ from models.adapters.errors import AdapterError
 from models.adapters.lda import SpatioTemporalLda
 from models.adapters.manifest import AdapterManifest, check_filter
 from models.adapters.window import Window
+from pipeline.gallery import SPACE
 from pipeline.ports import EncoderSpec
-from pipeline.values import Embedding, Epoch, Float32, Float64
+from pipeline.values import Embedding, Epoch, Float32, Float64, length_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +85,8 @@ class AdapterEncoder:
             n_features=self.prototypes.shape[1],
             ch_names=m.ch_names,
             sha256=self.sha256,
+            space=SPACE,
+            states_confidence=True,
         )
 
     def check_filter(self, config: FilterConfig) -> None:
@@ -105,5 +108,7 @@ class AdapterEncoder:
         probability = self.predict_proba(epoch)
         toward = probability @ self.prototypes.astype(np.float64)
         length = max(float(np.linalg.norm(toward)), 1e-12)
-        vector = toward * (float(probability.max()) / length)
-        return Embedding(vector.astype(np.float32), index=epoch.index, t_onset=epoch.t_onset)
+        vector = (toward * (float(probability.max()) / length)).astype(np.float32)
+        return Embedding(
+            vector, index=epoch.index, t_onset=epoch.t_onset, confidence=length_of(vector)
+        )

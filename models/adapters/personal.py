@@ -17,7 +17,7 @@ from models.adapters.montage import map_montage
 from models.adapters.parts.base import PictureAdapter
 from models.adapters.prepared import EncoderView, Prepared, check_channels, prepare_epoch
 from pipeline.ports import EncoderSpec
-from pipeline.values import Embedding, Epoch, Float32, Float64
+from pipeline.values import Embedding, Epoch, Float32, Float64, length_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +69,8 @@ class PersonalEncoder:
             h_freq=m.filter.h_freq,
             n_features=m.n_features,
             sha256=self.sha256,
+            space=inner.space,
+            states_confidence=True,
         )
 
     @property
@@ -88,7 +90,9 @@ class PersonalEncoder:
         """Embed one epoch."""
         batch = prepare_epoch(epoch, self.manifest.ch_names)
         vector: Float32 = embed(self.part, batch, self.view)[0].astype(np.float32)
-        return Embedding(vector, index=epoch.index, t_onset=epoch.t_onset)
+        return Embedding(
+            vector, index=epoch.index, t_onset=epoch.t_onset, confidence=length_of(vector)
+        )
 
 
 def embed(part: PictureAdapter, batch: Prepared, view: EncoderView) -> Float64:

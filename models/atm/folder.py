@@ -48,7 +48,7 @@ class EncoderFacts:
     `ch_names` in the order of the input; `sfreq` Hz; `l_freq`/`h_freq` Hz, None: none;
     `subject_id` used live, -1: the shared token. `space` says what the vectors mean: `clip`, or
     `gallery` (the bundled one, so that a session can rank). `output_scale` multiplies vectors as
-    they leave the encoder: their norm is its confidence.
+    they leave the encoder; samplers undo it.
     """
 
     ch_names: tuple[str, ...]

@@ -44,8 +44,8 @@ from pipeline.values import Embedding, Epoch, Float32, GeneratedImage
 class AtmEncoder:
     """ATM-S; satisfies `pipeline.ports.Encoder`.
 
-    Vectors of CLIP's space come as one token, (1, n_features): the bundled gallery lives in
-    another space and cannot rank them.
+    It states no confidence: a contrastive encoder's vectors are as long on noise as on EEG.
+    Vectors of CLIP's space come as one token, (1, n_features).
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class AtmEncoder:
             h_freq=facts.h_freq,
             n_features=model.config.n_features,
             sha256=sha256,
+            space=facts.space,
         )
 
     @property

@@ -79,7 +79,7 @@ def _arrange(data: np.ndarray[Any, Any], names: list[str], wanted: list[str]) ->
 
 
 class ContextEncoder:
-    """The condition stage; satisfies `pipeline.ports.Encoder`."""
+    """The condition stage; satisfies `pipeline.ports.Encoder`. It states no confidence."""
 
     def __init__(self, model: LatentDiffusion, table: dict[str, Any], *, sha256: str) -> None:
         self._stage = model.condition_stage
@@ -99,6 +99,7 @@ class ContextEncoder:
             ),
             ch_names=tuple(self._preprocessing.get("ch_names") or ()),
             sha256=sha256,
+            space="context",
         )
 
     @property

@@ -22,8 +22,9 @@ from configs.models import FilterConfig
 from models.embedded.encoder_input import SFREQ, TMAX, TMIN, prepare
 from models.embedded.encoder_network import EncoderNetwork, NetworkConfig
 from pipeline.errors import PhospheneError
+from pipeline.gallery import SPACE
 from pipeline.ports import EncoderSpec
-from pipeline.values import Embedding, Epoch, Float64
+from pipeline.values import Embedding, Epoch, Float64, length_of
 
 WEIGHTS = Path(__file__).with_name("weights") / "encoder"
 """Folder of the shipped weights."""
@@ -101,7 +102,8 @@ def build_network(files: EncoderFiles) -> EncoderNetwork:
 class EmbeddedEncoder:
     """The virtual-pool encoder; satisfies `pipeline.ports.Encoder`.
 
-    The embedding's norm is its confidence: near 0 where nothing was seen, about 1 when sure.
+    It states the vector's length as its confidence: near 0 where nothing was seen, about 1 when
+    sure.
     `temperature` is what `Gallery.rank` should divide by for honest probabilities.
     """
 
@@ -118,6 +120,8 @@ class EmbeddedEncoder:
             h_freq=filters.h_freq,
             n_features=self.network.config.n_features,
             sha256=str(files.config["sha256"]),
+            space=SPACE,
+            states_confidence=True,
         )
 
     @property
@@ -165,9 +169,9 @@ class EmbeddedEncoder:
         bias = None if warp_bias is None else torch.from_numpy(warp_bias.astype(np.float32))
         with torch.inference_mode():
             evidence = self.network.evidence(*_input(epoch), warp_bias=bias)
-            vector = self.network.recall(evidence)[0]
+            vector = self.network.recall(evidence)[0].numpy().astype(np.float32)
         return Embedding(
-            vector=vector.numpy().astype(np.float32), index=epoch.index, t_onset=epoch.t_onset
+            vector, index=epoch.index, t_onset=epoch.t_onset, confidence=length_of(vector)
         )
 
 

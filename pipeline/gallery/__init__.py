@@ -28,6 +28,8 @@ Uint8 = NDArray[np.uint8]
 Kind = Literal["upright", "inverted", "checkerboard"]
 
 SCHEMA = 1
+SPACE = "gallery"
+"""Name of the bundled gallery's embedding space, as `EncoderSpec.space` gives it."""
 TEMPERATURE = 0.06
 """Units of the inner product; at 0.06 a stimulus that leads by 0.1 is 5 times as probable. The
 value at which the shipped encoder's probabilities are honest (docs/models/encoder.md)."""
@@ -72,11 +74,14 @@ class Gallery:
         Unit rows, read-only; over the whole gallery they average to zero.
     sha256 : str
         Over the list and the table as shipped: what decides the meaning of an embedding.
+    space : str
+        What the embeddings are points of: only vectors of the same space can be ranked.
     """
 
     stimuli: tuple[Stimulus, ...]
     embeddings: Float32
     sha256: str
+    space: str = SPACE
 
     def __post_init__(self) -> None:
         """Refuse a table that does not fit the list."""
@@ -167,6 +172,7 @@ class Gallery:
             stimuli=tuple(self.stimuli[row] for row in rows),
             embeddings=self.embeddings[rows],
             sha256=hashlib.sha256(named.encode()).hexdigest(),
+            space=self.space,
         )
 
     def rank(self, vector: Float32, *, temperature: float = TEMPERATURE) -> tuple[Ranked, ...]:

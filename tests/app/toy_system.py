@@ -21,7 +21,7 @@ import numpy as np
 from app.runtime import worker
 from configs import DecoderConfig, SessionConfig
 from pipeline.errors import PhospheneError
-from pipeline.gallery import load_gallery
+from pipeline.gallery import SPACE, load_gallery
 from pipeline.ports import EncoderSpec
 from pipeline.values import Embedding, Epoch, GeneratedImage
 
@@ -39,7 +39,9 @@ class ToyEncoder:
     def __init__(self, seed: int, text: str) -> None:
         n_features = load_gallery().embeddings.shape[1]
         sha256 = hashlib.sha256(text.encode()).hexdigest()
-        self.spec = EncoderSpec(f"toy:{seed}", 250.0, -0.2, 0.8, None, None, n_features, (), sha256)
+        self.spec = EncoderSpec(
+            f"toy:{seed}", 250.0, -0.2, 0.8, None, None, n_features, (), sha256, SPACE
+        )
         self._mixing = np.random.default_rng(seed).normal(size=(n_features, 4))
         self.is_frozen = bool(FROZEN)
         self.reset()
