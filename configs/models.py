@@ -165,6 +165,10 @@ class DecoderConfig(_Frozen):
     """Classifier-free guidance; 1: none."""
     queue_size: int = Field(default=4, ge=1, le=256)
     """Event epochs that may wait for the decoder; one more ends as `overload`."""
+    max_wait: float | None = Field(default=5.0, gt=0, le=3600)
+    """An epoch that waits longer for the decoder, or whose picture comes later than usual by more,
+    ends as `overload`, s; None: however old, it is drawn. Live only: a replay repeats what the
+    recorded session refused."""
     threads: int = Field(default=1, ge=1, le=256)
     """CPU threads of the decoder: pictures are bit-identical for the same count only."""
     control: bool = False

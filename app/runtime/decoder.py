@@ -2,7 +2,8 @@
 
 Owns starting, feeding, watching and restarting the process of `app.runtime.worker`. Knows
 nothing of what a picture means. An epoch that is not taken is told at once (`submit` returns
-False); one that fails comes back with its reason; nothing is lost in between.
+False); one that fails, or has become too old, comes back with its reason; nothing is lost in between.
+A thread that cannot go on says why in `refusal`.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import multiprocessing
-import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from statistics import median
 from typing import Literal
 
+from app.runtime.jobs import JobQueue, Waiting
 from app.runtime.messages import Answer, Job, Load, Loaded, Loading, Ready, Refused
 from app.runtime.processes import end_process
 from app.runtime.worker import main
@@ -35,6 +38,8 @@ JOB_TIMEOUT = 30.0
 """A job that takes longer is a hang: the process is ended and started anew, s."""
 MAX_RESTARTS = 5
 """Restarts in a row without one answered job before the decoder gives up."""
+N_USUAL = 31
+"""Newest pictures whose median time is the usual one."""
 
 
 class Decoder:
@@ -52,6 +57,9 @@ class Decoder:
         What the process runs; `worker.main` but for tests.
     start_timeout, job_timeout : float
         Longest silence while it loads, longest time of a job, s.
+    max_wait : float or None
+        A job that waits longer, or whose picture comes later than usual by more, comes back as
+        `aged`, s; None: none ever does.
     """
 
     def __init__(
@@ -63,6 +71,7 @@ class Decoder:
         target: Callable[[Connection, SessionConfig], None] = main,
         start_timeout: float = START_TIMEOUT,
         job_timeout: float = JOB_TIMEOUT,
+        max_wait: float | None = None,
     ) -> None:
         self._config = config
         self._on_answer = on_answer
@@ -70,7 +79,9 @@ class Decoder:
         self._target = target
         self._start_timeout = start_timeout
         self._job_timeout = job_timeout
-        self._jobs: queue.Queue[Job | None] = queue.Queue(maxsize=config.decoder.queue_size)
+        self._max_wait = max_wait
+        self._jobs = JobQueue(config.decoder.queue_size)
+        self._worked: deque[float] = deque(maxlen=N_USUAL)
         # Adapters to be asked for, and those that no answer has come for.
         self._to_load: deque[Load] = deque()
         self._loading: list[Load] = []
@@ -110,31 +121,21 @@ class Decoder:
 
     def submit(self, job: Job, *, policy: Literal["refuse", "wait"] = "refuse") -> bool:
         """Queue a job; False when the queue is full (`refuse`) or the decoder has ended."""
-        if self._closing.is_set() or self._refusal:
-            return False
+        self._give_up_aged()
         with self._idle:
             self._n_open += 1
-        while True:
-            try:
-                self._jobs.put(
-                    job, timeout=0.2 if policy == "wait" else None, block=policy == "wait"
-                )
-            except queue.Full:
-                if policy == "wait" and not self._closing.is_set() and not self._refusal:
-                    continue
-                self._finish_one()
-                return False
-            return True
+        taken = self._jobs.put(job, wait=policy == "wait")
+        if not taken:
+            self._finish_one()
+        return taken
 
     def take_oldest(self) -> Job | None:
         """Take back the job that has waited longest (newest-wins for continuous windows)."""
-        try:
-            job = self._jobs.get_nowait()
-        except queue.Empty:
+        oldest = self._jobs.take_oldest()
+        if oldest is None:
             return None
-        if job is not None:
-            self._finish_one()
-        return job
+        self._finish_one()
+        return oldest.job
 
     def load(self, request: Load) -> None:
         """Ask for an adapter beside the one that decodes; `on_loaded` tells. Returns at once."""
@@ -148,9 +149,8 @@ class Decoder:
     def close(self, timeout: float = 5.0) -> None:
         """End thread and process; jobs still queued come back as failed."""
         self._closing.set()
+        self._jobs.close()
         if self._thread.is_alive():
-            with contextlib.suppress(queue.Full):
-                self._jobs.put_nowait(None)
             self._thread.join(timeout)
 
     def _finish_one(self) -> None:
@@ -161,66 +161,104 @@ class Decoder:
     def _answer(self, job: Job, answer: Answer) -> None:
         try:
             self._on_answer(job, answer, time.monotonic())
+        except Exception as error:  # noqa: BLE001 - the thread's top loop: nothing ends unsaid
+            _LOG.exception("the answer to epoch %d was not taken", job.index)
+            self._give_up(
+                f"The picture of epoch {job.index} could not be taken in ({type(error).__name__}: "
+                f"{error}), so the decoder has ended; see the log."
+            )
         finally:
             self._finish_one()
 
+    def _give_up(self, reason: str) -> None:
+        """Decode no more, and say why."""
+        self._refusal = self._refusal or reason
+        self._jobs.close()
+
     def _run(self) -> None:
+        try:
+            self._serve()
+        except Exception as error:  # noqa: BLE001 - the thread's top loop: nothing ends unsaid
+            _LOG.exception("the decoder's thread failed")
+            self._give_up(f"The decoder failed ({type(error).__name__}: {error}); see the log.")
+        finally:
+            self._jobs.close()
+            if self._refusal:
+                self._state = f"failed: {self._refusal}"
+            self._settled.set()
+            while (left := self._jobs.take_oldest()) is not None:
+                reason = self._refusal or "the session ended"
+                self._answer(left.job, Answer(left.job.index, error=reason))
+
+    def _serve(self) -> None:
         process, connection = self._spawn()
         failures = 0
-        while not self._closing.is_set():
-            if process is None or connection is None:
-                self._state = f"failed: {self._refusal}"
-                break
+        while process is not None and connection is not None:
+            if self._closing.is_set() or self._refusal:
+                with contextlib.suppress(OSError):
+                    connection.send(None)
+                end_process(process, grace=2.0)
+                connection.close()
+                return
             self._ask_for_adapters(connection)
-            try:
-                job = self._jobs.get(timeout=0.02 if self._loading else 0.2)
-            except queue.Empty:
+            waiting = self._jobs.get(0.02 if self._loading else 0.2)
+            if waiting is None:
                 self._hear(connection)
                 if not process.is_alive():
                     process, connection = self._respawn(process, connection)
                 continue
-            if job is None:
-                break
-            answer = self._ask(process, connection, job)
-            if answer is None:
-                failures += 1
-                self._answer(job, Answer(job.index, error="the decoder process died or hung"))
-                if failures > MAX_RESTARTS:
-                    self._refusal = f"the decoder process failed {failures} times in a row"
-                    end_process(process)
-                    connection.close()
-                    process = None
-                else:
-                    process, connection = self._respawn(process, connection)
+            job = waiting.job
+            if self._max_wait is not None and waiting.age > self._max_wait:
+                self._answer(job, Answer(job.index, aged=waiting.age))
                 continue
-            failures = 0
-            self._answer(job, answer)
-        self._fail_queued()
-        if process is not None and connection is not None:
-            with contextlib.suppress(OSError):
-                connection.send(None)
-            end_process(process, grace=2.0)
-            connection.close()
+            answer = self._ask(process, connection, waiting)
+            if answer is not None:
+                failures = 0
+                self._answer(job, answer)
+                continue
+            if self._closing.is_set():
+                self._answer(job, Answer(job.index, error="the session ended"))
+                continue
+            failures += 1
+            self._answer(job, Answer(job.index, error="the decoder process died or hung"))
+            if failures > MAX_RESTARTS:
+                self._give_up(f"the decoder process failed {failures} times in a row")
+            else:
+                process, connection = self._respawn(process, connection)
 
-    def _fail_queued(self) -> None:
-        while True:
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                return
-            if job is not None:
-                self._answer(job, Answer(job.index, error=self._refusal or "the session ended"))
+    def _give_up_aged(self) -> None:
+        """Take what has waited too long out of the queue: what comes now is worth more."""
+        if self._max_wait is None:
+            return
+        while (old := self._jobs.take_oldest(older_than=self._max_wait)) is not None:
+            self._answer(old.job, Answer(old.job.index, aged=old.age))
 
-    def _ask(self, process: SpawnProcess, connection: Connection, job: Job) -> Answer | None:
+    def _judge(self, answer: Answer, waiting: Waiting, sent: float) -> Answer:
+        """Let go of a picture that comes later than its usual time by more than `max_wait`."""
+        worked = time.monotonic() - sent
+        usual = median(self._worked) if self._worked else worked
+        self._worked.append(worked)
+        age = waiting.age
+        if self._max_wait is None or age - usual <= self._max_wait:
+            return answer
+        return replace(answer, vector=None, pixels=None, control_pixels=None, aged=age)
+
+    def _ask(
+        self, process: SpawnProcess, connection: Connection, waiting: Waiting
+    ) -> Answer | None:
         try:
-            connection.send(job)
-            deadline = time.monotonic() + self._job_timeout
-            while (left := deadline - time.monotonic()) > 0:
-                if connection not in wait([connection, process.sentinel], left):
+            sent = time.monotonic()
+            connection.send(waiting.job)
+            deadline = sent + self._job_timeout
+            while (left := deadline - time.monotonic()) > 0 and not self._closing.is_set():
+                heard = wait([connection, process.sentinel], min(left, 0.2))
+                if not heard:
+                    continue
+                if connection not in heard:
                     return None
                 answer = connection.recv()
                 if isinstance(answer, Answer):
-                    return answer
+                    return self._judge(answer, waiting, sent)
                 self._take_word(answer)
         except (OSError, EOFError):
             _LOG.warning("the decoder's pipe broke", exc_info=True)
@@ -260,7 +298,7 @@ class Decoder:
             threads = self._config.decoder.threads
             self._state = f"ready ({word.device}, {threads} thread{'s' if threads != 1 else ''})"
         else:
-            self._refusal = (
+            self._give_up(
                 word.reason
                 if isinstance(word, Refused)
                 else f"the decoder process {self._ending(process)}; see the log, and "

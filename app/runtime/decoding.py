@@ -136,7 +136,11 @@ class Decoding:
         self._decoder: Decoder | None = None
         if config.decoder.enabled:
             self._decoder = make_decoder(
-                config, on_answer=self._take_answer, on_loaded=self._take_loaded
+                config,
+                on_answer=self._take_answer,
+                on_loaded=self._take_loaded,
+                # A replay has all the time in the world, and repeats what was refused.
+                max_wait=config.decoder.max_wait if is_live else None,
             )
 
     # -- what it is doing ----------------------------------------------------------------------
@@ -237,9 +241,17 @@ class Decoding:
             self._decoder.drain(timeout)
 
     def close(self) -> None:
-        """End the process; safe to call twice."""
-        if self._decoder is not None:
-            self._decoder.close()
+        """End the process and every epoch that no answer came for; safe to call twice."""
+        if self._decoder is None:
+            return
+        self._decoder.close()
+        with self._lock:
+            left = dict(self._cuts)
+            self._cuts.clear()
+        reason = self._decoder.refusal or "no answer came before the session ended"
+        for index, cut in left.items():
+            marker = Marker(index, cut.epoch.t_onset, cut.epoch.event)
+            self._conclude(Conclusion(refusal(marker, Outcome.FAILED, reason, cut.epoch)))
 
     # -- epochs (acquisition thread) -----------------------------------------------------------
 
@@ -302,9 +314,17 @@ class Decoding:
     def _take_answer(self, job: Job, answer: Answer, returned: float) -> None:
         now = self._clock()
         with self._lock:
-            cut = self._cuts.pop(job.index)
-        self._note_restart(cut)
+            cut = self._cuts.get(job.index)
+        if cut is None:
+            return  # the session has ended meanwhile, and the epoch with it
         observed = answer.observed
+        if answer.aged is None or observed:
+            self._note_restart(cut)
+        if answer.aged is not None:
+            limit = f"more than decoder.max_wait, {self._config.decoder.max_wait:g} s"
+            reason = f"its picture would have come {answer.aged:.1f} s later, {limit}"
+            self._end(cut, Outcome.OVERLOAD, reason, observed=observed)
+            return
         if answer.vector is None or answer.pixels is None:
             reason = answer.error or "as in the recorded run"
             self._fail(job, cut, reason, observed=observed)
@@ -329,14 +349,25 @@ class Decoding:
             return
         stages = stages_of(cut, answer, now=now, returned=returned, is_live=self._is_live)
         result = replace(result, stages=stages, returned=returned)
-        self._conclude(Conclusion(result, answer.vector, observed))
+        self._let_go(Conclusion(result, answer.vector, observed))
 
     def _fail(self, job: Job, cut: Cut, reason: str, *, observed: bool) -> None:
         outcome = Outcome.FAILED
         if not job.draw:
             outcome = Outcome(self._past.outcomes.get(job.index, Outcome.FAILED))
-        marker = Marker(job.index, job.t_onset, job.event)
-        self._conclude(Conclusion(refusal(marker, outcome, reason, cut.epoch), observed=observed))
+        self._end(cut, outcome, reason, observed=observed)
+
+    def _end(self, cut: Cut, outcome: Outcome, reason: str, *, observed: bool) -> None:
+        """Conclude an epoch that gives no picture."""
+        epoch = cut.epoch
+        marker = Marker(epoch.index, epoch.t_onset, epoch.event)
+        self._let_go(Conclusion(refusal(marker, outcome, reason, epoch), observed=observed))
+
+    def _let_go(self, conclusion: Conclusion) -> None:
+        """Conclude an epoch that is under way; until here `close` would have ended it."""
+        with self._lock:
+            del self._cuts[conclusion.result.index]
+        self._conclude(conclusion)
 
     def _note_restart(self, cut: Cut) -> None:
         """Record that alignment began anew with this epoch: a replay must do so, too."""

@@ -77,7 +77,8 @@ class Answer:
     the noise control, when it is on: the same decoder on the same epoch with its phases scrambled.
     `confidence` is what the encoder stated, None where it states none.
     `observed` says that alignment took the epoch in, failure or not; `alignment` is `running`,
-    `frozen` or empty, `drift` what the encoder says of itself.
+    `frozen` or empty, `drift` what the encoder says of itself. `aged`: there is no picture, because
+    it would have come that long after the epoch was queued, s.
     """
 
     index: int
@@ -88,6 +89,7 @@ class Answer:
     sampled: float = 0.0
     control_pixels: Uint8 | None = None
     error: str = ""
+    aged: float | None = None
     observed: bool = False
     alignment: str = ""
     drift: float | None = None

@@ -375,6 +375,9 @@ class Session:
                 acquisition.finish()
             self._decoding.drain(timeout=DRAIN_TIMEOUT if self._is_live else 600.0)
             self._decoding.close()
+            if self._decoding.refusal and not failure:
+                failure = self._decoding.refusal  # it broke over the last epochs
+                self._phases.try_move(Phase.FAILED, failure)
             if acquisition is not None:
                 acquisition.source.close()
             self._finish_files(failure)
