@@ -2,8 +2,8 @@
 
 Owns starting, feeding, watching and restarting the process of `app.runtime.worker`. Knows
 nothing of what a picture means. An epoch that is not taken is told at once (`submit` returns
-False); one that fails, or has become too old, comes back with its reason; nothing is lost in between.
-A thread that cannot go on says why in `refusal`.
+False); one that fails or grows too old comes back with its reason; nothing is lost in between. A
+thread that cannot go on says why in `refusal`.
 """
 
 from __future__ import annotations
@@ -297,20 +297,20 @@ class Decoder:
             self._ready = word
             threads = self._config.decoder.threads
             self._state = f"ready ({word.device}, {threads} thread{'s' if threads != 1 else ''})"
-        else:
+            self._settled.set()
+            return process, ours
+        if isinstance(word, Refused):
+            self._give_up(word.reason)
+        elif not self._closing.is_set():
             self._give_up(
-                word.reason
-                if isinstance(word, Refused)
-                else f"the decoder process {self._ending(process)}; see the log, and "
-                "`phosphene doctor`"
+                f"the decoder process {self._ending(process)}; see the log, and `phosphene doctor`"
             )
-            end_process(process)
-            ours.close()
-        self._settled.set()
-        return (None, None) if self._refusal else (process, ours)
+        end_process(process)
+        ours.close()
+        return None, None
 
     def _ending(self, process: SpawnProcess) -> str:
-        if process.is_alive() and not self._closing.is_set():
+        if process.is_alive():
             return f"did nothing for {self._start_timeout:g} s while loading"
         return "ended while loading"
 
