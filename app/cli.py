@@ -29,6 +29,7 @@ COMMANDS = (
     "simulate",
     "replay",
     "record",
+    "recover",
     "export",
     "systems",
     "generate",

@@ -67,7 +67,7 @@ _MNE_SUFFIXES: Final = {".elc", ".sfp", ".bvef", ".bvct", ".loc", ".locs", ".elo
 
 
 def _from_text(text: str) -> tuple[str, ...]:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
     if not lines:
         return ()
     delimiter = "\t" if "\t" in lines[0] else ","

@@ -58,7 +58,7 @@ def popen() -> Iterator[Callable[..., subprocess.Popen[Any]]]:
     for process in started:
         process.kill()
         process.wait(10)
-        for pipe in (process.stdout, process.stderr):
+        for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
 

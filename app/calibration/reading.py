@@ -78,7 +78,7 @@ def _parts(text: str) -> list[str]:
     if not os.path.exists(text):  # noqa: PTH110
         return text.split(",")
     try:
-        lines = read_text(text).splitlines()
+        lines = read_text(text).split("\n")
     except (OSError, ValueError) as error:
         raise AppError(f"cannot read {text} ({error}), expected lines EVENT=CLASS.") from None
     return [line for line in lines if line.strip()]

@@ -151,8 +151,9 @@ def watch(
         session.stop()
     clear_progress()
     snapshot = session.snapshot()
-    if as_json:
-        sys.stdout.write((session.out / "summary.json").read_text(encoding="utf-8"))
+    summary = session.out / "summary.json"
+    if as_json and summary.is_file():  # a folder that could not be finished has none
+        sys.stdout.write(summary.read_text(encoding="utf-8"))
     if snapshot.phase is Phase.FAILED:
         write_note(f"phosphene: {snapshot.message}")
         return 1

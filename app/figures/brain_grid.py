@@ -68,7 +68,7 @@ def read_trials(folder: Path) -> list[Trial]:
         The folder is not a finished session's, or holds no trial of the six kinds.
     """
     try:
-        lines = (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = (folder / "events.jsonl").read_text(encoding="utf-8").strip("\n").split("\n")
     except OSError as error:
         raise AppError(
             f"cannot read {folder / 'events.jsonl'} ({error.strerror}), expected the folder of a "

@@ -6,10 +6,10 @@ nothing of threads; one thread writes results, one closes.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -21,10 +21,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from app.errors import FolderError
 from app.port import Result
+from app.runtime.lock import LOCK, LockState, let_go, read_lock, remove_lock, write_lock
 from configs import SessionConfig
 from pipeline.values import StreamInfo, StreamRole, Uint8
-
-LOCK = ".phosphene.lock"
 
 
 def default_out(root: Path = Path("sessions"), *, suffix: str = "") -> Path:
@@ -89,14 +88,26 @@ class SessionFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.is_finished = False
+        """Whether summary and all that belongs to it are written."""
         self._claim()
         # Only what the disk refused: hours of events in memory would be tens of megabytes.
         self._unwritten: list[str] = []
-        self._stream = (path / "events.jsonl").open("x", encoding="utf-8")
-        (path / "images").mkdir()
+        try:
+            (path / "images").mkdir()
+            self._stream = (path / "events.jsonl").open("x", encoding="utf-8")
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                remove_lock(path)
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> FolderError:
+        return FolderError(
+            f"{self.path}: cannot be written ({error.strerror}): make room, allow writing there, "
+            "or choose another --out."
+        )
 
     def _claim(self) -> None:
-        lock = self.path / LOCK
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -105,22 +116,14 @@ class SessionFolder:
                 "choose another --out."
             ) from None
         try:
-            handle = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+            write_lock(self.path)
         except FileExistsError:
-            owner = lock.read_text(encoding="utf-8").strip() or "unknown"
-            raise FolderError(
-                f"{self.path}: in use by (or left behind by) process {owner}, expected a folder of "
-                "this session's own: choose another --out; nothing was overwritten."
-            ) from None
+            raise FolderError(f"{self.path}: {_occupied(self.path)}") from None
         except OSError as error:
-            raise FolderError(
-                f"{self.path}: cannot be written ({error.strerror}): choose another --out."
-            ) from None
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(str(os.getpid()))
+            raise self._unwritable(error) from None
         others = [entry.name for entry in self.path.iterdir() if entry.name != LOCK]
         if others:
-            lock.unlink()
+            remove_lock(self.path)
             raise FolderError(
                 f"{self.path}: already holds {others[0]!r}, expected a new or empty folder: "
                 "choose another --out; nothing was overwritten."
@@ -176,13 +179,15 @@ class SessionFolder:
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Rewrite `events.jsonl` in order of onset, write `summary.json`."""
-        self._stream.close()
+        with contextlib.suppress(OSError):
+            self._stream.close()  # what a full disk refuses once more is in `_unwritten`
         text = "".join(line + "\n" for line in self._ordered_events())
         write_atomically(self.path / "events.jsonl", text.encode())
         write_atomically(
             self.path / "summary.json",
             (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode(),
         )
+        self.is_finished = True
 
     def _ordered_events(self) -> list[str]:
         """Every event once, by onset; a line that a full disk cut short gives way to the whole."""
@@ -198,16 +203,65 @@ class SessionFolder:
         return [line for _, _, line in ordered]
 
     def close(self) -> None:
-        """Release the lock; safe to call twice."""
-        self._stream.close()
-        (self.path / LOCK).unlink(missing_ok=True)
+        """Give the folder back; one that is not finished stays locked, to be finished later.
+
+        Never raises: it runs where something may have gone wrong already. Safe to call twice.
+        """
+        let_go(self.path)
+        with contextlib.suppress(OSError):
+            self._stream.close()
+        if self.is_finished:
+            with contextlib.suppress(OSError):
+                remove_lock(self.path)
+
+    def discard(self) -> None:
+        """Take back the folder of a session that never began; what is in it by now stays."""
+        self.close()
+        with contextlib.suppress(OSError):
+            (self.path / "images").rmdir()
+            (self.path / "events.jsonl").unlink()
+            remove_lock(self.path)
+            self.path.rmdir()
+
+
+def _occupied(folder: Path) -> str:
+    """Say of a folder with a lock who has it."""
+    state, owner = read_lock(folder)
+    if owner is None:
+        who = "in use by a process whose lock cannot be read, or left behind by it"
+    elif state is LockState.ABANDONED:
+        who = f"left behind by {owner}, whose session was never finished"
+    elif state is LockState.ALIVE:
+        who = f"in use by {owner}"
+    else:
+        who = f"in use by {owner}, or left behind by it (which cannot be told from here)"
+    hint = "" if state is LockState.ALIVE else f" (`phosphene recover {folder}` finishes it)"
+    return (
+        f"{who}, expected a folder of this session's own: choose another --out; nothing was "
+        f"overwritten{hint}."
+    )
+
+
+def unfinished(folder: Path, error: OSError) -> str:
+    """Say that a session's folder could not be finished, and what can still be done."""
+    if not folder.is_dir():
+        return f"The session folder {folder} is gone (somebody removed it): nothing was saved."
+    return (
+        f"The session folder {folder} could not be finished ({error.strerror or error}): what is "
+        f"there is kept. Make room or allow writing there, then run `phosphene recover {folder}`."
+    )
 
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file as a whole or not at all."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data)
-    partial.replace(path)
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            partial.unlink()  # half a file would take the room that is missing
+        raise
 
 
 def _without_none(value: Any) -> Any:

@@ -1,14 +1,12 @@
 """Session folders that were left behind: found, and finished with what is there.
 
-Owns the verdict on a lock whose process is gone, and the summary made afterwards. It never
+Owns the summary made afterwards; whose a folder is, its lock says (`app.runtime.lock`). It never
 touches a folder whose process lives, never the recording, and never writes over a summary.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +14,8 @@ from typing import Any
 
 from app.errors import FolderError
 from app.port import StageTimes
-from app.runtime.folder import LOCK, write_atomically
+from app.runtime.folder import write_atomically
+from app.runtime.lock import LockState, read_lock, remove_lock
 from app.runtime.statistics import Latencies, accuracy, accuracy_table
 from configs import ConfigError, load_config
 
@@ -28,24 +27,37 @@ UNFINISHED = (
 
 def is_abandoned(folder: Path) -> bool:
     """Whether a session was left unfinished there by a process that is gone."""
-    try:
-        owner = int((folder / LOCK).read_text(encoding="utf-8").strip())
-    except (OSError, ValueError):
-        return False
-    return owner != os.getpid() and not _is_alive(owner)
+    return read_lock(folder)[0] is LockState.ABANDONED
 
 
-def recover(folder: Path) -> Path:
+def doubt(folder: Path) -> str:
+    """Say why it cannot be told from here whether a folder's session still runs; "" when it can."""
+    state, owner = read_lock(folder)
+    if state is not LockState.UNKNOWN:
+        return ""
+    who = "a process whose lock cannot be read" if owner is None else str(owner)
+    return (
+        f"The session in {folder} belongs to {who}, and whether it still runs cannot be told from "
+        "here: finishing it while it does would damage it."
+    )
+
+
+def recover(folder: Path, *, confirmed: bool = False) -> Path:
     """Finish an abandoned session folder: summary and report from what is there.
 
-    Returns the report. Raises `FolderError` when the folder is not abandoned or cannot be
-    written, `ReportError` when no report can be made.
+    Returns the report. `confirmed`: a person says that the session in doubt runs nowhere. Raises
+    `FolderError` when the folder is not abandoned or cannot be written, `ReportError` when no
+    report can be made.
     """
     from app.report import build_report
 
-    if not is_abandoned(folder):
+    state, owner = read_lock(folder)
+    if state is LockState.UNKNOWN and not confirmed:
+        raise FolderError(f"{doubt(folder)} Nothing was changed: confirm (--yes) if it does not.")
+    if state not in (LockState.ABANDONED, LockState.UNKNOWN):
+        found = f"is in use by {owner}" if owner is not None else "has no lock"
         raise FolderError(
-            f"{folder}: is not a session left behind, expected one whose process is gone: "
+            f"{folder}: {found}, expected a session left behind by a process that is gone: "
             "nothing was changed."
         )
     try:
@@ -53,7 +65,7 @@ def recover(folder: Path) -> Path:
             text = json.dumps(_summary(folder), indent=2, ensure_ascii=False) + "\n"
             write_atomically(folder / "summary.json", text.encode())
         report = build_report(folder)
-        (folder / LOCK).unlink(missing_ok=True)
+        remove_lock(folder)
     except OSError as error:
         raise FolderError(
             f"{folder}: cannot be finished ({error.strerror}): make room or allow writing there."
@@ -97,10 +109,11 @@ def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
     """Events that can be read; the last line of a crash may be half a line."""
     if not path.exists():
         return
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    # Not splitlines(): a label may hold U+2028 and others that end a line there, and not in JSON.
+    for text in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(line, Mapping):
             yield line
@@ -112,33 +125,3 @@ def _names(folder: Path) -> tuple[str, str]:
     except (ConfigError, OSError):
         return "unknown", "unknown"
     return config.subject, config.preset
-
-
-def _is_alive(pid: int) -> bool:
-    """Whether a process of that number exists; one that took the number over counts, too."""
-    if pid <= 0:
-        return False
-    if sys.platform == "win32":
-        return _is_alive_on_windows(pid)
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _is_alive_on_windows(pid: int) -> bool:
-    # There, os.kill with any signal but two ends the process it asks about.
-    import importlib
-
-    ctypes: Any = importlib.import_module("ctypes")
-    query, still_active = 0x1000, 259
-    handle = ctypes.windll.kernel32.OpenProcess(query, False, pid)
-    if not handle:
-        return False
-    code = ctypes.c_ulong()
-    known = ctypes.windll.kernel32.GetExitCodeProcess(handle, ctypes.byref(code))
-    ctypes.windll.kernel32.CloseHandle(handle)
-    return not known or code.value == still_active

@@ -8,6 +8,7 @@ see it through `app.port.SessionPort`.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ from app.runtime.acquisition import Acquisition, stream_fields
 from app.runtime.closing import describe_run, summarize
 from app.runtime.decoder import Decoder
 from app.runtime.decoding import Conclusion, Decoding, Past
-from app.runtime.folder import SessionFolder
+from app.runtime.folder import SessionFolder, unfinished
 from app.runtime.ledger import Ledger
 from app.runtime.phases import PhaseMachine
 from app.runtime.publishing import Publisher, open_publisher
@@ -181,7 +182,7 @@ class Session:
     def stop(self, timeout: float = 30.0) -> None:
         """End the session and finish its files."""
         if self._phases.try_move(Phase.STOPPED, "Never started."):
-            self._folder.close()
+            self._folder.discard()
             if self._on_end is not None:
                 self._on_end()
             return
@@ -274,6 +275,11 @@ class Session:
             self._acquire()
         except PhospheneError as error:
             self._phases.try_move(Phase.FAILED, str(error))
+        except OSError as error:
+            _LOG.debug("the session failed", exc_info=True)
+            where = self._folder.path if error.filename is None else error.filename
+            sentence = f"The session failed: {where}: {error.strerror or error}."
+            self._phases.try_move(Phase.FAILED, sentence)
         except Exception as error:  # noqa: BLE001 - the thread's top loop: nothing ends unsaid
             _LOG.exception("the session failed")
             sentence = f"The session failed ({type(error).__name__}: {error}); see the log."
@@ -369,9 +375,31 @@ class Session:
         phase, message = self._phases.read()
         failure = message if phase is Phase.FAILED else ""
         self._phases.try_move(Phase.STOPPING, "Finishing the files.")
-        acquisition = self._acquisition
         try:
+            self._end(failure)
+        except OSError as error:
+            _LOG.debug("finishing the session folder failed", exc_info=True)
+            self._phases.try_move(Phase.FAILED, unfinished(self._folder.path, error))
+        except PhospheneError as error:
+            self._phases.try_move(Phase.FAILED, str(error))
+        except Exception as error:  # noqa: BLE001 - the thread's top loop: nothing ends unsaid
+            _LOG.exception("finishing the session folder failed")
+            sentence = f"The session folder could not be finished ({error}); see the log."
+            self._phases.try_move(Phase.FAILED, sentence)
+        self._phases.try_move(Phase.STOPPED, f"Saved in {self._folder.path}.")
+
+    def _end(self, failure: str) -> None:
+        """Conclude what is under way and write the files; whatever fails, all is closed."""
+        acquisition = self._acquisition
+        with contextlib.ExitStack() as closing:
+            if self._on_end is not None:
+                closing.callback(self._on_end)
+            closing.callback(self._folder.close)
+            if self._publisher is not None:
+                closing.callback(self._publisher.close)
+            closing.callback(self._decoding.close)
             if acquisition is not None:
+                closing.callback(acquisition.source.close)
                 acquisition.finish()
             self._decoding.drain(timeout=DRAIN_TIMEOUT if self._is_live else 600.0)
             self._decoding.close()
@@ -381,18 +409,6 @@ class Session:
             if acquisition is not None:
                 acquisition.source.close()
             self._finish_files(failure)
-        except Exception as error:  # noqa: BLE001 - the thread's top loop: nothing ends unsaid
-            _LOG.exception("finishing the session folder failed")
-            sentence = f"The session folder could not be finished ({error}); see the log."
-            self._phases.try_move(Phase.FAILED, sentence)
-        finally:
-            self._decoding.close()
-            if self._publisher is not None:
-                self._publisher.close()
-            self._folder.close()
-            if self._on_end is not None:
-                self._on_end()
-        self._phases.try_move(Phase.STOPPED, f"Saved in {self._folder.path}.")
 
     def _finish_files(self, failure: str) -> None:
         acquisition = self._acquisition
@@ -420,7 +436,9 @@ class Session:
         self._folder.finish(summary)
         from app.report import build_report
 
+        self._folder.is_finished = False  # a report belongs to it: `recover` makes it later
         build_report(self._folder.path)
+        self._folder.is_finished = True
 
     def _write_session(self) -> None:
         run = describe_run(

@@ -22,12 +22,16 @@ MAX_READ = 60
 
 @dataclass(frozen=True, slots=True)
 class PastSession:
-    """One session folder; `abandoned` when its process ended without finishing it."""
+    """One session folder; `abandoned` when its process ended without finishing it.
+
+    `doubt` says why it cannot be told from here whether it still runs; empty when it can.
+    """
 
     path: Path
     changed: float
     """When it was last written, UNIX time, s."""
     abandoned: bool = False
+    doubt: str = ""
     has_report: bool = False
     summary: str = ""
 
@@ -86,13 +90,20 @@ class PastSessionsModel:
         self._recovered = None
         self._task.start(self._search)
 
-    def recover(self, folder: Path) -> bool:
-        """Finish an abandoned folder in the background; return whether it was begun."""
+    def doubt_of(self, folder: Path) -> str:
+        """Why it cannot be told whether the session in `folder` still runs; "" when it can."""
+        return next((session.doubt for session in self.sessions if session.path == folder), "")
+
+    def recover(self, folder: Path, *, confirmed: bool = False) -> bool:
+        """Finish an abandoned folder in the background; return whether it was begun.
+
+        `confirmed`: the person says that a session in doubt runs nowhere.
+        """
 
         def call() -> None:
             from app.runtime.recovery import recover
 
-            self._recovered = recover(folder)
+            self._recovered = recover(folder, confirmed=confirmed)
             self._search()
 
         return self._task.start(call)
@@ -125,12 +136,13 @@ def scan(root: Path | None, extra: Sequence[Path] = ()) -> list[PastSession]:
 
 
 def _read(path: Path, changed: float) -> PastSession:
-    from app.runtime.recovery import is_abandoned
+    from app.runtime.recovery import doubt, is_abandoned
 
     return PastSession(
         path=path,
         changed=changed,
         abandoned=is_abandoned(path),
+        doubt=doubt(path),
         has_report=(path / "report.html").is_file(),
         summary=_words(path / "summary.json"),
     )

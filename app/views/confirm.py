@@ -57,6 +57,17 @@ def confirm_delete(parent: QWidget, folder: Path) -> bool:
     )
 
 
+def confirm_recovery(parent: QWidget, doubt: str) -> bool:
+    """Ask whether a session in doubt runs nowhere any more; `doubt` says why it is asked."""
+    return confirm(
+        parent,
+        "Does this session still run?",
+        f"{doubt} Finish it only if it runs nowhere any more.",
+        do="It runs nowhere: finish it",
+        keep="Leave it alone",
+    )
+
+
 def move_to_trash(folder: Path) -> bool:
     """Move `folder` to the desktop's trash; return whether that worked."""
     return bool(QFile(str(folder)).moveToTrash())

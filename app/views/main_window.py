@@ -29,6 +29,7 @@ from app.views.confirm import (
     confirm_close,
     confirm_delete,
     confirm_end_of_recording,
+    confirm_recovery,
     move_to_trash,
 )
 from app.views.inspect_dialog import InspectDialog
@@ -269,8 +270,10 @@ class MainWindow(QMainWindow):
         self.picture_panel.set_control(on)
 
     def recover(self, folder: Path) -> None:
-        """Finish a session that was left behind."""
-        self.past.recover(folder)
+        """Finish a session that was left behind; ask where it may run elsewhere."""
+        doubt = self.past.doubt_of(folder)
+        if not doubt or confirm_recovery(self, doubt):
+            self.past.recover(folder, confirmed=bool(doubt))
 
     def delete_session(self, folder: Path) -> None:
         """Ask, and move a session's folder to the trash, from where it can be taken back."""

@@ -15,6 +15,7 @@ from app.view_models.past_sessions import MAX_SHOWN, PastSession, PastSessionsMo
 from app.views.painted import Button, ElidedLabel, set_tone, text_label
 
 UNFINISHED = "ended without being finished; what was recorded is safe"
+IN_DOUBT = "runs on another computer, or was never finished there"
 
 
 def open_path(path: Path) -> None:
@@ -31,13 +32,16 @@ class SessionRow(QFrame):
         self.title = ElidedLabel("caption")
         self.about = ElidedLabel("small")
         self.title.set_whole(session.title)
-        self.about.set_whole(UNFINISHED if session.abandoned else session.summary)
-        set_tone(self.about, "warn" if session.abandoned else "")
+        unfinished = session.abandoned or bool(session.doubt)
+        words = IN_DOUBT if session.doubt else UNFINISHED
+        self.about.set_whole(words if unfinished else session.summary)
+        set_tone(self.about, "warn" if unfinished else "")
         self.folder = Button("Open folder", kind="mini", tip=f"Open {session.path}")
-        text = "Build report" if session.abandoned else "Open report"
-        tip = "Make summary and report of what is there" if session.abandoned else "Open the report"
+        build = "Build report…" if session.doubt else "Build report"
+        text = build if unfinished else "Open report"
+        tip = "Make summary and report of what is there" if unfinished else "Open the report"
         self.report = Button(text, kind="mini", tip=tip)
-        self.report.setVisible(session.abandoned or session.has_report)
+        self.report.setVisible(unfinished or session.has_report)
         self.delete = Button("Delete…", kind="mini", tip=f"Move {session.path} to the trash")
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -85,7 +89,7 @@ class RecentView(QFrame):
         path = row.session.path
         row.folder.clicked.connect(lambda: open_path(path))
         row.delete.clicked.connect(lambda: self.delete_asked.emit(path))
-        if row.session.abandoned:
+        if row.session.abandoned or row.session.doubt:
             row.report.clicked.connect(lambda: self.recover_asked.emit(path))
         else:
             row.report.clicked.connect(lambda: open_path(path / "report.html"))

@@ -6,17 +6,32 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from app.calibration.reading import parse_labels
 from app.errors import FolderError
 from app.port import Result, StageTimes
+from app.report.markup import clean
+from app.report.record import read_record
 from app.runtime.folder import LOCK, SessionFolder
 from app.runtime.recovery import is_abandoned, recover
 from app.view_models.past_sessions import PastSessionsModel, scan
 from configs import SessionConfig
+from devices.montage import read_montage
 from pipeline.values import Outcome
+
+LABELS = st.text(
+    st.one_of(
+        st.sampled_from("\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029\n\r"),
+        st.characters(exclude_categories=("Cs",)),
+    ),
+    max_size=8,
+)
 
 
 def dead_pid() -> int:
@@ -80,6 +95,32 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path, owner: str) -> None:
     with pytest.raises(FolderError):
         recover(folder)
     assert not (folder / "summary.json").exists()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(LABELS, min_size=1, max_size=6))
+def test_whatever_a_label_holds_no_event_is_lost(labels: list[str]) -> None:
+    """U+2028, U+0085, U+000B and others end a line for `str.splitlines`, and not in JSON."""
+    with tempfile.TemporaryDirectory() as root:
+        folder = SessionFolder(Path(root) / "a")
+        for index, label in enumerate(labels):
+            result = Result(index, float(index), label, Outcome.GAP, top=((label, 0.5),))
+            folder.add_event(result)
+        folder.close()
+        recover(folder.path)
+        summary = json.loads((folder.path / "summary.json").read_text(encoding="utf-8"))
+        assert summary["outcomes"] == {"gap": len(labels)}
+        assert [event.label for event in read_record(folder.path).events] == [
+            clean(label) for label in labels
+        ]
+
+
+def test_label_files_are_cut_at_ends_of_lines_only(tmp_path: Path) -> None:
+    odd = "face\u2028a", "house\u0085b", "tree\x0bc"
+    (tmp_path / "labels.txt").write_text("\r\n".join(odd) + "\n", encoding="utf-8")
+    assert parse_labels(str(tmp_path / "labels.txt")) == {label: label for label in odd}
+    (tmp_path / "montage.txt").write_text("\n".join(odd), encoding="utf-8")
+    assert read_montage(str(tmp_path / "montage.txt")) == odd
 
 
 def test_a_summary_that_exists_stays(tmp_path: Path) -> None:

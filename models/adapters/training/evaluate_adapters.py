@@ -154,7 +154,7 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
     kept = args.out / "lines.jsonl"
-    lines = [json.loads(x) for x in kept.read_text().splitlines()] if kept.is_file() else []
+    lines = [json.loads(x) for x in kept.read_text().split("\n") if x] if kept.is_file() else []
     done = {(line["board"], line["person"]) for line in lines}
     for number in args.people:  # people outside, so that a run cut short still has every board
         for board in args.boards:

@@ -68,7 +68,7 @@ def main() -> None:
 
 def last_step(log: Path) -> int:
     """Steps that a log says were made."""
-    return max(int(json.loads(line)["step"]) for line in log.read_text().splitlines())
+    return max(int(json.loads(line)["step"]) for line in log.read_text().strip("\n").split("\n"))
 
 
 if __name__ == "__main__":
