@@ -28,7 +28,8 @@ class AdapterLine:
     """One stored adapter.
 
     `accuracy`, `chance`, `without` are of its calibration's cross-validation; `p_value` of its
-    permutation test; `created` is an ISO date; `problem` says why it cannot be read.
+    permutation test; `created` is an ISO date; `problem` says why it cannot be read; `has_data`
+    whether epochs are kept with it; `recordings` are the files that it was made from.
     """
 
     id: str
@@ -47,10 +48,20 @@ class AdapterLine:
     active: bool
     folder: Path
     problem: str = ""
+    has_data: bool = False
+    recordings: tuple[str, ...] = ()
 
     def to_table(self) -> dict[str, Any]:
         """As JSON holds it."""
         return asdict(self) | {"folder": str(self.folder)}
+
+
+NOT_REACHED = (
+    "Not reached, so delete by hand what shall go: recordings and session folders (the subject's "
+    "code stands in session.toml and summary.json), calibration folders, exported zip files and "
+    "BIDS folders, and every copy or backup elsewhere."
+)
+"""What deleting in the store leaves."""
 
 
 class Shelf(Protocol):
@@ -140,10 +151,12 @@ class StoreShelf:
         """Delete all of a subject; how many adapters there were."""
         return self._store.delete_subject(subject)
 
+    def n_unfinished(self, subject: str) -> int:
+        """How many imports and calibrations of a subject were begun and never finished."""
+        return self._store.n_unfinished(subject)
+
     def _line(self, record: AdapterRecord) -> AdapterLine:
-        report = None
-        if not record.problem:
-            report = self._store.show(record.id).report
+        report = None if record.manifest is None else record.manifest.report
         return AdapterLine(
             id=record.id,
             subject=record.subject,
@@ -161,6 +174,8 @@ class StoreShelf:
             active=record.is_active,
             folder=record.folder,
             problem=record.problem,
+            has_data=record.has_data,
+            recordings=() if record.manifest is None else tuple(record.manifest.recordings),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     rollback = actions.add_parser("rollback", help="back to what a subject used before")
     rollback.add_argument("--subject", required=True, metavar="S")
     export = actions.add_parser("export", help="write one as a zip file")
+    delete.add_argument("--yes", action="store_true", help="do not ask")
     for each in (show, activate, export):
         each.add_argument("id", metavar="ID")
     export.add_argument("file", type=Path, metavar="FILE")
@@ -117,17 +119,65 @@ def _activate(shelf: StoreShelf, args: argparse.Namespace) -> int:
 
 
 def _delete(shelf: StoreShelf, args: argparse.Namespace) -> int:
+    from app.calibration.shelf import NOT_REACHED
     from app.errors import AppError
 
     if (args.id is None) == (args.subject is None):
         raise AppError("delete takes an ID or --subject S, expected exactly one of them.")
     if args.subject is None:
+        line = shelf.line(args.id)
+        _ask(f"{_named(line)} of {line.subject} is deleted for good.", yes=args.yes)
         shelf.delete(args.id)
         return _say(args, f"{args.id} is deleted.", {"deleted": [args.id]})
-    ids = [line.id for line in shelf.lines(args.subject)]
-    shelf.delete_subject(args.subject)
-    words = f"{args.subject} is deleted with {len(ids)} adapters. Recordings stay where they are."
-    return _say(args, words, {"deleted": ids, "subject": args.subject})
+    lines, n_unfinished = shelf.lines(args.subject), shelf.n_unfinished(args.subject)
+    ids = [line.id for line in lines]
+    found = [_named(line) for line in lines]
+    found += [f"{n_unfinished} unfinished"] if n_unfinished else []
+    what = "\n".join(f"  {each}" for each in found)
+    _ask(f"All of {args.subject} in the store is deleted for good:\n{what}", yes=args.yes)
+    n_deleted = shelf.delete_subject(args.subject)
+    words = f"{args.subject} is deleted with {n_deleted} adapters"
+    words += f" and {n_unfinished} that were never finished. " if n_unfinished else ". "
+    made_from = sorted({name for line in lines for name in line.recordings})
+    table = {
+        "deleted": ids,
+        "n_unfinished": n_unfinished,
+        "subject": args.subject,
+        "recordings": made_from,
+        "not_reached": NOT_REACHED,
+    }
+    if made_from:
+        words += f"They were made from {', '.join(made_from)}. "
+    return _say(args, words + NOT_REACHED, table)
+
+
+def _named(line: AdapterLine) -> str:
+    return f"{line.id} with its epochs" if line.has_data else line.id
+
+
+def _ask(what: str, *, yes: bool) -> None:
+    """Ask on the terminal before something is lost; `yes`: it was said already.
+
+    Raises
+    ------
+    AppError
+        The answer is no, or there is nobody to ask.
+    """
+    from app.errors import AppError
+    from app.output import write_note
+
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise AppError(
+            "deleting asks first, and there is no terminal to ask on: nothing is deleted; add "
+            "--yes if that is meant."
+        )
+    write_note(what)
+    sys.stderr.write("Delete? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise AppError("nothing is deleted.")
 
 
 def _rollback(shelf: StoreShelf, args: argparse.Namespace) -> int:

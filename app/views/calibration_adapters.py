@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.calibration.shelf import AdapterLine
+from app.calibration.shelf import NOT_REACHED, AdapterLine
 from app.view_models import formatting
 from app.view_models.calibration_adapters import AdaptersModel
 from app.views.confirm import confirm
@@ -153,7 +153,7 @@ class AdaptersView(QWidget):
         line = self.chosen
         if line is not None and self.ask(
             "Delete the adapter?",
-            f"{line.id} of {line.subject} is deleted for good. Recordings stay where they are.",
+            f"{line.id} of {line.subject} is deleted for good. {NOT_REACHED}",
             do="Delete",
             keep="Keep",
         ):
@@ -168,7 +168,7 @@ class AdaptersView(QWidget):
         if self.ask(
             "Delete everything of this subject?",
             f"{formatting.count(n, 'adapter')} of {line.subject}, with all that the store holds "
-            "of this person, are deleted for good. Recordings stay where they are.",
+            f"of this person, are deleted for good. {NOT_REACHED}",
             do="Delete everything",
             keep="Keep",
         ):

@@ -1,15 +1,15 @@
 """Adapters kept by person: one folder a subject, one below it an adapter, nothing overwritten.
 
-Owns names, the active adapter and its history, export and import, and deleting people with all
-their data. What an adapter is, `store` knows; no torch until one is loaded.
+Owns the active adapter, import, and deleting people with all their data, each safe beside other
+processes: what arrives is made in a room of its own and renamed into place under one lock. What an
+adapter is, `store` knows; names are `naming`'s. No torch until one is loaded.
 """
 
 from __future__ import annotations
 
-import json
-import re
-import shutil
-import zipfile
+import contextlib
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,17 +17,30 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
+from configs.private import make_private
+from models.adapters import rooms
+from models.adapters.archive import read_adapter_files, write_archive
 from models.adapters.data import CalibrationData
 from models.adapters.encoder import AdapterEncoder
 from models.adapters.errors import AdapterError
 from models.adapters.files import write_pair
+from models.adapters.history import read_history, write_history
+from models.adapters.locking import locked
 from models.adapters.manifest import AdapterManifest, PersonalManifest
+from models.adapters.naming import (
+    check_id,
+    check_inside,
+    check_subject,
+    is_id,
+    is_subject,
+    new_id,
+)
 from models.adapters.online import OnlineAligned
 from models.adapters.store import (
     MANIFEST_NAME,
-    WEIGHTS_NAME,
     load_any,
     load_live,
+    parse_manifest,
     read_manifest,
     save_adapter,
     save_personal,
@@ -38,12 +51,11 @@ if TYPE_CHECKING:
     from models.adapters.train import Calibration
     from models.embedded.encoder import EmbeddedEncoder
 
-STATE_NAME = "active.json"
 DATA_FOLDER = "calibration"
 HOME_VARIABLE = "PHOSPHENE_HOME"
-MAX_IMPORT = 64 * 2**20
-"""Largest file of an imported adapter, bytes: a header that claims more is refused."""
-_SUBJECT = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
+LOCK_NAME = ".lock"
+LOCK_TIMEOUT = 30.0
+"""Longest wait for another process that changes the store, s; each change takes milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +79,11 @@ class AdapterRecord:
     verdict: str = ""
     has_data: bool = False
     problem: str = ""
+    manifest: AdapterManifest | PersonalManifest | None = None
 
 
 def default_root() -> Path:
     """Where adapters are kept: `$PHOSPHENE_HOME/adapters`, else the user's data folder."""
-    import os
-
     home = os.environ.get(HOME_VARIABLE)
     if home:
         return Path(home) / "adapters"
@@ -95,9 +106,7 @@ class AdapterStore:
 
     def subjects(self) -> tuple[str, ...]:
         """Codes of the people in the store, sorted."""
-        if not self.root.is_dir():
-            return ()
-        return tuple(sorted(p.name for p in self.root.iterdir() if _is_subject(p)))
+        return tuple(p.name for p in _folders_in(self.root) if is_subject(p.name))
 
     def list(self, subject: str | None = None) -> tuple[AdapterRecord, ...]:
         """Return the adapters (of one person), by subject, then oldest first; never raises."""
@@ -105,7 +114,7 @@ class AdapterStore:
         return tuple(
             self._record(name, folder)
             for name in names
-            if _SUBJECT.match(name)
+            if is_subject(name)
             for folder in self._folders(name)
         )
 
@@ -119,11 +128,12 @@ class AdapterStore:
         Raises
         ------
         AdapterError
-            There is none of that id.
+            There is none of that id, or it is no id.
         """
+        check_id(id)
         for name in self.subjects():
-            if id and Path(id).name == id and (self.root / name / id).is_dir():
-                return self.root / name / id
+            if (self.root / name / id).is_dir():
+                return check_inside(self.root, self.root / name / id)
         known = [record.id for record in self.list()]
         raise AdapterError(
             f"there is no adapter {id!r} in {self.root}, expected one of "
@@ -131,7 +141,7 @@ class AdapterStore:
         )
 
     def resolve(self, reference: str) -> Path:
-        """Return the folder of an id, or of a path to a folder as it is."""
+        """Return the folder of an id, or of a path to a folder (to read from) as it is."""
         path = Path(reference)
         if (path / MANIFEST_NAME).is_file():
             return path
@@ -158,21 +168,17 @@ class AdapterStore:
         activate : bool
             Make it the person's active one.
         """
-        _check_subject(subject)
+        check_subject(subject)
         update = {"subject": subject, "preset": preset, "recordings": dict(recordings or {})}
         adapter = calibration.adapter
         if not adapter.manifest.created:
             update["created"] = datetime.now(UTC).isoformat(timespec="seconds")
         manifest = adapter.manifest.model_copy(update=update)
-        adapter_id = self._new_id(subject)
-        partial = self.root / subject / f".{adapter_id}.part"
-        _save(replace(adapter, manifest=manifest), partial)  # type: ignore[arg-type]
-        if data is not None:
-            data.save(partial / DATA_FOLDER)
-        self._publish(partial, self.root / subject / adapter_id)
-        if activate:
-            self.activate(adapter_id)
-        return self._record(subject, self.root / subject / adapter_id)
+        with self._room(subject) as room:
+            _save(replace(adapter, manifest=manifest), room)  # type: ignore[arg-type]
+            if data is not None:
+                data.save(room / DATA_FOLDER)
+            return self._publish(room, subject, activate=activate)
 
     def load(
         self,
@@ -195,7 +201,7 @@ class AdapterStore:
             Unknown, damaged, made for another encoder, or another person's.
         """
         folder = self.folder(id)
-        self._check_owner(folder, subject, force=force)
+        self._check_owner(id, folder.parent.name, subject, force=force)
         return load_live(folder, encoder=encoder)
 
     def load_data(self, id: str) -> CalibrationData:
@@ -212,16 +218,15 @@ class AdapterStore:
     ) -> AdapterRecord:
         """Make an adapter its person's active one; one that cannot be loaded is refused first."""
         folder = self.folder(id)
-        self._check_owner(folder, subject, force=force)
+        self._check_owner(id, folder.parent.name, subject, force=force)
         load_any(folder, encoder=encoder)
-        owner = folder.parent.name
-        history = tuple(each for each in self._history(owner) if each != id)
-        self._set_history(owner, (*history, id))
-        return self._record(owner, folder)
+        with self._changing():
+            self._make_active(self.folder(id))
+        return self._record(folder.parent.name, folder)
 
     def active(self, subject: str) -> AdapterRecord | None:
         """Return a person's active adapter; None without one."""
-        _check_subject(subject)
+        check_subject(subject)
         history = self._history(subject)
         return self._record(subject, self.root / subject / history[-1]) if history else None
 
@@ -235,11 +240,12 @@ class AdapterStore:
         AdapterError
             The person has no active adapter.
         """
-        _check_subject(subject)
-        history = self._history(subject)
-        if not history:
-            raise AdapterError(f"{subject} has no active adapter, so nothing to go back from.")
-        self._set_history(subject, history[:-1])
+        check_subject(subject)
+        with self._changing():
+            history = self._history(subject)
+            if not history:
+                raise AdapterError(f"{subject} has no active adapter, so nothing to go back from.")
+            write_history(check_inside(self.root, self.root / subject), history[:-1])
         return self.active(subject)
 
     # -- moving and deleting ----------------------------------------------------------------------
@@ -249,15 +255,7 @@ class AdapterStore:
         folder = self.folder(id)
         read_manifest(folder)
         path = path if path.suffix == ".zip" else path.with_name(f"{path.name}.zip")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("xb") as stream, zipfile.ZipFile(stream, "w") as archive:
-                for name in (MANIFEST_NAME, WEIGHTS_NAME):
-                    archive.write(folder / name, name)
-        except FileExistsError as error:
-            raise AdapterError(f"{path} exists already: give another name.") from error
-        except OSError as error:
-            raise AdapterError(f"cannot write {path} ({error}).") from error
+        write_archive(folder, path)
         return path
 
     def import_(
@@ -280,61 +278,134 @@ class AdapterStore:
         AdapterError
             Not an adapter, damaged, made for another encoder, or another person's.
         """
-        files = _read_files(Path(path))
-        incoming = self.root / ".incoming"
-        shutil.rmtree(incoming, ignore_errors=True)
-        try:
-            write_pair(incoming, *files)
-            manifest = read_manifest(incoming)
-            self._check_owner(incoming, subject, force=force, owner=manifest.subject)
-            adapter = load_any(incoming, encoder=encoder)
-            name = subject or manifest.subject
-            adapter_id = self._new_id(name)
-            partial = self.root / name / f".{adapter_id}.part"
+        files = read_adapter_files(Path(path))
+        manifest = parse_manifest(dict(files)[MANIFEST_NAME], Path(path) / MANIFEST_NAME)
+        self._check_owner(str(path), manifest.subject, subject, force=force)
+        name = check_subject(subject or manifest.subject)
+        with self._room(name) as room:
+            write_pair(room, *files)
+            try:
+                adapter = load_any(room, encoder=encoder)
+            except AdapterError as error:
+                # The room is gone in a moment: the person knows the file that was given.
+                raise AdapterError(str(error).replace(str(room), str(path))) from error
             if name != manifest.subject:
                 renamed = manifest.model_copy(update={"subject": name})
-                adapter = replace(adapter, manifest=renamed)  # type: ignore[arg-type]
-                _save(adapter, partial)
-            else:
-                partial.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copytree(incoming, partial)
-            self._publish(partial, self.root / name / adapter_id)
-        finally:
-            shutil.rmtree(incoming, ignore_errors=True)
-        return self._record(name, self.root / name / adapter_id)
+                _save(replace(adapter, manifest=renamed), room)  # type: ignore[arg-type]
+            return self._publish(room, name, activate=False)
 
     def delete(self, id: str) -> None:
-        """Delete one adapter and the epochs kept with it; an active one is rolled back first."""
-        folder = self.folder(id)
-        owner = folder.parent.name
-        history = tuple(each for each in self._history(owner) if each != id)
-        self._set_history(owner, history)
-        _remove(folder)
+        """Delete one adapter and the epochs kept with it; an active one is rolled back.
+
+        Needs no room on the disk: the history is put in order afterwards, if that can be written.
+        """
+        with self._changing(writes=False):
+            folder = self.folder(id)
+            rooms.discard(folder)
+            with contextlib.suppress(AdapterError):
+                if rooms.has_history(folder.parent):
+                    write_history(folder.parent, self._history(folder.parent.name))
 
     def delete_subject(self, subject: str) -> int:
-        """Delete a person: every adapter, every kept epoch; return how many adapters there were.
+        """Delete a person: every adapter, every kept epoch, every import that was never finished.
+
+        Returns
+        -------
+        int
+            How many adapters there were.
 
         Raises
         ------
         AdapterError
             There is no such person, or something could not be deleted.
         """
-        _check_subject(subject)
-        folder = self.root / subject
-        if not folder.is_dir():
-            raise AdapterError(f"there is no subject {subject!r} in {self.root}.")
-        n_adapters = len(self._folders(subject))
-        _remove(folder)
+        with self._changing(writes=False):
+            folder, left = self._person(subject)
+            n_adapters = len(_folders_in(folder))
+            for each in (*left, *((folder,) if folder.is_dir() else ())):
+                rooms.discard(each)
         return n_adapters
+
+    def n_unfinished(self, subject: str) -> int:
+        """Count the imports and calibrations of a person that were begun and never finished.
+
+        Raises
+        ------
+        AdapterError
+            There is no such person.
+        """
+        folder, left = self._person(subject)
+        return len(rooms.left_in(folder)) + len(left)
 
     # -- inside -----------------------------------------------------------------------------------
 
+    def _person(self, subject: str) -> tuple[Path, tuple[Path, ...]]:
+        """A person's folder, and what is left of this person outside of it."""
+        folder = check_inside(self.root, self.root / check_subject(subject))
+        left = rooms.left_at_root(self.root, subject)
+        if not folder.is_dir() and not left:
+            raise AdapterError(f"there is no subject {subject!r} in {self.root}.")
+        return folder, left
+
+    @contextlib.contextmanager
+    def _changing(self, *, writes: bool = True) -> Iterator[None]:
+        """Hold the store's lock; without `writes` a full disk that has no room for it is no bar."""
+        with contextlib.ExitStack() as stack:
+            try:
+                if writes:
+                    make_private(self.root)
+                    rooms.tighten(self.root)
+                if self.root.is_dir():
+                    stack.enter_context(locked(self.root / LOCK_NAME, timeout=LOCK_TIMEOUT))
+            except OSError as error:
+                if writes:
+                    raise AdapterError(f"cannot write to {self.root} ({error}).") from error
+            yield
+
+    @contextlib.contextmanager
+    def _room(self, subject: str) -> Iterator[Path]:
+        """A folder that nobody else sees, in which an adapter is made; gone at the block's end."""
+        parent = self.root / subject
+        with self._changing():
+            check_inside(self.root, parent)
+            try:
+                make_private(parent)
+                rooms.sweep(self.root, parent)
+                room = rooms.Room.open(parent)
+            except OSError as error:
+                raise AdapterError(f"cannot write to {parent} ({error}).") from error
+        try:
+            yield room.folder
+        finally:
+            with self._changing(writes=False):
+                room.close()
+
+    def _publish(self, room: Path, subject: str, *, activate: bool) -> AdapterRecord:
+        """Rename a finished adapter into its place, and make it the active one if asked to."""
+        with self._changing():
+            folder = self.root / subject / new_id(subject)
+            try:
+                room.rename(folder)
+            except FileNotFoundError:
+                raise AdapterError(
+                    f"{subject} was deleted while this adapter was being stored: nothing is kept."
+                ) from None
+            except OSError as error:
+                raise AdapterError(f"cannot write {folder} ({error}).") from error
+            if activate:
+                self._make_active(folder)
+        return self._record(subject, folder)
+
+    def _make_active(self, folder: Path) -> None:
+        """Put it last in its person's history; the lock is held."""
+        before = (each for each in self._history(folder.parent.name) if each != folder.name)
+        write_history(folder.parent, (*before, folder.name))
+
+    def _history(self, subject: str) -> tuple[str, ...]:
+        return read_history(self.root / subject)
+
     def _folders(self, subject: str) -> tuple[Path, ...]:
-        folder = self.root / subject
-        if not folder.is_dir():
-            return ()
-        found = (p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-        return tuple(sorted(found))
+        return _folders_in(self.root / subject)
 
     def _record(self, subject: str, folder: Path) -> AdapterRecord:
         history = self._history(subject)
@@ -346,12 +417,18 @@ class AdapterStore:
             has_data=(folder / DATA_FOLDER).is_dir(),
         )
         try:
-            manifest = read_manifest(folder)
+            if not is_id(folder.name):
+                raise AdapterError(f"{folder} has a name that is no id: it is not used.")
+            manifest = read_manifest(check_inside(self.root, folder))
         except AdapterError as error:
             return replace(record, problem=str(error))
         report = manifest.report
         record = replace(
-            record, created=manifest.created, ch_names=manifest.ch_names, sfreq=manifest.sfreq
+            record,
+            created=manifest.created,
+            ch_names=manifest.ch_names,
+            sfreq=manifest.sfreq,
+            manifest=manifest,
         )
         if report is None:
             if isinstance(manifest, PersonalManifest):
@@ -374,43 +451,12 @@ class AdapterStore:
             verdict=report.verdict,
         )
 
-    def _new_id(self, subject: str) -> str:
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        for n in range(1, 1000):
-            name = f"{subject}-{stamp}" if n == 1 else f"{subject}-{stamp}-{n}"
-            if not (self.root / subject / name).exists():
-                return name
-        raise AdapterError(f"{self.root / subject} holds too many adapters of {stamp}.")
-
     @staticmethod
-    def _publish(partial: Path, folder: Path) -> None:
-        try:
-            partial.rename(folder)
-        except OSError as error:
-            raise AdapterError(f"cannot write {folder} ({error}).") from error
-
-    def _history(self, subject: str) -> tuple[str, ...]:
-        path = self.root / subject / STATE_NAME
-        try:
-            words = json.loads(path.read_text(encoding="utf-8"))
-            names = tuple(str(each) for each in words["history"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return ()
-        return tuple(each for each in names if (self.root / subject / each).is_dir())
-
-    def _set_history(self, subject: str, history: tuple[str, ...]) -> None:
-        text = json.dumps({"schema_version": 1, "history": history}, indent=1).encode() + b"\n"
-        write_pair(self.root / subject, (STATE_NAME, text))
-
-    @staticmethod
-    def _check_owner(
-        folder: Path, subject: str | None, *, force: bool, owner: str | None = None
-    ) -> None:
-        owner = owner or folder.parent.name
+    def _check_owner(what: str, owner: str, subject: str | None, *, force: bool) -> None:
         if subject is not None and subject != owner and not force:
             raise AdapterError(
-                f"the adapter {folder.name.lstrip('.')} is {owner}'s, the session is {subject}'s: "
-                "calibrate this person, or force it."
+                f"the adapter {what} is {owner}'s, the session is {subject}'s: calibrate this "
+                "person, or force it."
             )
 
 
@@ -421,40 +467,10 @@ def _save(adapter: AdapterEncoder | PersonalEncoder, folder: Path) -> None:
         save_personal(adapter, folder)
 
 
-def _is_subject(path: Path) -> bool:
-    return path.is_dir() and bool(_SUBJECT.match(path.name))
-
-
-def _check_subject(subject: str) -> None:
-    if not _SUBJECT.match(subject):
-        raise AdapterError(
-            f"{subject!r} is no subject code, expected 1 to 64 letters, digits, '_' or '-'."
-        )
-
-
-def _remove(folder: Path) -> None:
+def _folders_in(folder: Path) -> tuple[Path, ...]:
+    """Folders that are shown, by name; a place that cannot be looked into holds none."""
     try:
-        shutil.rmtree(folder)
-    except OSError as error:
-        raise AdapterError(f"could not delete all of {folder} ({error}).") from error
-
-
-def _read_files(path: Path) -> tuple[tuple[str, bytes], ...]:
-    """Read the two files of a zip or folder; weights first, the manifest last."""
-    names = (WEIGHTS_NAME, MANIFEST_NAME)
-    try:
-        if path.is_dir():
-            return tuple((name, (path / name).read_bytes()) for name in names)
-        with zipfile.ZipFile(path) as archive:
-            for name in names:
-                if archive.getinfo(name).file_size > MAX_IMPORT:
-                    raise AdapterError(
-                        f"{path}: {name} claims {archive.getinfo(name).file_size} bytes, expected "
-                        f"at most {MAX_IMPORT}: it is no adapter."
-                    )
-            return tuple((name, archive.read(name)) for name in names)
-    except (OSError, KeyError, zipfile.BadZipFile, EOFError) as error:
-        raise AdapterError(
-            f"{path} is no exported adapter ({error}), expected a zip file or folder with "
-            f"{MANIFEST_NAME} and {WEIGHTS_NAME}."
-        ) from error
+        found = [p for p in folder.iterdir() if not p.name.startswith(".") and p.is_dir()]
+    except OSError:
+        return ()
+    return tuple(sorted(found))

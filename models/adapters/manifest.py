@@ -46,11 +46,11 @@ class AdapterManifest(_Strict):
     created: str = ""
     """ISO date; free text otherwise."""
     ch_names: tuple[str, ...] = Field(min_length=1)
-    sfreq: float = Field(gt=0)
+    sfreq: float = Field(gt=0, le=1e6)
     """Hz."""
-    tmin: float
+    tmin: float = Field(ge=-100, le=100)
     """Start of the window, s from onset."""
-    tmax: float
+    tmax: float = Field(ge=-100, le=100)
     """End of the window, s from onset; nothing later is seen."""
     filter: FilterConfig
     """The causal filter in front of the epochs it was fitted to."""
@@ -101,7 +101,7 @@ class PersonalManifest(_Strict):
     """Canonical labels, in the order of the numbers."""
     montage: tuple[str, ...] = ()
     """Labels as the headset gave them."""
-    sfreq: float = Field(gt=0)
+    sfreq: float = Field(gt=0, le=1e6)
     """Of the recording, Hz; other rates are resampled."""
     filter: FilterConfig
     preset: str = ""

@@ -49,6 +49,11 @@ class PersonalEncoder:
                 f"one here is {self.view.sha256[:12]}...: calibrate again, or load the encoder it "
                 "was made for with decoder.weights."
             )
+        if self.manifest.n_features != self.view.n_features:
+            raise AdapterError(
+                f"the adapter says {self.manifest.n_features} features, the encoder has "
+                f"{self.view.n_features}: restore the file or calibrate again."
+            )
         n = len(self.manifest.ch_names)
         if self.covariance.shape != (n, n) or not np.isfinite(self.covariance).all():
             raise AdapterError(

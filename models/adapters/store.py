@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from configs.guard import read_bytes
 from models.adapters.encoder import AdapterEncoder
 from models.adapters.errors import AdapterError
 from models.adapters.files import write_pair
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 _Manifest = TypeVar("_Manifest", bound=BaseModel)
 MANIFEST_NAME = "adapter.json"
 WEIGHTS_NAME = "adapter.safetensors"
+MANIFEST_LIMIT = 4 * 2**20
+WEIGHTS_LIMIT = 64 * 2**20
+"""Largest file of an adapter, bytes: what claims more is refused before it is read."""
 _COVARIANCE = "covariance"
 _DTYPES = {
     "filters": np.float64,
@@ -77,16 +81,23 @@ def load_adapter(folder: Path, *, gallery: Gallery | None = None) -> AdapterEnco
     AdapterError
         A file is missing, damaged, of an unknown version, or made for another gallery.
     """
-    text, weights = _read(folder / MANIFEST_NAME), _read(folder / WEIGHTS_NAME)
+    text, weights = _read_pair(folder)
     manifest = _parse_as(AdapterManifest, text, folder / MANIFEST_NAME)
     _check_hash(weights, manifest.weights_sha256, folder)
-    if manifest.gallery_sha256 != (gallery or load_gallery()).sha256:
+    gallery = gallery or load_gallery()
+    if manifest.gallery_sha256 != gallery.sha256:
         raise AdapterError(
             f"the adapter in {folder} was made for another gallery, so its vectors mean other "
             "pictures: calibrate again."
         )
     arrays = _tensors(weights, folder / WEIGHTS_NAME)
     prototypes = arrays.pop("prototypes")
+    if prototypes.shape != (len(manifest.targets), gallery.embeddings.shape[1]):
+        raise AdapterError(
+            f"the adapter's prototypes have shape {prototypes.shape}, expected "
+            f"{(len(manifest.targets), gallery.embeddings.shape[1])}: restore the file or "
+            "calibrate again."
+        )
     lda = SpatioTemporalLda(**arrays, temperature=manifest.temperature)
     return AdapterEncoder(manifest, lda, prototypes, _hash(text, weights))
 
@@ -129,7 +140,7 @@ def load_personal(folder: Path, *, encoder: EmbeddedEncoder | None = None) -> Pe
 
 
 def _read_personal(folder: Path) -> tuple[PersonalManifest, bytes, bytes]:
-    text, weights = _read(folder / MANIFEST_NAME), _read(folder / WEIGHTS_NAME)
+    text, weights = _read_pair(folder)
     manifest = _parse_as(PersonalManifest, text, folder / MANIFEST_NAME)
     _check_hash(weights, manifest.weights_sha256, folder)
     return manifest, text, weights
@@ -144,11 +155,21 @@ def read_manifest(folder: Path) -> AdapterManifest | PersonalManifest:
         Missing, not JSON, or of an unknown kind or version.
     """
     path = folder / MANIFEST_NAME
-    text = _read(path)
+    return parse_manifest(_read(path, MANIFEST_LIMIT), path)
+
+
+def parse_manifest(text: bytes, path: Path) -> AdapterManifest | PersonalManifest:
+    """Read a manifest's text; `path` is named where it cannot be.
+
+    Raises
+    ------
+    AdapterError
+        Not JSON, or of an unknown kind or version.
+    """
     try:
         words = json.loads(text)
         kind = words.get("kind", "spatio-temporal-lda")
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise AdapterError(
             f"{path}: Invalid JSON ({error}), expected an adapter's manifest: restore it or "
             "calibrate again."
@@ -188,9 +209,15 @@ def _hash(text: bytes, weights: bytes) -> str:
     return hashlib.sha256(text + weights).hexdigest()
 
 
-def _read(path: Path) -> bytes:
+def _read_pair(folder: Path) -> tuple[bytes, bytes]:
+    """The manifest's text and the weights."""
+    text = _read(folder / MANIFEST_NAME, MANIFEST_LIMIT)
+    return text, _read(folder / WEIGHTS_NAME, WEIGHTS_LIMIT)
+
+
+def _read(path: Path, limit: int) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path, limit=limit)
     except OSError as error:
         raise AdapterError(
             f"cannot read {path} ({error.strerror}), expected an adapter's folder with "
@@ -213,7 +240,8 @@ def _parse_as(kind: type[_Manifest], text: bytes, path: Path) -> _Manifest:
 def _any_tensors(weights: bytes, path: Path) -> dict[str, NDArray[Any]]:
     try:
         arrays: dict[str, NDArray[Any]] = load(weights)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        # Not only its own error: a dtype that NumPy lacks is a KeyError.
         raise AdapterError(
             f"{path} is not a readable safetensors file ({error}): restore it or calibrate again."
         ) from error

@@ -141,8 +141,8 @@ def test_calibrate_store_list_move_and_delete(
     assert second != adapter
     code, printed, _ = run(capsys, "adapters", "rollback", "--subject", "kim", "--json")
     assert json.loads(printed)["active"] is None
-    assert run(capsys, "adapters", "delete", second)[0] == 0
-    assert run(capsys, "adapters", "delete", "--subject", "kim")[0] == 0
+    assert run(capsys, "adapters", "delete", second, "--yes")[0] == 0
+    assert run(capsys, "adapters", "delete", "--subject", "kim", "--yes")[0] == 0
     assert not (store / "kim").exists()
     assert "No adapter is stored" in run(capsys, "adapters", "list")[1]
 

@@ -1,4 +1,4 @@
-"""Damage to a saved adapter's files, as a test wants it."""
+"""A small adapter, and damage to a saved one's files, as a test wants it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from models.adapters.store import MANIFEST_NAME, WEIGHTS_NAME
+from configs import FilterConfig
+from models.adapters.archive import write_archive
+from models.adapters.encoder import AdapterEncoder
+from models.adapters.lda import SpatioTemporalLda
+from models.adapters.manifest import AdapterManifest, Scores
+from models.adapters.store import MANIFEST_NAME, WEIGHTS_NAME, save_adapter
+from models.adapters.targets import Target
+from models.adapters.window import Window
+from pipeline.gallery import load_gallery
 
 
 def edit_manifest(folder: Path, **fields: object) -> None:
@@ -31,3 +39,36 @@ def put_weights(folder: Path, weights: bytes) -> None:
     """Replace the weights' file; the manifest's hash follows."""
     (folder / WEIGHTS_NAME).write_bytes(weights)
     edit_manifest(folder, weights_sha256=hashlib.sha256(weights).hexdigest())
+
+
+def small_adapter(folder: Path, *, subject: str = "kim", seed: int = 0) -> Path:
+    """Write an adapter of two classes that loads without torch, in no time."""
+    rng = np.random.default_rng(seed)
+    gallery, channels = load_gallery(), ("Fz", "Cz", "Pz")
+    window = Window(channels, 250.0, 0.0, 0.6)
+    targets = tuple(Target(event=name, category=None) for name in ("face", "house"))
+    manifest = AdapterManifest(
+        subject=subject,
+        ch_names=channels,
+        sfreq=250.0,
+        tmin=0.0,
+        tmax=0.6,
+        filter=FilterConfig(),
+        targets=targets,
+        n_filters=2,
+        temperature=1.0,
+        gallery_sha256=gallery.sha256,
+        scores=Scores(n_epochs=40, accuracy=0.8, chance=0.5, p_value=0.01, nll=0.4, n_blocks=4),
+        recordings={"recording.xdf": "0" * 64},
+    )
+    lda = SpatioTemporalLda(
+        rng.normal(size=(2, 3)), rng.normal(size=(2, window.n_bins, 2)), np.zeros(2)
+    )
+    save_adapter(AdapterEncoder(manifest, lda, gallery.embeddings[:2].copy()), folder)
+    return folder
+
+
+def zipped(folder: Path, path: Path) -> Path:
+    """An adapter's folder as an exported file."""
+    write_archive(folder, path)
+    return path
