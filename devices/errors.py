@@ -12,6 +12,7 @@ Owns every exception that `devices` raises; knows nothing of who catches them.
         ├── BoardError                a board that cannot be bridged
         ├── FileError                 a recording cannot be read: unknown, empty, truncated
         └── RecordingError            a recording cannot be written
+            └── FileTakenError        its file exists already
 
 A message names what was given, what was expected and what to do, in one line.
 """
@@ -53,3 +54,7 @@ class FileError(DeviceError):
 
 class RecordingError(DeviceError):
     """A recording cannot be written."""
+
+
+class FileTakenError(RecordingError):
+    """A recording's file exists already."""

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs import RecordingConfig
-from devices.errors import RecordingError
+from devices.errors import FileTakenError, RecordingError
 from devices.xdf.writer import XdfWriter
 from pipeline.values import Float64, StreamInfo
 
@@ -272,7 +272,7 @@ class StreamRecorder:
         except RecordingError as error:
             if self._fallback is None or self.path.exists():
                 raise
-            writer = self._open(_free_name(self._fallback, self.path))
+            writer = self._open_free(self._fallback)
             self._note_move(writer.path, str(error))
             self.paths = [writer.path]
             return writer
@@ -280,10 +280,19 @@ class StreamRecorder:
     def _open(self, path: Path) -> XdfWriter:
         return XdfWriter(path, flush_interval=_FLUSH, boundary_interval=self._boundary_interval)
 
+    def _open_free(self, folder: Path) -> XdfWriter:
+        """Open a file under a name that none has in `folder`; another recorder may look, too."""
+        while True:
+            target = _free_name(folder, self.path)
+            try:
+                return self._open(target)
+            except FileTakenError:
+                continue
+
     def _go_on_elsewhere(self, folder: Path) -> bool:
         """Begin a file in the fallback folder with all that is kept; False when that fails too."""
         try:
-            writer = self._open(_free_name(folder, self.path))
+            writer = self._open_free(folder)
         except RecordingError as error:
             self._failure += f" The fallback failed too: {error}"
             return False

@@ -29,11 +29,9 @@ class RuntimeFactory:
         """Make the folders of coming sessions below `folder`."""
         self._root = folder
 
-    def _take_out(self) -> Path:
-        from app.runtime.folder import default_out
-
+    def _take_out(self) -> Path | None:
         out, self._out = self._out, None
-        return out or default_out(self._root)
+        return out
 
     def discover(self) -> Sequence[StreamInfo]:
         """Streams in reach; takes a second, so call it off the GUI thread."""
@@ -45,13 +43,13 @@ class RuntimeFactory:
         """A session on a new virtual headset; takes some seconds, so call it off the GUI thread."""
         from app.runtime.launch import demo_session
 
-        return demo_session(config, out=self._take_out(), duration=self._duration)
+        return demo_session(config, out=self._take_out(), root=self._root, duration=self._duration)
 
     def live(self, config: SessionConfig) -> Session:
         """A session on a stream in reach."""
         from app.runtime.launch import live_session
 
-        return live_session(config, out=self._take_out(), duration=self._duration)
+        return live_session(config, out=self._take_out(), root=self._root, duration=self._duration)
 
     def replay(self, path: Path, config: SessionConfig) -> Session:
         """A session on a recording, at its own pace; a `session.toml` beside it wins."""
@@ -60,4 +58,4 @@ class RuntimeFactory:
             config = load_config(beside)
         from app.runtime.launch import replay_session
 
-        return replay_session(config, path, out=self._take_out(), speed=1.0)
+        return replay_session(config, path, out=self._take_out(), root=self._root, speed=1.0)

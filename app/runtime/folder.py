@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -25,14 +26,34 @@ from app.runtime.lock import LOCK, LockState, let_go, read_lock, remove_lock, wr
 from configs import SessionConfig
 from pipeline.values import StreamInfo, StreamRole, Uint8
 
+SESSIONS = Path("sessions")
+"""Where sessions lie that were given no folder, from the current one."""
 
-def default_out(root: Path = Path("sessions"), *, suffix: str = "") -> Path:
-    """Name a new session folder below `root`, by the time of day; `suffix` ends its name."""
+
+def default_out(root: Path = SESSIONS, *, suffix: str = "") -> Path:
+    """Make a new session folder below `root`, named by the time of day; `suffix` ends its name.
+
+    Made at once and not only named: of many that begin in one second each gets its own.
+
+    Raises
+    ------
+    FolderError
+        It cannot be made.
+    """
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S") + suffix
-    out, number = root / stamp, 1
-    while out.exists():
-        number += 1
-        out = root / f"{stamp}-{number}"
+    out = root / stamp
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(2):
+            with contextlib.suppress(FileExistsError):
+                out.mkdir()
+                break
+            out = root / f"{stamp}-{number}"
+    except OSError as error:
+        raise FolderError(
+            f"{out}: cannot be made ({error.strerror}), expected a folder to write to: choose one "
+            "with --out."
+        ) from None
     return out
 
 

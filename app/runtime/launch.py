@@ -22,7 +22,7 @@ from pylsl import local_clock
 
 from app.errors import AppError
 from app.runtime.decoding import read_past
-from app.runtime.folder import default_out
+from app.runtime.folder import SESSIONS, default_out
 from app.runtime.playback import PlaybackClock
 from app.runtime.processes import end_command
 from app.runtime.session import Session
@@ -141,9 +141,16 @@ class VirtualHeadset:
 
 
 def demo_session(
-    config: SessionConfig, *, out: Path | None = None, duration: float | None = None
+    config: SessionConfig,
+    *,
+    out: Path | None = None,
+    root: Path = SESSIONS,
+    duration: float | None = None,
 ) -> Session:
-    """Start a virtual headset and make the session that decodes it (not yet started)."""
+    """Start a virtual headset and make the session that decodes it (not yet started).
+
+    As everywhere here, a session without `out` gets a new folder below `root`.
+    """
     board_of(config.simulation.board)  # an unknown board is said before anything is started
     token = uuid.uuid4().hex[:8]
     markers_id = f"phosphene-stimuli-{token}"
@@ -167,6 +174,7 @@ def demo_session(
         return _live(
             config,
             out=out,
+            root=root,
             outlet=outlet,
             duration=duration,
             may_present=headset.is_following,
@@ -178,7 +186,11 @@ def demo_session(
 
 
 def accelerated_session(
-    config: SessionConfig, *, out: Path | None = None, duration: float = 60.0
+    config: SessionConfig,
+    *,
+    out: Path | None = None,
+    root: Path = SESSIONS,
+    duration: float = 60.0,
 ) -> Session:
     """Make the demo's session without LSL and without waiting: same brain, same path."""
     labels = candidate_labels(load_gallery(), config.stimuli)
@@ -190,7 +202,7 @@ def accelerated_session(
     )
     return Session(
         config,
-        out=out or default_out(),
+        out=out or default_out(root),
         open_source=lambda _stop: source,
         clock=local_clock,
         is_live=False,
@@ -220,13 +232,17 @@ def accelerated_source(
 
 
 def live_session(
-    config: SessionConfig, *, out: Path | None = None, duration: float | None = None
+    config: SessionConfig,
+    *,
+    out: Path | None = None,
+    root: Path = SESSIONS,
+    duration: float | None = None,
 ) -> Session:
     """Make a session on a stream in reach; with own stimuli when the settings say so."""
     if not config.stimuli.enabled:
         return Session(
             config,
-            out=out or default_out(),
+            out=out or default_out(root),
             open_source=opener(config),
             clock=local_clock,
             duration=duration,
@@ -240,6 +256,7 @@ def live_session(
         return _live(
             config,
             out=out,
+            root=root,
             outlet=outlet,
             duration=duration,
             may_present=lambda: True,
@@ -264,6 +281,7 @@ def _live(
     config: SessionConfig,
     *,
     out: Path | None,
+    root: Path,
     outlet: MarkerOutlet,
     duration: float | None,
     may_present: Callable[[], bool],
@@ -281,7 +299,7 @@ def _live(
 
     return Session(
         config,
-        out=out or default_out(),
+        out=out or default_out(root),
         open_source=opener(config),
         clock=local_clock,
         make_presenter=make_presenter,
@@ -295,6 +313,7 @@ def replay_session(
     recording: Path,
     *,
     out: Path | None = None,
+    root: Path = SESSIONS,
     speed: float | None = None,
     duration: float | None = None,
     board: str | None = None,
@@ -318,16 +337,17 @@ def replay_session(
             playback.follow(stop)
         return source
 
+    past = read_past(source.recorded_events())
     return Session(
         config,
-        out=out or default_out(),
+        out=out or default_out(root),
         open_source=open_source,
         clock=local_clock,
         duration=duration,
         is_live=False,
         replay_of=recording,
         playback=playback,
-        past=read_past(source.recorded_events()),
+        past=past,
         on_end=source.close,
     )
 

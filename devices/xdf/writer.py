@@ -24,7 +24,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.errors import RecordingError
+from devices.errors import FileTakenError, RecordingError
 from devices.xdf.layout import (
     BOUNDARY,
     FORMATS,
@@ -88,7 +88,7 @@ class XdfWriter:
         try:
             self._fd = os.open(path, flags, 0o644)
         except FileExistsError:
-            raise RecordingError(
+            raise FileTakenError(
                 f"{path} exists already and is never overwritten: give another file name."
             ) from None
         except OSError as error:
