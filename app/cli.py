@@ -53,16 +53,28 @@ def build_parser() -> argparse.ArgumentParser:
         description="Live EEG becomes pictures. Start with: phosphene demo",
     )
     parser.add_argument("--version", action="version", version=f"phosphene {version('phosphene')}")
-    parser.add_argument("-v", "--verbose", action="count", default=0, help="more on standard error")
+    _add_verbose(parser)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
         importlib.import_module(_module(name)).add_parser(subparsers)
     return parser
 
 
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line; `-v` may stand anywhere, before the command and after it."""
+    anywhere = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    _add_verbose(anywhere)
+    verbose, rest = anywhere.parse_known_args(argv)
+    return build_parser().parse_args(rest, namespace=verbose)
+
+
+def _add_verbose(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="more on standard error")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code."""
-    args = build_parser().parse_args(argv)
+    args = _arguments(argv)
     logging.basicConfig(
         level=(logging.WARNING, logging.INFO, logging.DEBUG)[min(args.verbose, 2)],
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",

@@ -267,12 +267,14 @@ def _windows_ports() -> list[str]:
 
 def _entry(shim: Any, name: str) -> Any:
     wanted = name.strip().lower().replace("-", "_")
-    entries = {_short(entry.name).replace("-", "_"): entry for entry in shim.BoardIds}
+    # NO_BOARD is no board, and nobody means it by a word that resembles "no".
+    boards = [entry for entry in shim.BoardIds if entry.name != "NO_BOARD"]
+    entries = {_short(entry.name).replace("-", "_"): entry for entry in boards}
     for short, entry in entries.items():
         if wanted in (short, entry.name.lower(), str(entry.value).replace("-", "_")):
             return entry
-    near = difflib.get_close_matches(wanted, entries, n=3, cutoff=0.4)
-    meant = ", ".join(word.replace("_", "-") for word in near) or "one that is listed"
+    near = difflib.get_close_matches(wanted, entries, n=3, cutoff=0.6)
+    meant = ", ".join(word.replace("_", "-") for word in near) or "a board that BrainFlow knows"
     raise BoardError(
         f"Unknown board {name!r}, expected {meant}: `phosphene devices` lists all of them."
     )

@@ -1,7 +1,8 @@
 """Make a virtual environment and install Phosphene into it, editable.
 
-Owns one question that pip cannot answer: which build of torch. On Linux the plain wheel brings
-gigabytes of CUDA libraries; a machine without an NVIDIA GPU gets the CPU build instead. Uses
+Owns two questions that pip cannot answer. Which build of torch: on Linux the plain wheel brings
+gigabytes of CUDA libraries; a machine without an NVIDIA GPU gets the CPU build instead. And whether
+the floors of pyproject.toml are true: `--lowest` installs exactly them (`make test-lowest`). Uses
 the standard library only, because it runs before anything is installed; the user's own pip
 configuration (mirrors, local wheels) is honoured and asked first.
 """
@@ -94,12 +95,29 @@ def install_torch(python: Path) -> None:
     raise SystemExit(f"torch could not be installed ({TORCH}): see pip's message above.")
 
 
+def lowest(python: Path, folder: Path, extras: str) -> list[str]:
+    """Return pip's arguments that hold every requirement of ours at its floor.
+
+    uv resolves them, because pip always takes the newest; what ours require in turn is the newest.
+    """
+    pins = folder / "lowest.txt"
+    if pip(python, "uv") != 0:
+        raise SystemExit("uv could not be installed, which finds the lowest versions.")
+    command = [python, "-m", "uv", "pip", "compile", "pyproject.toml", "--quiet", "--no-header"]
+    command += ["--resolution", "lowest-direct", "--no-annotate", "--output-file", pins]
+    command += [part for extra in extras.split(",") if extra for part in ("--extra", extra)]
+    if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
+        raise SystemExit("The lowest versions could not be found: see uv's message above.")
+    return ["--constraint", str(pins)]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Install; return 0, or 1 after pip said why not."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="folder to install into")
     parser.add_argument("--extras", default="", help="extras of pyproject.toml, comma-separated")
     parser.add_argument("--stamp", type=Path, help="file to touch when everything is installed")
+    parser.add_argument("--lowest", action="store_true", help="the oldest versions allowed")
     options = parser.parse_args(argv)
     if sys.version_info < MINIMUM:
         raise SystemExit(

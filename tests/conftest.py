@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from devices.lsl.settings import machine_only
+from devices.lsl_settings import machine_only
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

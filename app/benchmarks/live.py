@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from configs import SessionConfig
-from devices.lsl.settings import machine_only
+from devices.lsl_settings import machine_only
 from pipeline.live import LivePath
 from pipeline.values import Float32, Packet, StreamInfo, StreamRole
 

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = subparsers.add_parser("adapters", help="the stored adapters", description=__doc__)
+    parser = subparsers.add_parser(
+        "adapters",
+        help="the stored adapters",
+        description="List and keep the adapters that calibrations stored.",
+    )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="every adapter, the active ones marked")
     listing.add_argument("--subject", default=None, metavar="S", help="of one subject only")

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from app.commands.common import positive
 from app.output import write_json, write_text
 
 BENCHMARKS = {
@@ -37,7 +38,11 @@ BY_NAME_ONLY = frozenset({"soak", "gui-live", "gui-soak", "training"})
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = subparsers.add_parser("bench", help="benchmarks with their peers", description=__doc__)
+    parser = subparsers.add_parser(
+        "bench",
+        help="benchmarks with their peers",
+        description="Run benchmarks, each beside its peer in the same run.",
+    )
     parser.add_argument(
         "what",
         nargs="*",
@@ -45,7 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help=f"{', '.join(BENCHMARKS)}; all but "
         f"{', '.join(sorted(BY_NAME_ONLY))} when none is given",
     )
-    parser.add_argument("--minutes", type=float, metavar="M", help="length, where one is chosen")
+    parser.add_argument("--minutes", type=positive, metavar="M", help="length, where one is chosen")
     parser.add_argument("--seed", type=int, metavar="N", help="seed, where chance plays a part")
     parser.add_argument("--json", action="store_true")
 

@@ -13,6 +13,7 @@ from app.commands.common import (
     apply_overrides,
     has_display,
     load,
+    positive,
     stream_overrides,
 )
 from app.output import clear_progress, show_progress, write_json, write_note, write_text
@@ -26,14 +27,21 @@ if TYPE_CHECKING:
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = subparsers.add_parser(
-        "calibrate", help="make a person's own adapter", description=__doc__
+        "calibrate",
+        help="make a person's own adapter",
+        description="Train, test and store a person's own adapter, from a stream, from recordings "
+        "or from the virtual headset.",
     )
     parser.add_argument("--headless", action="store_true", help="without a window")
     parser.add_argument("--subject", default=None, metavar="S", help="subject code")
     add_settings(parser)
     _add_sources(parser)
     parser.add_argument(
-        "--minutes", type=float, default=5.0, metavar="M", help="time with pictures (%(default)s)"
+        "--minutes",
+        type=positive,
+        default=5.0,
+        metavar="M",
+        help="time with pictures (%(default)s)",
     )
     parser.add_argument(
         "--set",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -17,6 +18,17 @@ from configs import ConfigError, SessionConfig, load_preset, read_config
 if TYPE_CHECKING:
     from app.port import Snapshot
     from app.runtime.session import Session
+
+
+def positive(text: str) -> float:
+    """Read a time or a factor that must be above 0 and finite; for argparse's `type`."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} given, expected a number above 0, such as 30")
+    return value
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 
-from app.commands.common import add_align, add_out, apply_overrides, has_display, watch
+from app.commands.common import add_align, add_out, apply_overrides, has_display, positive, watch
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = subparsers.add_parser(
-        "demo", help="a virtual headset, decoded live into pictures", description=__doc__
+        "demo",
+        help="a virtual headset, decoded live into pictures",
+        description="Show stimuli to a virtual headset, decode its stream live and draw pictures: "
+        "the main job with nothing plugged in. Without a display it runs headless.",
     )
     parser.add_argument("--headless", action="store_true", help="without a window")
     parser.add_argument(
         "--duration",
-        type=float,
+        type=positive,
         default=None,
         metavar="S",
         help="how long stimuli are shown, s (headless: 60)",

@@ -8,6 +8,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from app.commands.common import positive
 from app.output import table, write_json, write_note, write_text
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--stream-name", metavar="NAME", help="name of the LSL stream")
     parser.add_argument("--source-id", metavar="ID", help="source_id of the LSL stream")
-    parser.add_argument("--duration", type=float, metavar="S", help="stop after S seconds")
+    parser.add_argument("--duration", type=positive, metavar="S", help="stop after S seconds")
     parser.add_argument("--json", action="store_true", help="describe the stream as JSON")
 
 

@@ -6,16 +6,22 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from app.commands.common import positive
+
 if TYPE_CHECKING:
     from app.diagnosis import Check
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = subparsers.add_parser("doctor", help="what works on this machine", description=__doc__)
+    parser = subparsers.add_parser(
+        "doctor",
+        help="what works on this machine",
+        description="Try what works on this machine, and say what to do about the rest.",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
-        "--timeout", type=float, default=5.0, metavar="S", help="how long to look for LSL, s (5)"
+        "--timeout", type=positive, default=5.0, metavar="S", help="how long to look for LSL, s (5)"
     )
 
 

@@ -24,7 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "generate",
         help="draw pictures of recorded EEG with a published system",
-        description=__doc__,
+        description="Draw pictures of recorded EEG, in every mode of a system.",
         epilog="SYSTEM is atm, atm-multimodal, dreamdiffusion, embedded, or a toy (atm-toy, "
         "atm-multimodal-toy, dreamdiffusion-toy): random weights, pictures that mean nothing.",
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from app.commands.common import add_settings, has_display, load
+from app.commands.common import add_settings, has_display, load, positive
 
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = subparsers.add_parser("gui", help="the application", description=__doc__)
+    parser = subparsers.add_parser(
+        "gui", help="the application", description="Open the application's window."
+    )
     add_settings(parser)
     parser.add_argument("--theme", choices=("dark", "light"), default=None)
     parser.add_argument("--demo", action="store_true", help="start the virtual headset at once")
@@ -40,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="save a picture of the window and end (works without a display)",
     )
     parser.add_argument(
-        "--after", type=float, default=5.0, metavar="S", help="when the picture is taken, s (5)"
+        "--after", type=positive, default=5.0, metavar="S", help="when the picture is taken, s (5)"
     )
 
 

@@ -13,7 +13,9 @@ OPTIONS = ("target_norm", "images")
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = subparsers.add_parser(
-        "import", help="turn a published checkpoint into safetensors", description=__doc__
+        "import",
+        help="turn a published checkpoint into safetensors",
+        description="Turn a published checkpoint into safetensors and JSON.",
     )
     parser.add_argument("system", metavar="SYSTEM")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")

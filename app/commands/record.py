@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.commands.common import positive
 from app.output import clear_progress, show_progress, write_json, write_note, write_text
 
 if TYPE_CHECKING:
@@ -37,9 +38,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="DIR",
         help="folder to go on in when the disk of FILE is full or gone",
     )
-    parser.add_argument("--duration", type=float, metavar="S", help="end after S seconds")
+    parser.add_argument("--duration", type=positive, metavar="S", help="end after S seconds")
     parser.add_argument(
-        "--timeout", type=float, default=5.0, metavar="S", help="how long to look for streams (5)"
+        "--timeout",
+        type=positive,
+        default=5.0,
+        metavar="S",
+        help="how long to look for streams (5)",
     )
     parser.add_argument("--json", action="store_true", help="say what was recorded as JSON")
 

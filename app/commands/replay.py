@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.commands.common import positive
 from app.output import clear_progress, show_progress, write_json, write_note, write_text
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("file", type=Path, help="the recording")
     parser.add_argument(
         "--speed",
-        type=float,
+        type=positive,
         default=1.0,
         metavar="X",
         help="times real time (1); the published rate is the file's times X",

@@ -13,6 +13,7 @@ from app.commands.common import (
     apply_overrides,
     has_display,
     load,
+    positive,
     stream_overrides,
     watch,
 )
@@ -21,7 +22,9 @@ from app.commands.common import (
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = subparsers.add_parser(
-        "run", help="decode a live stream or a recording", description=__doc__
+        "run",
+        help="decode a live stream or a recording",
+        description="Decode a live stream, or a recording, into pictures and a session folder.",
     )
     parser.add_argument("--headless", action="store_true", help="without a window")
     add_settings(parser)
@@ -33,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--speed",
-        type=float,
+        type=positive,
         default=None,
         metavar="X",
         help="pace of a replay; as fast as possible when not given",
@@ -54,7 +57,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_align(parser)
     parser.add_argument("--seed", type=int, default=None, metavar="N")
-    parser.add_argument("--duration", type=float, default=None, metavar="S")
+    parser.add_argument("--duration", type=positive, default=None, metavar="S")
     add_out(parser)
     parser.add_argument("--json", action="store_true", help="print summary.json at the end")
 

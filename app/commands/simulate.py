@@ -14,7 +14,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "simulate",
         help="publish a virtual headset over LSL",
-        description=__doc__,
+        description="Publish a virtual headset as an LSL stream; it answers the stimulus marker "
+        "stream. Ctrl-C ends it.",
     )
     add_options(parser)
     parser.add_argument("--json", action="store_true", help="describe the stream as JSON")

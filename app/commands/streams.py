@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from app.commands.common import positive
 from app.output import table, write_json, write_note, write_text
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--json", action="store_true", help="one JSON document")
     parser.add_argument(
-        "--timeout", type=_seconds, default=2.0, metavar="S", help="how long to look, s (2)"
+        "--timeout", type=positive, default=2.0, metavar="S", help="how long to look, s (2)"
     )
     parser.add_argument("--type", metavar="TYPE", help="only streams of this type, such as EEG")
 
@@ -45,16 +46,6 @@ def run(args: argparse.Namespace) -> int:
     headings = ("name", "type", "source_id", "host", "rate", "channels", "format", "labels", "unit")
     write_text(table(headings, [_as_row(info) for info in found]))
     return 0
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time, expected seconds above 0")
-    return value
 
 
 def _as_json(info: StreamInfo) -> dict[str, Any]:

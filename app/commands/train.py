@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = subparsers.add_parser(
-        "train", help="train one stage of a published system", description=__doc__
+        "train",
+        help="train one stage of a published system",
+        description="Train one stage of a published system.",
     )
     parser.add_argument("system", metavar="SYSTEM")
     parser.add_argument("stage", metavar="STAGE")

@@ -116,7 +116,7 @@ def test_a_virtual_headset_that_never_hears_the_stimuli_ends_the_demo(tmp_path: 
     session = Session(
         SessionConfig(buffer=10.0, decoder=DecoderConfig(enabled=False)),
         out=tmp_path / "out",
-        open_source=lambda _: HostileSource(HostileSettings(duration=1e6)),
+        open_source=lambda _: HostileSource(HostileSettings(duration=3600.0)),
         clock=pylsl.local_clock,
         make_presenter=lambda: pytest.fail("nobody would have seen it"),
         may_present=may_present,

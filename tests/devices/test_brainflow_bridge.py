@@ -84,6 +84,11 @@ def test_a_playback_has_the_channels_of_its_board():
     ("settings", "words"),
     [
         (BridgeSettings("cytom"), "Unknown board 'cytom', expected cyton"),
+        (
+            BridgeSettings("nosuch"),
+            "Unknown board 'nosuch', expected a board that BrainFlow knows:",
+        ),
+        (BridgeSettings("no"), "Unknown board 'no', expected a board that BrainFlow knows:"),
         (BridgeSettings("cyton"), "needs --serial-port"),
         (BridgeSettings("cyton-wifi", {"ip": "10.0.0.1"}), "needs --ip-port"),
         (BridgeSettings("emotibit"), "no EEG, EOG, EMG or ECG channel"),

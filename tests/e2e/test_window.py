@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from app.views.theme import DARK
-from devices.lsl.settings import machine_only
+from devices.lsl_settings import machine_only
 from tests.e2e.screen import (
     QT,
     Screen,

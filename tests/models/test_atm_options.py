@@ -159,7 +159,7 @@ def test_the_list_of_systems_shows_each_option_with_its_published_gain(
     options = dict(entries["atm"]["options"])
     for name, gain in EXPECTED_GAINS.items():
         assert gain in options[name], name
-    assert main(["systems"]) == 0
+    assert main(["systems", "atm"]) == 0
     assert "option training.multi_positive: Every repetition" in capsys.readouterr().out
 
 
