@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 
 from configs import SessionConfig
 from pipeline.signal_quality import ChannelQuality
+from pipeline.statistics import Accuracy
 from pipeline.values import (
     Epoch,
     Float32,
@@ -121,19 +122,9 @@ AdaptCommand = Literal["freeze", "resume", "reset"]
 """What may be asked of online alignment."""
 
 
-@dataclass(frozen=True, slots=True)
-class Accuracy:
-    """Identification so far: `n_correct` of `n` at `chance`; 95 % Wilson interval; binomial p."""
-
-    n: int
-    n_correct: int
-    n_top5: int
-    chance: float
-    low: float
-    high: float
-    p_value: float
-    mean_rank: float
-    n_candidates: int
+def is_above_chance(found: Accuracy) -> bool:
+    """Whether what was found so far is more than chance, at the 5 % level."""
+    return found.p_value < 0.05
 
 
 @dataclass(frozen=True, slots=True)

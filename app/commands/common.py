@@ -189,7 +189,7 @@ def _closing_lines(snapshot: Snapshot) -> list[str]:
         lines.append(
             f"Identified {found.n_correct} of {found.n} among {found.n_candidates} "
             f"({found.n_correct / found.n:.1%}; 95 % interval {found.low:.1%} to {found.high:.1%}; "
-            f"chance {found.chance:.2%}; p = {found.p_value:.2g})."
+            f"chance {found.chance:.2%}; p = {found.p_value:.2g}, valid at any time)."
         )
     total = snapshot.stages.get("total_after_epoch")
     if total is not None:

@@ -92,9 +92,13 @@ def _accuracy(record: SessionRecord) -> Iterator[Finding]:
         return
     low, high = record.number("accuracy", "low"), record.number("accuracy", "high")
     interval = "" if low is None or high is None else f", 95 % interval {_range(low, high)}"
+    test = as_text(dig(record.summary, "accuracy", "test"))
+    # Files of before the test: their p is that of a single look at the end.
+    how = f"{test}, top-1" if test else "binomial test at the end, top-1"
+    guessing = "the same answers with the labels shuffled give" if test else "guessing gives"
     figures = (
         f"{n_correct:.0f} of {plural(n, 'picture')} identified ({percent(n_correct / n)}"
-        f"{interval}); guessing gives {percent(chance)}"
+        f"{interval}); {guessing} {percent(chance)}"
     )
     if p_value >= SIGNIFICANT or n_correct / n <= chance:
         yield Finding(
@@ -103,12 +107,10 @@ def _accuracy(record: SessionRecord) -> Iterator[Finding]:
         )
     elif p_value >= STRONG:
         yield Finding(
-            Tone.NOTE, f"Weak evidence of decoding: {figures}; p = {p_value:.3f} (binomial)."
+            Tone.NOTE, f"Weak evidence of decoding: {figures}; p = {p_value:.3f} ({how})."
         )
     else:
-        yield Finding(
-            Tone.GOOD, f"Above chance: {figures}; p {_p_text(p_value)} (binomial test, top-1)."
-        )
+        yield Finding(Tone.GOOD, f"Above chance: {figures}; p {_p_text(p_value)} ({how}).")
     if n < FEW_TRIALS:
         yield Finding(
             Tone.NOTE,

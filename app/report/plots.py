@@ -24,6 +24,7 @@ from app.report.svg import (
     x_axis,
     y_axis,
 )
+from pipeline.statistics import confidence_sequence, shuffled_chance
 
 Z_95 = 1.959964
 MAX_BINS = 20
@@ -42,24 +43,20 @@ REFUSALS = (
 """Reasons in the order in which they are listed; unknown ones follow."""
 
 
-def wilson(n_correct: float, n: float) -> tuple[float, float]:
-    """95 % interval of a proportion (Wilson 1927, score interval)."""
-    share, z2 = n_correct / n, Z_95**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z_95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
 def accuracy(record: SessionRecord) -> Markup | None:
-    """Draw top-1 and top-5 with 95 % intervals against chance."""
+    """Draw top-1 and top-5 with their confidence sequences against chance."""
     n, candidates = record.number("accuracy", "n"), record.number("accuracy", "n_candidates")
     if not n or n < 1 or not candidates or candidates < 1:
         return None
-    rows = [("top-1", record.number("accuracy", "n_correct"), 1 / candidates)]
+    rows = [("top-1", record.number("accuracy", "n_correct"), _chance(record, candidates, 1))]
     if candidates > 5:
-        rows.append(("top-5", record.number("accuracy", "n_top5"), 5 / candidates))
-    known = [(name, min(k, n), chance) for name, k, chance in rows if k is not None and k >= 0]
-    highest = max((max(wilson(k, n)[1], chance) for _, k, chance in known), default=1.0)
+        n_top5 = record.number("accuracy", "n_top5")
+        rows.append(("top-5", n_top5, _chance(record, candidates, 5)))
+    known = [
+        (name, min(int(k), int(n)), chance) for name, k, chance in rows if k is not None and k >= 0
+    ]
+    intervals = [confidence_sequence(k, int(n)) for _, k, _ in known]
+    highest = max((max(high, row[2]) for (_, high), row in zip(intervals, known, strict=True)))
     marks = tuple(v for v in ticks(min(1.0, highest * 1.05)) if v <= 1.0 + 1e-9)
     scale = Scale(0, marks[-1], 62, WIDTH - 70)
     bottom = 20 + 50.0 * len(known)
@@ -72,16 +69,32 @@ def accuracy(record: SessionRecord) -> Markup | None:
         title=f"identified among {candidates:.0f}",
     )
     for row, (name, k, chance) in enumerate(known):
-        parts += _accuracy_row(scale, 40 + 50.0 * row, name, k=k, n=n, chance=chance)
+        parts += _accuracy_row(
+            scale, 40 + 50.0 * row, name, k=k, n=int(n), chance=chance, interval=intervals[row]
+        )
     return drawing(bottom + 42, parts, label="Identification accuracy against chance")
 
 
+def _chance(record: SessionRecord, n_candidates: float, n_best: int) -> float:
+    """What the same answers score with the labels shuffled; at least what blind guessing does."""
+    scored = [e for e in record.decoded if e.rank is not None and e.top]
+    answers = [{label for label, _ in e.top[:n_best]} for e in scored]
+    return max(n_best / n_candidates, shuffled_chance([e.label for e in scored], answers))
+
+
 def _accuracy_row(
-    scale: Scale, y: float, name: str, *, k: float, n: float, chance: float
+    scale: Scale,
+    y: float,
+    name: str,
+    *,
+    k: int,
+    n: int,
+    chance: float,
+    interval: tuple[float, float],
 ) -> list[Markup]:
-    low, high = wilson(k, n)
+    low, high = interval
     state = "good" if low > chance else "quiet"
-    tip = f"{name}: {k:.0f} of {n:.0f}, {percent(k / n)} ({percent(low)} to {percent(high)})"
+    tip = f"{name}: {k} of {n}, {percent(k / n)} ({percent(low)} to {percent(high)})"
     return [
         text(52, y + 4, name, "label", anchor="end"),
         line(scale(low), y, scale(high), y, f"range {state}"),
@@ -196,7 +209,7 @@ def _rank_drawing(edges: list[int], counts: list[int], shares: list[float], *, n
         text(
             (40 + WIDTH) / 2,
             206,
-            "rank of the true label (1 is right); dashed: guessing, with its 95 % band",
+            "rank of the true label (1 is right); dashed: even ranks, with their 95 % band",
             "axis",
             anchor="middle",
         )

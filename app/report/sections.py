@@ -14,6 +14,7 @@ from app.report.findings import Finding, find, n_gaps, percent, plural
 from app.report.markup import Markup, clean, element, join
 from app.report.pictures import Stimuli, data_uri, decoded_uri
 from app.report.record import Event, SessionRecord, as_number, as_table, as_text, dig
+from pipeline.statistics import INTERVAL
 
 MAX_PICTURES = 240
 SHOWN_GUESSES = 3
@@ -217,7 +218,7 @@ def _chart(title: str, drawing: Markup | None, note: str) -> Markup:
 
 def _accuracy_note(record: SessionRecord) -> str:
     n = record.number("accuracy", "n")
-    return "" if n is None else f"{plural(n, 'picture')}; bars are 95 % intervals (Wilson)."
+    return "" if n is None else f"{plural(n, 'picture')}; bars: {INTERVAL}."
 
 
 def refusals(record: SessionRecord) -> Markup | None:

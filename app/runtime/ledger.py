@@ -12,8 +12,9 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from app.port import Accuracy, Result, TraceMarker
-from app.runtime.statistics import Latencies, accuracy
+from app.port import Result, TraceMarker
+from app.runtime.statistics import Latencies
+from pipeline.statistics import Accuracy, Identification
 from pipeline.values import Marker
 
 N_KEPT_EPOCHS = 64
@@ -26,15 +27,14 @@ class Ledger:
     """Markers in, results in, consistent views out."""
 
     def __init__(self, n_candidates: int) -> None:
-        self._n_candidates = n_candidates
         self._lock = threading.Lock()
         self._markers: list[TraceMarker] = []
         self._results: list[Result] = []
         self._heavy: deque[int] = deque()
         self._whole: deque[int] = deque()
         self._outcomes: Counter[str] = Counter()
-        self._ranks: list[int] = []
-        self._accuracy: tuple[int, Accuracy | None] = (0, None)
+        self._identification = Identification(n_candidates)
+        self._accuracy: Accuracy | None = None
         self.latencies = Latencies()
 
     def add_marker(self, marker: Marker) -> None:
@@ -58,7 +58,8 @@ class Ledger:
                 old = self._whole.popleft()
                 self._results[old] = _outcome_of(self._results[old])
             if result.rank is not None:
-                self._ranks.append(result.rank)
+                self._identification.add(result.label, result.top[0][0], result.rank)
+                self._accuracy = None
             if result.stages is not None:
                 self.latencies.add(result.stages)
 
@@ -86,16 +87,11 @@ class Ledger:
             return dict(sorted(self._outcomes.items()))
 
     def accuracy(self) -> Accuracy | None:
-        """Identification so far; its tests run once for each new rank, not at every look."""
+        """Identification so far; worked out once for each new rank, not at every look."""
         with self._lock:
-            n_tested, found = self._accuracy
-            if n_tested == len(self._ranks):
-                return found
-            ranks = list(self._ranks)
-        found = accuracy(ranks, self._n_candidates)
-        with self._lock:
-            self._accuracy = (len(ranks), found)
-        return found
+            if self._accuracy is None:
+                self._accuracy = self._identification.accuracy
+            return self._accuracy
 
     def recent_stages(self) -> Mapping[str, tuple[float, float]]:
         """p50 and p95 by stage over the last pictures, ms."""

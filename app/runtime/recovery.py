@@ -16,7 +16,7 @@ from app.errors import FolderError
 from app.port import StageTimes
 from app.runtime.folder import write_atomically
 from app.runtime.lock import LockState, read_lock, remove_lock
-from app.runtime.statistics import Latencies, accuracy, accuracy_table
+from app.runtime.statistics import Latencies, accuracy_of_events, accuracy_table
 from configs import ConfigError, load_config
 
 UNFINISHED = (
@@ -75,9 +75,6 @@ def recover(folder: Path, *, confirmed: bool = False) -> Path:
 
 def _summary(folder: Path) -> dict[str, Any]:
     lines = list(_lines(folder / "events.jsonl"))
-    ranks = [line["rank"] for line in lines if isinstance(line.get("rank"), int)]
-    chances = [line["chance"] for line in lines if isinstance(line.get("chance"), float)]
-    n_candidates = round(1 / chances[0]) if chances and chances[0] > 0 else 0
     onsets = [line["t_onset"] for line in lines if isinstance(line.get("t_onset"), float)]
     subject, preset = _names(folder)
     latencies = Latencies()
@@ -97,7 +94,7 @@ def _summary(folder: Path) -> dict[str, Any]:
         "outcomes": dict(sorted(Counter(str(line.get("outcome")) for line in lines).items())),
         "latency_ms": latencies.summary(),
         "latency_check": latencies.check(),
-        "accuracy": accuracy_table(accuracy(ranks, n_candidates)),
+        "accuracy": accuracy_table(accuracy_of_events(lines)),
         "recording": {"path": recordings[0].name, "bytes": recordings[0].stat().st_size}
         if recordings
         else None,

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from app.port import Accuracy, StageTimes
-from pipeline.statistics import accuracy as accuracy_of_ranks
+from app.port import StageTimes
+from pipeline.statistics import INTERVAL, TEST, Accuracy, Identification
 
 STAGES = tuple(StageTimes.__slots__)
 PARTS = tuple(name for name in STAGES if name != "total_after_epoch")
@@ -75,22 +75,17 @@ class Latencies:
         return float(np.median(both))
 
 
-def accuracy(ranks: Sequence[int], n_candidates: int) -> Accuracy | None:
-    """Identification so far; None before the first rank."""
-    if not ranks or n_candidates < 2:
-        return None
-    result = accuracy_of_ranks(ranks, n_candidates)
-    return Accuracy(
-        n=result.n,
-        n_correct=result.n_correct,
-        n_top5=result.n_top5,
-        chance=result.chance,
-        low=result.low,
-        high=result.high,
-        p_value=result.p_value,
-        mean_rank=result.mean_rank,
-        n_candidates=n_candidates,
-    )
+def accuracy_of_events(lines: Iterable[Mapping[str, Any]]) -> Accuracy | None:
+    """Identification by lines of `events.jsonl`, in their order; what cannot be counted is not."""
+    found: Identification | None = None
+    for line in lines:
+        rank, chance, top = line.get("rank"), line.get("chance"), line.get("top")
+        if not isinstance(rank, int) or not isinstance(chance, float) or not 0 < chance <= 1:
+            continue
+        found = found or Identification(round(1 / chance))
+        if isinstance(top, list) and top and 1 <= rank <= found.n_candidates:
+            found.add(str(line.get("label")), str(top[0][0]), rank)
+    return None if found is None else found.accuracy
 
 
 def accuracy_table(value: Accuracy | None) -> Mapping[str, Any] | None:
@@ -106,6 +101,8 @@ def accuracy_table(value: Accuracy | None) -> Mapping[str, Any] | None:
         "accuracy": value.n_correct / value.n,
         "low": value.low,
         "high": value.high,
+        "interval": INTERVAL,
         "p_value": value.p_value,
+        "test": TEST,
         "mean_rank": value.mean_rank,
     }

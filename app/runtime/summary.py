@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.port import Accuracy
+from app.port import is_above_chance
 from app.runtime.ledger import Ledger
 from app.runtime.statistics import accuracy_table
 from configs import SessionConfig
 from pipeline.signal_quality import QualityShare, mostly_bad
+from pipeline.statistics import Accuracy
 
 RATE_TOLERANCE = 0.005
 """Relative error of the declared rate above which it is said."""
@@ -64,10 +65,10 @@ def warnings_of(streams: StreamFigures, found: Accuracy | None, config: SessionC
     poor = mostly_bad(streams.quality)
     if poor:
         words.append(poor)
-    if found is not None and found.p_value > 0.05:
+    if found is not None and not is_above_chance(found):
         words.append(
-            f"Identification ({found.n_correct} of {found.n}, chance {found.chance:.2%}) is not "
-            "distinguishable from chance."
+            f"Identification ({found.n_correct} of {found.n}; {found.chance:.2%} with the labels "
+            "shuffled) is not distinguishable from chance."
         )
     if config.stimuli.enabled and config.simulation.snr == 0:
         words.append("The virtual person was set to SNR 0: a control without any information.")

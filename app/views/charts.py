@@ -11,10 +11,11 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from app.port import Accuracy
+from app.port import is_above_chance
 from app.view_models import formatting
 from app.views.painted import Painted, draw_bar, elided
 from app.views.theme import px, small_font
+from pipeline.statistics import Accuracy
 from pipeline.values import Outcome
 
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
@@ -129,7 +130,7 @@ class TopList(Painted):
 
 
 class AccuracyChart(Painted):
-    """Accuracy so far with its 95 % interval, against chance."""
+    """Accuracy so far with its 95 % confidence sequence, against chance."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -159,7 +160,11 @@ class AccuracyChart(Painted):
         if accuracy != self._accuracy:
             self._accuracy = accuracy
             self.setAccessibleDescription(self.sentence)
-            self.setToolTip(self.sentence)
+            self.setToolTip(
+                f"{self.sentence}\n"
+                "Chance is what the same answers score with the labels shuffled among the pictures;"
+                " the interval and p hold however often you look"
+            )
             self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -180,7 +185,7 @@ class AccuracyChart(Painted):
         painter.drawText(head, _LEFT, title)
         painter.setFont(small_font(12))
         painter.setPen(self.theme.color("muted"))
-        better = found.low > found.chance
+        better = is_above_chance(found)
         verdict = "above chance" if better else "not above chance yet"
         top5 = formatting.percent(found.n_top5 / found.n, digits=0)
         right = f"{found.n_correct} of {found.n} · {formatting.p_value(found.p_value)}"

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from scipy import signal, stats
+from scipy import signal
 
 from app.port import (
-    Accuracy,
     AdaptCommand,
     Phase,
     Playback,
@@ -24,6 +23,7 @@ from app.port import (
 from configs import SessionConfig
 from pipeline.errors import PhospheneError
 from pipeline.signal_quality import ChannelQuality, Grade
+from pipeline.statistics import Accuracy, Identification
 from pipeline.values import Float32, Info, Outcome, StreamInfo, StreamState, Uint8
 
 CAP32 = (
@@ -238,24 +238,11 @@ class FakeSession:
         return [r for r in self._results if r.t_onset + 0.97 <= T0 + self.now]
 
     def _accuracy(self, done: list[Result]) -> Accuracy | None:
-        ranks = [r.rank for r in done if r.rank is not None]
-        if not ranks:
-            return None
-        n, n_correct = len(ranks), sum(1 for r in ranks if r == 1)
-        chance = 1 / 192
-        test = stats.binomtest(n_correct, n, chance, alternative="greater")
-        interval = stats.binomtest(n_correct, n).proportion_ci(0.95, "wilson")
-        return Accuracy(
-            n=n,
-            n_correct=n_correct,
-            n_top5=sum(1 for r in ranks if r <= 5),
-            chance=chance,
-            low=float(interval.low),
-            high=float(interval.high),
-            p_value=float(test.pvalue),
-            mean_rank=float(np.mean(ranks)),
-            n_candidates=192,
-        )
+        found = Identification(192)
+        for result in done:
+            if result.rank is not None:
+                found.add(result.label, result.top[0][0], result.rank)
+        return found.accuracy
 
     def _result(self, index: int) -> Result:
         rng = np.random.default_rng(100 + index)

@@ -13,6 +13,9 @@ import numpy as np
 import tomli_w
 from PIL import Image
 
+from app.runtime.statistics import accuracy_table
+from pipeline.statistics import Identification
+
 LABELS = tuple(f"thing-{number:03d}" for number in range(200))
 STAGES = ("arrival", "filter", "epoch", "queue", "encode", "sample")
 MEDIANS = (11.0, 1.4, 0.6, 2.1, 9.5, 46.0)
@@ -105,12 +108,10 @@ def write_events(folder: Path, events: list[dict[str, Any]]) -> None:
 
 
 def make_summary(events: list[dict[str, Any]]) -> dict[str, Any]:
-    from scipy.stats import binomtest
-
-    ranks = [event["rank"] for event in events if event.get("rank")]
-    n, n_correct = len(ranks), sum(rank == 1 for rank in ranks)
-    test = binomtest(n_correct, n, 1 / len(LABELS), alternative="greater")
-    interval = binomtest(n_correct, n).proportion_ci(method="wilson")
+    found = Identification(len(LABELS))
+    for event in events:
+        if event.get("rank"):
+            found.add(event["label"], event["top"][0][0], event["rank"])
     rows = [event["stages_ms"] for event in events if "stages_ms" in event]
     latency = {}
     for name in (*STAGES, "total_after_epoch"):
@@ -129,18 +130,7 @@ def make_summary(events: list[dict[str, Any]]) -> dict[str, Any]:
         "latency_ms": latency,
         "latency_check": {"sum_of_stages_p50": 71.2, "total_p50": 71.2, "relative_error": 0.001},
         "overhead_ms": {"chunk_ms": 20.0, "compute_p50": 55.5, "p50": 71.2, "limit_p50": 90.5},
-        "accuracy": {
-            "n": n,
-            "n_correct": n_correct,
-            "n_top5": sum(rank <= 5 for rank in ranks),
-            "n_candidates": len(LABELS),
-            "chance": 1 / len(LABELS),
-            "accuracy": n_correct / n,
-            "low": interval.low,
-            "high": interval.high,
-            "p_value": test.pvalue,
-            "mean_rank": float(np.mean(ranks)),
-        },
+        "accuracy": accuracy_table(found.accuracy),
         "decoder": {"state": "ready (cpu, 1 thread)", "restarts": 0},
         "warnings": [],
         "recording": {"path": "recording.xdf", "bytes": 2034567, "dropped": 0},

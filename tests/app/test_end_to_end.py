@@ -19,7 +19,7 @@ from devices.virtual.headset import HeadsetSettings
 from models.embedded.encoder import load_encoder
 from pipeline.gallery import load_gallery
 from pipeline.live import LivePath
-from pipeline.statistics import IdentificationResult, accuracy
+from pipeline.statistics import Accuracy, Identification
 from pipeline.values import Outcome
 
 
@@ -75,7 +75,7 @@ def test_demo_then_replay_repeats_everything(
     assert (live / "events.jsonl").read_bytes() == before
 
 
-def identify(snr: float, *, seed: int, n_stimuli: int = 110) -> IdentificationResult:
+def identify(snr: float, *, seed: int, n_stimuli: int = 110) -> Accuracy:
     """Decode a held-out virtual person through the live path, as fast as it goes."""
     config: SessionConfig = load_preset("demo")
     gallery, encoder = load_gallery(), load_encoder()
@@ -101,12 +101,14 @@ def identify(snr: float, *, seed: int, n_stimuli: int = 110) -> IdentificationRe
             verdicts += path.feed(item)
     verdicts += path.finish()
     assert len(verdicts) == n_stimuli
-    ranks = []
+    found = Identification(len(upright))
     for verdict in verdicts:
         if verdict.epoch is not None:
             ranked = upright.rank(encoder.encode(verdict.epoch).vector)
-            ranks.append([each.label for each in ranked].index(verdict.marker.label) + 1)
-    return accuracy(ranks, len(upright))
+            rank = [each.label for each in ranked].index(verdict.marker.label) + 1
+            found.add(verdict.marker.label, ranked[0].label, rank)
+    assert found.accuracy is not None
+    return found.accuracy
 
 
 @pytest.mark.slow

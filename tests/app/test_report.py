@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,9 +16,9 @@ from hypothesis import strategies as st
 from app.report import ReportError, build_report
 from app.report.findings import Tone, find
 from app.report.markup import Markup, clean, element
-from app.report.plots import wilson
 from app.report.record import read_record
 from app.report.svg import Scale, ticks
+from app.runtime.statistics import accuracy_of_events, accuracy_table
 from tests.app.session_folders import make_session, make_summary, stimulus, write_events
 
 ATTACK = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;"
@@ -104,7 +105,50 @@ def test_a_session_above_chance_says_so(tmp_path: Path) -> None:
     texts = sentences(make_session(tmp_path / "s"))
     first = next(iter(texts))
     assert first.startswith("Above chance: 18 of 46 pictures identified (39 %")
+    assert "the same answers with the labels shuffled give" in first
+    assert first.endswith("(anytime-valid permutation test (conformal e-values), top-1).")
     assert texts[first] is Tone.GOOD
+
+
+def test_a_session_of_before_keeps_the_name_of_its_test(tmp_path: Path) -> None:
+    """Its p is that of one look at the end, and the report says so."""
+    old = {"n": 46, "n_correct": 18, "n_candidates": 200, "chance": 0.005, "p_value": 1e-9}
+    first = next(iter(sentences(make_session(tmp_path / "s", accuracy=old))))
+    assert first.startswith("Above chance: 18 of 46")
+    assert first.endswith("p = 1e-09 (binomial test at the end, top-1).")
+
+
+def test_answering_the_commonest_label_is_called_chance(tmp_path: Path) -> None:
+    """33 of 39 right where 33 markers bore one label, as summary and report tell it."""
+    folder = make_session(tmp_path / "s", n_markers=8)
+    names = ["thing-001"] * 33 + ["thing-002"] * 6
+    np.random.default_rng(0).shuffle(names)
+    events = [
+        {
+            "index": index,
+            "t_onset": float(index),
+            "label": name,
+            "outcome": "decoded",
+            "top": [["thing-001", 0.9], ["thing-002", 0.1]],
+            "chance": 1 / 200,
+            "rank": 1 if name == "thing-001" else 2,
+        }
+        for index, name in enumerate(names)
+    ]
+    write_events(folder, events)
+    accuracy = accuracy_table(accuracy_of_events(events))
+    assert accuracy is not None
+    assert (accuracy["n_correct"], accuracy["n"]) == (33, 39)
+    assert accuracy["chance"] == pytest.approx(33 / 39)
+    assert accuracy["p_value"] == 1.0
+    summary = json.loads((folder / "summary.json").read_text()) | {"accuracy": accuracy}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    first = next(iter(sentences(folder)))
+    assert first.startswith("Not distinguishable from chance: 33 of 39")
+    assert "shuffled give 85 %" in first
+    page = build(folder).text
+    assert "chance 85 %" in page
+    assert "chance 100 %" in page  # the other label is always among the first five
 
 
 def test_a_session_at_chance_says_so_first_and_plainly(tmp_path: Path) -> None:
@@ -157,9 +201,9 @@ def test_what_went_wrong_is_said_only_when_it_did(
 
 
 def test_what_the_report_says_itself_is_not_said_twice(tmp_path: Path) -> None:
-    from app.port import Accuracy
     from app.runtime.summary import StreamFigures, warnings_of
     from configs import load_preset
+    from pipeline.statistics import Accuracy
 
     demo = load_preset("demo")
     config = demo.model_copy(update={"simulation": demo.simulation.model_copy(update={"snr": 0.0})})
@@ -335,11 +379,3 @@ def test_ticks_reach_the_top_in_few_round_steps(high: float) -> None:
 def test_scale_keeps_values_inside_the_drawing() -> None:
     scale = Scale(0, 10, 100, 200)
     assert [scale(v) for v in (-5, 0, 5, 10, 99)] == [100, 100, 150, 200, 200]
-
-
-def test_wilson_interval_matches_scipy() -> None:
-    from scipy.stats import binomtest
-
-    for k, n in ((0, 40), (3, 48), (40, 40), (1, 1)):
-        reference = binomtest(k, n).proportion_ci(method="wilson")
-        assert wilson(k, n) == pytest.approx((reference.low, reference.high), abs=1e-7)

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QApplication, QDialogButtonBox, QWidget
 from pytestqt.qtbot import QtBot
 
 from app.commands import gui
-from app.port import Accuracy, Phase, TraceBlock
+from app.port import Phase, TraceBlock
 from app.view_models.display_filter import DISPLAY_FILTERS
 from app.view_models.preferences import PreferencesStore
 from app.view_models.sources import SourceKind
@@ -28,6 +28,7 @@ from app.views.theme import DARK, LIGHT, THEMES, Theme
 from app.views.trace_widget import TraceWidget
 from configs import SessionConfig, StimuliConfig
 from pipeline.gallery import load_gallery
+from pipeline.statistics import Accuracy
 from pipeline.values import Info, StreamInfo, Uint8
 from tests.app.fake_session import T0, FakeFactory, FakeSession
 
