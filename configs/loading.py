@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import logging
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -32,10 +33,14 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LoadedConfig:
-    """Settings, and one sentence for each thing in their file that this version left out."""
+    """Settings, and one sentence for each thing in their file that this version left out.
+
+    `run` is what a `session.toml` says of the run that wrote it: versions and hashes.
+    """
 
     config: SessionConfig
     warnings: tuple[str, ...] = ()
+    run: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ConfigError(Exception):
@@ -85,12 +90,13 @@ def read_config(path: Path) -> LoadedConfig:
         table = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid TOML ({error}); mend that line.") from None
-    writer = _other_version(table)
+    writer, run = _other_version(table), table.get("run")
+    run = run if isinstance(run, dict) else {}
     for name in DESCRIPTIVE_TABLES:
         table.pop(name, None)
     if writer is None:
-        return LoadedConfig(_validate(table, where=str(path)))
-    return _take_known(table, where=f"{path} (written by {writer})")
+        return LoadedConfig(_validate(table, where=str(path)), run=run)
+    return replace(_take_known(table, where=f"{path} (written by {writer})"), run=run)
 
 
 def _other_version(table: dict[str, Any]) -> str | None:

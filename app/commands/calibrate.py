@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.commands.common import (
+    add_fallback,
     add_out,
     add_settings,
     add_stream_options,
@@ -35,6 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--headless", action="store_true", help="without a window")
     parser.add_argument("--subject", default=None, metavar="S", help="subject code")
     add_settings(parser)
+    add_fallback(parser)
     _add_sources(parser)
     parser.add_argument(
         "--minutes",
@@ -155,7 +157,7 @@ def _check_usage(args: argparse.Namespace) -> None:
 def _config(args: argparse.Namespace) -> SessionConfig:
     preset = args.preset or ("demo" if args.virtual is not None else None)
     return apply_overrides(
-        load(preset, args.config),
+        load(preset, args.config, fallback=args.fallback),
         {
             **stream_overrides(args),
             "source.picks": None if args.picks is None else args.picks.split(","),

@@ -7,13 +7,15 @@ import math
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from app.foreign import without_foreign_fallback
 from app.output import clear_progress, show_progress, write_note, write_text
-from configs import ConfigError, SessionConfig, load_preset, read_config
+from configs import ConfigError, LoadedConfig, SessionConfig, load_preset, read_config
 
 if TYPE_CHECKING:
     from app.port import Snapshot
@@ -41,6 +43,17 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         default=None,
         metavar="FILE",
         help="TOML settings, such as an earlier run's session.toml",
+    )
+
+
+def add_fallback(parser: argparse.ArgumentParser) -> None:
+    """Add `--fallback`, for what records."""
+    parser.add_argument(
+        "--fallback",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="folder where the recording goes on when its own disk fails",
     )
 
 
@@ -102,14 +115,33 @@ def stream_overrides(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def load(preset: str | None, config: Path | None) -> SessionConfig:
+def load(preset: str | None, config: Path | None, *, fallback: Path | None = None) -> SessionConfig:
     """Load `--preset` or `--config`; the default preset when neither is given."""
+    return load_run(preset, config, fallback=fallback).config
+
+
+def load_run(
+    preset: str | None, config: Path | None, *, fallback: Path | None = None
+) -> LoadedConfig:
+    """Load as `load` does, with what a `session.toml` says of its run.
+
+    `fallback` is `--fallback`: the user's own word, where the file's would not do.
+    """
     if config is None:
-        return load_preset(preset or "default")
-    loaded = read_config(config)
-    for sentence in loaded.warnings:
+        loaded = LoadedConfig(load_preset(preset or "default"))
+    else:
+        loaded = read_config(config)
+        for sentence in loaded.warnings:
+            write_note(f"Note: {sentence}")
+    if fallback is not None:
+        chosen = apply_overrides(loaded.config, {"recording.fallback": str(fallback)})
+        return replace(loaded, config=chosen)
+    if config is None:
+        return loaded
+    own, sentence = without_foreign_fallback(loaded, config)
+    if sentence:
         write_note(f"Note: {sentence}")
-    return loaded.config
+    return replace(loaded, config=own)
 
 
 def apply_overrides(config: SessionConfig, overrides: Mapping[str, Any]) -> SessionConfig:
@@ -172,6 +204,12 @@ def watch(
     if not as_json:
         write_text("\n".join(_closing_lines(snapshot)))
     return 130 if interrupted else 0
+
+
+def say_above_progress(sentence: str) -> None:
+    """Say something at once, whatever progress is drawn."""
+    clear_progress()
+    write_note(f"Note: {sentence}")
 
 
 def _progress_line(snapshot: Snapshot, expected: float | None) -> str:

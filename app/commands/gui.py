@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from app.commands.common import add_settings, has_display, load, positive
+from app.commands.common import add_fallback, add_settings, has_display, load, positive
 
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
@@ -32,6 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "gui", help="the application", description="Open the application's window."
     )
     add_settings(parser)
+    add_fallback(parser)
     parser.add_argument("--theme", choices=("dark", "light"), default=None)
     parser.add_argument("--demo", action="store_true", help="start the virtual headset at once")
     parser.add_argument(
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
     return run_window(
         RuntimeFactory(),
-        load(args.preset, args.config),
+        load(args.preset, args.config, fallback=args.fallback),
         autostart_demo=args.demo,
         screenshot=args.screenshot,
         after=args.after,

@@ -7,13 +7,15 @@ from pathlib import Path
 
 from app.commands.common import (
     add_align,
+    add_fallback,
     add_out,
     add_settings,
     add_stream_options,
     apply_overrides,
     has_display,
-    load,
+    load_run,
     positive,
+    say_above_progress,
     stream_overrides,
     watch,
 )
@@ -56,6 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="the person's adapter: an id of `phosphene adapters list`, or its folder",
     )
     add_align(parser)
+    add_fallback(parser)
     parser.add_argument("--seed", type=int, default=None, metavar="N")
     parser.add_argument("--duration", type=positive, default=None, metavar="S")
     add_out(parser)
@@ -66,8 +69,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the session."""
     from app.runtime.launch import live_session, replay_session
 
+    loaded = load_run(args.preset, args.config, fallback=args.fallback)
     config = apply_overrides(
-        load(args.preset, args.config),
+        loaded.config,
         {
             **stream_overrides(args),
             "decoder.adapter": None if args.adapter is None else _adapter_folder(args.adapter),
@@ -90,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
             speed=args.speed,
             duration=args.duration,
             board=args.board,
+            recorded=loaded.run,
+            say=say_above_progress,
         )
     return watch(session, as_json=args.json, expected=args.duration)
 

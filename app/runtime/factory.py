@@ -6,15 +6,21 @@ the window stands a second earlier.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs import SessionConfig, load_config
+from app.foreign import without_foreign_fallback
+from configs import LoadedConfig, SessionConfig, read_config
 from pipeline.values import StreamInfo
 
 if TYPE_CHECKING:
     from app.runtime.session import Session
+
+
+_LOG = logging.getLogger(__name__)
 
 
 class RuntimeFactory:
@@ -53,9 +59,21 @@ class RuntimeFactory:
 
     def replay(self, path: Path, config: SessionConfig) -> Session:
         """A session on a recording, at its own pace; a `session.toml` beside it wins."""
-        beside = path.parent / "session.toml"
+        loaded, beside = LoadedConfig(config), path.parent / "session.toml"
         if path.suffix.lower() == ".xdf" and beside.is_file():
-            config = load_config(beside)
+            loaded = read_config(beside)
+            own, sentence = without_foreign_fallback(loaded, beside)
+            loaded = replace(loaded, config=own)
+            for each in (*loaded.warnings, sentence):
+                if each:
+                    _LOG.warning("%s", each)
         from app.runtime.launch import replay_session
 
-        return replay_session(config, path, out=self._take_out(), root=self._root, speed=1.0)
+        return replay_session(
+            loaded.config,
+            path,
+            out=self._take_out(),
+            root=self._root,
+            speed=1.0,
+            recorded=loaded.run,
+        )

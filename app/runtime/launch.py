@@ -15,8 +15,9 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pylsl import local_clock
 
@@ -317,10 +318,13 @@ def replay_session(
     speed: float | None = None,
     duration: float | None = None,
     board: str | None = None,
+    recorded: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] = lambda _sentence: None,
 ) -> Session:
     """Make a session that decodes a recording as it was recorded; `speed` None: at full speed.
 
-    `board` is the BrainFlow board of a CSV file that fits several.
+    `board` is the BrainFlow board of a CSV file that fits several. `recorded` is the `run` table
+    of the session that is repeated: `say` hears at once when its weights were others.
     """
     # A paced replay may be paused and hurried: the clock it follows is ours to bend.
     playback = None if speed is None else PlaybackClock(speed)
@@ -346,6 +350,8 @@ def replay_session(
         duration=duration,
         is_live=False,
         replay_of=recording,
+        recorded=recorded,
+        say=say,
         playback=playback,
         past=past,
         on_end=source.close,

@@ -11,9 +11,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from app.foreign import other_weights
 from app.port import (
     AdaptCommand,
     EpochEvent,
@@ -77,6 +79,10 @@ class Session:
         is ever refused for want of time, nothing has an arrival, and nothing is published.
     replay_of : Path or None
         The recording that is replayed.
+    recorded : mapping or None
+        The `run` table of the session that is replayed: other weights than its are a warning.
+    say : callable
+        Hears such a warning at once, in the acquisition thread.
     playback : Playback or None
         What lets a person pause the replay.
     past : Past
@@ -101,6 +107,8 @@ class Session:
         duration: float | None = None,
         is_live: bool = True,
         replay_of: Path | None = None,
+        recorded: Mapping[str, Any] | None = None,
+        say: Callable[[str], None] = lambda _sentence: None,
         playback: Playback | None = None,
         past: Past | None = None,
         on_epoch: Callable[[EpochEvent], None] | None = None,
@@ -112,6 +120,8 @@ class Session:
         self._duration = duration
         self._is_live = is_live
         self._replay_of = replay_of
+        self._recorded = dict(recorded or {})
+        self._say = say
         self._playback = playback
         self._on_epoch = on_epoch
         self._on_end = on_end
@@ -291,6 +301,7 @@ class Session:
         if not self._is_live:
             # A replay must not refuse what the live run decoded while its models were loaded.
             self._decoding.require(self._stop)
+        self._compare_weights()
         acquisition = self._open()
         self._write_session()
         self._phases.try_move(Phase.RUNNING, self._running_sentence())
@@ -440,13 +451,23 @@ class Session:
         build_report(self._folder.path)
         self._folder.is_finished = True
 
-    def _write_session(self) -> None:
-        run = describe_run(
+    def _compare_weights(self) -> None:
+        """Say whether the session that is repeated had other weights."""
+        sentence = other_weights(self._recorded, self._run_table())
+        if sentence:
+            self._warn(sentence)
+            self._say(sentence)
+
+    def _run_table(self) -> dict[str, Any]:
+        return describe_run(
             self._config,
             ready=self._decoding.ready,
             gallery_sha256=self._gallery.sha256,
             replay_of=self._replay_of,
         )
+
+    def _write_session(self) -> None:
+        run = self._run_table()
         acquisition = self._acquisition
         streams = {} if acquisition is None else acquisition.source.streams
         self._folder.write_session(self._config, run=run, streams=streams)
