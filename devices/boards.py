@@ -17,11 +17,34 @@ from pathlib import Path
 from typing import Any
 
 from devices.errors import BoardError
+from pipeline.counter import CounterPattern
 
 COUNTER = "COUNTER"
 """Label of the channel that carries a board's package counter."""
 CYTON_LABELS = ("Fp1", "Fp2", "C3", "C4", "P7", "P8", "O1", "O2")
 DAISY_LABELS = (*CYTON_LABELS, "F7", "F8", "F3", "F4", "T7", "T8", "P3", "P4")
+
+COUNTERS: Mapping[str, CounterPattern] = {
+    "CYTON": CounterPattern(),
+    "CYTON_DAISY": CounterPattern(step=2),
+    "GANGLION": CounterPattern(repeats=2),
+    "GANGLION_NATIVE": CounterPattern(repeats=2),
+    "SYNTHETIC": CounterPattern(),
+    **{
+        name: CounterPattern(repeats=12)
+        for name in (
+            "MUSE_2",
+            "MUSE_2_BLED",
+            "MUSE_2016",
+            "MUSE_2016_BLED",
+            "MUSE_S",
+            "MUSE_S_BLED",
+        )
+    },
+}
+"""How package numbers count, by BrainFlow's names without `_BOARD`: a Daisy joins two packages, a
+Ganglion's holds two samples, a Muse's twelve. Of firmware that does otherwise, and where they
+start again, the numbers themselves tell."""
 
 _SERIAL_HINT = (
     "serial port of the dongle or board: Device Manager on Windows (COM3), ls /dev/ttyUSB* "
@@ -136,6 +159,8 @@ class Board:
     needs: Needs
     resistance_rows: tuple[int, ...] = ()
     """Rows of the electrodes' resistances (ohm), for a board that measures them itself."""
+    counter: CounterPattern | None = None
+    """How its package number counts; None: not known, to be learnt."""
 
     @property
     def impedance(self) -> str:
@@ -227,6 +252,7 @@ def find_board(name: str, *, master: str | None = None) -> Board:
         stamp_row=real.stamp_row,
         marker_row=real.marker_row,
         needs=board.needs,
+        counter=real.counter,
     )
 
 
@@ -300,6 +326,7 @@ def _board(shim: Any, enum_name: str, board_id: int) -> Board | None:
         marker_row=table.get("marker_channel"),
         needs=_needs(enum_name),
         resistance_rows=tuple(int(row) for row in table.get("resistance_channels", ())),
+        counter=COUNTERS.get(enum_name.removesuffix("_BOARD")),
     )
 
 

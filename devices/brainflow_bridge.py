@@ -331,6 +331,7 @@ def describe_board(board: Board, settings: BridgeSettings) -> StreamInfo:
                     "manufacturer": [board.title],
                     "model": [board.name],
                     "brainflow_board_id": [str(board.board_id)],
+                    **({"counter": [board.counter.to_table()]} if board.counter else {}),
                 }
             ],
             "synchronization": [{"can_drop_samples": ["true"]}],

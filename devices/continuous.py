@@ -184,7 +184,11 @@ class _Reader:
     def __init__(self, source: SourceConfig, eeg: StreamInfo, markers: StreamInfo | None) -> None:
         self._ingest = Ingest(source, eeg)
         self._info = self._ingest.info
-        self._base = TimeBase(self._info.sfreq, has_counter=self._ingest.has_counter)
+        self._base = TimeBase(
+            self._info.sfreq,
+            has_counter=self._ingest.has_counter,
+            pattern=self._ingest.counter_pattern,
+        )
         self._labels = MarkerReader(markers)
         self._marker_clock = OffsetTracker()
         self._onsets: list[tuple[float, str]] = []
@@ -228,7 +232,7 @@ class _Reader:
             gaps=tuple(self.grid.gaps),
             n_left_out=n_left_out,
             n_filled=self.grid.n_filled,
-            warnings=warnings,
+            warnings=(*warnings, *([self._base.counter_note] if self._base.counter_note else [])),
         )
 
     def _take_eeg(self, packet: Packet) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.models import SourceConfig
+from pipeline.counter import CounterPattern
 from pipeline.errors import InfoError, ShapeError
 from pipeline.labels import canonical_label, unit_scale
 from pipeline.values import Float32, Float64, Info, Packet, StreamInfo
@@ -48,6 +49,8 @@ class Ingest:
         Of the picked channels, labels spelt as in the 10-05 system.
     display_names : tuple of str
         The same channels as the stream (or the user) spells them.
+    counter_pattern : CounterPattern or None
+        How the counting channel counts, where the stream describes it.
 
     Raises
     ------
@@ -64,6 +67,7 @@ class Ingest:
         self._stream_name = stream.name
         self._picks = _as_slice(picks)
         self._counter = counter
+        self.counter_pattern = CounterPattern.of_stream(stream.desc)
         self._scale = _scales(source, stream, names, picks)
         self._last = np.zeros(len(picks), dtype=np.float32)
         self.display_names = tuple(names[pick] for pick in picks)

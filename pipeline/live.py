@@ -89,7 +89,11 @@ class LivePath:
         self.info = self._ingest.info
         self.display_names = self._ingest.display_names
         self.filter = CausalFilter(config.filter, self.info)
-        self._time_base = TimeBase(self.info.sfreq, has_counter=self._ingest.has_counter)
+        self._time_base = TimeBase(
+            self.info.sfreq,
+            has_counter=self._ingest.has_counter,
+            pattern=self._ingest.counter_pattern,
+        )
         self._reader = MarkerReader(streams.get(StreamRole.MARKERS))
         self.marker_clock = OffsetTracker()
         capacity = math.ceil(config.buffer * self.info.sfreq) + 1
@@ -116,7 +120,12 @@ class LivePath:
     @property
     def has_counter(self) -> bool:
         """Whether a channel counts the samples, so that loss is exact."""
-        return self._ingest.has_counter
+        return self._ingest.has_counter and not self.counter_note
+
+    @property
+    def counter_note(self) -> str:
+        """One sentence once the counting channel is not believed; else ""."""
+        return self._time_base.counter_note
 
     @property
     def clock(self) -> OffsetTracker:

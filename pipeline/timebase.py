@@ -16,7 +16,8 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.clock import TOLERANCE, OffsetTracker
-from pipeline.counter import SampleCounter
+from pipeline.counter import PLAIN, CounterPattern, SampleCounter
+from pipeline.counter_watch import TRUST, CounterWatch, Reading
 from pipeline.line import Line
 from pipeline.repeats import RepeatFinder
 from pipeline.stretches import Block, Bool, Break, Piece, Stretch
@@ -24,8 +25,6 @@ from pipeline.values import Float32, Float64
 
 HOLD = 0.25
 """Longest time of samples that are held back to judge a strange stamp, s."""
-COUNTER_TRUST = 0.25
-"""A counter is believed while it and the stamps differ by no more than this, s."""
 RESOLVE = 0.5
 """Under jitter a loss is counted once the new run's line has this much behind it, s."""
 BACKWARD = 0.05
@@ -50,6 +49,8 @@ class TimeBase:
         Nominal rate, Hz.
     has_counter : bool
         Whether `feed` gets the values of a counting channel.
+    pattern : CounterPattern, optional
+        How that channel counts, where its board says so; else it is learnt.
 
     Attributes
     ----------
@@ -60,7 +61,9 @@ class TimeBase:
         `n_gaps` counts borders between runs; a stray is a stamp that was replaced by the line.
     """
 
-    def __init__(self, sfreq: float, *, has_counter: bool = False) -> None:
+    def __init__(
+        self, sfreq: float, *, has_counter: bool = False, pattern: CounterPattern | None = None
+    ) -> None:
         self.clock = OffsetTracker()
         self.breaks: list[Break] = []
         self.n_lost = self.n_gaps = self.n_duplicates = self.n_strays = 0
@@ -69,7 +72,10 @@ class TimeBase:
         self.segment = -1
         self._sfreq = self._rate_before = sfreq
         self._line = Line(sfreq)
-        self._counter = SampleCounter() if has_counter else None
+        self._watch = CounterWatch(sfreq, pattern) if has_counter else None
+        # None: by stamps, as long as the counter is not believed.
+        self._counter = SampleCounter(pattern or PLAIN) if has_counter else None
+        self._unread: Block | None = None
         self._repeats = RepeatFinder(sfreq)
         self._n_hold = max(3, round(HOLD * sfreq))
         self._held: Block | None = None
@@ -96,6 +102,11 @@ class TimeBase:
     def jitter(self) -> float:
         """Root mean square of the stamps around the line, s."""
         return self._line.jitter
+
+    @property
+    def counter_note(self) -> str:
+        """One sentence once the counter is not believed; else ""."""
+        return "" if self._watch is None else self._watch.note
 
     def add_probe(self, measured_at: float, offset: float) -> None:
         """Take a clock probe; a jump of the offset starts a new run at the next sample."""
@@ -126,6 +137,8 @@ class TimeBase:
             self._may_have_lost = may_have_lost
             self._doubt = None
             self.clock.renew()
+        if self._watch is not None:
+            self._watch.restart()
         return stretches
 
     def feed(
@@ -151,8 +164,24 @@ class TimeBase:
         """
         self._received_at = received_at
         block = Block(data, stamps, bad, counts)
+        return self._take(block) if self._watch is None else self._read(block, is_last=False)
+
+    def finish(self) -> list[Stretch]:
+        """Let go of what is held: nothing more will come (for now)."""
+        stretches: list[Stretch] = []
+        if self._unread is not None:
+            block, self._unread = self._unread, None
+            stretches = self._read(block, is_last=True)
+        if self._held is not None:
+            block, self._held = self._held, None
+            stretches += self._run(block, is_last=True)
+        self._resolve()
+        return stretches
+
+    def _take(self, block: Block) -> list[Stretch]:
+        """Take samples whose counter, if any, is believed by now."""
         if self._counter is None:
-            repeated = self._repeats.find(data, stamps)
+            repeated = self._repeats.find(block.data, block.stamps)
             if repeated is not None:
                 self.n_duplicates += int(repeated.sum())
                 block = block.without(repeated)
@@ -160,14 +189,32 @@ class TimeBase:
             block, self._held = self._held.joined(block), None
         return self._run(block, is_last=False)
 
-    def finish(self) -> list[Stretch]:
-        """Let go of what is held: nothing more will come (for now)."""
+    def _read(self, block: Block, *, is_last: bool) -> list[Stretch]:
+        """Take samples as their counter is to be read; some may have to wait for that."""
         stretches: list[Stretch] = []
-        if self._held is not None:
-            block, self._held = self._held, None
-            stretches = self._run(block, is_last=True)
-        self._resolve()
+        if self._unread is not None:
+            block, self._unread = self._unread.joined(block), None
+        if self._watch is None or block.counts is None:
+            return self._take(block)
+        at = 0
+        counts, stamps = block.counts.tolist(), block.stamps.tolist()
+        for reading in self._watch.read(counts, stamps, is_last=is_last):
+            self._count_by(reading)
+            if reading.n_times:
+                stretches += self._take(block.part(at, at + reading.n_times))
+                at += reading.n_times
+        if at < len(stamps):
+            self._unread = block.part(at)
         return stretches
+
+    def _count_by(self, reading: Reading) -> None:
+        self.n_lost = max(0, self.n_lost - reading.n_untrue)
+        if reading.pattern is None:
+            self._counter = None
+        elif self._counter is None:
+            self._counter = SampleCounter(reading.pattern)
+        elif reading.pattern is not self._counter.pattern:
+            self._counter = self._counter.moved(reading.pattern)
 
     # -- one block ------------------------------------------------------------------------------
 
@@ -227,7 +274,10 @@ class TimeBase:
             time = line.follow(stamp)
             self._border(piece.reason, time)
         if self._counter is not None and counts is not None:
-            self._counter.accept(counts[at])
+            if self._line_must_restart:
+                self._counter.begin(counts[at])
+            else:
+                self._counter.accept(counts, at, at + 1)
         piece.times.append(time)
         self._line_must_restart, self._break_reason, self._has_returned = False, None, False
         self._may_have_lost = True
@@ -267,7 +317,7 @@ class TimeBase:
                 stop = min(stop, at + n_left)
         after, verdict = self._line.follow_all(stamps, at, stop, piece.times)
         if self._counter is not None and counts is not None and after > at:
-            self._counter.accept(counts[after - 1])
+            self._counter.accept(counts, at, after)
         if verdict == "ok":
             return after
         if verdict == "shifted":  # the last sample that was followed shows a lasting shift
@@ -297,7 +347,7 @@ class TimeBase:
                 self.n_strays += n_seen
                 piece.times.extend(line.coast() for _ in range(n_seen))
                 if self._counter is not None and counts is not None:
-                    self._counter.accept(counts[at + n_seen - 1])
+                    self._counter.accept(counts, at, at + n_seen)
                 return at + n_seen
             # Under heavy jitter a stamp that went back says nothing: drop no sample for it.
             came_before = stamps[at] < line.expected(1) and line.fits(stamp, 1)
@@ -342,8 +392,10 @@ class TimeBase:
             return False
         by_stamps = (stamps[at] - line.last) / line.period
         advance = counter.advance(counts[at], by_stamps)
+        if advance is None or advance <= 1:
+            return False
         off = abs(by_stamps - advance) * line.period
-        if advance <= 1 or off > max(2 * line.period, 3 * line.jitter):
+        if off > max(2 * line.period, 3 * line.jitter):
             return False  # a jump of the clock
         self._lose(advance, counts[at])
         return True
@@ -365,11 +417,15 @@ class TimeBase:
         stamp = stamps[at]
         by_stamps = (stamp - line.last) / line.period if np.isfinite(stamp) else 1.0
         advance = counter.advance(counts[at], by_stamps)
-        off = abs(by_stamps - advance) * line.period
-        if off > max(COUNTER_TRUST, line.tolerance):  # the counter started anew
+        off = np.inf if advance is None else abs(by_stamps - advance) * line.period
+        if advance is None or off > max(TRUST, line.tolerance):  # it started anew
             self._break_reason, self._line_must_restart = "sample counter restarted", True
             if self._doubt_clock(stamp):  # or the clock did: then the counter may well go on
-                by_stamps = advance if 0 < advance < LONGEST_LOSS * self._sfreq else 1.0
+                by_stamps = (
+                    advance
+                    if advance is not None and 0 < advance < LONGEST_LOSS * self._sfreq
+                    else 1.0
+                )
             self._n_lost_here = max(0, round(by_stamps) - 1)
             self.n_lost += self._n_lost_here
             return at

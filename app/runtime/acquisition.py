@@ -96,6 +96,7 @@ class Acquisition:
         self._on_marker = on_marker
         self._on_quality = on_quality
         self._on_sought = on_sought
+        self._counter_note = ""
         self._declared = set(source.streams)
         self._news_until: float | None = None
         self._n_packets = self._n_judged = 0
@@ -151,6 +152,7 @@ class Acquisition:
             effective_sfreq=path.effective_sfreq,
             quality=path.signal_quality.shares(),
             has_counter=path.has_counter,
+            counter_note=path.counter_note,
             packet_ms=1000 * path.n_received / max(1, self._n_packets) / path.info.sfreq,
         )
 
@@ -174,6 +176,9 @@ class Acquisition:
             self.source.read(0.0)  # raises the reason when the stream could not go on
             return True
         self._tape.probe()
+        if self.path.counter_note != self._counter_note:
+            self._counter_note = self.path.counter_note
+            self._tell(self._counter_note)
         if self._news_until is not None and time.monotonic() > self._news_until:
             self._news_until = None
             self._say(self._running)
@@ -230,9 +235,13 @@ class Acquisition:
         if item.state in (StreamState.STALLED, StreamState.LOST):
             self._say(item.reason or f"The stream is {item.state}; waiting for it.")
         elif self.stream_state is StreamState.STREAMING:
-            self._say(item.reason or self._running)
-            self._news_until = time.monotonic() + NEWS_SECONDS
+            self._tell(item.reason or self._running)
         return item.state is StreamState.ENDED
+
+    def _tell(self, news: str) -> None:
+        """Say something for a while."""
+        self._say(news)
+        self._news_until = time.monotonic() + NEWS_SECONDS
 
     def _note_data(self, packet: Packet) -> None:
         if self.stream_state is StreamState.CONNECTING:

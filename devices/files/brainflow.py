@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from devices.boards import COUNTERS
 from devices.errors import FileError
 from devices.files.base import eeg_info
 from devices.files.rows import Row, RowReader, RowRecording, open_text, read_lines
@@ -85,7 +86,8 @@ class BrainFlowRecording(RowRecording):
     def __init__(self, path: Path, *, board: str | None = None) -> None:
         self._separator, n_columns = _shape(path)
         self._layout = layout = _choose(path, n_columns, board)
-        reader = RowReader(path, self._parse, layout.sfreq)
+        pattern = COUNTERS.get(layout.name.removesuffix("_BOARD"))
+        reader = RowReader(path, self._parse, layout.sfreq, pattern)
         if not reader.peek():
             raise FileError(
                 f"{path} holds no whole row of {layout.n_columns} numbers, expected BrainFlow's "

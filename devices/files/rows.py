@@ -17,6 +17,8 @@ from typing import IO, Final
 import numpy as np
 
 from devices.files.base import Block, FileEvent, Piece, cut, marker_info
+from pipeline.counter import PLAIN, CounterPattern, SampleCounter
+from pipeline.counter_watch import TRUST, CounterWatch
 from pipeline.values import StreamInfo
 
 _PIECE_ROWS: Final = 1000
@@ -48,6 +50,8 @@ class RowCounts:
     n_rows: int = 0
     n_damaged: int = 0
     n_lost: int = 0
+    n_twice: int = 0
+    note: str = ""
 
     def sentences(self, path: Path) -> tuple[str, ...]:
         """What the user should know of it."""
@@ -60,6 +64,13 @@ class RowCounts:
                 f"{path.name} lacks {self.n_lost} samples ({share:.2g} %), by its package numbers "
                 "and stamps; they are gaps in time."
             )
+        if self.n_twice:
+            found.append(
+                f"{path.name} has {self.n_twice} rows whose package number had come before; they "
+                "are left out."
+            )
+        if self.note:
+            found.append(f"{path.name}: {self.note}")
         return tuple(found)
 
 
@@ -74,47 +85,79 @@ def read_lines(file: IO[str]) -> Iterator[str]:
         yield line
 
 
-@dataclass(slots=True)
-class _Counter:
-    """How the package number grows: by `step`, modulo `period`; step 0 means it says nothing."""
+class _Numbering:
+    """The number of each row's sample: by the package counter as far as it is believed."""
 
-    step: int = 0
-    period: int = 256
+    def __init__(self, sfreq: float, pattern: CounterPattern | None) -> None:
+        self._sfreq = sfreq
+        self._watch = CounterWatch(sfreq, pattern)
+        self._counter: SampleCounter | None = SampleCounter(pattern or PLAIN)
+        self._unread: list[Row] = []
+        self._before: Row | None = None
+        self._number = -1
+        self.n_lost = 0
+        self.n_twice = 0
 
-    @classmethod
-    def learn(cls, rows: Sequence[Row]) -> _Counter:
-        packages = [row.package for row in rows if row.package is not None]
-        if len(packages) < 10 or len(packages) < len(rows):
-            return cls()
-        # OpenBCI's counters are one byte; a larger number never wraps in a recording's time.
-        period = 256 if max(packages) < 256 else 1 << 62
-        steps = np.diff(packages) % period
-        step = int(np.median(steps))
-        if step <= 0 or period % step or (steps == step).mean() < 0.8:
-            return cls()
-        return cls(step, period)
+    @property
+    def note(self) -> str:
+        """One sentence once the counter is not believed; else ""."""
+        return self._watch.note
 
-    def n_lost(self, before: Row, row: Row, sfreq: float) -> int:
-        """Samples missing between two rows."""
-        elapsed = (
-            row.stamp - before.stamp if row.stamp is not None and before.stamp is not None else None
-        )
-        if self.step and before.package is not None and row.package is not None:
-            moved = (row.package - before.package) % self.period
-            if moved % self.step:
-                return 0
-            lost = (moved // self.step - 1) % (self.period // self.step)
-            turn = self.period // self.step
-            if turn > 1 << 30:
-                # A number that never wraps jumps this far only in a damaged row.
-                return lost if lost < _LONGEST_LOSS * sfreq else 0
-            if elapsed is not None and 0 < elapsed < _LONGEST_LOSS:
-                # The counter forgets whole turns; the stamps know about how many there were.
-                lost += turn * max(0, round((elapsed * sfreq - 1 - lost) / turn))
-            return lost
-        if elapsed is not None and _GAP < elapsed < _LONGEST_LOSS:
-            return max(0, round(elapsed * sfreq) - 1)
-        return 0
+    def number(self, rows: list[Row], *, is_last: bool = False) -> Iterator[tuple[int, Row]]:
+        """The rows with their numbers; some may wait for those that follow."""
+        rows, self._unread = self._unread + rows, []
+        counts = [math.nan if row.package is None else float(row.package) for row in rows]
+        stamps = [math.nan if row.stamp is None else row.stamp for row in rows]
+        at = 0
+        for reading in self._watch.read(counts, stamps, is_last=is_last):
+            self.n_lost = max(0, self.n_lost - reading.n_untrue)
+            self._number -= min(reading.n_untrue, max(0, self._number))
+            if reading.pattern is None:
+                self._counter = None
+            elif self._counter is None:
+                self._counter = SampleCounter(reading.pattern)
+            elif reading.pattern is not self._counter.pattern:
+                self._counter = self._counter.moved(reading.pattern)
+            for row in rows[at : at + reading.n_times]:
+                advance = self._advance(row)
+                if advance <= 0:
+                    self.n_twice += 1
+                    continue
+                self._number += advance
+                self.n_lost += advance - 1
+                self._before = row
+                yield self._number, row
+            at += reading.n_times
+        self._unread = rows[at:]
+
+    def _advance(self, row: Row) -> int:
+        """Samples from the row before to this one; 0 or less: it came before."""
+        counter, before = self._counter, self._before
+        count = math.nan if row.package is None else float(row.package)
+        elapsed = math.nan
+        if before is not None and row.stamp is not None and before.stamp is not None:
+            elapsed = row.stamp - before.stamp
+        if counter is None:
+            return self._by_stamps(elapsed)
+        advance = counter.advance(count, elapsed * self._sfreq)
+        if counter.is_next(count):
+            counter.accept([count], 0, 1)
+            # Whole laps that were lost show in the stamps alone.
+            laps = advance if elapsed > TRUST and advance is not None else 1
+            return laps if abs(elapsed - laps / self._sfreq) <= TRUST else 1
+        is_far = advance is None or abs(elapsed * self._sfreq - advance) > TRUST * self._sfreq
+        if advance is None or (is_far and abs(elapsed) < _LONGEST_LOSS):
+            counter.begin(count)
+            return self._by_stamps(elapsed)
+        if advance > _LONGEST_LOSS * self._sfreq:
+            advance = 1  # jumped so far only in a damaged row
+        if advance > 0:
+            counter.expect(count)
+            counter.accept([count], 0, 1)
+        return advance
+
+    def _by_stamps(self, elapsed: float) -> int:
+        return max(1, round(elapsed * self._sfreq)) if _GAP < elapsed < _LONGEST_LOSS else 1
 
 
 @dataclass(slots=True)
@@ -128,26 +171,27 @@ class RowReader:
         A line's row.
     sfreq : float
         Nominal rate, Hz.
+    pattern : CounterPattern, optional
+        How the board's package number counts, where that is known.
     """
 
     path: Path
     parse: ParseRow
     sfreq: float
+    pattern: CounterPattern | None = None
     counts: RowCounts = field(default_factory=RowCounts)
 
     def pieces(self, start: float = 0.0) -> Iterator[Piece]:
         """Pieces from `start` (s) on; times count samples, the lost ones included."""
-        self.counts.n_rows = self.counts.n_damaged = self.counts.n_lost = 0
+        self.counts = RowCounts()
         with open_text(self.path) as file:
-            rows = self._rows(file)
-            peeked = list(islice(rows, _PEEK))
-            yield from self._timed(peeked, rows, start)
+            yield from self._timed(self._rows(file), start)
 
     def peek(self) -> list[Row]:
         """The first rows."""
         with open_text(self.path) as file:
             rows = list(islice(self._rows(file), _PEEK))
-        self.counts.n_rows = self.counts.n_damaged = 0
+        self.counts = RowCounts()
         return rows
 
     def _rows(self, file: IO[str]) -> Iterator[Row]:
@@ -161,37 +205,31 @@ class RowReader:
                 self.counts.n_rows += 1
                 yield row
 
-    def _timed(self, peeked: list[Row], rest: Iterator[Row], start: float) -> Iterator[Piece]:
-        counter = _Counter.learn(peeked)
-        values: list[Sequence[float]] = []
-        numbers: list[int] = []
-        events: list[FileEvent] = []
-        number, before = -1, None
+    def _timed(self, rows: Iterator[Row], start: float) -> Iterator[Piece]:
+        numbering, counts = _Numbering(self.sfreq, self.pattern), self.counts
         first = max(0, int(np.ceil(start * self.sfreq - 1e-9)))
-        for rows in (peeked, rest):
-            for row in rows:
-                lost = counter.n_lost(before, row, self.sfreq) if before is not None else 0
-                self.counts.n_lost += lost
-                number += 1 + lost
-                before = row
-                if number < first:
-                    continue
-                values.append(row.values)
-                numbers.append(number)
-                if row.marker and math.isfinite(row.marker):
-                    events.append(FileEvent(number / self.sfreq, f"{row.marker:g}"))
-                if len(values) == _PIECE_ROWS:
-                    yield self._piece(values, numbers, events)
-                    values, numbers, events = [], [], []
-        if values:
-            yield self._piece(values, numbers, events)
+        batch: list[Row] = []
+        is_last = False
+        while not is_last:
+            batch = list(islice(rows, _PIECE_ROWS))
+            is_last = len(batch) < _PIECE_ROWS
+            numbered = list(numbering.number(batch, is_last=is_last))
+            counts.n_lost, counts.n_twice = numbering.n_lost, numbering.n_twice
+            counts.note = numbering.note
+            taken = [(number, row) for number, row in numbered if number >= first]
+            if taken:
+                yield self._piece(taken)
 
-    def _piece(
-        self, values: list[Sequence[float]], numbers: list[int], events: list[FileEvent]
-    ) -> Piece:
+    def _piece(self, taken: list[tuple[int, Row]]) -> Piece:
+        numbers = np.array([number for number, _ in taken])
         with np.errstate(over="ignore"):
-            data = np.array(values, dtype=np.float64).astype(np.float32)
-        return Piece(data, np.array(numbers) / self.sfreq, events)
+            data = np.array([row.values for _, row in taken], np.float64).astype(np.float32)
+        events = [
+            FileEvent(number / self.sfreq, f"{row.marker:g}")
+            for number, row in taken
+            if row.marker and math.isfinite(row.marker)
+        ]
+        return Piece(data, numbers / self.sfreq, events)
 
 
 class RowRecording:
