@@ -26,9 +26,10 @@ def read_microvolts(path: Path) -> Float32:
     AppError
         No EEG channel in a known unit, or no sample.
     """
+    from devices.choosing import StreamChoice
     from devices.files.opening import open_recording
 
-    recording = open_recording(path)
+    recording = open_recording(path, choice=StreamChoice(must_fit=True))
     try:
         info = recording.streams[0]
         types = info.ch_types or ("eeg",) * info.n_channels

@@ -87,6 +87,9 @@ class MarkersConfig(_Frozen):
     """Added to every marker's stamp, ms: the display's measured lag."""
     event_id: tuple[str, ...] = ()
     """Labels to decode; others end as `ignored`. Empty: all."""
+    column: str = ""
+    """Name or number (from 1) of the column that holds the label, of markers with several
+    (value, time, duration). Empty: the first of text; of numbers the one that is not 0."""
 
 
 class FilterConfig(_Frozen):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from configs import SourceConfig
 from devices.boards import COUNTER
+from devices.choosing import StreamChoice
 from devices.errors import FileError
 from devices.replay import RecordedSource
 from pipeline.clock import OffsetTracker
@@ -81,11 +82,11 @@ class Continuous:
 
 
 def read_continuous(
-    path: Path, *, source: SourceConfig | None = None, board: str | None = None
+    path: Path, *, choice: StreamChoice | None = None, board: str | None = None
 ) -> Continuous:
     """Read a recording of any known format onto a grid.
 
-    `source` gives labels and unit of a stream that does not say them.
+    `choice` says which of its streams, and gives labels and unit of one that does not say them.
 
     Raises
     ------
@@ -94,13 +95,14 @@ def read_continuous(
     InfoError
         Labels, units or rate are missing.
     """
-    recording = RecordedSource(path, board=board)
+    choice = choice or StreamChoice()
+    recording = RecordedSource(path, board=board, choice=choice)
     try:
         stream = recording.streams[StreamRole.EEG]
         reader = _Reader(
-            _with_picks(source or SourceConfig(), stream),
+            _with_picks(choice.source, stream),
             stream,
-            recording.streams.get(StreamRole.MARKERS),
+            MarkerReader(recording.streams.get(StreamRole.MARKERS), column=choice.markers.column),
         )
         while items := recording.read(0.0):
             for item in items:
@@ -181,7 +183,7 @@ class _Grid:
 
 
 class _Reader:
-    def __init__(self, source: SourceConfig, eeg: StreamInfo, markers: StreamInfo | None) -> None:
+    def __init__(self, source: SourceConfig, eeg: StreamInfo, labels: MarkerReader) -> None:
         self._ingest = Ingest(source, eeg)
         self._info = self._ingest.info
         self._base = TimeBase(
@@ -189,7 +191,7 @@ class _Reader:
             has_counter=self._ingest.has_counter,
             pattern=self._ingest.counter_pattern,
         )
-        self._labels = MarkerReader(markers)
+        self._labels = labels
         self._marker_clock = OffsetTracker()
         self._onsets: list[tuple[float, str]] = []
         self._n_unreadable = 0

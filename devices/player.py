@@ -17,9 +17,11 @@ from typing import Any, Final
 import numpy as np
 import pylsl
 
+from devices.choosing import StreamChoice, has_id
 from devices.errors import FileError
 from devices.files import Block, open_recording
 from devices.lsl.outlet import EegOutlet, Outlet
+from pipeline.markers import columns_of
 from pipeline.values import Float64, StreamInfo
 
 _LEAD: Final = 0.05
@@ -42,11 +44,13 @@ class _Anchor:
 
 
 class TextOutlet(Outlet):
-    """Publishes strings, one a sample."""
+    """Publishes strings, one a sample and column."""
 
     def push(self, text: str, timestamp: float) -> None:
-        """Send one string, stamped `timestamp` (`local_clock` s)."""
-        self._push([text], timestamp)
+        """Send one sample, columns with tabs between, stamped `timestamp` (`local_clock` s)."""
+        n = self.info.n_channels
+        row = [text] if n == 1 else [*text.split("\t"), *[""] * n][:n]
+        self._push(row, timestamp)
 
 
 class Player:
@@ -62,8 +66,11 @@ class Player:
         Start again at the end, with stamps that go on.
     start : float
         Where to start, s.
+    choice : StreamChoice, optional
+        Which of a file's streams to play; None: all.
     source_id : str, optional
-        Of the EEG; the other streams' follow from it. None: from the file's name.
+        Of the EEG as published; the other streams' follow from it. None: the file's own, or from
+        the file's name.
     board : str, optional
         As `open_recording`.
     clock : callable
@@ -83,6 +90,7 @@ class Player:
         loop: bool = False,
         start: float = 0.0,
         source_id: str | None = None,
+        choice: StreamChoice | None = None,
         board: str | None = None,
         clock: Callable[[], float] = pylsl.local_clock,
     ) -> None:
@@ -91,13 +99,15 @@ class Player:
         if not (np.isfinite(start) and start >= 0):
             raise FileError(f"start is {start} s, expected 0 or more.")
         self._speed, self._loop, self._start, self._clock = speed, loop, start, clock
-        self._recording = open_recording(path, board=board)
+        self._recording = open_recording(path, board=board, choice=choice)
         duration = self._recording.duration
         if duration is not None and start >= duration:
             self._recording.close()
             raise FileError(
                 f"start is {start:g} s, expected less than the {duration:g} s of {path}."
             )
+        if source_id is not None and has_id(self._recording.streams[0], source_id):
+            source_id = None  # it chose a stream of the file, which keeps its own
         # Our own old decisions are no stream of the headset: they stay in the file.
         chosen = [
             (k, info)
@@ -253,7 +263,7 @@ def _published(
         changes["source_id"] = source_id + suffix
     elif not info.source_id:
         changes["source_id"] = f"phosphene-replay-{info.name}-{number}"
-    if info.channel_format == "string":
-        # One string a sample is what a block holds.
-        changes["n_channels"] = 1
+    columns = columns_of(info) if info.channel_format == "string" else ()
+    if columns:
+        changes |= {"n_channels": len(columns), "ch_names": columns}
     return replace(info, **changes)

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from devices.choosing import StreamChoice
 from devices.errors import FileError
 from devices.replay_items import open_items
 from pipeline.values import (
@@ -49,8 +50,8 @@ class RecordedSource:
         Times real time; None: as fast as it is read.
     start : float
         Where to start, s from the recording's first EEG sample.
-    eeg, markers : str, optional
-        Name or source_id of the streams to take, for an XDF file with several.
+    choice : StreamChoice, optional
+        Which of a file's streams to take.
     board : str, optional
         BrainFlow board of a CSV file that fits several.
     clock : callable
@@ -70,8 +71,7 @@ class RecordedSource:
         *,
         speed: float | None = None,
         start: float = 0.0,
-        eeg: str | None = None,
-        markers: str | None = None,
+        choice: StreamChoice | None = None,
         board: str | None = None,
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], object] | None = None,
@@ -85,7 +85,7 @@ class RecordedSource:
         self._wait = wait or self._closed.wait
         # Held while the file is read, so that `close` never unmaps it under a reader.
         self._reading = threading.Lock()
-        self._recording = open_items(self.path, eeg=eeg, markers=markers, board=board)
+        self._recording = open_items(self.path, choice=choice or StreamChoice(), board=board)
         self._loop = False
         # Where to go on; set from any thread, taken by the reader.
         self._sought: float | None = None

@@ -9,19 +9,20 @@ state. Other files become one EEG stream and one marker stream. Knows nothing of
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from devices.errors import FileError
+from devices.choosing import StreamChoice, choose_streams
 from devices.files import open_recording
 from devices.files.base import Recording
 from devices.files.opening import is_xdf
+from devices.files.xdf import streams_of
 from devices.recorder import decode_state, decode_time
-from devices.xdf.index import XdfStream
 from devices.xdf.reader import XdfFile, XdfItem, XdfOffset, XdfSamples
+from pipeline.markers import as_text, join_columns
 from pipeline.values import ClockOffset, Packet, SourceItem, StreamInfo, StreamRole
 
 
@@ -59,20 +60,18 @@ class Items(Protocol):
         ...
 
 
-def open_items(
-    path: Path, *, eeg: str | None = None, markers: str | None = None, board: str | None = None
-) -> Items:
+def open_items(path: Path, *, choice: StreamChoice, board: str | None = None) -> Items:
     """Open a recording of any known format; see `devices.replay.RecordedSource`."""
-    return _Xdf(path, eeg, markers) if is_xdf(path) else _Other(path, board)
+    return _Xdf(path, choice) if is_xdf(path) else _Other(path, choice, board)
 
 
 class _Xdf:
     """Items of an XDF file."""
 
-    def __init__(self, path: Path, eeg: str | None, markers: str | None) -> None:
+    def __init__(self, path: Path, choice: StreamChoice) -> None:
         self._file = XdfFile(path)
         try:
-            self._roles = choose_roles(self._file, eeg, markers)
+            self._roles, self._notes = choose_roles(self._file, choice)
             self._eeg = next(s for s, role in self._roles.items() if role is StreamRole.EEG)
             self._span = self._file.span(self._eeg)
         except BaseException:
@@ -82,16 +81,18 @@ class _Xdf:
         self._exact: dict[tuple[StreamRole, str], float] = {}
         self._arrived = 0.0
         self.streams: dict[StreamRole, StreamInfo] = {
-            role: self._file.streams[stream_id].info
+            role: as_text(info) if info.channel_format == "string" else info
             for stream_id, role in self._roles.items()
             if role is not StreamRole.EVENTS
+            for info in (self._file.streams[stream_id].info,)
         }
 
     def warnings(self) -> tuple[str, ...]:
-        return tuple(
+        damage = (
             f"{self._file.path.name}, bytes {d.start} to {d.stop}: {d.reason}."
             for d in self._file.damage
         )
+        return (*self._notes, *damage)
 
     @property
     def duration(self) -> float | None:
@@ -133,8 +134,7 @@ class _Xdf:
     def _packet(self, role: StreamRole, item: XdfSamples) -> Packet:
         samples = item.samples
         if isinstance(samples, tuple):
-            # A packet holds one string a sample: of several channels the first is the label.
-            samples = tuple(s if isinstance(s, str) else s[0] for s in samples)
+            samples = tuple(s if isinstance(s, str) else join_columns(s) for s in samples)
         by_stamp = float(item.timestamps[-1]) + self._offsets.get(role, 0.0)
         if not np.isfinite(by_stamp):
             by_stamp = self._arrived
@@ -156,8 +156,8 @@ class _Xdf:
 class _Other:
     """Items of any other format: one EEG stream, one marker stream, on one clock from 0."""
 
-    def __init__(self, path: Path, board: str | None) -> None:
-        self._file: Recording = open_recording(path, board=board)
+    def __init__(self, path: Path, choice: StreamChoice, board: str | None) -> None:
+        self._file: Recording = open_recording(path, board=board, choice=choice)
         roles = (StreamRole.EEG, StreamRole.MARKERS)
         self.streams = dict(zip(roles, self._file.streams, strict=False))
         self._roles = tuple(self.streams)
@@ -187,78 +187,21 @@ class _Other:
         self._file.close()
 
 
-def choose_roles(
-    file: XdfFile, eeg: str | None = None, markers: str | None = None
-) -> dict[int, StreamRole]:
-    """Which stream of an XDF file plays which role.
-
-    What our recorder noted counts first; then what is asked for by name or source_id; then LSL's
-    habits: type `EEG` (or `signal`), type `Markers` (or any type or name that speaks of markers
-    or events, or any irregular stream of strings).
+def choose_roles(file: XdfFile, choice: StreamChoice) -> tuple[dict[int, StreamRole], list[str]]:
+    """Which stream of an XDF file plays which role, and what to say of the choice.
 
     Raises
     ------
     FileError
-        There is no EEG, or not the stream that was asked for.
+        There is no EEG, several streams fit, or not the one that was asked for.
     """
-    streams = list(file.streams.values())
-    known = set(StreamRole)
-    own = {s.stream_id for s in streams if s.role in _REMADE}
-    streams = [s for s in streams if s.stream_id not in own]
-    noted = {s.stream_id: StreamRole(s.role) for s in streams if s.role in known}
-    if StreamRole.EEG in noted.values() and eeg is None and markers is None:
-        return noted
-    chosen = _pick(streams, eeg, _EEG_RULES, file.path, "EEG")
-    if chosen is None:
-        found = ", ".join(f"{s.info.name!r} ({s.info.type})" for s in streams) or "no usable stream"
-        raise FileError(
-            f"{file.path} holds {found}, expected a regular numeric stream of type EEG: give "
-            "another file or name the stream."
-        )
-    roles = {chosen.stream_id: StreamRole.EEG}
-    rest = [s for s in streams if s is not chosen and noted.get(s.stream_id) != StreamRole.EVENTS]
-    marker = _pick(rest, markers, _MARKER_RULES, file.path, "marker")
-    if marker is not None:
-        roles[marker.stream_id] = StreamRole.MARKERS
-    for stream_id, role in noted.items():
-        if role is StreamRole.EVENTS:
-            roles[stream_id] = role
-    return roles
-
-
-_REMADE: Final = frozenset({StreamRole.EMBEDDING, StreamRole.QUALITY})
-"""Streams of our own that nothing is read back from."""
-_Rule = Callable[[StreamInfo], bool]
-_EEG_RULES: Final[tuple[_Rule, ...]] = (
-    lambda info: info.type.lower() == "eeg" and info.channel_format != "string",
-    lambda info: info.type.lower() == "signal" and info.channel_format != "string",
-)
-_MARKER_RULES: Final[tuple[_Rule, ...]] = (
-    lambda info: info.type.lower() == "markers",
-    lambda info: "marker" in f"{info.type} {info.name}".lower(),
-    lambda info: "event" in f"{info.type} {info.name}".lower(),
-    lambda info: info.channel_format == "string" and info.sfreq == 0,
-)
-
-
-def _pick(
-    streams: list[XdfStream],
-    wanted: str | None,
-    rules: tuple[_Rule, ...],
-    path: Path,
-    what: str,
-) -> XdfStream | None:
-    if wanted is not None:
-        for stream in streams:
-            if wanted in (stream.info.name, stream.info.source_id):
-                return stream
-        names = ", ".join(repr(s.info.name) for s in streams) or "none"
-        raise FileError(f"{path} has no {what} stream {wanted!r}, expected one of: {names}.")
-    for rule in rules:
-        for stream in streams:
-            if rule(stream.info):
-                return stream
-    return None
+    streams = streams_of(file)
+    chosen = choose_streams(streams, choice, file.path)
+    roles = {chosen.eeg.number: StreamRole.EEG}
+    if chosen.markers is not None:
+        roles[chosen.markers.number] = StreamRole.MARKERS
+    roles |= {s.number: StreamRole.EVENTS for s in streams if s.role == StreamRole.EVENTS}
+    return roles, list(chosen.notes)
 
 
 def _parse(line: Any) -> dict[str, Any] | None:

@@ -94,7 +94,7 @@ class LivePath:
             has_counter=self._ingest.has_counter,
             pattern=self._ingest.counter_pattern,
         )
-        self._reader = MarkerReader(streams.get(StreamRole.MARKERS))
+        self._reader = MarkerReader(streams.get(StreamRole.MARKERS), column=config.markers.column)
         self.marker_clock = OffsetTracker()
         capacity = math.ceil(config.buffer * self.info.sfreq) + 1
         self._n_block = max(1, capacity // 4)
@@ -206,7 +206,7 @@ class LivePath:
     def add_stream(self, role: StreamRole, info: StreamInfo) -> None:
         """Tell of a stream that joined late; only a marker stream changes anything."""
         if role is StreamRole.MARKERS:
-            self._reader = MarkerReader(info)
+            self._reader = MarkerReader(info, column=self.config.markers.column)
 
     def take_new_markers(self) -> list[Marker]:
         """Give the markers (and free-running windows) that arrived since the last call."""

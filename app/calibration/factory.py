@@ -18,6 +18,7 @@ from app.calibration.shelf import Shelf
 from app.errors import FolderError
 from app.runtime.folder import default_out
 from configs import SessionConfig
+from devices.choosing import StreamChoice
 from pipeline.gallery import load_gallery
 
 
@@ -84,9 +85,13 @@ class CalibrationFactory:
         out: Path | None = None,
         classes: Mapping[str, str] | None = None,
         board: str | None = None,
+        choice: StreamChoice | None = None,
         seed: int = 0,
     ) -> Flow:
-        """A calibration from a recording or a session folder; `classes` by marker label."""
+        """A calibration from a recording or a session folder; `classes` by marker label.
+
+        `choice` as in `app.calibration.reading.read_epochs`.
+        """
         from app.calibration.reading import recording_of
 
         folder = _new(out or default_out(suffix="-calibration"))
@@ -96,7 +101,9 @@ class CalibrationFactory:
         def read(stop: threading.Event) -> None:
             from app.calibration.reading import default_classes, read_epochs
 
-            used.append(read_epochs(path, config, collection, stop=stop, board=board))
+            used.append(
+                read_epochs(path, config, collection, stop=stop, board=board, choice=choice)
+            )
             if not classes:
                 collection.restrict(default_classes(collection.counts.good))
 

@@ -18,6 +18,7 @@ from app.errors import AppError
 from app.port import EpochEvent
 from configs import SessionConfig, load_config
 from configs.guard import read_text
+from devices.choosing import StreamChoice
 from devices.replay import RecordedSource
 from pipeline.gallery import load_gallery
 from pipeline.live import LivePath
@@ -91,6 +92,7 @@ def read_epochs(
     *,
     stop: threading.Event,
     board: str | None = None,
+    choice: StreamChoice | None = None,
     on_progress: Callable[[float, float | None], None] = lambda _at, _whole: None,
 ) -> SessionConfig:
     """Run a recording through the live path into `collection`.
@@ -103,6 +105,9 @@ def read_epochs(
         Settings where the recording has none of its own beside it.
     stop : threading.Event
         Ends the reading.
+    choice : StreamChoice, optional
+        Which streams of the recording the person asked for; `config` then holds the settings to
+        use as they are. None: a `session.toml` beside the recording wins.
     on_progress : callable
         Called with the seconds read so far and the whole length (None: unknown).
 
@@ -117,8 +122,9 @@ def read_epochs(
         The file cannot be read, or does not say enough of itself.
     """
     recording = recording_of(path)
-    used = settings_of(recording, config)
-    source = RecordedSource(recording, board=board)
+    used = config if choice is not None else settings_of(recording, config)
+    choice = choice or StreamChoice(used.source, used.markers)
+    source = RecordedSource(recording, board=board, choice=choice)
     try:
         live = LivePath(used, source.streams)
         first: float | None = None

@@ -10,11 +10,12 @@ from app.commands.common import (
     add_fallback,
     add_out,
     add_settings,
-    add_stream_options,
+    add_source_options,
     apply_overrides,
     has_display,
     load,
     positive,
+    stream_choice,
     stream_overrides,
 )
 from app.output import clear_progress, show_progress, write_json, write_note, write_text
@@ -68,8 +69,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _add_sources(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--source-id", default=None, metavar="ID", help="LSL stream")
-    source.add_argument("--name", default=None, help="LSL stream name")
     source.add_argument(
         "--virtual",
         type=int,
@@ -104,11 +103,11 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         help="with --from: the markers that count (or a file of lines EVENT=CLASS); events of "
         "one class are put together",
     )
-    parser.add_argument(
-        "--picks", default=None, metavar="LABELS", help="channels to use, with commas (all)"
-    )
-    add_stream_options(
-        parser, markers="source_id that our markers go out under (phosphene-stimuli)"
+    add_source_options(
+        parser,
+        where="(of the recording's with --from)",
+        markers="source_id that our markers go out under (phosphene-stimuli); with --from of the "
+        "recording's markers",
     )
 
 
@@ -145,8 +144,9 @@ def _check_usage(args: argparse.Namespace) -> None:
         (args.snr is not None and args.virtual is None, "--snr is the virtual person's: --virtual"),
         (args.labels is not None and args.recording is None, "--labels belongs to --from"),
         (
-            args.markers is not None and (args.virtual is not None or args.recording is not None),
-            "--markers is for a stream: --virtual has markers of its own, and so has --from",
+            args.virtual is not None and any((args.markers, args.source_id, args.name)),
+            "--virtual has markers of its own, and a headset: leave --source-id, --name and "
+            "--markers out",
         ),
     )
     for is_wrong, sentence in wrong:
@@ -155,12 +155,19 @@ def _check_usage(args: argparse.Namespace) -> None:
 
 
 def _config(args: argparse.Namespace) -> SessionConfig:
+    from app.calibration.reading import recording_of, settings_of
+
     preset = args.preset or ("demo" if args.virtual is not None else None)
+    base = load(preset, args.config, fallback=args.fallback)
+    if args.recording is not None:
+        beside = settings_of(recording_of(args.recording), base)
+        base = beside.model_copy(update={"seed": base.seed})
     return apply_overrides(
-        load(preset, args.config, fallback=args.fallback),
+        base,
         {
             **stream_overrides(args),
-            "source.picks": None if args.picks is None else args.picks.split(","),
+            "seed": args.seed,
+            "subject": args.subject,
             "simulation.subject_number": args.virtual,
             "simulation.board": args.board if args.virtual is not None else None,
             "simulation.snr": args.snr,
@@ -183,6 +190,7 @@ def _flow(args: argparse.Namespace, config: SessionConfig) -> Flow:
             classes=parse_labels(args.labels),
             board=args.board,
             seed=config.seed,
+            choice=stream_choice(args, config),
         )
     choices = Choices(args.stimulus_set, args.minutes, config.seed, stimuli=config.stimuli)
     if args.fast:

@@ -20,6 +20,7 @@ from configs import ConfigError, LoadedConfig, SessionConfig, load_preset, read_
 if TYPE_CHECKING:
     from app.port import Snapshot
     from app.runtime.session import Session
+    from devices.choosing import StreamChoice
 
 
 def positive(text: str) -> float:
@@ -57,10 +58,39 @@ def add_fallback(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_stream_options(parser: argparse.ArgumentParser, *, markers: str) -> None:
-    """Add the markers, and what a stream may lack; see `stream_overrides`."""
-    parser.add_argument("--markers", default=None, metavar="ID", help=markers)
+def add_source_options(parser: argparse.ArgumentParser, *, where: str, markers: str) -> None:
+    """Add which streams and channels are meant, and what they may lack; see `stream_overrides`."""
+    add_choice_options(parser, where=where, markers=markers)
+    parser.add_argument(
+        "--picks",
+        default=None,
+        metavar="LABELS",
+        help="channels to use, with commas, whatever their type (all of type EEG)",
+    )
     add_channel_options(parser)
+
+
+def add_choice_options(parser: argparse.ArgumentParser, *, where: str, markers: str) -> None:
+    """Add which streams are meant; see `choice_overrides`.
+
+    `where` says where the EEG stream is looked for, `markers` what `--markers` means.
+    """
+    parser.add_argument(
+        "--source-id",
+        default=None,
+        metavar="ID",
+        help=f"source_id of the EEG stream {where} (or its uid, or source_id@host)",
+    )
+    parser.add_argument(
+        "--name", default=None, help=f"name of the EEG stream {where}, whatever its type"
+    )
+    parser.add_argument("--markers", default=None, metavar="ID", help=markers)
+    parser.add_argument(
+        "--marker-column",
+        default=None,
+        metavar="NAME|N",
+        help="the column with the label, of markers with several (value, time, duration)",
+    )
 
 
 def add_channel_options(parser: argparse.ArgumentParser) -> None:
@@ -101,18 +131,40 @@ def add_align(parser: argparse.ArgumentParser) -> None:
 
 
 def stream_overrides(args: argparse.Namespace) -> dict[str, Any]:
-    """What was said of stream, markers and person, for `apply_overrides`."""
+    """What was said of the streams and their channels, for `apply_overrides`."""
     from devices.montage import read_montage
 
-    return {
-        "seed": args.seed,
-        "subject": args.subject,
-        "source.source_id": args.source_id,
-        "source.name": args.name,
+    return choice_overrides(args) | {
         "source.ch_names": None if args.montage is None else list(read_montage(args.montage)),
         "source.unit": args.unit,
-        "markers.source_id": args.markers,
+        "source.picks": None if args.picks is None else _words(args.picks),
     }
+
+
+def choice_overrides(args: argparse.Namespace) -> dict[str, Any]:
+    """Which streams were asked for, for `apply_overrides`."""
+    return {
+        "source.source_id": args.source_id,
+        "source.name": args.name,
+        "markers.source_id": args.markers,
+        "markers.column": args.marker_column,
+    }
+
+
+def stream_choice(args: argparse.Namespace, config: SessionConfig) -> StreamChoice:
+    """Which streams of a recording are meant, by the command line and the settings."""
+    from devices.choosing import StreamChoice
+
+    return StreamChoice(
+        source=config.source,
+        markers=config.markers,
+        must_fit=args.source_id is not None or args.name is not None,
+        markers_must_fit=args.markers is not None,
+    )
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def load(preset: str | None, config: Path | None, *, fallback: Path | None = None) -> SessionConfig:

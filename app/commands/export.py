@@ -6,7 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.commands.common import add_channel_options
+from app.commands.common import (
+    add_source_options,
+    apply_overrides,
+    stream_choice,
+    stream_overrides,
+)
 from app.output import write_json, write_note, write_text
 
 if TYPE_CHECKING:
@@ -29,24 +34,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--session", metavar="N", help="letters and digits")
     parser.add_argument("--run", metavar="N", help="digits")
     parser.add_argument("--line-freq", type=float, metavar="HZ", help="of the mains (50 or 60)")
-    add_channel_options(parser)
+    add_source_options(
+        parser, where="of the recording", markers="source_id of the recording's markers"
+    )
     parser.add_argument("--board", help="BrainFlow board of a CSV file")
     parser.add_argument("--json", action="store_true", help="say what was written as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Export."""
-    from configs import SourceConfig
+    from configs import SessionConfig
     from devices.bids_export import BidsName, write_bids
     from devices.continuous import read_continuous
-    from devices.montage import read_montage
 
     name = BidsName(args.subject, args.task, args.session, args.run)
-    labels = read_montage(args.montage or "")
+    config = apply_overrides(SessionConfig(), stream_overrides(args))
     recording = read_continuous(
-        _recording_of(args.recording),
-        source=SourceConfig(ch_names=labels, unit=args.unit or ""),
-        board=args.board,
+        _recording_of(args.recording), choice=stream_choice(args, config), board=args.board
     )
     path = write_bids(recording, args.bids, name, line_freq=args.line_freq)
     _report(recording, path, as_json=args.json)

@@ -6,7 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.commands.common import apply_overrides, load
+from app.commands.common import (
+    add_choice_options,
+    apply_overrides,
+    choice_overrides,
+    load,
+    stream_choice,
+)
 from app.errors import AppError
 from app.output import clear_progress, show_progress, write_json, write_note, write_text
 from configs import SessionConfig
@@ -45,6 +51,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
     parser.add_argument("--board", default=None, metavar="NAME", help="of a BrainFlow CSV file")
+    add_choice_options(
+        parser, where="of the recording", markers="source_id of the recording's markers"
+    )
     parser.add_argument("--picks", default=None, metavar="N,N-M", help="which items; all")
     averaging = parser.add_mutually_exclusive_group()
     averaging.add_argument(
@@ -112,7 +121,15 @@ def run(args: argparse.Namespace) -> int:
     warnings = [ORACLE_WARNING] if options.oracle_prompt else []
     for warning in warnings:
         write_note(f"Warning: {warning}")
-    items = items_of(args.data, drawer, config, average=args.average, picks=picks, board=args.board)
+    items = items_of(
+        args.data,
+        drawer,
+        config,
+        average=args.average,
+        picks=picks,
+        board=args.board,
+        choice=stream_choice(args, config),
+    )
     rows: dict[str, list[Row]] = {mode: [] for mode in modes}
     drawn: list[dict[str, Any]] = []
     for number, item in enumerate(items):
@@ -157,7 +174,10 @@ def _config(args: argparse.Namespace) -> SessionConfig:
         "decoder.guidance_scale": args.guidance,
         "seed": seed,
     }
-    return apply_overrides(load(preset, args.config), overrides)
+    config = load(preset, args.config)
+    if session is not None:  # a stream without labels got them from its session's settings
+        config = config.model_copy(update={"source": session.source})
+    return apply_overrides(config, overrides | choice_overrides(args))
 
 
 def _preset(system: str) -> str:

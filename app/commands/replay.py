@@ -39,7 +39,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--loop", action="store_true", help="start again at the end")
     parser.add_argument("--start", type=float, default=0.0, metavar="S", help="where to start, s")
-    parser.add_argument("--source-id", help="source_id of the EEG stream")
+    parser.add_argument(
+        "--source-id",
+        metavar="ID",
+        help="source_id of the file's EEG stream to play; one that the file has not is what its "
+        "only EEG stream goes out under",
+    )
+    parser.add_argument("--name", help="name of the file's EEG stream to play")
+    parser.add_argument("--markers", metavar="ID", help="source_id of the file's marker stream")
     parser.add_argument("--board", help="BrainFlow board of a CSV file")
     parser.add_argument(
         "--wait", type=float, default=0.0, metavar="S", help="wait up to S s for a reader"
@@ -54,14 +61,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Play until the end or Ctrl-C."""
+    from configs import MarkersConfig, SourceConfig
+    from devices.choosing import StreamChoice
     from devices.player import Player
 
+    choice = StreamChoice(
+        SourceConfig(name=args.name, source_id=args.source_id),
+        MarkersConfig(source_id=args.markers),
+        must_fit=args.name is not None,
+        markers_must_fit=args.markers is not None,
+    )
     player = Player(
         args.file,
         speed=args.speed,
         loop=args.loop,
         start=args.start,
         source_id=args.source_id,
+        choice=choice,
         board=args.board,
     )
     try:

@@ -10,12 +10,13 @@ from app.commands.common import (
     add_fallback,
     add_out,
     add_settings,
-    add_stream_options,
+    add_source_options,
     apply_overrides,
     has_display,
     load_run,
     positive,
     say_above_progress,
+    stream_choice,
     stream_overrides,
     watch,
 )
@@ -30,10 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--headless", action="store_true", help="without a window")
     add_settings(parser)
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--source-id", default=None, metavar="ID")
-    source.add_argument("--name", default=None, help="LSL stream name")
-    source.add_argument(
+    parser.add_argument(
         "--replay", type=Path, default=None, metavar="FILE", help="a recording instead of a stream"
     )
     parser.add_argument(
@@ -49,7 +47,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="NAME",
         help="BrainFlow board that recorded a replayed CSV file",
     )
-    add_stream_options(parser, markers="source_id of the markers")
+    add_source_options(
+        parser, where="(of the recording's with --replay)", markers="source_id of the markers"
+    )
     parser.add_argument("--subject", default=None, metavar="S", help="subject code")
     parser.add_argument(
         "--adapter",
@@ -74,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
         loaded.config,
         {
             **stream_overrides(args),
+            "seed": args.seed,
+            "subject": args.subject,
             "decoder.adapter": None if args.adapter is None else _adapter_folder(args.adapter),
             "decoder.align": args.align,
         },
@@ -96,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
             board=args.board,
             recorded=loaded.run,
             say=say_above_progress,
+            choice=stream_choice(args, config),
         )
     return watch(session, as_json=args.json, expected=args.duration)
 

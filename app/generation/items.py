@@ -22,6 +22,7 @@ from configs import SessionConfig, load_config
 from pipeline.values import Embedding, Epoch, Info, Outcome, Uint8, Verdict
 
 if TYPE_CHECKING:
+    from devices.choosing import StreamChoice
     from models.drawing import Drawer
 
 RECORDING, SETTINGS = "recording.xdf", "session.toml"
@@ -71,6 +72,7 @@ def items_of(
     average: bool | None = None,
     picks: Sequence[int] | None = None,
     board: str | None = None,
+    choice: StreamChoice | None = None,
 ) -> Iterator[Item]:
     """Embed what `data` holds.
 
@@ -84,6 +86,10 @@ def items_of(
         prepared data only, as published.
     picks : sequence of int or None
         Which items, counted from 0 after averaging.
+    board : str or None
+        BrainFlow board of a CSV file.
+    choice : StreamChoice or None
+        Which of a recording's streams.
 
     Raises
     ------
@@ -92,7 +98,9 @@ def items_of(
     """
     wanted = None if picks is None else set(picks)
     seen: set[int] = set()
-    for item in _items(data, drawer, config, average=average, picks=wanted, board=board):
+    is_mne = data.name.endswith(MNE_EPOCHS)
+    epochs = _mne_epochs(data) if is_mne else _recorded(data, config, board, choice)
+    for item in _items(data, drawer, epochs, config.seed, average=average, picks=wanted):
         seen.add(item.index)
         yield item
     missing = sorted((wanted or set()) - seen)
@@ -104,21 +112,19 @@ def items_of(
 def _items(
     data: Path,
     drawer: Drawer,
-    config: SessionConfig,
+    epochs: Iterator[Epoch],
+    seed: int,
     *,
     average: bool | None,
     picks: set[int] | None,
-    board: str | None,
 ) -> Iterator[Item]:
     if (data / "eeg.npy").is_file():
-        yield from _prepared(data, drawer, config.seed, average is not False, picks)
+        yield from _prepared(data, drawer, seed, average is not False, picks)
         return
-    is_mne = data.name.endswith(MNE_EPOCHS)
-    epochs = _mne_epochs(data) if is_mne else _recorded(data, config, board)
     for epoch, n_averaged in _averaged(epochs) if average else ((each, 1) for each in epochs):
         if picks is None or epoch.index in picks:
-            seed, shown = seed_of(config.seed, epoch), _shown(epoch.event)
-            yield Item(epoch.index, epoch.event, drawer.encode(epoch), seed, n_averaged, shown)
+            own, shown = seed_of(seed, epoch), _shown(epoch.event)
+            yield Item(epoch.index, epoch.event, drawer.encode(epoch), own, n_averaged, shown)
 
 
 def session_of(path: Path) -> SessionConfig | None:
@@ -127,7 +133,9 @@ def session_of(path: Path) -> SessionConfig | None:
     return load_config(beside) if beside.is_file() else None
 
 
-def _recorded(path: Path, config: SessionConfig, board: str | None) -> Iterator[Epoch]:
+def _recorded(
+    path: Path, config: SessionConfig, board: str | None, choice: StreamChoice | None
+) -> Iterator[Epoch]:
     """Decodable epochs of a recording, through the live path."""
     from devices.replay import RecordedSource
     from pipeline.live import LivePath
@@ -138,10 +146,7 @@ def _recorded(path: Path, config: SessionConfig, board: str | None) -> Iterator[
             f"{recording}: no such file, expected a recording, a session folder, MNE epochs "
             "(-epo.fif) or a folder of prepared THINGS-EEG2."
         )
-    session = session_of(path)
-    if session is not None:  # a stream without labels got them from its session's settings
-        config = config.model_copy(update={"source": session.source})
-    source = RecordedSource(recording, board=board)
+    source = RecordedSource(recording, board=board, choice=choice)
     try:
         live = LivePath(config, source.streams)
         while items := source.read(1.0):

@@ -29,6 +29,7 @@ from app.runtime.processes import end_command
 from app.runtime.session import Session
 from app.runtime.stimuli import Presenter, candidate_labels, plan
 from configs import SessionConfig
+from devices.choosing import StreamChoice
 from devices.lsl.discovery import resolve
 from devices.lsl.inlet import LslSource
 from devices.lsl.outlet import MarkerOutlet
@@ -318,21 +319,29 @@ def replay_session(
     speed: float | None = None,
     duration: float | None = None,
     board: str | None = None,
+    choice: StreamChoice | None = None,
     recorded: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = lambda _sentence: None,
 ) -> Session:
     """Make a session that decodes a recording as it was recorded; `speed` None: at full speed.
 
-    `board` is the BrainFlow board of a CSV file that fits several. `recorded` is the `run` table
-    of the session that is repeated: `say` hears at once when its weights were others.
+    `board` is the BrainFlow board of a CSV file that fits several; `choice` says which of several
+    streams are meant (None: those of the settings, where the file has them). `recorded` is the
+    `run` table of the session that is repeated: `say` hears at once when its weights were others.
     """
+    choice = choice or StreamChoice(config.source, config.markers)
     # A paced replay may be paused and hurried: the clock it follows is ours to bend.
     playback = None if speed is None else PlaybackClock(speed)
     if playback is None:
-        source = RecordedSource(recording, board=board)
+        source = RecordedSource(recording, board=board, choice=choice)
     else:
         source = RecordedSource(
-            recording, speed=1.0, board=board, clock=playback.now, wait=playback.wait
+            recording,
+            speed=1.0,
+            board=board,
+            choice=choice,
+            clock=playback.now,
+            wait=playback.wait,
         )
         playback.attach(source)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from configs.guard import SETTINGS_LIMIT, UnfitFileError, check_file, open_file, read_bytes
+from devices.choosing import StreamChoice, check_only
 from devices.errors import FileError
 from devices.files.base import Recording
 
@@ -25,7 +26,9 @@ def is_xdf(path: Path) -> bool:
     return path.name.lower().endswith((".xdf", ".xdfz", ".xdf.gz"))
 
 
-def open_recording(path: Path | str, *, board: str | None = None) -> Recording:
+def open_recording(
+    path: Path | str, *, board: str | None = None, choice: StreamChoice | None = None
+) -> Recording:
     """Open a recording of any known format.
 
     Parameters
@@ -34,19 +37,32 @@ def open_recording(path: Path | str, *, board: str | None = None) -> Recording:
         The file (of a BrainVision or EEGLAB group: the header).
     board : str, optional
         BrainFlow board (id or name) of a BrainFlow CSV.
+    choice : StreamChoice, optional
+        Which of several streams to take; None: all that an XDF file holds.
 
     Raises
     ------
     FileError
-        Not there, empty, unknown, truncated or damaged.
+        Not there, empty, unknown, truncated or damaged; or not the streams that were asked for.
     """
-    path = Path(path)
+    path, choice = Path(path), choice or StreamChoice()
+    recording = _open(path, board, choice)
+    if not is_xdf(path):
+        try:
+            check_only(recording.streams, choice, path)
+        except FileError:
+            recording.close()
+            raise
+    return recording
+
+
+def _open(path: Path, board: str | None, choice: StreamChoice) -> Recording:
     _check_there(path)
     suffix = path.suffix.lower()
     if is_xdf(path):
         from devices.files.xdf import XdfRecording
 
-        return XdfRecording(path)
+        return XdfRecording(path, choice)
     if suffix in MNE_SUFFIXES or path.name.lower().endswith(".fif.gz"):
         from devices.files.mne_files import MneRecording
 

@@ -16,10 +16,20 @@ from typing import Any, Final
 
 import numpy as np
 
+from devices.choosing import (
+    FileStream,
+    StreamChoice,
+    choose_eeg,
+    choose_markers,
+    eeg_candidates,
+    marker_candidates,
+    several_eeg,
+)
 from devices.errors import FileError
 from devices.files.base import Block, block_length
 from devices.xdf.reader import XdfFile, XdfOffset, XdfSamples
-from pipeline.values import Float64, StreamInfo
+from pipeline.markers import as_text, join_columns
+from pipeline.values import Float64, StreamInfo, StreamRole
 
 _LOOKAHEAD: Final = 2.0
 """How far, in s, a recorder may have written one stream behind another (LabRecorder: 0.5)."""
@@ -28,25 +38,35 @@ _RESET: Final = 1.0
 
 
 class XdfRecording:
-    """An XDF file as a `Recording`.
+    """An XDF file as a `Recording`: its streams that hold samples.
+
+    Parameters
+    ----------
+    path : Path
+    choice : StreamChoice
+        An EEG (or a marker stream) that it names is taken without the others of its kind.
 
     Raises
     ------
     FileError
-        It is no XDF, or no stream in it can be played.
+        It is no XDF, no stream in it can be played, or not the ones that were asked for.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, choice: StreamChoice | None = None) -> None:
         self._path = path
         self._file = XdfFile(path)
-        ids = [s for s in self._file.streams if self._file.n_samples(s)]
-        ids.sort(key=lambda s: self._file.streams[s].info.type.lower() != "eeg")
-        if not ids:
+        self._notes: list[str] = []
+        try:
+            ids = self._choose(streams_of(self._file), choice or StreamChoice())
+        except FileError:
             self._file.close()
-            raise FileError(f"{path} holds no samples, expected a recording: give another file.")
+            raise
         self._eeg = ids[0]
         self._number = {stream_id: k for k, stream_id in enumerate(ids)}
-        self._streams = tuple(self._file.streams[s].info for s in ids)
+        infos = [self._file.streams[s].info for s in ids]
+        self._streams = tuple(
+            as_text(info) if info.channel_format == "string" else info for info in infos
+        )
         self._probes = self._file.clock_probes()
         self._zero = self._find_zero()
 
@@ -67,11 +87,12 @@ class XdfRecording:
 
     @property
     def warnings(self) -> Sequence[str]:
-        """Damaged ranges."""
-        return tuple(
+        """Damaged ranges, and streams that were not told apart."""
+        damage = (
             f"{self._path.name}, bytes {d.start} to {d.stop}: {d.reason}."
             for d in self._file.damage
         )
+        return (*self._notes, *damage)
 
     def blocks(self, *, start: float = 0.0) -> Iterator[Block]:
         """Blocks of all streams in order of their end, from `start` (s) on."""
@@ -93,6 +114,28 @@ class XdfRecording:
     def close(self) -> None:
         """Release the file."""
         self._file.close()
+
+    def _choose(self, streams: Sequence[FileStream], choice: StreamChoice) -> list[int]:
+        """Numbers of the streams to take, EEG first."""
+        full = [s for s in streams if s.n_samples]
+        if not full:
+            raise FileError(
+                f"{self._path} holds no samples, expected a recording: give another file."
+            )
+        eeg = eeg_candidates(full, stream_type=choice.source.type)
+        kept = full
+        if choice.names_eeg or choice.must_fit:
+            chosen = choose_eeg(streams, choice, self._path, [])
+            kept, eeg = [s for s in kept if s not in eeg or s is chosen], [chosen]
+        elif len(eeg) > 1:
+            self._notes.append(several_eeg(eeg, self._path))
+        if choice.names_markers or choice.markers_must_fit:
+            rest = [s for s in streams if s not in eeg]
+            wanted = choose_markers(rest, choice, self._path, [])
+            texts = [s for s in full if s.info.channel_format == "string"]
+            others = [s for s in (*marker_candidates(full), *texts) if s is not wanted]
+            kept = [s for s in kept if s not in others]
+        return [s.number for s in sorted(kept, key=lambda s: s not in eeg)]
 
     def _find_zero(self) -> float:
         """The first EEG sample on the recorder's clock: the recording's time 0."""
@@ -129,9 +172,21 @@ class XdfRecording:
         for first in range(0, len(times), step):
             part: Any = item.samples[first : first + step]
             if isinstance(part, tuple):
-                part = tuple(s if isinstance(s, str) else s[0] for s in part)
+                part = tuple(s if isinstance(s, str) else join_columns(s) for s in part)
             if np.isfinite(times[first : first + step]).all():
                 yield Block(number, part, times[first : first + step])
+
+
+def streams_of(file: XdfFile) -> list[FileStream]:
+    """What an XDF file holds, for a choice among it."""
+    return [
+        FileStream(s.stream_id, s.info, file.n_samples(s.stream_id), _known_role(s.role))
+        for s in file.streams.values()
+    ]
+
+
+def _known_role(word: str) -> str:
+    return word if word in set(StreamRole) else ""
 
 
 def _stepped(probes: Sequence[XdfOffset], stamps: Float64) -> Float64:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 import pylsl
 
 from configs import MarkersConfig, SourceConfig
+from devices.choosing import MARKER_TYPES, has_id
 from devices.errors import AmbiguousStreamError, SourceError, StreamNotFoundError
 from devices.lsl.metadata import from_pylsl
 from pipeline.values import StreamInfo
@@ -25,8 +26,6 @@ Match = Callable[[StreamInfo], bool]
 SETTLE = 0.6
 """How long to look on after the first match, s. liblsl asks by multicast first and each known port
 half a second later; where multicast does not reach (machine scope), a twin answers only then."""
-MARKER_TYPES = frozenset({"marker", "markers", "stim", "annotations"})
-"""Types that are taken for marker streams when none is named (in lower case)."""
 _PAUSE = 0.03
 """Between two looks at the resolver's list, s; the network is asked by liblsl's own thread."""
 
@@ -178,11 +177,6 @@ def is_marker_stream(info: StreamInfo, config: MarkersConfig) -> bool:
     return (config.name is None or info.name == config.name) and (
         config.source_id is None or has_id(info, config.source_id)
     )
-
-
-def has_id(info: StreamInfo, wanted: str) -> bool:
-    """Tell whether `wanted` names the stream: `source_id`, `source_id@hostname` or `uid`."""
-    return wanted in (info.source_id, info.uid, f"{info.source_id}@{info.hostname}")
 
 
 def describe_source(config: SourceConfig) -> str:

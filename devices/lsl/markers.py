@@ -11,7 +11,6 @@ a marker stream the offset is 0, and a `ClockOffset` says so.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from devices.lsl.discovery import SETTLE, describe, is_marker_stream
 from devices.lsl.metadata import single_channel_info
 from devices.lsl.reader import RoleReader
 from devices.lsl.scout import Scout
+from pipeline.markers import as_text, join_columns
 from pipeline.values import Float64, Packet, StreamInfo, StreamRole, StreamState
 
 BUFFER = 360
@@ -116,11 +116,11 @@ class MarkerReader(RoleReader):
             self._tell(StreamState.ENDED, str(self.failure))
             return
         first, self._wire_format = not self._wire_format, fresh.channel_format
-        as_text = connection.is_text or (
+        is_text = connection.is_text or (
             self.info is not None and self.info.channel_format == "string"
         )
         # Text has one value a marker; and what began as text (manual markers) stays text.
-        self.info = replace(fresh, n_channels=1, channel_format="string") if as_text else fresh
+        self.info = as_text(fresh) if is_text else fresh
         self.connection = connection
         state = StreamState.STREAMING if first else StreamState.RETURNED
         self._tell(state, f"Markers from {describe(fresh)}.")
@@ -149,12 +149,13 @@ class MarkerReader(RoleReader):
     ) -> tuple[NDArray[Any] | tuple[str, ...], Float64]:
         if connection.is_text:
             rows, stamps = connection.pull_text(_AT_ONCE)
-            return tuple("\t".join(row) for row in rows), stamps
+            return tuple(map(join_columns, rows)), stamps
         dest = np.empty((_AT_ONCE, connection.info.n_channels), dtype=connection.dtype)
         stamps = connection.pull(dest, timeout=0.0, at_least_one=False)
         samples = dest[: len(stamps)].copy()
         if self.info is not None and self.info.channel_format == "string":
-            return tuple("\t".join(map(_as_text, row)) for row in samples.tolist()), stamps
+            texts = (join_columns(tuple(map(_number_text, row))) for row in samples.tolist())
+            return tuple(texts), stamps
         return samples, stamps
 
     def _hand_out(self, label: str, stamp: float) -> None:
@@ -196,5 +197,5 @@ def _number(label: str, info: StreamInfo) -> Any:
         ) from None
 
 
-def _as_text(value: float) -> str:
+def _number_text(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.15g}"

@@ -239,7 +239,6 @@ def test_bad_usage_is_one_line(
         ("calibrate", "--snr", "0"): "--virtual",
         ("calibrate", "--labels", "a,b"): "--from",
         ("calibrate", "--virtual", "--markers", "m"): "--virtual has markers of its own",
-        ("calibrate", "--from", "x.xdf", "--markers", "m"): "--markers is for a stream",
         ("calibrate", "--virtual", "--minutes", "0"): "0 minutes",
         ("calibrate", "--virtual", "--set", "nope"): "expected one of varied",
         ("calibrate", "--virtual", "--fast", "--board", "nope"): "nope",

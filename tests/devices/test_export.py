@@ -13,6 +13,7 @@ import pytest
 from app.cli import main
 from configs import SourceConfig
 from devices.bids_export import BidsName
+from devices.choosing import StreamChoice
 from devices.continuous import GridEvent, read_continuous
 from devices.errors import RecordingError
 from devices.xdf import XdfWriter
@@ -112,7 +113,7 @@ def test_real_recordings_lie_on_the_grid(
     from devices.replay import RecordedSource
     from pipeline.values import Packet, StreamRole
 
-    grid = read_continuous(shared_data / name, source=source)
+    grid = read_continuous(shared_data / name, choice=StreamChoice(source))
     recording = RecordedSource(shared_data / name)
     packets = []
     while items := recording.read(0.0):

@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 
 from configs import MarkersConfig, SourceConfig
+from devices.choosing import has_id
 from devices.errors import AmbiguousStreamError, StreamNotFoundError
-from devices.lsl.discovery import has_id, is_marker_stream, is_source, resolve
+from devices.lsl.discovery import is_marker_stream, is_source, resolve
 from devices.lsl.inlet import LslSource
 from devices.lsl.metadata import eeg_info, single_channel_info
 from devices.lsl.outlet import EegOutlet, MarkerOutlet

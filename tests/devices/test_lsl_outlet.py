@@ -11,9 +11,10 @@ import pylsl
 import pytest
 
 from configs import MarkersConfig, SourceConfig
+from devices.choosing import has_id
 from devices.errors import OutletError
 from devices.lsl.connection import Connection
-from devices.lsl.discovery import Finder, has_id, wait_for_one
+from devices.lsl.discovery import Finder, wait_for_one
 from devices.lsl.inlet import LslSource
 from devices.lsl.metadata import eeg_info
 from devices.lsl.outlet import (

@@ -9,11 +9,13 @@ import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
 from configs import RecordingConfig, SourceConfig
+from devices.choosing import StreamChoice
 from devices.continuous import read_continuous
 from devices.errors import FileError
 from devices.recorder import Recorder
@@ -80,8 +82,9 @@ def check_grid(path: Path, again: Path) -> None:
     first, _ = read_all(path)
     stream = first.streams[StreamRole.EEG]
     names = () if stream.ch_names else tuple(f"E{k}" for k in range(stream.n_channels))
-    source = SourceConfig(ch_names=names, unit="" if any(stream.ch_units) else "microvolts")
-    one, two = read_continuous(path, source=source), read_continuous(again, source=source)
+    unit: Literal["", "microvolts"] = "" if any(stream.ch_units) else "microvolts"
+    choice = StreamChoice(SourceConfig(ch_names=names, unit=unit))
+    one, two = read_continuous(path, choice=choice), read_continuous(again, choice=choice)
     assert one.events == two.events
     assert one.gaps == two.gaps
     np.testing.assert_array_equal(one.data, two.data)

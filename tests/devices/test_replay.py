@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from app.runtime.decoding import read_past
-from configs import RecordingConfig
+from configs import MarkersConfig, RecordingConfig, SourceConfig
+from devices.choosing import StreamChoice
 from devices.errors import FileError
 from devices.recorder import Recorder
 from devices.replay import RecordedSource
 from devices.replay_items import choose_roles
 from devices.xdf import XdfFile, XdfWriter
+from pipeline.markers import MarkerReader
 from pipeline.ports import Source
 from pipeline.values import (
     ClockOffset,
@@ -185,15 +187,18 @@ def test_other_programs_files_are_understood(shared_data: Path) -> None:
 
 def test_streams_can_be_named(shared_data: Path) -> None:
     path = shared_data / "xdf" / "p300-checkerboard.xdf"
-    source = RecordedSource(path, markers="PythonResponse")
+    choice = StreamChoice(markers=MarkersConfig(name="PythonResponse"), markers_must_fit=True)
+    source = RecordedSource(path, choice=choice)
     assert source.streams[StreamRole.MARKERS].name == "PythonResponse"
     source.close()
-    with pytest.raises(FileError, match="no EEG stream 'nope', expected one of"):
-        RecordedSource(path, eeg="nope")
+    with pytest.raises(
+        FileError, match=r"no EEG stream of name 'nope', expected one of: #1 'g\.USB"
+    ):
+        RecordedSource(path, choice=StreamChoice(SourceConfig(name="nope"), must_fit=True))
 
 
 def test_a_file_without_eeg_says_what_it_holds(shared_data: Path) -> None:
-    with pytest.raises(FileError, match=r"'ctrl' \(control\).*expected a regular numeric"):
+    with pytest.raises(FileError, match=r"'ctrl' \(control, .*expected a regular numeric"):
         RecordedSource(shared_data / "xdf" / "empty_streams.xdf")
 
 
@@ -204,11 +209,17 @@ def test_roles_follow_the_habits_of_lsl(tmp_path: Path) -> None:
         writer.add_stream(2, StreamInfo("keys", "Keyboard", "", 1, 0.0, "string"))
         writer.add_stream(3, StreamInfo("ov", "signal", "", 2, 250.0, "float32"))
         writer.add_stream(4, StreamInfo("ints", "Markers", "", 1, 0.0, "int32"))
+        for number in (1, 3):
+            writer.write_samples(number, np.zeros((3, 2), np.float32), np.arange(3.0))
+        writer.write_samples(2, ["key"], np.array([1.0]))
+        writer.write_samples(4, np.array([[7]], np.int32), np.array([1.0]))
     with XdfFile(path) as file:
-        assert choose_roles(file) == {3: StreamRole.EEG, 4: StreamRole.MARKERS}
+        roles, notes = choose_roles(file, StreamChoice())
+    assert roles == {3: StreamRole.EEG, 4: StreamRole.MARKERS}
+    assert "not from #2 'keys'" in notes[0]
 
 
-def test_two_string_channels_give_the_first_as_the_label(tmp_path: Path) -> None:
+def test_several_columns_of_text_come_as_one_string(tmp_path: Path) -> None:
     path = tmp_path / "a.xdf"
     with XdfWriter(path) as writer:
         writer.add_stream(1, eeg_stream())
@@ -218,7 +229,8 @@ def test_two_string_channels_give_the_first_as_the_label(tmp_path: Path) -> None
     source = RecordedSource(path)
     packets = [i for i in drain(source) if isinstance(i, Packet)]
     source.close()
-    assert packets[1].samples == ("A",)
+    assert packets[1].samples == ("A\tB",)
+    assert MarkerReader(source.streams[StreamRole.MARKERS]).read(packets[1]) == [("A", "")]
 
 
 def test_damage_is_told_and_the_rest_replayed(recording: Path) -> None:
