@@ -11,11 +11,14 @@ import argparse
 import importlib
 import keyword
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from types import FrameType
+
+from configs.private import UMASK
 
 COMMANDS = (
     "demo",
@@ -39,6 +42,8 @@ COMMANDS = (
     "doctor",
 )
 """Commands in the order of `--help`; each is a module of `app.commands`."""
+_SHARED = ("import",)
+"""Commands whose files are nobody's brain; what all others write is its user's only."""
 
 
 def _module(name: str) -> str:
@@ -81,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
     )
     signal.signal(signal.SIGTERM, _interrupt)
+    if args.command not in _SHARED:
+        os.umask(UMASK)
     from configs import ConfigError
     from pipeline.errors import PhospheneError
 

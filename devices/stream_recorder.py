@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs import RecordingConfig
+from configs.private import make_private
 from devices.errors import FileTakenError, RecordingError
 from devices.xdf.writer import XdfWriter
 from pipeline.values import Float64, StreamInfo
@@ -359,7 +360,7 @@ class StreamRecorder:
 def _free_name(folder: Path, path: Path) -> Path:
     """A name in the fallback folder that no file has."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
     except OSError as error:
         raise RecordingError(
             f"{folder} cannot be made ({error.strerror}): give another fallback folder."

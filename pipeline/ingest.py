@@ -17,6 +17,8 @@ from pipeline.errors import InfoError, ShapeError
 from pipeline.labels import canonical_label, unit_scale
 from pipeline.values import Float32, Float64, Info, Packet, StreamInfo
 
+HIGHEST_RATE = 1e5
+"""Hz, far above every amplifier: a header that says more would ask for all of the memory."""
 LARGEST_UV = 1e7
 """Ten volts: no electrode gives that, and a filter would need long to forget it."""
 
@@ -230,6 +232,11 @@ def _rate(source: SourceConfig, stream: StreamInfo) -> float:
         raise InfoError(
             f"Stream {stream.name!r} declares {rate:g} Hz (irregular), expected a positive rate: "
             "give source.sfreq."
+        )
+    if rate > HIGHEST_RATE:
+        raise InfoError(
+            f"Stream {stream.name!r} declares {rate:g} Hz, expected at most {HIGHEST_RATE:g}: its "
+            "header is damaged; give the true rate with source.sfreq."
         )
     return rate
 

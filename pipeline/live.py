@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from configs.models import SessionConfig
 from pipeline.clock import OffsetTracker
 from pipeline.epoching import EpochEngine
-from pipeline.errors import InfoError
+from pipeline.errors import ConfigurationError, InfoError
 from pipeline.filters import CausalFilter
 from pipeline.ingest import Ingest
 from pipeline.markers import MarkerReader
@@ -24,6 +25,7 @@ from pipeline.stretches import Break, Stretch
 from pipeline.timebase import TimeBase
 from pipeline.values import (
     ClockOffset,
+    Info,
     Marker,
     Packet,
     SourceItem,
@@ -33,6 +35,9 @@ from pipeline.values import (
     StreamState,
     Verdict,
 )
+
+_LARGEST: Final = 4 << 30
+"""Most memory of the rings, bytes: what would need more is a wrong rate, or a wish too large."""
 
 
 class LivePath:
@@ -96,7 +101,7 @@ class LivePath:
         )
         self._reader = MarkerReader(streams.get(StreamRole.MARKERS), column=config.markers.column)
         self.marker_clock = OffsetTracker()
-        capacity = math.ceil(config.buffer * self.info.sfreq) + 1
+        capacity = _capacity(config.buffer, self.info)
         self._n_block = max(1, capacity // 4)
         self.raw_ring = Ring(self.info.n_channels, capacity)
         self.signal_quality = SignalQuality(
@@ -291,3 +296,17 @@ class LivePath:
         raw = self.raw_ring.data_view(start, stop).copy()
         worst = max(line_ratio(raw, self.info.sfreq, freq) for freq in freqs)
         return quality | {"line_ratio": worst}
+
+
+def _capacity(buffer: float, info: Info) -> int:
+    """Samples of a ring of `buffer` seconds; refused where two of them fit no memory."""
+    capacity = math.ceil(buffer * info.sfreq) + 1
+    # Each ring is of double length, with a stamp a sample beside its float32 channels.
+    size = 2 * 2 * capacity * (4 * info.n_channels + 8)
+    if size > _LARGEST:
+        raise ConfigurationError(
+            f"{info.n_channels} channels at {info.sfreq:g} Hz need {size / 2**30:.3g} GiB for a "
+            f"buffer of {buffer:g} s, expected at most {_LARGEST / 2**30:g}: give the true rate "
+            "with source.sfreq, or a shorter buffer."
+        )
+    return capacity

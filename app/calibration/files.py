@@ -16,6 +16,8 @@ from app.calibration.collection import Counts
 from app.calibration.results import CalibrationResult
 from app.calibration.schedule import Choices
 from app.errors import AppError, FolderError
+from configs.guard import TABLE_LIMIT, read_text
+from configs.private import make_private, open_private
 
 DATA_FOLDER = "calibration"
 """Folder of the epochs, as `CalibrationData.save` writes them."""
@@ -46,10 +48,9 @@ def write_about(folder: Path, table: Mapping[str, Any]) -> Path:
     path = folder / ABOUT_NAME
     partial = folder / f"{ABOUT_NAME}.partial"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        partial.write_text(
-            json.dumps(table, indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8"
-        )
+        make_private(folder)
+        with open_private(partial, "w", encoding="utf-8") as stream:
+            stream.write(json.dumps(table, indent=1, ensure_ascii=False, default=str) + "\n")
         partial.replace(path)
     except OSError as error:
         raise FolderError(
@@ -93,8 +94,8 @@ def read_about(folder: Path) -> dict[str, Any]:
     """
     path = folder / ABOUT_NAME
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        table = json.loads(read_text(path, limit=TABLE_LIMIT))
+    except (OSError, ValueError, RecursionError) as error:
         raise AppError(
             f"cannot read {path} ({error}), expected a calibration's folder: name another."
         ) from None

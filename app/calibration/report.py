@@ -29,6 +29,7 @@ from app.report.svg import (
     y_axis,
 )
 from app.view_models import formatting
+from configs.private import open_private
 
 _TONES = {Verdict.FOUND: "good", Verdict.NOTHING: "warning", Verdict.LEAK: "warning"}
 
@@ -44,7 +45,8 @@ def write_report(view: FlowView, *, subject: str) -> Path:
     folder = view.out or Path()
     path, partial = folder / REPORT_NAME, folder / f"{REPORT_NAME}.partial"
     try:
-        partial.write_text(render(view, subject=subject), encoding="utf-8")
+        with open_private(partial, "w", encoding="utf-8") as stream:
+            stream.write(render(view, subject=subject))
         partial.replace(path)
     except OSError as error:
         raise FolderError(

@@ -14,6 +14,8 @@ from typing import Any, Final, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from devices.errors import FileError
+from pipeline.ingest import HIGHEST_RATE
 from pipeline.values import Float32, Float64, StreamInfo
 
 BLOCK: Final = 0.04
@@ -95,6 +97,11 @@ def eeg_info(
     Types are MNE's words (`eeg`, `eog`, ...); `positions` are in m, head coordinates, and go to
     `desc/channels/channel/location` in mm, as LSL's convention has it.
     """
+    if not 0 < sfreq <= HIGHEST_RATE:
+        raise FileError(
+            f"{path} says {sfreq:g} samples a second, expected at most {HIGHEST_RATE:g}: its "
+            "header is damaged; copy it again from its source."
+        )
     types = tuple(ch_types) or ("eeg",) * len(ch_names)
     units = tuple(ch_units) or ("microvolts",) * len(ch_names)
     channels: list[dict[str, Any]] = []

@@ -24,6 +24,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
+from configs.private import FILE
 from devices.errors import FileTakenError, RecordingError
 from devices.xdf.layout import (
     BOUNDARY,
@@ -86,7 +87,7 @@ class XdfWriter:
         # O_EXCL: an old recording is never overwritten, not even by a race of two programs.
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         try:
-            self._fd = os.open(path, flags, 0o644)
+            self._fd = os.open(path, flags, FILE)
         except FileExistsError:
             raise FileTakenError(
                 f"{path} exists already and is never overwritten: give another file name."

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import edfio
+import numpy as np
 import pytest
 
 from app.calibration.reading import parse_labels
 from app.errors import AppError
+from configs import SessionConfig
+from devices.continuous import read_continuous
 from devices.errors import FileError
 from devices.files import open_recording
+from devices.files.base import eeg_info
 from devices.files.bids import read_sidecars
 from devices.montage import read_montage
 from devices.replay import RecordedSource
 from devices.xdf.reader import XdfFile
+from pipeline.errors import ConfigurationError, InfoError
+from pipeline.live import LivePath
+from pipeline.values import StreamRole
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes are Unix's")
 SUFFIXES = (
@@ -96,3 +105,35 @@ def test_labels_longer_than_a_name_are_labels() -> None:
     many = ",".join(f"E{k}" for k in range(200))
     assert len(read_montage(many)) == 200
     assert len(parse_labels(many)) == 200
+
+
+def test_a_rate_that_no_amplifier_has_is_refused_before_memory_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    """EDF with a data record of 1e-7 s: 2.5 GHz, for which an export asked for 37 GiB."""
+    rng = np.random.default_rng(0)
+    signals = [
+        edfio.EdfSignal(rng.normal(0, 20, 2500), 250.0, label=name, physical_dimension="uV")
+        for name in ("Fz", "Cz")
+    ]
+    path = tmp_path / "fast.edf"
+    edfio.Edf(signals).write(path)
+    raw = bytearray(path.read_bytes())
+    raw[244:252] = b"1e-7    "
+    path.write_bytes(raw)
+    for read in (open_recording, RecordedSource, read_continuous):
+        with pytest.raises(FileError, match=r"2\.5e\+09 samples a second, expected at most 100000"):
+            read(path)
+
+
+def test_a_stream_whose_rate_or_buffer_fits_no_memory_is_refused() -> None:
+    def path_of(sfreq: float, buffer: float = 60.0) -> LivePath:
+        info = eeg_info(Path("x"), ch_names=("Fz", "Cz"), sfreq=250.0)
+        stream = replace(info, sfreq=sfreq)
+        return LivePath(SessionConfig(buffer=buffer), {StreamRole.EEG: stream})
+
+    assert path_of(250.0).raw_ring.capacity == 15001
+    with pytest.raises(InfoError, match=r"declares 1e\+09 Hz, expected at most 100000"):
+        path_of(1e9)
+    with pytest.raises(ConfigurationError, match=r"need 21.5 GiB for a buffer of 3600 s"):
+        path_of(1e5, 3600.0)
