@@ -103,7 +103,7 @@ def _up_names(layout: UNetLayout) -> Names:
 
 
 def vae_names(n_levels: int, layers_per_block: int) -> Names:
-    """Prefix pairs of a KL autoencoder."""
+    """Prefix pairs of a KL autoencoder, with attention in every level, should it be there."""
     names: Names = []
     for side in ("encoder", "decoder"):
         names += [
@@ -112,10 +112,7 @@ def vae_names(n_levels: int, layers_per_block: int) -> Names:
             (f"{side}.conv_out.", f"{side}.conv_out."),
             *_vae_resnet(f"{side}.mid.block_1.", f"{side}.mid_block.resnets.0."),
             *_vae_resnet(f"{side}.mid.block_2.", f"{side}.mid_block.resnets.1."),
-            *(
-                (f"{side}.mid.attn_1.{a}.", f"{side}.mid_block.attentions.0.{b}.")
-                for a, b in _VAE_ATTENTION
-            ),
+            *_vae_attention(f"{side}.mid.attn_1.", f"{side}.mid_block.attentions.0."),
         ]
     for level in range(n_levels):
         down = (f"encoder.down.{level}.", f"encoder.down_blocks.{level}.")
@@ -123,8 +120,10 @@ def vae_names(n_levels: int, layers_per_block: int) -> Names:
         up = (f"decoder.up.{level}.", f"decoder.up_blocks.{n_levels - 1 - level}.")
         for layer in range(layers_per_block):
             names += _vae_resnet(f"{down[0]}block.{layer}.", f"{down[1]}resnets.{layer}.")
+            names += _vae_attention(f"{down[0]}attn.{layer}.", f"{down[1]}attentions.{layer}.")
         for layer in range(layers_per_block + 1):
             names += _vae_resnet(f"{up[0]}block.{layer}.", f"{up[1]}resnets.{layer}.")
+            names += _vae_attention(f"{up[0]}attn.{layer}.", f"{up[1]}attentions.{layer}.")
         names.append((f"{down[0]}downsample.conv.", f"{down[1]}downsamplers.0.conv."))
         names.append((f"{up[0]}upsample.conv.", f"{up[1]}upsamplers.0.conv."))
     return [*names, ("quant_conv.", "quant_conv."), ("post_quant_conv.", "post_quant_conv.")]
@@ -135,6 +134,10 @@ def _vae_resnet(theirs: str, ours: str) -> Names:
     return [
         (f"{theirs}{a}.", f"{ours}{b}.") for a, b in (*pairs, ("nin_shortcut", "conv_shortcut"))
     ]
+
+
+def _vae_attention(theirs: str, ours: str) -> Names:
+    return [(f"{theirs}{a}.", f"{ours}{b}.") for a, b in _VAE_ATTENTION]
 
 
 def rename(state: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:
@@ -253,10 +256,21 @@ def vae_config(state: Mapping[str, Tensor], *, scaling_factor: float) -> dict[st
             for level in range(n_levels)
         ),
         "layers_per_block": _count(state, r"encoder\.down\.0\.block\.(\d+)\."),
-        "down_block_types": ("DownEncoderBlock2D",) * n_levels,
-        "up_block_types": ("UpDecoderBlock2D",) * n_levels,
+        "down_block_types": tuple(
+            f"{_attends(state, f'encoder.down.{level}')}DownEncoderBlock2D"
+            for level in range(n_levels)
+        ),
+        "up_block_types": tuple(
+            f"{_attends(state, f'decoder.up.{level}')}UpDecoderBlock2D"
+            for level in reversed(range(n_levels))
+        ),
         "scaling_factor": scaling_factor,
     }
+
+
+def _attends(state: Mapping[str, Tensor], level: str) -> str:
+    """How diffusers calls a block of a level with attention, and of one without."""
+    return "Attn" if f"{level}.attn.0.q.weight" in state else ""
 
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:

@@ -1,6 +1,6 @@
 """Building diffusers' networks from CompVis states, and writing CompVis states again.
 
-Owns the fitting of shapes (the middle attention of the autoencoder is a 1 x 1 convolution there,
+Owns the fitting of shapes (the attention of the autoencoder is a 1 x 1 convolution there,
 a linear layer here); knows nothing of files.
 """
 
@@ -171,4 +171,4 @@ def export_vae(vae: AutoencoderKL) -> dict[str, Tensor]:
 
 
 def _is_flat(name: str) -> bool:
-    return "mid_block.attentions." in name and name.endswith(_FLAT)
+    return ".attentions." in name and name.endswith(_FLAT)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pydantic import ValidationError
 from torch import Tensor
 
 from configs.published import MaskedAutoencoderConfig
@@ -20,14 +21,14 @@ _TOKENS = ("cls_token", "mask_token")
 
 
 def config_of(
-    state: Mapping[str, Tensor], *, num_heads: int = 16, decoder_num_heads: int = 16
+    state: Mapping[str, Tensor], *, num_heads: int = 16, decoder_num_heads: int | None = None
 ) -> MaskedAutoencoderConfig:
-    """Read the sizes from a state's shapes.
+    """Read the sizes from a state's shapes; a decoder's only where its heads are given.
 
     Raises
     ------
     CheckpointError
-        The state is not of this family.
+        The state is not of this family, or its widths are no multiples of the heads.
     """
     try:
         embed_dim, n_channels, patch_size = state["patch_embed.proj.weight"].shape
@@ -39,13 +40,13 @@ def config_of(
             "checkpoint.pth."
         ) from None
     sizes: dict[str, float] = {}
-    if "decoder_embed.weight" in state:
+    if decoder_num_heads is not None:
         sizes = {
-            "decoder_embed_dim": state["decoder_embed.weight"].shape[0],
+            "decoder_embed_dim": _decoder_width(state),
             "decoder_depth": _depth(state, "decoder_blocks."),
             "decoder_num_heads": decoder_num_heads,
         }
-    return MaskedAutoencoderConfig.model_validate(
+    return _validated(
         {
             "n_channels": n_channels,
             "n_times": n_tokens * patch_size,
@@ -57,6 +58,25 @@ def config_of(
             **sizes,
         }
     )
+
+
+def _validated(sizes: Mapping[str, float]) -> MaskedAutoencoderConfig:
+    try:
+        return MaskedAutoencoderConfig.model_validate(sizes)
+    except ValidationError as error:
+        words = "; ".join(each["msg"].removeprefix("Value error, ") for each in error.errors())
+        raise CheckpointError(
+            f"the state's sizes and the given counts of heads do not fit each other: {words}."
+        ) from None
+
+
+def _decoder_width(state: Mapping[str, Tensor]) -> int:
+    if "decoder_embed.weight" not in state:
+        raise CheckpointError(
+            "the state has no decoder (decoder_embed.weight), expected a whole autoencoder's: give "
+            "the checkpoint of its pre-training."
+        )
+    return int(state["decoder_embed.weight"].shape[0])
 
 
 def _depth(state: Mapping[str, Tensor], prefix: str) -> int:
@@ -89,7 +109,7 @@ def import_encoder(
     """
     config = config_of(state, num_heads=num_heads)
     if n_times is not None and n_times != config.n_times:
-        config = MaskedAutoencoderConfig.model_validate(config.model_dump() | {"n_times": n_times})
+        config = _validated(config.model_dump() | {"n_times": n_times})
     kept = {
         name: value
         for name, value in state.items()

@@ -26,6 +26,7 @@ def _prior(file: Golden) -> DiffusionPriorUNet:
     return prior.eval()
 
 
+@pytest.mark.golden
 @torch.inference_mode()
 def test_encoder_matches() -> None:
     file = load("atms_encoder")
@@ -43,6 +44,7 @@ def test_encoder_matches() -> None:
     file.assert_all_checked()
 
 
+@pytest.mark.golden
 @torch.inference_mode()
 def test_nice_matches() -> None:
     file = load("nice_encoder")
@@ -60,6 +62,7 @@ def test_nice_matches() -> None:
     file.assert_all_checked()
 
 
+@pytest.mark.golden
 def test_losses_match() -> None:
     file = load("atms_losses")
     x, scale = file.inputs, file.inputs["logit_scale"]
@@ -75,6 +78,7 @@ def test_losses_match() -> None:
     file.assert_all_checked()
 
 
+@pytest.mark.golden
 def test_retrieval_evaluation_matches() -> None:
     file = load("atms_retrieval_evaluation")
     x, labels = file.inputs, file.inputs["labels"]
@@ -90,6 +94,7 @@ def test_retrieval_evaluation_matches() -> None:
     file.assert_all_checked()
 
 
+@pytest.mark.golden
 @torch.inference_mode()
 def test_prior_network_matches() -> None:
     file = load("diffusion_prior_unet")
@@ -100,6 +105,7 @@ def test_prior_network_matches() -> None:
     file.assert_all_checked()
 
 
+@pytest.mark.golden
 def test_prior_sampling_matches() -> None:
     file = load("diffusion_prior_generate")
     prior, c = _prior(file), file.inputs["c"]
@@ -126,6 +132,7 @@ def test_prior_sampling_matches() -> None:
     file.assert_all_checked()
 
 
+@pytest.mark.golden
 def test_prior_training_matches() -> None:
     file = load("diffusion_prior_training")
     prior, x, arguments = _prior(file), file.inputs, file.arguments

@@ -73,6 +73,7 @@ def test_atm_s(n_channels: int, names: tuple[str, ...], tmp_path: Path) -> None:
     assert check_weights(tmp_path / "out").state == WeightState.READY
 
 
+@pytest.mark.golden
 def test_the_golden_state_comes_in_through_the_importer(tmp_path: Path) -> None:
     file = golden.load("atms_encoder")
     torch.save(file.state, tmp_path / "golden.pth")

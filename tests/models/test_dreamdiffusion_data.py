@@ -23,6 +23,7 @@ from tests.models import golden
 from tests.models.hostile_pickle import Hostile
 
 
+@pytest.mark.golden
 def test_paired_items() -> None:
     file = golden.load("dreamdiffusion_item")
     for length in file.arguments["lens"]:
@@ -31,6 +32,7 @@ def test_paired_items() -> None:
         file.check(f"item_{length}", made)
 
 
+@pytest.mark.golden
 def test_choice_of_trials() -> None:
     file = golden.load("dreamdiffusion_item")
     given = file.arguments
@@ -43,6 +45,7 @@ def test_choice_of_trials() -> None:
     file.check("split_kept_indices", torch.tensor(kept_indices(lengths, given["split"])))
 
 
+@pytest.mark.golden
 def test_pretrain_items() -> None:
     file = golden.load("dreamdiffusion_pretrain_item")
     for i, (shape, drawn) in enumerate(

@@ -30,6 +30,7 @@ def _autoencoder(file: golden.Golden) -> MaskedAutoencoder:
     return model
 
 
+@pytest.mark.golden
 def test_forward() -> None:
     file = golden.load("eeg_mae")
     model = _autoencoder(file).eval()
@@ -51,6 +52,7 @@ def test_forward() -> None:
     file.check("pred_mask_ratio_0", whole.prediction)
 
 
+@pytest.mark.golden
 def test_two_steps_of_training() -> None:
     file = golden.load("eeg_mae_train_step")
     model = _autoencoder(file).train()
@@ -79,6 +81,7 @@ def test_two_steps_of_training() -> None:
         file.check(key, after[key.split("/", 1)[1]])
 
 
+@pytest.mark.golden
 def test_encoder() -> None:
     file = golden.load("eeg_encoder")
     encoder = import_encoder(file.state, num_heads=file.arguments["args"]["num_heads"]).eval()
@@ -89,6 +92,7 @@ def test_encoder() -> None:
         file.check("tokens_global_pool", encoder.pooled(eeg))
 
 
+@pytest.mark.golden
 def test_encoder_of_an_autoencoders_checkpoint() -> None:
     file = golden.load("eeg_encoder_from_mae_checkpoint")
     arguments = file.arguments
@@ -111,6 +115,44 @@ def test_encoder_of_an_autoencoders_checkpoint() -> None:
     file.check("learning_rates", torch.tensor(rates, dtype=torch.float64))
 
 
+def _narrow() -> dict[str, torch.Tensor]:
+    """A state whose decoder is too narrow for the 16 heads of the published one."""
+    config = MaskedAutoencoderConfig(
+        n_channels=4,
+        n_times=16,
+        embed_dim=12,
+        depth=1,
+        num_heads=3,
+        decoder_embed_dim=6,
+        decoder_depth=1,
+        decoder_num_heads=2,
+    )
+    return MaskedAutoencoder(config).state_dict()
+
+
+def test_the_encoder_alone_asks_nothing_of_the_decoder() -> None:
+    state = _narrow()
+    encoder = import_encoder(state, num_heads=3)
+    assert encoder(torch.zeros(1, 4, 16)).shape == (1, 4, 12)
+    # Nor of half a decoder.
+    del state["decoder_blocks.0.mlp.fc1.weight"]
+    import_encoder(state, num_heads=3)
+
+
+def test_sizes_that_do_not_fit_are_one_sentence() -> None:
+    state = _narrow()
+    with pytest.raises(CheckpointError, match=r"embed_dim \(12\) must be a multiple of 5\.$"):
+        import_encoder(state, num_heads=5)
+    with pytest.raises(CheckpointError, match=r"n_times \(18\) must be a multiple of 4\.$"):
+        import_encoder(state, num_heads=3, n_times=18)
+    with pytest.raises(CheckpointError, match=r"decoder_embed_dim \(6\) must be a multiple of 4"):
+        import_autoencoder(state, num_heads=3, decoder_num_heads=4)
+    del state["decoder_embed.weight"]
+    with pytest.raises(CheckpointError, match="has no decoder"):
+        import_autoencoder(state, num_heads=3, decoder_num_heads=2)
+
+
+@pytest.mark.golden
 def test_positions() -> None:
     file = golden.load("mae_positions")
     for dim, n_tokens in file.arguments["tables"]:

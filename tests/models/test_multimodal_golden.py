@@ -32,6 +32,7 @@ CUSTOM = (
 )
 
 
+@pytest.mark.golden
 def test_superpixel_pictures_match() -> None:
     file = load("seed002_superpixel")
     image = file.inputs["image"].numpy()
@@ -41,6 +42,7 @@ def test_superpixel_pictures_match() -> None:
         file.check(f"{name}_{count}_image", superpixel_image(image, level, segments=segments))
 
 
+@pytest.mark.golden
 @pytest.mark.skipif(importlib.util.find_spec("skimage") is None, reason="needs scikit-image")
 def test_segments_match() -> None:
     file = load("seed002_superpixel")
@@ -50,6 +52,7 @@ def test_segments_match() -> None:
         file.check(f"{name}_{count}_segments", segment(image, level))
 
 
+@pytest.mark.golden
 @torch.no_grad()
 def test_training_step_matches() -> None:
     file = load("seed002_training_loss")
@@ -108,6 +111,7 @@ def _expected_scales(key: str, layers: list[str]) -> torch.Tensor:
     return _columns(alone[named[0]] if named else {m: alone[m][m] for m in Modality})
 
 
+@pytest.mark.golden
 def test_adapter_scales_match() -> None:
     file = load("seed002_adapter_scales")
     layers = json.loads(file.metadata["layer_names"])
@@ -118,6 +122,7 @@ def test_adapter_scales_match() -> None:
     file.assert_all_checked()
 
 
+@pytest.mark.golden
 def test_published_image_modality_acts_nowhere() -> None:
     file = load("seed002_adapter_scales")
     layers = json.loads(file.metadata["layer_names"])
@@ -125,6 +130,7 @@ def test_published_image_modality_acts_nowhere() -> None:
     assert not any(scales.values())
 
 
+@pytest.mark.golden
 def test_every_repaired_modality_acts_somewhere() -> None:
     file = load("seed002_adapter_scales")
     layers = json.loads(file.metadata["layer_names"])

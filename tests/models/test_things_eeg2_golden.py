@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from models.things_eeg2.epoching import SortedEpochs, epoch_recording, merge_sessions
 from models.things_eeg2.montage import CH_NAMES, POSTERIOR
@@ -10,6 +11,7 @@ from models.things_eeg2.whitening import normalise_session
 from tests.models.golden import load
 
 
+@pytest.mark.golden
 def test_whitening_and_merging_match() -> None:
     file = load("things_eeg2_mvnn")
     arguments = file.arguments
@@ -38,6 +40,7 @@ def test_whitening_and_merging_match() -> None:
     file.assert_all_checked()
 
 
+@pytest.mark.golden
 def test_epoching_matches() -> None:
     file = load("things_eeg2_epoching")
     arguments = file.arguments
