@@ -8,6 +8,7 @@ read by others. Knows nothing of decoding.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from app.runtime.tape import Tape
 from configs import SessionConfig
 from devices.lsl.metadata import impedances
 from devices.lsl.outlet import quality_info
+from pipeline.arrivals import Arrivals
 from pipeline.labels import canonical_label
 from pipeline.live import LivePath
 from pipeline.ports import Source
@@ -37,11 +39,16 @@ from pipeline.values import (
 
 NEWS_SECONDS = 6.0
 """How long the sentence about a stream's return stands, s."""
+SET_BACK = 1.0
+"""Stamps that run back further are of a clock that was set, not packets out of order, s."""
 FILTER_DELAY_HZ = 10.0
 """Frequency whose group delay is shown, Hz."""
 
-TakeVerdict = Callable[[Verdict, float, float, float], None]
-"""`(verdict, arrival, pulled, filtered)`: LSL's clock, then `time.monotonic` twice, s."""
+TakeVerdict = Callable[[Verdict, float | None, float, float], None]
+"""`(verdict, arrival, pulled, filtered)`: LSL's clock, then `time.monotonic` twice, s.
+
+`arrival` is None while the stream's times do not agree with that clock.
+"""
 
 
 class Acquisition:
@@ -65,6 +72,8 @@ class Acquisition:
         Takes each second's verdict on the channels and its time (s).
     on_sought : callable
         Called when a replay goes on elsewhere.
+    monotonic : callable
+        `time.monotonic` but for tests: a live session's length.
     """
 
     def __init__(
@@ -80,6 +89,7 @@ class Acquisition:
         on_marker: Callable[[Marker], None],
         on_quality: Callable[[Sequence[ChannelQuality], float], None],
         on_sought: Callable[[], None],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.source = source
         self.path = LivePath(config, source.streams, clock=time.monotonic)
@@ -100,18 +110,37 @@ class Acquisition:
         self._declared = set(source.streams)
         self._news_until: float | None = None
         self._n_packets = self._n_judged = 0
+        self._monotonic = monotonic
+        self._opened_at = monotonic()
         self._first_at: float | None = None
-        self._newest_at: float | None = None
+        self._newest_at = self._opened_at
+        self._ended_at: float | None = None
+        self._stamps = _Progress()
+        self._arrivals = Arrivals()
         tape.declare({**source.streams, StreamRole.QUALITY: quality_info(self.path.display_names)})
 
     # -- figures (any thread) -----------------------------------------------------------------
 
     @property
     def elapsed(self) -> float:
-        """Time from the first sample to the newest, s."""
-        if self._first_at is None or self._newest_at is None:
-            return 0.0
-        return self._newest_at - self._first_at
+        """Time since the first sample, s: this machine's, whatever the stream says of its own.
+
+        In a recording it is the recorded one: a replay at any speed is as long as what it replays.
+        """
+        if not self.source.is_live:
+            return self._stamps.seconds
+        return 0.0 if self._first_at is None else self._now - self._first_at
+
+    @property
+    def waited(self) -> float:
+        """As `elapsed`, but from the opening on while no sample has come, s."""
+        if self.source.is_live and self._first_at is None:
+            return self._now - self._opened_at
+        return self.elapsed
+
+    @property
+    def _now(self) -> float:
+        return self._monotonic() if self._ended_at is None else self._ended_at
 
     @property
     def newest_age(self) -> float | None:
@@ -119,6 +148,8 @@ class Acquisition:
         newest = self.path.newest
         if newest is None or not self.source.is_live:
             return None
+        if not self._arrivals.agree:
+            return self._monotonic() - self._newest_at
         return max(0.0, self._clock() - newest)
 
     @property
@@ -129,7 +160,8 @@ class Acquisition:
     @property
     def is_settled(self) -> bool:
         """Whether an epoch that began now would lie behind the filter's settling."""
-        return self.elapsed > self.path.filter.settling_time - self.path.config.epochs.tmin
+        settling = self.path.filter.settling_time - self.path.config.epochs.tmin
+        return self._stamps.seconds > settling
 
     def rates(self) -> StreamFigures:
         """The rates alone: cheap enough for every look."""
@@ -186,11 +218,12 @@ class Acquisition:
 
     def finish(self) -> None:
         """Give every marker that still waits its verdict."""
+        self._ended_at = self._monotonic()
         now, arrival = time.monotonic(), self._clock()
         verdicts = self.path.finish()
         self._note_new_markers()
         for verdict in verdicts:
-            self._on_verdict(verdict, arrival, now, now)
+            self._on_verdict(verdict, arrival if self._arrivals.agree else None, now, now)
 
     def _take(self, items: Sequence[SourceItem]) -> bool:
         pulled, arrival = time.monotonic(), self._clock()
@@ -207,8 +240,10 @@ class Acquisition:
             verdicts = self.path.feed(item)
             filtered = self.path.filtered_at
             self._note_new_markers()
+            self._note_arrival(item, arrival)
+            known = arrival if self._arrivals.agree else None
             for verdict in verdicts:
-                self._on_verdict(verdict, arrival, pulled, max(pulled, filtered))
+                self._on_verdict(verdict, known, pulled, max(pulled, filtered))
         self._note_quality()
         return ended
 
@@ -248,10 +283,15 @@ class Acquisition:
             self.stream_state = StreamState.STREAMING
         if len(packet.timestamps):
             self._n_packets += 1
-            # The stream's own time, so that a replay at any speed is as long as what it replays.
+            self._newest_at = self._monotonic()
             if self._first_at is None:
-                self._first_at = float(packet.timestamps[0])
-            self._newest_at = float(packet.timestamps[-1])
+                self._first_at = self._newest_at
+            self._stamps.note(float(packet.timestamps[0]), float(packet.timestamps[-1]))
+
+    def _note_arrival(self, item: SourceItem, arrival: float) -> None:
+        newest = self.path.newest
+        if isinstance(item, Packet) and item.role is StreamRole.EEG and newest is not None:
+            self._arrivals.note(newest, arrival)
 
     def _note_new_markers(self) -> None:
         for marker in self.path.take_new_markers():
@@ -268,6 +308,29 @@ class Acquisition:
         self._tape.note(quality_event(quality.newest))
         self._tape.put_vector(StreamRole.QUALITY, quality_vector(quality.newest), newest)
         self._on_quality(quality.newest, newest)
+
+
+class _Progress:
+    """How far a stream's stamps have got; a clock that is set back takes nothing away."""
+
+    def __init__(self) -> None:
+        self._before = 0.0
+        self._first = self._last = math.nan
+
+    @property
+    def seconds(self) -> float:
+        """From the first stamp to the newest, s."""
+        return 0.0 if math.isnan(self._first) else self._before + (self._last - self._first)
+
+    def note(self, first: float, last: float) -> None:
+        """Take a packet's first and last stamp, s."""
+        if not (math.isfinite(first) and math.isfinite(last)):
+            return
+        if math.isnan(self._first):
+            self._first = first
+        elif last < self._last - SET_BACK:
+            self._before, self._first = self.seconds, first
+        self._last = last
 
 
 def stream_fields(acquisition: Acquisition) -> dict[str, Any]:

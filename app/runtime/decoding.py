@@ -255,7 +255,9 @@ class Decoding:
 
     # -- epochs (acquisition thread) -----------------------------------------------------------
 
-    def take(self, verdict: Verdict, *, arrival: float, pulled: float, filtered: float) -> None:
+    def take(
+        self, verdict: Verdict, *, arrival: float | None, pulled: float, filtered: float
+    ) -> None:
         """Decode the verdict's epoch, or conclude why not."""
         marker, epoch = verdict.marker, verdict.epoch
         if epoch is None or verdict.outcome is not Outcome.DECODED:

@@ -33,11 +33,12 @@ N_TOP = 10
 class Cut:
     """An epoch on its way: `arrival` on LSL's clock, the rest on `time.monotonic`, s.
 
+    `arrival` None: the stream's times do not agree with that clock.
     `number` counts the epochs that were cut before it; `adapter` is what decodes it.
     """
 
     epoch: Epoch
-    arrival: float
+    arrival: float | None
     pulled: float
     filtered: float
     submitted: float
@@ -139,8 +140,8 @@ def decoded(
 
 def stages_of(
     cut: Cut, answer: Answer, *, now: float, returned: float, is_live: bool
-) -> StageTimes:
-    """Milliseconds by stage.
+) -> StageTimes | None:
+    """Milliseconds by stage; None where the stream's times jumped and say nothing of latency.
 
     The parts are differences of `time.monotonic` in two processes; the total is taken apart from
     them, on LSL's clock, so that the sum is a check and not a tautology. `now` is LSL's clock,
@@ -148,8 +149,11 @@ def stages_of(
     """
     end = cut.epoch.t_onset + cut.epoch.tmax
     # The recording's clock is not the present: a replay has no arrival.
-    arrival = cut.arrival - end if is_live else 0.0
-    total = now - end if is_live else returned - cut.pulled
+    arrival, total = 0.0, returned - cut.pulled
+    if is_live:
+        if cut.arrival is None:
+            return None
+        arrival, total = cut.arrival - end, now - end
     return StageTimes(
         arrival=1000 * arrival,
         filter=1000 * (cut.filtered - cut.pulled),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,10 @@ from pipeline.values import StreamRole, Verdict
 
 _LOG = logging.getLogger(__name__)
 
+NO_LATENCY = (
+    "The stream's time stamps jumped, or are of another clock than this machine's: the latencies "
+    "of pictures meanwhile are not known and not given."
+)
 DRAIN_TIMEOUT = 15.0
 """Longest wait for pictures under way when a live session ends, s."""
 
@@ -92,6 +97,8 @@ class Session:
         in the acquisition thread, so it must return at once.
     on_end : callable or None
         Called last, whatever happened (ends the virtual headset).
+    monotonic : callable
+        `time.monotonic` but for tests: a live session's length.
     """
 
     def __init__(
@@ -113,10 +120,12 @@ class Session:
         past: Past | None = None,
         on_epoch: Callable[[EpochEvent], None] | None = None,
         on_end: Callable[[], None] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._open_source = open_source
         self._clock = clock
+        self._monotonic = monotonic
         self._duration = duration
         self._is_live = is_live
         self._replay_of = replay_of
@@ -325,6 +334,7 @@ class Session:
                 on_marker=self._ledger.add_marker,
                 on_quality=self._take_quality,
                 on_sought=self._decoding.forget_past,
+                monotonic=self._monotonic,
             )
         except BaseException:
             source.close()
@@ -338,8 +348,10 @@ class Session:
         return acquisition
 
     def _take_verdict(
-        self, verdict: Verdict, arrival: float, pulled: float, filtered: float
+        self, verdict: Verdict, arrival: float | None, pulled: float, filtered: float
     ) -> None:
+        if arrival is None and self._is_live and verdict.epoch is not None:
+            self._warn(NO_LATENCY)
         if self._on_epoch is not None:
             self._on_epoch(EpochEvent.of(verdict))
         self._decoding.take(verdict, arrival=arrival, pulled=pulled, filtered=filtered)
@@ -361,7 +373,7 @@ class Session:
 
     def _is_over(self, acquisition: Acquisition) -> bool:
         if self._show is None:
-            return self._duration is not None and acquisition.elapsed >= self._duration
+            return self._duration is not None and acquisition.waited >= self._duration
         give_up_at = self._clock() - self._config.epochs.tmax - GIVE_UP
         return self._show.is_over(self._ledger, self._decoding, give_up_at=give_up_at)
 
