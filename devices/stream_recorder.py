@@ -244,7 +244,7 @@ class StreamRecorder:
             if closing or self._writer.tick():
                 self._failure = ""
         except RecordingError as error:
-            if str(error) != self._failure:
+            if not self._failure:  # then only its numbers change, several times a second
                 _log.error("%s", error)
             self._failure = str(error)
             if self._fallback is not None and self._go_on_elsewhere(self._fallback):

@@ -4,7 +4,7 @@ Owns `report.html`. Reads a finished session folder only; knows nothing of the r
 of Qt, LSL or torch. Everything read from a file is untrusted text and is escaped.
 """
 
-from app.report.build import build_report
+from app.report.build import build_report, report_page
 from app.report.record import ReportError
 
-__all__ = ["ReportError", "build_report"]
+__all__ = ["ReportError", "build_report", "report_page"]

@@ -37,8 +37,7 @@ def build_report(folder: Path, *, stimuli: Stimuli | None = None) -> Path:
     ReportError
         The folder holds no session, or the report cannot be written.
     """
-    record = read_record(folder)
-    page = render(record, stimuli or gallery_stimuli())
+    page = report_page(folder, stimuli=stimuli)
     path = folder / "report.html"
     partial = folder / "report.html.partial"
     try:
@@ -51,13 +50,19 @@ def build_report(folder: Path, *, stimuli: Stimuli | None = None) -> Path:
     return path
 
 
-def render(record: SessionRecord, stimuli: Stimuli) -> str:
+def report_page(folder: Path, *, stimuli: Stimuli | None = None, with_pictures: bool = True) -> str:
+    """Return the page of a finished session folder; see `build_report`."""
+    record = read_record(folder)
+    return render(record, stimuli or gallery_stimuli(), with_pictures=with_pictures)
+
+
+def render(record: SessionRecord, stimuli: Stimuli, *, with_pictures: bool = True) -> str:
     """Return the whole page."""
     parts: list[Markup | None] = [
         sections.header(record),
         sections.key_figures(record),
         sections.findings(record),
-        sections.pictures(record, stimuli),
+        sections.pictures(record, stimuli) if with_pictures else None,
         sections.charts(record),
         presentation(record),
         sections.refusals(record),

@@ -344,9 +344,9 @@ class Decoding:
                 spec=spec,
                 sampler_sha256=self.ready.sampler_sha256 if self.ready else "",
             )
-        except (OSError, PhospheneError) as error:
-            # A full disk, or an encoder of another gallery, costs this picture; not the thread
-            # that answers all the others.
+        except PhospheneError as error:
+            # An encoder of another gallery costs this picture; not the thread that answers all
+            # the others.
             self._fail(job, cut, str(error), observed=observed)
             return
         stages = stages_of(cut, answer, now=now, returned=returned, is_live=self._is_live)

@@ -1,7 +1,7 @@
 """The session folder: its lock, `session.toml`, `events.jsonl`, pictures, `summary.json`.
 
-Owns the layout of the contract (cli.md) and the promise that nothing is overwritten. Knows
-nothing of threads; one thread writes results, one closes.
+Owns the layout of the contract (cli.md) and the promise that nothing is overwritten. What becomes
+of a file that the disk refuses is `writing`'s. Knows nothing of threads.
 """
 
 from __future__ import annotations
@@ -23,11 +23,16 @@ from PIL.PngImagePlugin import PngInfo
 from app.errors import FolderError
 from app.port import Result
 from app.runtime.lock import LOCK, LockState, let_go, read_lock, remove_lock, write_lock
+from app.runtime.writing import PatientFiles, why, write_atomically
 from configs import SessionConfig
 from pipeline.values import StreamInfo, StreamRole, Uint8
 
 SESSIONS = Path("sessions")
 """Where sessions lie that were given no folder, from the current one."""
+EVENTS, SESSION, SUMMARY, REPORT = "events.jsonl", "session.toml", "summary.json", "report.html"
+RESERVE = ".phosphene.reserve"
+"""A file that is given up at the end, so that events and summary find room on a full disk."""
+_RESERVED = 192 << 10
 
 
 def default_out(root: Path = SESSIONS, *, suffix: str = "") -> Path:
@@ -100,6 +105,8 @@ class SessionFolder:
     ----------
     path : Path
         A folder that does not exist yet or is empty.
+    fallback : Path or None
+        Folder in which one of the same name takes what the disk of `path` refuses.
 
     Raises
     ------
@@ -107,16 +114,18 @@ class SessionFolder:
         Another process writes there, it holds something already, or it cannot be made.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, fallback: Path | None = None) -> None:
+        self.path = self.finished_in = path
+        self.fallback = None if fallback is None else fallback / path.resolve().name
         self.is_finished = False
-        """Whether summary and all that belongs to it are written."""
+        """Whether summary and all that belongs to it are written, in `finished_in`."""
         self._claim()
-        # Only what the disk refused: hours of events in memory would be tens of megabytes.
-        self._unwritten: list[str] = []
+        self._session = b""
         try:
             (path / "images").mkdir()
-            self._stream = (path / "events.jsonl").open("x", encoding="utf-8")
+            self._files = PatientFiles(path, lines=EVENTS, fallback=self.fallback)
+            with contextlib.suppress(OSError):
+                (path / RESERVE).write_bytes(bytes(_RESERVED))
         except OSError as error:
             with contextlib.suppress(OSError):
                 remove_lock(path)
@@ -166,62 +175,100 @@ class SessionFolder:
         table = config.to_table()
         table["run"] = _without_none(dict(run))
         table["streams"] = {str(role): _stream_table(info) for role, info in streams.items()}
-        write_atomically(self.path / "session.toml", tomli_w.dumps(table).encode())
+        self._session = tomli_w.dumps(table).encode()
+        self._files.write(SESSION, self._session)
 
     def write_image(self, index: int, png: bytes, *, below: str = "images") -> tuple[str, str]:
-        """Write `images/NNNNNN.png`; return its path in the folder and its SHA-256."""
-        name = f"{below}/{index:06d}.png"
-        (self.path / below).mkdir(exist_ok=True)
-        with (self.path / name).open("xb") as stream:
-            stream.write(png)
+        """Write `images/NNNNNN.png`, or keep it; return its path in the folder and its SHA-256."""
+        name = self._files.write(f"{below}/{index:06d}.png", png)
         return name, hashlib.sha256(png).hexdigest()
 
     def write_notes(self, text: str) -> None:
         """Write `notes.txt`: what the person at the computer noted, whole each time."""
-        try:
-            write_atomically(self.path / "notes.txt", text.encode())
-        except OSError as error:
+        if self._files.settle({"notes.txt": text.encode()}) is None:
             raise FolderError(
-                f"{self.path / 'notes.txt'}: cannot be written ({error.strerror}), the notes are "
+                f"{self.path / 'notes.txt'}: cannot be written ({self._why()}), the notes are "
                 "not saved: make room or allow writing there."
-            ) from None
+            )
 
     def add_event(self, result: Result) -> None:
-        """Append one line at once (order of completion), so that a crash loses none."""
-        line = json.dumps(result_to_json(result), ensure_ascii=False)
-        # After a refusal a part of a line may stand there: begin a new one.
-        start = "\n" if self._unwritten else ""
-        try:
-            self._stream.write(f"{start}{line}\n")
-            self._stream.flush()
-        except OSError:
-            self._unwritten.append(line)
-            raise
+        """Append one line at once (order of completion), so that a crash loses none.
+
+        One that the disk refuses waits in memory. Never raises.
+        """
+        self._files.append(json.dumps(result_to_json(result), ensure_ascii=False))
+
+    def retry(self) -> None:
+        """Write what the disk has refused before, about once a second; call it often."""
+        self._files.retry()
+
+    @property
+    def alarm(self) -> str:
+        """One sentence when the disk has refused something; `""` while all is well."""
+        return self._files.alarm
+
+    def settle(self) -> dict[str, int]:
+        """Put `events.jsonl` in order of onset, with all that waits; what is missing all the same.
+
+        No event may come afterwards.
+        """
+        self._files.retry(at_once=True)
+        # Not before: pictures would take what is meant for events and summary.
+        with contextlib.suppress(OSError):
+            (self.path / RESERVE).unlink()
+        self._files.settle({EVENTS: self._events()})
+        n_pictures = sum(name.endswith(".png") for name in self._files.missing)
+        return {"events": self._files.n_lines_missing, "pictures": n_pictures}
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Rewrite `events.jsonl` in order of onset, write `summary.json`."""
-        with contextlib.suppress(OSError):
-            self._stream.close()  # what a full disk refuses once more is in `_unwritten`
-        text = "".join(line + "\n" for line in self._ordered_events())
-        write_atomically(self.path / "events.jsonl", text.encode())
-        write_atomically(
-            self.path / "summary.json",
-            (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode(),
-        )
+        """Write `summary.json`, beside the others where they had to go elsewhere.
+
+        Raises
+        ------
+        OSError
+            Neither disk takes it.
+        """
+        self.settle()
+        text = {SUMMARY: (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode()}
+        session = {SESSION: self._session} if self._session else {}
+        where = self._files.settle({EVENTS: self._events()} | session | text)
+        if where is None:
+            # Events as they came are on the disk already; their order takes a second copy.
+            where = self._files.settle(text)
+        self._finish_in(where)
+
+    def finish_report(self, page: str) -> None:
+        """Write `report.html` beside the summary; raise `OSError` where it has no room."""
+        path = self.finished_in / REPORT
+        try:
+            write_atomically(path, page.encode())
+        except OSError:
+            self.is_finished = False
+            raise
+
+    def _finish_in(self, where: Path | None) -> None:
+        if where is None:
+            raise self._files.failure or OSError(0, "cannot be written")
+        self.finished_in = where
         self.is_finished = True
 
-    def _ordered_events(self) -> list[str]:
+    def _why(self) -> str:
+        return "" if self._files.failure is None else why(self._files.failure)
+
+    def _events(self) -> bytes:
         """Every event once, by onset; a line that a full disk cut short gives way to the whole."""
         found: dict[int, tuple[float, str]] = {}
-        written = (self.path / "events.jsonl").read_text(encoding="utf-8").split("\n")
-        for line in [*written, *self._unwritten]:
+        missing = self._files.missing
+        for line in self._files.lines():
             try:
-                event = json.loads(line)
-                found[event["index"]] = (event["t_onset"], line)
+                event, text = json.loads(line), line
+                if event["image"] and "/".join(Path(event["image"]).parts[-2:]) in missing:
+                    text = json.dumps(event | {"image": None}, ensure_ascii=False)
+                found[event["index"]] = (event["t_onset"], text)
             except (ValueError, KeyError, TypeError):
                 continue
         ordered = sorted((onset, index, line) for index, (onset, line) in found.items())
-        return [line for _, _, line in ordered]
+        return "".join(f"{line}\n" for _, _, line in ordered).encode()
 
     def close(self) -> None:
         """Give the folder back; one that is not finished stays locked, to be finished later.
@@ -229,8 +276,9 @@ class SessionFolder:
         Never raises: it runs where something may have gone wrong already. Safe to call twice.
         """
         let_go(self.path)
+        self._files.close()
         with contextlib.suppress(OSError):
-            self._stream.close()
+            (self.path / RESERVE).unlink()
         if self.is_finished:
             with contextlib.suppress(OSError):
                 remove_lock(self.path)
@@ -271,18 +319,6 @@ def unfinished(folder: Path, error: OSError) -> str:
         f"The session folder {folder} could not be finished ({error.strerror or error}): what is "
         f"there is kept. Make room or allow writing there, then run `phosphene recover {folder}`."
     )
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file as a whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            partial.unlink()  # half a file would take the room that is missing
-        raise
 
 
 def _without_none(value: Any) -> Any:

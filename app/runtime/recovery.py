@@ -14,9 +14,10 @@ from typing import Any
 
 from app.errors import FolderError
 from app.port import StageTimes
-from app.runtime.folder import write_atomically
+from app.runtime.folder import RESERVE
 from app.runtime.lock import LockState, read_lock, remove_lock
 from app.runtime.statistics import Latencies, accuracy_of_events, accuracy_table
+from app.runtime.writing import write_atomically
 from configs import ConfigError, load_config
 
 UNFINISHED = (
@@ -61,6 +62,7 @@ def recover(folder: Path, *, confirmed: bool = False) -> Path:
             "nothing was changed."
         )
     try:
+        (folder / RESERVE).unlink(missing_ok=True)
         if not (folder / "summary.json").exists():
             text = json.dumps(_summary(folder), indent=2, ensure_ascii=False) + "\n"
             write_atomically(folder / "summary.json", text.encode())

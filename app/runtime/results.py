@@ -91,8 +91,6 @@ def decoded(
     ------
     PhospheneError
         The answer has no vector and picture, or not the gallery's kind of vector.
-    OSError
-        The picture cannot be written.
     """
     epoch, vector, pixels = cut.epoch, answer.vector, answer.pixels
     if vector is None or pixels is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +43,7 @@ from app.runtime.summary import rate_warning
 from app.runtime.tape import Tape
 from configs import SessionConfig
 from devices.errors import SourceError
+from devices.recorder import Recorder
 from pipeline.errors import PhospheneError
 from pipeline.gallery import load_gallery
 from pipeline.ports import Source
@@ -137,7 +139,8 @@ class Session:
         self._gallery = load_gallery()
         # The stimuli that a picture is identified among.
         candidates = self._gallery.subset(labels=candidate_labels(self._gallery, config.stimuli))
-        self._folder = SessionFolder(out)
+        fallback = config.recording.fallback
+        self._folder = SessionFolder(out, fallback=None if fallback is None else Path(fallback))
         self._ledger = Ledger(len(candidates))
         self._tape = Tape(config.recording, self._folder, clock=clock)
         self._decoding = Decoding(
@@ -158,7 +161,8 @@ class Session:
         # The lock guards what more than one thread writes; the rest has one writer.
         self._lock = threading.Lock()
         self._notes_lock = threading.Lock()
-        self._warnings: dict[str, None] = {}
+        self._warnings: dict[str, str] = {}
+        self._alarm_kind = ""
         self._acquisition: Acquisition | None = None
         self._publisher: Publisher | None = None
         self._show: Show | None = None
@@ -363,9 +367,9 @@ class Session:
     def _watch(self, acquisition: Acquisition) -> None:
         if self._decoding.refusal:
             raise PhospheneError(self._decoding.refusal)
-        recorder, ready = self._tape.recorder, self._decoding.ready
-        if recorder is not None and recorder.alarm:
-            self._warn(recorder.alarm)
+        ready = self._decoding.ready
+        self._folder.retry()
+        self._note_alarms(self._tape.recorder)
         if self._publisher is not None and ready is not None:
             self._publisher.expect(ready.spec.n_features)
         if self._show is not None:
@@ -382,8 +386,7 @@ class Session:
     def _conclude(self, conclusion: Conclusion) -> None:
         result = conclusion.result
         self._ledger.conclude(result)
-        with self._lock:
-            self._folder.add_event(result)
+        self._folder.add_event(result)
         if conclusion.vector is not None:
             self._tape.put_vector(StreamRole.EMBEDDING, conclusion.vector, result.t_onset)
         self._tape.note(result_event(result, observed=conclusion.observed))
@@ -409,7 +412,7 @@ class Session:
             _LOG.exception("finishing the session folder failed")
             sentence = f"The session folder could not be finished ({error}); see the log."
             self._phases.try_move(Phase.FAILED, sentence)
-        self._phases.try_move(Phase.STOPPED, f"Saved in {self._folder.path}.")
+        self._phases.try_move(Phase.STOPPED, f"Saved in {self._folder.finished_in}.")
 
     def _end(self, failure: str) -> None:
         """Conclude what is under way and write the files; whatever fails, all is closed."""
@@ -439,9 +442,16 @@ class Session:
         for sentence in () if acquisition is None else getattr(acquisition.source, "warnings", ()):
             self._warn(sentence)
         recorder = self._tape.close()
-        if recorder is not None and recorder.alarm:
-            self._warn(recorder.alarm)
         self._write_session()
+        missing = self._folder.settle()
+        self._note_alarms(recorder)
+        if recorder is not None and recorder.alarm:
+            self._warn(recorder.alarm, about="recording")  # with its last numbers
+        if any(missing.values()):
+            self._warn(
+                f"{missing['events']} events and {missing['pictures']} pictures are missing in "
+                f"{self._folder.path}: its disk had no room for them."
+            )
         summary = summarize(
             self._config,
             ledger=self._ledger,
@@ -452,16 +462,23 @@ class Session:
             failure=failure,
             is_live=self._is_live,
             replay_of=self._replay_of,
-            warnings=list(self._warnings),
+            warnings=list(self._warnings.values()),
         )
+        summary["missing"] = missing
         if self.stimuli is not None:
             summary["stimuli"] = self.stimuli.figures()
         self._folder.finish(summary)
-        from app.report import build_report
+        self._finish_report()
 
-        self._folder.is_finished = False  # a report belongs to it: `recover` makes it later
-        build_report(self._folder.path)
-        self._folder.is_finished = True
+    def _finish_report(self) -> None:
+        """Write the report; without pictures where there is no room for them."""
+        from app.report import report_page
+
+        where = self._folder.finished_in
+        try:
+            self._folder.finish_report(report_page(where))
+        except OSError:
+            self._folder.finish_report(report_page(where, with_pictures=False))
 
     def _compare_weights(self) -> None:
         """Say whether the session that is repeated had other weights."""
@@ -484,14 +501,29 @@ class Session:
         streams = {} if acquisition is None else acquisition.source.streams
         self._folder.write_session(self._config, run=run, streams=streams)
 
-    def _warn(self, sentence: str) -> None:
-        self._warnings[sentence] = None
+    def _warn(self, sentence: str, *, about: str = "") -> None:
+        """Say a sentence; the newest `about` one thing takes the place of what was said of it."""
+        with self._lock:
+            self._warnings[about or sentence] = sentence
+
+    def _note_alarms(self, recorder: Recorder | None) -> None:
+        """Say what the disk refuses; not anew when a sentence changes in its numbers only."""
+        if self._folder.alarm:
+            self._warn(self._folder.alarm, about="files")
+        alarm = "" if recorder is None else recorder.alarm
+        kind = re.sub(r"\d+", "", alarm)
+        if kind != self._alarm_kind:
+            passed = f"{self._warnings.get('recording', '')} That has passed: nothing is missing."
+            self._warn(alarm or passed, about="recording")
+        self._alarm_kind = kind
 
     def _standing_warnings(self) -> tuple[str, ...]:
         """What was said, and what holds now and may pass again."""
         acquisition = self._acquisition
         off = "" if acquisition is None else rate_warning(acquisition.rates())
-        return (*self._warnings, off) if off else tuple(self._warnings)
+        with self._lock:
+            said = tuple(self._warnings.values())
+        return (*said, off) if off else said
 
     def _running_sentence(self) -> str:
         return "Streaming." if self._replay_of is None else "Replaying."

@@ -43,7 +43,9 @@ class Tape:
     def __init__(
         self, config: RecordingConfig, folder: SessionFolder, *, clock: Callable[[], float]
     ) -> None:
-        self._config = config
+        # All that the folder's disk refuses goes to one place.
+        fallback = None if folder.fallback is None else str(folder.fallback)
+        self._config = config.model_copy(update={"fallback": fallback})
         self._folder = folder
         self._clock = clock
         self._lock = threading.Lock()

@@ -58,7 +58,7 @@ def crashed(path: Path, *, n_pictures: int = 3) -> Path:
                 stages=StageTimes(1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 6.0),
             )
         )
-    folder._stream.close()
+    folder._files.close()
     with (path / "events.jsonl").open("a") as stream:
         stream.write('{"index": 99, "t_on')
     (path / LOCK).write_text(str(dead_pid()))

@@ -133,29 +133,6 @@ def test_the_presenter_stamps_the_planned_onset() -> None:
     assert presenter.n_shown == 4
 
 
-def test_an_event_that_the_disk_refused_is_written_at_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = SessionFolder(tmp_path / "s")
-    folder.add_event(result(1, 2.0))
-    stream = folder._stream
-
-    class Full:
-        def write(self, text: str) -> None:
-            stream.write(text[:20])  # a part reaches the disk
-            raise OSError(28, "No space left on device")
-
-    folder._stream = Full()
-    with pytest.raises(OSError, match="No space"):
-        folder.add_event(result(0, 1.0))
-    folder._stream = stream
-    folder.add_event(result(2, 3.0))
-    folder.finish({})
-    folder.close()
-    lines = (tmp_path / "s" / "events.jsonl").read_text().splitlines()
-    assert [json.loads(line)["index"] for line in lines] == [0, 1, 2]
-
-
 def test_a_long_session_keeps_the_outcome_of_old_results_and_no_more() -> None:
     ledger = Ledger(10)
     stages = StageTimes(*(1.0,) * len(PARTS), total_after_epoch=6.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from app.runtime import folder as folder_module
 from app.runtime.lock import LOCK
 from app.runtime.recovery import is_abandoned, recover
 from app.runtime.session import Session
+from app.runtime.writing import write_atomically
 from configs import DecoderConfig, SessionConfig
 from devices.hostile import HostileSettings, HostileSource
 
@@ -108,7 +110,7 @@ def test_a_session_without_its_report_is_finished_later_with_its_own_summary(
         raise OSError(errno.EROFS, "Read-only file system")
 
     out = tmp_path / "out"
-    monkeypatch.setattr("app.report.build_report", refuse)
+    monkeypatch.setattr(folder_module, "write_atomically", refuse)
     session = session_in(out, Closing())
     session.start()
     assert session.wait(60.0)
@@ -128,13 +130,14 @@ def test_what_is_closed_at_the_end_is_closed_though_a_part_of_it_fails(
     on_end = Closing()
     session = session_in(tmp_path / "out", on_end)
 
-    close = session._folder._stream.close
+    close, descriptor = os.close, session._folder._files._file._fd
 
-    def refuse() -> None:
-        close()
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def refuse(which: int) -> None:
+        close(which)
+        if which == descriptor:
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(session._folder._stream, "close", refuse, raising=False)
+    monkeypatch.setattr(os, "close", refuse)
     session.start()
     assert session.wait(60.0)
     assert session.snapshot().phase is Phase.STOPPED
@@ -146,17 +149,17 @@ def test_what_is_closed_at_the_end_is_closed_though_a_part_of_it_fails(
 def test_a_folder_that_takes_the_lock_and_no_more_is_refused_and_not_locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    real_open, real_mkdir = Path.open, Path.mkdir
+    real_mkdir = Path.mkdir
 
     def refuse(call: Callable[..., object]) -> Callable[..., object]:
         def wrapped(path: Path, *args: object, **options: object) -> object:
-            if path.name == name:
+            if Path(path).name == name:
                 raise OSError(errno.ENOSPC, "No space left on device", str(path))
             return call(path, *args, **options)
 
         return wrapped
 
-    monkeypatch.setattr(Path, "open", refuse(real_open))
+    monkeypatch.setattr(os, "open", refuse(os.open))
     monkeypatch.setattr(Path, "mkdir", refuse(real_mkdir))
     with pytest.raises(folder_module.FolderError, match="No space left on device"):
         folder_module.SessionFolder(tmp_path / "out")
@@ -170,5 +173,5 @@ def test_no_partial_file_stays_behind(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(OSError, match="Read-only"):
-        folder_module.write_atomically(tmp_path / "a", b"x")
+        write_atomically(tmp_path / "a", b"x")
     assert not list(tmp_path.iterdir())
