@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from app.errors import AppError
-from app.runtime.processes import end_command
+from app.runtime.processes import end_command, start_module
 from app.view_models.boards import BoardEntry, BoardRequest, TestProgress
 from pipeline.values import StreamInfo
 
@@ -64,8 +64,10 @@ class ProcessBoards:
         stop: threading.Event,
     ) -> None:
         """Open the board, listen for `seconds`; raises `AppError` with the board's sentence."""
-        command = [sys.executable, "-m", "app.boards", _as_json(request, seconds)]
-        with _running(command) as process, _watching(process, stop):
+        with (
+            _running("app.boards", _as_json(request, seconds)) as process,
+            _watching(process, stop),
+        ):
             for line in process.stdout or ():
                 said = json.loads(line)
                 if "error" in said:
@@ -76,14 +78,14 @@ class ProcessBoards:
 
     def connect(self, request: BoardRequest, stop: threading.Event) -> ProcessLink:
         """Start `phosphene device`; returns once the board streams."""
-        command = [sys.executable, "-m", "app", "device", request.board, "--json"]
+        command = ["device", request.board, "--json", "--end-with-stdin"]
         for name, value in request.parameters.items():
             command += [f"--{name.replace('_', '-')}", str(value)]
         if request.ch_names:
             command += ["--montage", ",".join(request.ch_names)]
         if request.master_board:
             command += ["--master-board", request.master_board]
-        process = _start(command)
+        process = start_module("app", *command, stderr=subprocess.PIPE)
         with _watching(process, stop):
             described = _read_object(process.stdout)
         if described is None:
@@ -181,21 +183,9 @@ def _read_object(pipe: IO[str] | None) -> dict[str, Any] | None:
     return None
 
 
-def _start(command: Sequence[str]) -> subprocess.Popen[str]:
-    # An own process group: Ctrl-C reaches this process only, which then ends the other.
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
 @contextmanager
-def _running(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
-    process = _start(command)
+def _running(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    process = start_module(module, *arguments, stderr=subprocess.PIPE)
     try:
         yield process
     finally:
@@ -242,7 +232,7 @@ def _say(**words: Any) -> None:
     sys.stdout.flush()
 
 
-def _listen(request: dict[str, Any]) -> None:
+def _listen(request: dict[str, Any], stop: threading.Event) -> None:
     """Open the board and say what it sends; raises `BoardError`."""
     import numpy as np
 
@@ -267,8 +257,7 @@ def _listen(request: dict[str, Any]) -> None:
     heard = _Heard(board.title, time.monotonic())
     newest = np.empty((len(board.rows), 0))
     try:
-        while heard.seconds < request["seconds"]:
-            time.sleep(_PERIOD)
+        while heard.seconds < request["seconds"] and not stop.wait(_PERIOD):
             data = session.get_board_data()
             heard.take(data.shape[1], time.monotonic())
             newest = np.concatenate([newest, data[list(board.rows)]], axis=1)
@@ -330,10 +319,13 @@ class _Heard:
 
 def main(argv: Sequence[str]) -> int:
     """Run the test that `argv[0]`, JSON, asks for."""
+    from devices.lifeline import follow_stdin
     from pipeline.errors import PhospheneError
 
+    stop = threading.Event()
+    follow_stdin(stop)
     try:
-        _listen(json.loads(argv[0]))
+        _listen(json.loads(argv[0]), stop)
     except PhospheneError as error:
         _say(error=str(error))
         return 1

@@ -8,16 +8,16 @@ never imports torch.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import keyword
 import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from types import FrameType
 
+from app.ending import Ending, caught
 from configs.private import UMASK
 
 COMMANDS = (
@@ -79,13 +79,21 @@ def _add_verbose(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code."""
+    with caught(for_good=argv is None) as ending:
+        code = _run(argv, ending)
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.flush()
+    return code
+
+
+def _run(argv: Sequence[str] | None, ending: Ending) -> int:
     args = _arguments(argv)
+    ending.name = f"phosphene {args.command}"
     logging.basicConfig(
         level=(logging.WARNING, logging.INFO, logging.DEBUG)[min(args.verbose, 2)],
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    signal.signal(signal.SIGTERM, _interrupt)
     if args.command not in _SHARED:
         os.umask(UMASK)
     from configs import ConfigError
@@ -96,10 +104,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(command.run(args))
     except (PhospheneError, ConfigError) as error:
         _LOG.debug("the command failed", exc_info=True)
-        sys.stderr.write(f"phosphene {args.command}: {error}\n")
-        return 1
+        # Who is asked to end while it looks for a stream, or waits, does not fail for that.
+        sys.stderr.write(f"{ending.name}: {'interrupted' if ending.code else error}\n")
+        return ending.code or 1
     except KeyboardInterrupt:
-        sys.stderr.write(f"phosphene {args.command}: interrupted\n")
+        sys.stderr.write(f"{ending.name}: interrupted\n")
         return 130
     except BrokenPipeError:
         sys.stderr.close()
@@ -107,10 +116,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 _LOG = logging.getLogger(__name__)
-
-
-def _interrupt(_signum: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -202,7 +202,7 @@ def run_probe(code: str, **environment: str) -> tuple[dict[str, Any] | None, str
     """Run Python code that prints one JSON table; return it, or None and the reason."""
     try:
         done = subprocess.run(
-            [sys.executable, "-c", code],
+            [sys.executable, "-P", "-c", code],
             capture_output=True,
             text=True,
             timeout=PROBE_TIMEOUT,

@@ -348,8 +348,11 @@ class SessionPort(Protocol):
         """Open the source in the background; phase becomes STARTING, then RUNNING or FAILED."""
         ...
 
-    def stop(self, timeout: float = 10.0) -> None:
-        """End the session, finish the files; phase becomes STOPPED (or stays FAILED)."""
+    def stop(self, timeout: float = 10.0, *, at_once: bool = False) -> None:
+        """End the session, finish the files; phase becomes STOPPED (or stays FAILED).
+
+        With `at_once` pictures under way are hardly waited for.
+        """
         ...
 
     def snapshot(self) -> Snapshot:

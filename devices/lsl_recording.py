@@ -55,6 +55,8 @@ class LslRecording:
     resolve_timeout : float
         How long to look for them, s.
     config : RecordingConfig, optional
+    stop : threading.Event, optional
+        Ends the search for streams and every wait; the recording is finished by `close`.
 
     Raises
     ------
@@ -71,10 +73,11 @@ class LslRecording:
         source_ids: Sequence[str] = (),
         resolve_timeout: float = 5.0,
         config: RecordingConfig | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
         self._config = config or RecordingConfig()
         self._wanted = frozenset(source_ids)
-        self._stop = threading.Event()
+        self._stop = stop or threading.Event()
         self.tallies: dict[str, StreamTally] = {}
         """By the outlet's uid, in the order of joining."""
         self._finder = Finder()
@@ -133,7 +136,7 @@ class LslRecording:
             settled = self._wanted or time.monotonic() >= deadline - timeout + min(1.0, timeout)
             if found and not missing and settled:
                 return found
-            if late:
+            if late or self._stop.is_set():
                 break
             self._stop.wait(0.05)
         seen = ", ".join(repr(info.source_id) for info, _ in self._finder.look()) or "none"

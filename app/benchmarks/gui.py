@@ -279,5 +279,5 @@ def _start_to_window() -> float:
         "window.close()\n"
     )
     before = perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True)
     return perf_counter() - before

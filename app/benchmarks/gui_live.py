@@ -99,7 +99,7 @@ def _seconds_to_paint(folder: str, environment: dict[str, str]) -> float:
 
     before = perf_counter()
     with subprocess.Popen(
-        [sys.executable, "-c", _CHILD],
+        [sys.executable, "-P", "-c", _CHILD],
         cwd=folder,
         env=environment | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
         stdout=subprocess.PIPE,

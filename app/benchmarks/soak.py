@@ -162,9 +162,6 @@ def memory_mb() -> float:
 
 def idle_decoder(connection: Connection, _: SessionConfig) -> None:
     """Answer every job with a grey picture."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     n_features = load_gallery().embeddings.shape[1]
     spec = EncoderSpec("idle", 250.0, -0.2, 0.8, None, None, n_features, space=SPACE)
     connection.send(Ready(spec, "0" * 64, "cpu", {}))

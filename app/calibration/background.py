@@ -23,17 +23,19 @@ class Background(Generic[T]):
         self._call = call
         self.value: T | None = None
         self.error = ""
+        # `Thread.join` that an exception leaves takes the thread for ended on Python 3.11 and 3.12.
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     @property
     def done(self) -> bool:
         """Whether the call is over."""
-        return not self._thread.is_alive()
+        return self._over.is_set()
 
     def join(self, timeout: float) -> None:
         """Wait for the end up to `timeout` seconds."""
-        self._thread.join(timeout)
+        self._over.wait(timeout)
 
     def _run(self) -> None:
         try:
@@ -44,3 +46,5 @@ class Background(Generic[T]):
         except Exception as error:  # noqa: BLE001 - a thread's top: nothing ends unsaid
             _LOG.exception("a call in the background failed")
             self.error = f"Something unexpected went wrong ({error}); the log has the details."
+        finally:
+            self._over.set()

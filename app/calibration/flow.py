@@ -233,8 +233,12 @@ class Flow:
     def stop(self, timeout: float = 10.0) -> None:
         """Give up: end session, reading and training; what was recorded is kept."""
         self._stop.set()
+        if self._saving is not None:
+            # What is being stored is stored: it takes a moment.
+            self._saving.join(timeout)
+            self._poll_saving()
         self._drop_trainer()
-        for task in (self._opening, self._reading, self._preparing, self._saving, self._ending):
+        for task in (self._opening, self._reading, self._preparing, self._ending):
             if task is not None:
                 task.join(timeout)
         opened = self._opening.value if self._opening is not None else None
@@ -245,7 +249,8 @@ class Flow:
             self._preparing.value.close()
         if self._step not in ENDS:
             self._move(Step.STOPPED, f"Given up. What was recorded is kept in {self.out}.")
-            if live is not None and live.session.snapshot().n_received:
+            received = live is not None and live.session.snapshot().n_received
+            if received or self.collection.counts.n_good:
                 self._write("stopped")
 
     # -- polling ----------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ def run_flow(
     on_view: Callable[[FlowView], None] = lambda _view: None,
     check_timeout: float = CHECK_TIMEOUT,
     interval: float = INTERVAL,
+    stop: threading.Event | None = None,
 ) -> FlowView:
     """Run a calibration to its end; what was found is saved, anything else is kept as data only.
 
@@ -39,20 +40,22 @@ def run_flow(
         Called with every new view.
     check_timeout, interval : float
         Longest wait for the signal check, and between two polls, s.
+    stop : threading.Event, optional
+        Gives up when set.
 
     Raises
     ------
     AppError
         The signal check did not turn green, or the adapter could not be stored.
     """
-    pause = threading.Event()
+    stop = stop or threading.Event()
     check_until: float | None = None
     flow.start()
     while True:
         flow.poll()
         view = flow.view()
         on_view(view)
-        if view.over:
+        if view.over or stop.is_set():
             return view
         if view.step is Step.CHECK:
             now = time.monotonic()
@@ -70,7 +73,7 @@ def run_flow(
             flow.begin()
         elif view.step is Step.RESULT:
             _decide(flow, view)
-        pause.wait(interval)
+        stop.wait(interval)
 
 
 def _decide(flow: Flow, view: FlowView) -> None:

@@ -21,6 +21,7 @@ from app.runtime.stimuli import Presentation, Presenter
 from configs import SessionConfig
 from devices.lsl.outlet import MarkerOutlet
 from devices.virtual.boards import board_of
+from pipeline.ports import Source
 
 MARKERS_SOURCE_ID = "phosphene-stimuli"
 """Where a virtual headset listens by default."""
@@ -39,6 +40,8 @@ class LiveCalibration:
         Takes the epochs.
     may_present : callable
         Whether pictures would be seen by now.
+    open_source : callable or None
+        Opens the stream, in the session's thread; None: one in reach.
     on_end : callable or None
         Called last.
     """
@@ -50,6 +53,7 @@ class LiveCalibration:
         out: Path,
         collection: Collection,
         may_present: Callable[[], bool] = lambda: True,
+        open_source: Callable[[threading.Event], Source] | None = None,
         on_end: Callable[[], None] | None = None,
     ) -> None:
         self._planned: tuple[Planned, ...] = ()
@@ -62,7 +66,7 @@ class LiveCalibration:
         self.session = Session(
             config,
             out=out,
-            open_source=opener(config),
+            open_source=open_source or opener(config),
             clock=local_clock,
             make_presenter=self._make_presenter,
             may_present=lambda: self._begun.is_set() and may_present(),
@@ -154,25 +158,21 @@ def open_stream(config: SessionConfig, *, out: Path, collection: Collection) -> 
 
 
 def open_virtual(config: SessionConfig, *, out: Path, collection: Collection) -> LiveCalibration:
-    """Start a virtual headset of its own and open a calibration on it; takes some seconds."""
+    """Open a calibration on a virtual headset of its own, which its session starts."""
     board_of(config.simulation.board)  # an unknown board is said before anything is started
     token = uuid.uuid4().hex[:8]
     headset_id, markers_id = f"phosphene-virtual-{token}", f"phosphene-stimuli-{token}"
     source = config.source.model_copy(update={"source_id": headset_id, "name": None})
     config = _quiet(config.model_copy(update={"source": source}), markers_id)
     headset = VirtualHeadset(config, source_id=headset_id, markers_source_id=markers_id)
-    try:
-        headset.wait_ready()
-        live = LiveCalibration(
-            config,
-            out=out,
-            collection=collection,
-            may_present=headset.is_following,
-            on_end=headset.close,
-        )
-    except BaseException:
-        headset.close()
-        raise
+    live = LiveCalibration(
+        config,
+        out=out,
+        collection=collection,
+        may_present=headset.is_following,
+        open_source=headset.opener(config),
+        on_end=headset.close,
+    )
     live.session.start()
     return live
 

@@ -5,7 +5,6 @@ Owns the plain row and its wording; what is stored and refused is `models.adapte
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from app.errors import AppError
-from app.runtime.processes import end_process
+from app.runtime.processes import end_process, start_process
 from pipeline.errors import PhospheneError
 
 if TYPE_CHECKING:
@@ -187,11 +186,7 @@ def _open(root: Path | None) -> AdapterStore:
 
 def _apart(root: Path | None, name: str, *args: object, **options: object) -> str:
     """Call a method of the store in a process of its own; the folder of what it returned."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_call, args=(theirs, root, name, args, options), daemon=True)
-    process.start()
-    theirs.close()
+    process, ours = start_process(_call, root, name, args, options, name="phosphene-adapter")
     try:
         found, said = ours.recv() if ours.poll(APART_TIMEOUT) else (False, "")
     except (OSError, EOFError):

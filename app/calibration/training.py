@@ -6,7 +6,6 @@ Owns the process, its pipe and its end. Satisfies `app.calibration.ports.Trainer
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +17,7 @@ from app.calibration.results import CalibrationResult
 from app.calibration.steps import Training
 from app.calibration.training_worker import Finished, Progress, Refused, Request, Stored, main
 from app.errors import AppError
-from app.runtime.processes import end_process
+from app.runtime.processes import end_process, start_process
 from configs import SessionConfig
 
 SAVE_TIMEOUT = 60.0
@@ -80,16 +79,9 @@ class ProcessTrainer:
 
     def start(self) -> None:
         """Start the process."""
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(
-            target=self._target,
-            args=(theirs, self._request),
-            name="phosphene-training",
-            daemon=True,
+        self._process, self._connection = start_process(
+            self._target, self._request, name="phosphene-training"
         )
-        self._process.start()
-        theirs.close()
 
     def poll(self) -> Training:
         """Take what the process has told; returns at once."""

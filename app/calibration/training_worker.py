@@ -67,10 +67,6 @@ class Refused:
 
 def main(connection: Connection, request: Request) -> None:
     """Train, tell, and store on `"save"`; ends when the pipe closes."""
-    import signal
-
-    # Ctrl-C goes to the whole group; the parent decides when this process ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
     try:
         save = _train(connection, request)

@@ -18,6 +18,7 @@ from app.commands.common import (
     stream_choice,
     stream_overrides,
 )
+from app.ending import FINISHING, orderly
 from app.output import clear_progress, show_progress, write_json, write_note, write_text
 
 if TYPE_CHECKING:
@@ -123,16 +124,15 @@ def run(args: argparse.Namespace) -> int:
 
         return run_window(RuntimeFactory(), config, calibrate=True)
     flow = _flow(args, config)
-    try:
-        view = run_flow(flow, force=args.force, on_view=_progress)
-    except KeyboardInterrupt:
-        flow.stop(1.5)
-        clear_progress()
+    with orderly(FINISHING) as end:
+        try:
+            view = run_flow(flow, force=args.force, on_view=_progress, stop=end.asked)
+        finally:
+            flow.stop(FINISHING / 2)
+            clear_progress()
+    if end.code:
         write_note(f"phosphene calibrate: {flow.view().message}")
-        return 130
-    finally:
-        flow.stop(5.0)
-        clear_progress()
+        return end.code
     return _conclude(flow, view, as_json=args.json)
 
 

@@ -6,13 +6,14 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from app.ending import FINISHING, orderly
 from app.foreign import without_foreign_fallback
 from app.output import clear_progress, show_progress, write_note, write_text
 from configs import ConfigError, LoadedConfig, SessionConfig, load_preset, read_config
@@ -227,24 +228,28 @@ def has_display() -> bool:
 
 
 def watch(
-    session: Session, *, note: str = "", as_json: bool = False, expected: float | None = None
+    make: Callable[[], Session],
+    *,
+    note: str = "",
+    as_json: bool = False,
+    expected: float | None = None,
 ) -> int:
-    """Start a session, show its progress on a terminal, wait for its end, say how it went.
+    """Make and start a session, show its progress on a terminal, wait for its end, say how it went.
 
-    Ctrl-C ends it cleanly: what was decoded so far is finished and kept.
+    Ctrl-C, SIGTERM and SIGHUP end it at once and whole: what was decoded so far is finished.
     """
     from app.port import Phase
 
-    if note:
-        write_note(note)
-    interrupted = False
-    session.start()
-    try:
-        while not session.wait(0.25):
-            show_progress(_progress_line(session.snapshot(), expected))
-    except KeyboardInterrupt:
-        interrupted = True
-        session.stop()
+    with orderly() as end:
+        session = make()
+        if note:
+            write_note(note)
+        with orderly(FINISHING):
+            session.start()
+            while not session.wait(0.1):
+                if end.asked.is_set():
+                    session.request_stop(at_once=True)
+                show_progress(_progress_line(session.snapshot(), expected))
     clear_progress()
     snapshot = session.snapshot()
     summary = session.out / "summary.json"
@@ -255,7 +260,7 @@ def watch(
         return 1
     if not as_json:
         write_text("\n".join(_closing_lines(snapshot)))
-    return 130 if interrupted else 0
+    return end.code
 
 
 def say_above_progress(sentence: str) -> None:

@@ -81,6 +81,10 @@ def run(args: argparse.Namespace) -> int:
 
     duration = 60.0 if args.duration is None else args.duration
     make = accelerated_session if args.fast else demo_session
-    session = make(config, out=args.out, duration=duration)
     note = "" if args.headless or args.fast else "There is no display: running headless."
-    return watch(session, note=note, as_json=args.json, expected=duration)
+    return watch(
+        lambda: make(config, out=args.out, duration=duration),
+        note=note,
+        as_json=args.json,
+        expected=duration,
+    )

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from app.commands.common import positive
+from app.ending import orderly
+from app.errors import AppError
 from app.output import table, write_json, write_note, write_text
 
 if TYPE_CHECKING:
     from devices.brainflow_bridge import BrainFlowBridge, BridgeSettings
     from devices.impedance import Impedance
 
+BOARD_PATIENCE = 3.0
+"""How long a board may take to be given back, s."""
 _TEXTS = {
     "serial-port": "serial port of the board or its dongle",
     "mac": "Bluetooth address",
@@ -69,11 +75,25 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--stream-name", metavar="NAME", help="name of the LSL stream")
     parser.add_argument("--source-id", metavar="ID", help="source_id of the LSL stream")
     parser.add_argument("--duration", type=positive, metavar="S", help="stop after S seconds")
+    parser.add_argument(
+        "--end-with-stdin",
+        action="store_true",
+        help="end when standard input does, for a program that starts this one",
+    )
     parser.add_argument("--json", action="store_true", help="describe the stream as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Bridge until Ctrl-C, the end of `--duration` or the end of a file."""
+    with orderly(BOARD_PATIENCE) as end:
+        if args.end_with_stdin:
+            from devices.lifeline import follow_stdin
+
+            follow_stdin(end.asked)
+        return _bridge(args, end.asked)
+
+
+def _bridge(args: argparse.Namespace, stop: threading.Event) -> int:
     from devices.brainflow_bridge import BrainFlowBridge, BridgeSettings
     from devices.impedance import measure_impedances
     from devices.montage import read_montage
@@ -91,19 +111,21 @@ def run(args: argparse.Namespace) -> int:
     )
     bridge = BrainFlowBridge(settings)
     if args.impedance:
-        return _measure(settings, as_json=args.json)
+        return _measure(settings, stop, as_json=args.json)
     if args.impedance_first:
-        found = measure_impedances(settings, tell=_tell_impedance)
+        found = measure_impedances(settings, tell=_tell_impedance, stop=stop)
         kohm = {each.ch_name: each.ohm / 1000 for each in found}
         bridge = BrainFlowBridge(replace(settings, impedances=kohm))
-    return _run(bridge, as_json=args.json, duration=args.duration)
+    return _run(bridge, stop, as_json=args.json, duration=args.duration)
 
 
-def _measure(settings: BridgeSettings, *, as_json: bool) -> int:
+def _measure(settings: BridgeSettings, stop: threading.Event, *, as_json: bool) -> int:
     """Measure impedances; exit code 1 when an electrode is not good."""
     from devices.impedance import measure_impedances
 
-    found = measure_impedances(settings, tell=_tell_impedance)
+    found = measure_impedances(settings, tell=_tell_impedance, stop=stop)
+    if stop.is_set():
+        raise AppError("the measurement was ended before all electrodes were measured.")
     if as_json:
         write_json(
             [
@@ -123,25 +145,25 @@ def _tell_impedance(found: Impedance) -> None:
     write_note(f"{found.ch_name}: {found.ohm / 1000:.1f} kOhm, {found.verdict}")
 
 
-def _run(bridge: BrainFlowBridge, *, as_json: bool, duration: float | None) -> int:
-    """Run in a thread: BrainFlow may search for a board for many seconds, deaf to Ctrl-C."""
-    stop, failures = threading.Event(), list[BaseException]()
+def _run(
+    bridge: BrainFlowBridge, stop: threading.Event, *, as_json: bool, duration: float | None
+) -> int:
+    """Run in a thread: BrainFlow may search for a board for many seconds, deaf to an end."""
+    over, failures = threading.Event(), list[BaseException]()
 
     def work() -> None:
         try:
             bridge.run(stop, tell=_Teller(bridge, as_json=as_json))
         except BaseException as error:  # noqa: BLE001 - raised again in the main thread
             failures.append(error)
+        over.set()
 
-    worker = threading.Thread(target=work, name="phosphene-board", daemon=True)
-    worker.start()
-    try:
-        worker.join(duration)
-    except KeyboardInterrupt:
-        pass  # being stopped is how a bridge ends
-    finally:
-        stop.set()
-    worker.join(1.5)
+    threading.Thread(target=work, name="phosphene-board", daemon=True).start()
+    until = math.inf if duration is None else time.monotonic() + duration
+    while not over.wait(0.05) and not stop.is_set() and time.monotonic() < until:
+        pass
+    stop.set()  # being stopped is how a bridge ends
+    over.wait(1.5)
     if failures:
         raise failures[0]
     return 0

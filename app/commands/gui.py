@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from app.commands.common import add_fallback, add_settings, has_display, load, positive
+from app.ending import FINISHING, Ending, orderly
 
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
@@ -24,6 +21,10 @@ if TYPE_CHECKING:
     from app.view_models.factory import SessionFactory
     from app.views.main_window import MainWindow
     from configs import SessionConfig
+
+
+SIGNAL_MS = 50
+"""Within what time a signal is obeyed, ms."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -105,21 +106,36 @@ def run_window(
         theme=theme,
         sessions_root=None if preferences is None else Path(preferences.value.sessions_folder),
     )
-    window.show()
-    window.status.expected = duration
-    if calibrate:
-        _open_calibration(window, config)
-    else:
-        _autostart(window, config, demo=autostart_demo)
-    if screenshot is not None:
-        _schedule_screenshot(app, window, screenshot, after)
-    with _interrupts(app) as interrupted:
+    with orderly(FINISHING) as end:
+        window.show()
+        window.status.expected = duration
+        if calibrate:
+            _open_calibration(window, config)
+        else:
+            _autostart(window, config, demo=autostart_demo)
+        if screenshot is not None:
+            _schedule_screenshot(app, window, screenshot, after)
+        _leave_when_asked(app, window, end)
         app.exec()
         # Closing asks to quit once more; left in the queue, that would end any later event loop.
         app.setQuitOnLastWindowClosed(False)
-        window.end()
+        window.end(FINISHING)
         app.removePostedEvents(app, QEvent.Type.Quit.value)
-    return 130 if interrupted else 0
+    return end.code
+
+
+def _leave_when_asked(app: QApplication, window: MainWindow, end: Ending) -> None:
+    """Leave every event loop at a signal, a dialog's too, without a question to anybody."""
+    from PySide6.QtCore import QTimer
+
+    def look() -> None:
+        if end.asked.is_set():
+            # Not `quit`: it would ask the windows, and the main one asks the person.
+            app.exit()
+
+    timer = QTimer(window)
+    timer.timeout.connect(look)
+    timer.start(SIGNAL_MS)
 
 
 def _autostart(window: MainWindow, config: SessionConfig, *, demo: bool) -> None:
@@ -175,21 +191,3 @@ def _require_display(*, offscreen: bool) -> None:
         "There is no display to open a window on, expected DISPLAY or WAYLAND_DISPLAY: "
         "use `phosphene demo --headless` or `phosphene run --headless`."
     )
-
-
-@contextmanager
-def _interrupts(app: QApplication) -> Iterator[list[int]]:
-    """End the event loop at Ctrl-C; the window's timer lets Python see the signal in time."""
-    seen: list[int] = []
-
-    def quit_app(number: int, _frame: FrameType | None) -> None:
-        seen.append(number)
-        app.quit()
-
-    names = (signal.SIGINT, signal.SIGTERM)
-    before = {name: signal.signal(name, quit_app) for name in names}
-    try:
-        yield seen
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.commands.common import positive
+from app.ending import FINISHING, Ending, orderly
 from app.output import clear_progress, show_progress, write_json, write_note, write_text
 
 if TYPE_CHECKING:
@@ -55,33 +56,31 @@ def run(args: argparse.Namespace) -> int:
     from devices.lsl_recording import LslRecording
 
     fallback = None if args.fallback is None else str(args.fallback)
-    recording = LslRecording(
-        args.out,
-        source_ids=args.source_id,
-        resolve_timeout=args.timeout,
-        config=RecordingConfig(fallback=fallback),
-    )
-    interrupted = False
-    try:
-        _record(recording, math.inf if args.duration is None else args.duration)
-    except KeyboardInterrupt:
-        # Ended by hand is a normal end where no duration was asked for.
-        interrupted = args.duration is not None
-    whole = recording.close()
+    with orderly(FINISHING) as end:
+        recording = LslRecording(
+            args.out,
+            source_ids=args.source_id,
+            resolve_timeout=args.timeout,
+            config=RecordingConfig(fallback=fallback),
+            stop=end.asked,
+        )
+        _record(recording, math.inf if args.duration is None else args.duration, end)
+        whole = recording.close()
     clear_progress()
     _report(recording, whole=whole, as_json=args.json)
     if not whole:
         write_note(f"phosphene record: {recording.alarm}")
         return 1
-    return 130 if interrupted else 0
+    # Ended by hand is a normal end where no duration was asked for.
+    return 0 if args.duration is None else end.code
 
 
-def _record(recording: LslRecording, duration: float) -> None:
+def _record(recording: LslRecording, duration: float, end: Ending) -> None:
     names = ", ".join(tally.info.name for tally in recording.tallies.values())
     write_note(f"Recording {names}. Ctrl-C ends it.")
     began = time.monotonic()
     alarm = ""
-    while (left := duration - (time.monotonic() - began)) > 0:
+    while (left := duration - (time.monotonic() - began)) > 0 and not end.asked.is_set():
         recording.wait(min(left, 0.25))
         if recording.alarm != alarm and not (recording.alarm and alarm):
             clear_progress()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.commands.common import positive
+from app.ending import at_hard_end, orderly
 from app.output import clear_progress, show_progress, write_json, write_note, write_text
 
 if TYPE_CHECKING:
@@ -80,19 +81,23 @@ def run(args: argparse.Namespace) -> int:
         choice=choice,
         board=args.board,
     )
-    try:
-        _announce(player, as_json=args.json)
-        stop = threading.Event()
-        if args.wait > 0:
-            player.wait_for_consumers(args.wait, stop)
-        with _controls(player, stop, lines=args.control):
-            player.play(stop, on_push=_Progress(player))
-    finally:
-        player.close()
-        clear_progress()
+    with orderly() as end:
+        try:
+            _play(player, args, end.asked)
+        finally:
+            player.close()
+            clear_progress()
     for sentence in player.warnings:
         write_note(f"Note: {sentence}")
-    return 0
+    return end.code
+
+
+def _play(player: Player, args: argparse.Namespace, stop: threading.Event) -> None:
+    _announce(player, as_json=args.json)
+    if args.wait > 0:
+        player.wait_for_consumers(args.wait, stop)
+    with _controls(player, stop, lines=args.control):
+        player.play(stop, on_push=_Progress(player))
 
 
 def _announce(player: Player, *, as_json: bool) -> None:
@@ -192,6 +197,7 @@ def _single_keys() -> Iterator[None]:
     import tty
 
     before = termios.tcgetattr(sys.stdin)
+    at_hard_end(lambda: termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before))
     try:
         tty.setcbreak(sys.stdin)
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.commands.common import (
     add_align,
@@ -20,6 +21,9 @@ from app.commands.common import (
     stream_overrides,
     watch,
 )
+
+if TYPE_CHECKING:
+    from app.runtime.session import Session
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -86,10 +90,11 @@ def run(args: argparse.Namespace) -> int:
 
         factory = RuntimeFactory(out=args.out, duration=args.duration)
         return run_window(factory, config, autostart_demo=False, duration=args.duration)
-    if args.replay is None:
-        session = live_session(config, out=args.out, duration=args.duration)
-    else:
-        session = replay_session(
+
+    def make() -> Session:
+        if args.replay is None:
+            return live_session(config, out=args.out, duration=args.duration)
+        return replay_session(
             config,
             args.replay,
             out=args.out,
@@ -100,7 +105,8 @@ def run(args: argparse.Namespace) -> int:
             say=say_above_progress,
             choice=stream_choice(args, config),
         )
-    return watch(session, as_json=args.json, expected=args.duration)
+
+    return watch(make, as_json=args.json, expected=args.duration)
 
 
 def _adapter_folder(reference: str) -> str:

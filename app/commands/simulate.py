@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 
+from app.ending import orderly
 from devices.virtual.options import add_options, settings_from
 
 
@@ -37,5 +38,6 @@ def run(args: argparse.Namespace) -> int:
             )
         sys.stdout.flush()
 
-    serve(settings, on_ready=announce)
-    return 0
+    with orderly() as end:
+        serve(settings, end.asked, on_ready=announce)
+    return 0  # being stopped is how it ends

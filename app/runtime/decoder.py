@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import multiprocessing
 import threading
 import time
 from collections import deque
@@ -23,7 +22,7 @@ from typing import Literal
 
 from app.runtime.jobs import JobQueue, Waiting
 from app.runtime.messages import Answer, Job, Load, Loaded, Loading, Ready, Refused
-from app.runtime.processes import end_process
+from app.runtime.processes import end_process, start_process
 from app.runtime.worker import main
 from configs import SessionConfig
 
@@ -283,13 +282,7 @@ class Decoder:
             self._on_loaded(word)
 
     def _spawn(self) -> tuple[SpawnProcess | None, Connection | None]:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(
-            target=self._target, args=(theirs, self._config), name="phosphene-decoder", daemon=True
-        )
-        process.start()
-        theirs.close()
+        process, ours = start_process(self._target, self._config, name="phosphene-decoder")
         word = first_word(
             ours, process.sentinel, timeout=self._start_timeout, closing=self._closing
         )

@@ -235,10 +235,14 @@ class Decoding:
         self._past = Past()
         self._steering.forget()
 
-    def drain(self, timeout: float) -> None:
-        """Wait up to `timeout` s for the epochs under way."""
-        if self._decoder is not None:
-            self._decoder.drain(timeout)
+    def drain(self, timeout: Callable[[], float]) -> None:
+        """Wait up to `timeout()` s for the epochs under way; it may become less meanwhile."""
+        if self._decoder is None:
+            return
+        began = time.monotonic()
+        while (left := began + timeout() - time.monotonic()) > 0:
+            if self._decoder.drain(min(left, 0.1)):
+                return
 
     def close(self) -> None:
         """End the process and every epoch that no answer came for; safe to call twice."""

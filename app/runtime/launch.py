@@ -11,7 +11,6 @@ import itertools
 import json
 import logging
 import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -25,7 +24,7 @@ from app.errors import AppError
 from app.runtime.decoding import read_past
 from app.runtime.folder import SESSIONS, default_out
 from app.runtime.playback import PlaybackClock
-from app.runtime.processes import end_command
+from app.runtime.processes import end_command, start_module
 from app.runtime.session import Session
 from app.runtime.stimuli import Presenter, candidate_labels, plan
 from configs import SessionConfig
@@ -53,7 +52,7 @@ SETTLE_SECONDS = 5.0
 
 
 class VirtualHeadset:
-    """The virtual headset's process; speaks LSL only."""
+    """The virtual headset's process; speaks LSL only. `open` starts it."""
 
     def __init__(
         self,
@@ -64,8 +63,7 @@ class VirtualHeadset:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         simulation = config.simulation
-        command = [
-            *(sys.executable, "-m", "devices.virtual"),
+        self._options = [
             *("--board", simulation.board),
             *("--subject", str(simulation.subject_number)),
             *("--snr", str(simulation.snr)),
@@ -74,22 +72,48 @@ class VirtualHeadset:
             *("--markers-source-id", markers_source_id),
         ]
         if simulation.sfreq is not None:
-            command += ["--sfreq", str(simulation.sfreq)]
-        # An own process group: Ctrl-C reaches this process only, which then ends the headset.
-        self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, start_new_session=True
-        )
+            self._options += ["--sfreq", str(simulation.sfreq)]
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
         self._clock = clock
         self._asked_at: float | None = None
         self._spoke = threading.Event()
         self._is_ready = self._is_following = False
-        self._reader = threading.Thread(target=self._read, name="headset-output", daemon=True)
-        self._reader.start()
 
-    def _read(self) -> None:
-        if self._process.stdout is None:
-            return
-        for line in self._process.stdout:
+    def open(self, stop: threading.Event) -> None:
+        """Start it and wait until it streams, or until `stop`.
+
+        Raises
+        ------
+        AppError
+            It ends, or takes longer than `HEADSET_TIMEOUT`.
+        """
+        process = self._process = start_module("devices.virtual", *self._options)
+        self._reader = threading.Thread(
+            target=self._read, args=(process,), name="headset-output", daemon=True
+        )
+        self._reader.start()
+        until = time.monotonic() + HEADSET_TIMEOUT
+        while not (self._spoke.wait(0.1) or stop.is_set() or time.monotonic() > until):
+            pass
+        if not (self._is_ready or stop.is_set()):
+            self.close()
+            raise AppError(
+                "The virtual headset did not start (its own message stands above): "
+                "try `phosphene simulate` and `phosphene doctor`."
+            )
+
+    def opener(self, config: SessionConfig) -> Callable[[threading.Event], Source]:
+        """Return what starts it and opens its stream; for a session's own thread."""
+
+        def open_source(stop: threading.Event) -> Source:
+            self.open(stop)
+            return opener(config)(stop)
+
+        return open_source
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        for line in process.stdout or ():
             with contextlib.suppress(ValueError):
                 said = json.loads(line)
                 _LOG.info("virtual headset: %s", said)
@@ -108,7 +132,7 @@ class VirtualHeadset:
         """
         if self._is_following:
             return True
-        if self._process.poll() is not None:
+        if self._process is None or self._process.poll() is not None:
             raise AppError(
                 "The virtual headset has ended before the first stimulus (its own message stands "
                 "above): try `phosphene simulate` and `phosphene doctor`."
@@ -124,22 +148,15 @@ class VirtualHeadset:
             )
         return False
 
-    def wait_ready(self) -> None:
-        """Wait until it streams; raise `AppError` when it does not."""
-        self._spoke.wait(HEADSET_TIMEOUT)
-        if not self._is_ready:
-            self.close()
-            raise AppError(
-                "The virtual headset did not start (its own message stands above): "
-                "try `phosphene simulate` and `phosphene doctor`."
-            )
-
     def close(self) -> None:
         """End the process; safe to call twice."""
-        end_command(self._process)
-        self._reader.join(2.0)
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        process, reader = self._process, self._reader
+        if process is None or reader is None:
+            return
+        end_command(process, patience=0.0)  # it has nothing to lose
+        reader.join(2.0)
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def demo_session(
@@ -149,7 +166,7 @@ def demo_session(
     root: Path = SESSIONS,
     duration: float | None = None,
 ) -> Session:
-    """Start a virtual headset and make the session that decodes it (not yet started).
+    """Make the session that starts a virtual headset and decodes it (not yet started).
 
     As everywhere here, a session without `out` gets a new folder below `root`.
     """
@@ -172,12 +189,12 @@ def demo_session(
         outlet.close()
 
     try:
-        headset.wait_ready()
         return _live(
             config,
             out=out,
             root=root,
             outlet=outlet,
+            open_source=headset.opener(config),
             duration=duration,
             may_present=headset.is_following,
             on_end=close,
@@ -260,6 +277,7 @@ def live_session(
             out=out,
             root=root,
             outlet=outlet,
+            open_source=opener(config),
             duration=duration,
             may_present=lambda: True,
             on_end=outlet.close,
@@ -285,6 +303,7 @@ def _live(
     out: Path | None,
     root: Path,
     outlet: MarkerOutlet,
+    open_source: Callable[[threading.Event], Source],
     duration: float | None,
     may_present: Callable[[], bool],
     on_end: Callable[[], None],
@@ -302,7 +321,7 @@ def _live(
     return Session(
         config,
         out=out or default_out(root),
-        open_source=opener(config),
+        open_source=open_source,
         clock=local_clock,
         make_presenter=make_presenter,
         may_present=may_present,

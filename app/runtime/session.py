@@ -58,6 +58,10 @@ NO_LATENCY = (
 )
 DRAIN_TIMEOUT = 15.0
 """Longest wait for pictures under way when a live session ends, s."""
+REPLAY_DRAIN_TIMEOUT = 600.0
+"""The same of a replay, which refuses no epoch for want of time, s."""
+AT_ONCE = 1.0
+"""The same of any session that is to end at once, s."""
 
 
 class Session:
@@ -157,6 +161,10 @@ class Session:
         )
         self._phases = PhaseMachine()
         self._stop = threading.Event()
+        self._drain = DRAIN_TIMEOUT if is_live else REPLAY_DRAIN_TIMEOUT
+        # Waited for instead of the thread: `Thread.join` that an exception leaves (Ctrl-C in
+        # somebody's script) takes the thread for ended on Python 3.11 and 3.12.
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="acquisition", daemon=True)
         # The lock guards what more than one thread writes; the rest has one writer.
         self._lock = threading.Lock()
@@ -197,25 +205,31 @@ class Session:
         self._decoding.start()
         self._thread.start()
 
-    def request_stop(self) -> None:
-        """Ask the session to end; returns at once."""
+    def request_stop(self, *, at_once: bool = False) -> None:
+        """Ask the session to end; returns at once.
+
+        With `at_once` pictures under way are waited for `AT_ONCE` s only; also when it is ending
+        already.
+        """
+        if at_once:
+            self._drain = AT_ONCE
         self._phases.try_move(Phase.STOPPING, "Finishing the files.")
         self._stop.set()
 
-    def stop(self, timeout: float = 30.0) -> None:
-        """End the session and finish its files."""
+    def stop(self, timeout: float = 30.0, *, at_once: bool = False) -> None:
+        """End the session and finish its files; see `request_stop`."""
         if self._phases.try_move(Phase.STOPPED, "Never started."):
             self._folder.discard()
             if self._on_end is not None:
                 self._on_end()
+            self._over.set()
             return
-        self.request_stop()
-        self._thread.join(timeout)
+        self.request_stop(at_once=at_once)
+        self._over.wait(timeout)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end; False when time is up."""
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        return self._over.wait(timeout)
 
     def snapshot(self) -> Snapshot:
         """Everything visible, frozen."""
@@ -308,14 +322,24 @@ class Session:
             sentence = f"The session failed ({type(error).__name__}: {error}); see the log."
             self._phases.try_move(Phase.FAILED, sentence)
         finally:
-            self._finish()
+            try:
+                self._finish()
+            finally:
+                self._over.set()
 
     def _acquire(self) -> None:
         if not self._is_live:
             # A replay must not refuse what the live run decoded while its models were loaded.
             self._decoding.require(self._stop)
+            if self._stop.is_set():
+                return
         self._compare_weights()
-        acquisition = self._open()
+        try:
+            acquisition = self._open()
+        except SourceError:
+            if self._stop.is_set():
+                return  # the search was given up, as it was asked to be
+            raise
         self._write_session()
         self._phases.try_move(Phase.RUNNING, self._running_sentence())
         timeout = self._config.source.chunk_ms / 1000.0
@@ -427,7 +451,7 @@ class Session:
             if acquisition is not None:
                 closing.callback(acquisition.source.close)
                 acquisition.finish()
-            self._decoding.drain(timeout=DRAIN_TIMEOUT if self._is_live else 600.0)
+            self._decoding.drain(lambda: self._drain)
             self._decoding.close()
             if self._decoding.refusal and not failure:
                 failure = self._decoding.refusal  # it broke over the last epochs

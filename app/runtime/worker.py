@@ -33,10 +33,6 @@ _TELL_EVERY = 1.0
 
 def main(connection: Connection, config: SessionConfig) -> None:
     """Load the models, then answer jobs until the pipe closes or `None` comes."""
-    import signal
-
-    # Ctrl-C goes to the whole process group; the parent decides when this process ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with _telling(connection):
             worker = Worker(config)

@@ -184,7 +184,7 @@ class SessionModel:
             self.spectrum.poll(self.port, info.sfreq)
 
     def close(self, timeout: float = 10.0) -> None:
-        """End everything; waits up to `timeout` seconds in all."""
+        """End everything at once; waits up to `timeout` seconds in all."""
         end = time.monotonic() + timeout
         if self._task is not None:
             self._task.join(timeout)
@@ -193,7 +193,7 @@ class SessionModel:
         if self.port is not None and self.port.snapshot().phase in ACTIVE:
             self._stop_asked = True
             try:
-                self.port.stop(max(0.1, end - time.monotonic()))
+                self.port.stop(max(0.1, end - time.monotonic()), at_once=True)
             except PhospheneError as error:
                 _LOG.error("the session did not stop cleanly: %s", error)
             self.snapshot = self.port.snapshot()

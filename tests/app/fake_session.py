@@ -111,7 +111,7 @@ class FakeSession:
         self.phase = Phase.RUNNING
         self.recording = self.config.recording.enabled
 
-    def stop(self, timeout: float = 10.0) -> None:
+    def stop(self, timeout: float = 10.0, *, at_once: bool = False) -> None:
         self.stopped += 1
         self.phase = Phase.STOPPED
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -217,7 +218,7 @@ def test_our_markers_go_out_under_the_given_id(
     def look(view: FlowView) -> None:
         if view.step is Step.CHECK:
             found.update({info.source_id: info.type for info in resolve(0.5)})
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(calibrate, "_progress", look)
     words = ("calibrate", "--headless", "--source-id", "calibrated", "--markers", "mine")

@@ -123,7 +123,7 @@ def test_a_virtual_headset_that_never_hears_the_stimuli_ends_the_demo(tmp_path: 
         is_live=False,
         on_end=headset.close,
     )
-    headset.wait_ready()
+    headset.open(threading.Event())
     session.start()
     assert session.wait(30.0)
     assert session.snapshot().phase is Phase.FAILED

@@ -134,7 +134,11 @@ def test_markers_are_answered_at_their_stamp_across_a_reconnection() -> None:
 def test_process_announces_itself_and_ends_cleanly_on_a_signal() -> None:
     command = [sys.executable, "-m", "devices.virtual", "--board", "cyton", "--source-id", "proc"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         about = json.loads(process.stdout.readline())

@@ -46,7 +46,7 @@ class Stage:
     def command(self, *, quick: bool) -> list[str]:
         """What is run."""
         module = f"models.embedded.training.{self.module}"
-        return [sys.executable, "-m", module, *self.arguments, *(self.quick if quick else ())]
+        return [sys.executable, "-P", "-m", module, *self.arguments, *(self.quick if quick else ())]
 
 
 def stages(out: Path, renders: Path, names: Path) -> tuple[Stage, ...]:
