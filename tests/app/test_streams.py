@@ -63,4 +63,4 @@ def test_a_timeout_that_is_no_time_is_wrong_usage(text, capsys):
     with pytest.raises(SystemExit) as caught:
         run("--timeout", text)
     assert caught.value.code == 2
-    assert "expected seconds" in capsys.readouterr().err
+    assert "expected a number above 0" in capsys.readouterr().err
