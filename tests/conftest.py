@@ -11,12 +11,15 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pytestqt.qtbot import QtBot
 
 from devices.lsl_settings import machine_only
+from tests.waiting import PATIENCE
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -57,10 +60,17 @@ def popen() -> Iterator[Callable[..., subprocess.Popen[Any]]]:
     yield start
     for process in started:
         process.kill()
-        process.wait(10)
+        process.wait(PATIENCE)
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+@pytest.fixture
+def qtbot(qtbot: QtBot) -> QtBot:
+    """pytest-qt's, which waits five seconds for a condition: too little beside other work."""
+    qtbot.waitUntil = partial(qtbot.waitUntil, timeout=round(1000 * PATIENCE))  # type: ignore[method-assign]
+    return qtbot
 
 
 @pytest.fixture(autouse=True)
@@ -107,9 +117,9 @@ def _nothing_left_behind() -> Iterator[None]:
     children = set(multiprocessing.active_children())
     yield
     for child in set(multiprocessing.active_children()) - children:
-        child.join(timeout=5)
+        child.join(PATIENCE)
     for thread in set(threading.enumerate()) - threads:
-        thread.join(timeout=5)
+        thread.join(PATIENCE)
     left = [t.name for t in set(threading.enumerate()) - threads if t.is_alive()]
     left += [c.name for c in set(multiprocessing.active_children()) - children]
     assert not left, f"left running: {left}"

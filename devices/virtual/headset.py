@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import pylsl
 
+from devices.lsl_settings import quiet
 from devices.virtual.boards import Board
 from devices.virtual.forward import montage_leadfield
 from pipeline.values import Float32
@@ -200,6 +201,7 @@ class VirtualHeadset:
         `on_ready` is called once the stream can be resolved, `on_follow` (in another thread)
         whenever a stimulus marker stream was found: only then will stimuli be answered.
         """
+        quiet()  # before liblsl's first call
         outlet = pylsl.StreamOutlet(outlet_info(self._settings), self.n_chunk)
         listener = MarkerListener(self._settings.markers_source_id, on_follow=on_follow)
         try:

@@ -29,10 +29,10 @@ from devices.replay import RecordedSource
 from pipeline.errors import PhospheneError
 from pipeline.values import Outcome
 from tests.app.toy_system import failing_main, frozen_main, toy_main, write_toy_adapter
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, Stopwatch, wait_for
 
 SETTINGS = HostileSettings(duration=36.0, chunk=20)
-WAIT = 30.0
+WAIT = PATIENCE
 
 Act = Callable[[Session, int], None]
 
@@ -67,7 +67,7 @@ def run(
     )
     sessions.append(session)
     session.start()
-    assert session.wait(60.0)
+    assert session.wait(PATIENCE)
     assert session.snapshot().phase is Phase.STOPPED, session.snapshot().message
     return events_of(out)
 
@@ -85,7 +85,7 @@ def replay(out: Path, recorded: Path, adapter: Path | None, target: Any = toy_ma
         on_end=source.close,
     )
     session.start()
-    assert session.wait(60.0)
+    assert session.wait(PATIENCE)
     return session
 
 
@@ -216,10 +216,10 @@ def test_no_epoch_waits_for_an_adapter_that_is_being_loaded(tmp_path: Path) -> N
         decoder.load(Load(str(slow)))
         longest = 0.0
         for index in range(8):
-            began = time.monotonic()
+            watch = Stopwatch()
             decoder.submit(job(index), policy="wait")
             assert decoder.drain(WAIT)
-            longest = max(longest, time.monotonic() - began)
+            longest = max(longest, watch.seconds())
         with arrived:
             assert arrived.wait_for(lambda: any(isinstance(w, Loaded) for w in heard), WAIT)
         loaded = next(word for word in heard if isinstance(word, Loaded))
@@ -315,7 +315,7 @@ def test_a_session_that_follows_the_person_does_so_from_its_first_epoch(tmp_path
             is_live=False,
         )
         session.start()
-        assert session.wait(60.0)
+        assert session.wait(PATIENCE)
         events.append(hashes(events_of(tmp_path / name)))
     followed, again, frozen = events
     assert followed == again

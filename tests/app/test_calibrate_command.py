@@ -32,7 +32,7 @@ from devices.lsl.discovery import resolve
 from pipeline.gallery import load_gallery
 from tests.app.training_stubs import RESULT, die_stub, hang_stub, refuse_stub, train_stub
 from tests.devices.lsl_tools import Feeder
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -91,7 +91,6 @@ ARGUMENTS = ("calibrate", "--headless", "--virtual", "1001", "--board", "cyton",
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_calibrate_store_list_move_and_delete(
     tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,7 +169,7 @@ def test_a_blocked_recording_is_called_a_leak(tmp_path: Path, store: Path) -> No
     live = open_accelerated(
         config, out=tmp_path / "blocked", collection=Collection(), planned=planned
     )
-    assert live.session.wait(60.0)
+    assert live.session.wait(PATIENCE)
     flow = CalibrationFactory(store=store, methods=("zero-shot",)).recording(
         tmp_path / "blocked", SessionConfig(), out=tmp_path / "out"
     )

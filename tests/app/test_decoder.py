@@ -19,6 +19,7 @@ from app.runtime.decoder import Decoder, first_word
 from app.runtime.messages import Answer, Job, Loading, Ready, Refused
 from configs import DecoderConfig, SessionConfig
 from pipeline.ports import EncoderSpec
+from tests.waiting import PATIENCE
 
 SPEC = EncoderSpec("toy", 100.0, 0.0, 0.5, None, None, 4)
 
@@ -76,10 +77,10 @@ def test_jobs_are_answered_in_order_and_drained(collected: Collected) -> None:
     decoder = Decoder(queued(8), on_answer=collected, target=toy_decoder)
     decoder.start()
     try:
-        assert decoder.wait_ready(30)
+        assert decoder.wait_ready(PATIENCE)
         for index in range(6):
             assert decoder.submit(job(index), policy="wait")
-        assert decoder.drain(10)
+        assert decoder.drain(PATIENCE)
     finally:
         decoder.close()
     assert [a.index for a in collected.answers] == list(range(6))
@@ -92,10 +93,10 @@ def test_a_crash_costs_one_picture_and_the_next_is_decoded(collected: Collected)
     decoder = Decoder(queued(8), on_answer=collected, target=toy_decoder)
     decoder.start()
     try:
-        assert decoder.wait_ready(30)
+        assert decoder.wait_ready(PATIENCE)
         for index, event in enumerate(["", "die", ""]):
             decoder.submit(job(index, event), policy="wait")
-        assert decoder.drain(30)
+        assert decoder.drain(PATIENCE)
     finally:
         decoder.close()
     assert [bool(a.error) for a in collected.answers] == [False, True, False]
@@ -106,10 +107,10 @@ def test_a_hang_is_ended(collected: Collected) -> None:
     decoder = Decoder(queued(8), on_answer=collected, target=toy_decoder, job_timeout=0.5)
     decoder.start()
     try:
-        assert decoder.wait_ready(30)
+        assert decoder.wait_ready(PATIENCE)
         decoder.submit(job(0, "hang"))
         decoder.submit(job(1))
-        assert decoder.drain(30)
+        assert decoder.drain(PATIENCE)
     finally:
         decoder.close()
     assert [bool(a.error) for a in collected.answers] == [True, False]
@@ -152,7 +153,7 @@ def test_a_process_that_does_nothing_is_refused(collected: Collected) -> None:
     decoder = Decoder(SessionConfig(), on_answer=collected, target=stuck, start_timeout=0.3)
     decoder.start()
     try:
-        assert not decoder.wait_ready(30)
+        assert not decoder.wait_ready(PATIENCE)
         assert "did nothing for 0.3 s while loading; see the log" in decoder.refusal
     finally:
         decoder.close()
@@ -186,7 +187,7 @@ def test_missing_weights_are_a_sentence(collected: Collected) -> None:
     decoder = Decoder(SessionConfig(), on_answer=collected, target=refusing)
     decoder.start()
     try:
-        assert not decoder.wait_ready(30)
+        assert not decoder.wait_ready(PATIENCE)
         assert decoder.refusal == "weights are missing: fetch them"
         assert not decoder.submit(job(0))
     finally:

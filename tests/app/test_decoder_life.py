@@ -29,7 +29,7 @@ from devices.replay import RecordedSource
 from pipeline.ports import EncoderSpec
 from pipeline.values import Outcome
 from tests.app.toy_system import toy_main
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 
 SPEC = EncoderSpec("toy", 100.0, 0.0, 0.5, None, None, 4)
 MAX_WAIT = 1.0
@@ -61,14 +61,14 @@ def test_a_picture_that_waited_or_took_too_long_is_let_go() -> None:
     )
     decoder.start()
     try:
-        assert decoder.wait_ready(60)
+        assert decoder.wait_ready(PATIENCE)
         for index, event in enumerate(("", "pause", "")):
             assert decoder.submit(job(index, event), policy="wait")
             if index == 0:
-                assert decoder.drain(60)
-        assert decoder.drain(60)
+                assert decoder.drain(PATIENCE)
+        assert decoder.drain(PATIENCE)
         assert decoder.submit(job(3))
-        assert decoder.drain(60)
+        assert decoder.drain(PATIENCE)
     finally:
         decoder.close()
     assert [answer.index for answer in answers] == [0, 1, 2, 3]
@@ -157,7 +157,7 @@ def test_epochs_of_a_decoder_that_stood_still_are_overload_and_a_replay_repeats_
         on_epoch=heard,
     )
     session.start()
-    assert session.wait(120.0)
+    assert session.wait(PATIENCE)
     assert session.snapshot().phase is Phase.STOPPED, session.snapshot().message
     events = _events(tmp_path / "live")
     assert all(events[index][0] == "overload" for index in first[5:19])
@@ -182,7 +182,7 @@ def test_epochs_of_a_decoder_that_stood_still_are_overload_and_a_replay_repeats_
         on_end=recorded.close,
     )
     again.start()
-    assert again.wait(120.0)
+    assert again.wait(PATIENCE)
     assert _events(tmp_path / "again") == events
 
 
@@ -190,7 +190,7 @@ def test_epochs_of_a_decoder_that_stood_still_are_overload_and_a_replay_repeats_
 def test_an_answer_that_cannot_be_taken_fails_the_session_and_hangs_nothing(
     is_live: bool, tmp_path: Path
 ) -> None:
-    source = HostileSource(HostileSettings(duration=1e6, chunk=20))
+    source = HostileSource(HostileSettings(duration=1e5, chunk=20))
 
     def open_source(_: threading.Event) -> HostileSource:
         wait_for(lambda: session._decoding.is_ready)
@@ -215,7 +215,7 @@ def test_an_answer_that_cannot_be_taken_fails_the_session_and_hangs_nothing(
 
     added, session._folder.add_event = session._folder.add_event, add_event  # type: ignore[method-assign]
     session.start()
-    assert session.wait(60.0)
+    assert session.wait(PATIENCE)
     snapshot = session.snapshot()
     assert snapshot.phase is Phase.FAILED
     assert "could not be taken in (RuntimeError: a fault of our own)" in snapshot.message
@@ -243,10 +243,10 @@ def test_a_thread_that_fails_says_so_and_refuses_what_would_wait(
     monkeypatch.setattr(decoder, "_spawn", fail)
     assert decoder.submit(job(0))
     decoder.start()
-    assert not decoder.wait_ready(60)
+    assert not decoder.wait_ready(PATIENCE)
     # The queue is full or closed: waiting for room must end, not spin.
     assert not decoder.submit(job(1), policy="wait")
-    assert decoder.drain(10)
+    assert decoder.drain(PATIENCE)
     assert decoder.state == f"failed: {decoder.refusal}"
     assert "RuntimeError: no more processes" in decoder.refusal
     assert [answer.error for answer in answers] == [decoder.refusal]

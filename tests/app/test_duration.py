@@ -24,7 +24,7 @@ from devices.hostile import ClockJump, Death, HostileSettings, HostileSource
 from devices.lsl.inlet import LslSource
 from pipeline.values import Epoch, Info, Packet, SourceItem
 from tests.devices.lsl_tools import Feeder
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 
 HOUR = 3600.0
 LONG = HostileSettings(duration=300.0, chunk=25, probe_interval=1.0)
@@ -75,7 +75,7 @@ def run(
         is_live=is_live,
     )
     session.start()
-    assert session.wait(60.0)
+    assert session.wait(PATIENCE)
     assert session.snapshot().phase is Phase.STOPPED
     summary: dict[str, Any] = json.loads((out / "summary.json").read_text())
     return summary
@@ -143,7 +143,7 @@ def test_latencies_after_a_jump_are_refused_and_that_is_said(tmp_path: Path, jum
         make_decoder=partial(Decoder, target=idle_decoder),
     )
     session.start()
-    assert session.wait(60.0)
+    assert session.wait(PATIENCE)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     lines = (tmp_path / "out" / "events.jsonl").read_text().split("\n")
     decoded = [e for e in map(json.loads, filter(None, lines)) if e["outcome"] == "decoded"]
@@ -202,7 +202,7 @@ def test_a_stream_that_ends_over_lsl_ends_its_session_in_time(tmp_path: Path) ->
     wait_for(lambda: session.snapshot().stream_state in ("stalled", "lost"))
     assert session.snapshot().phase is Phase.RUNNING
     now[0] = 25.1
-    assert session.wait(30.0)
+    assert session.wait(PATIENCE)
     assert session.snapshot().phase is Phase.STOPPED
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["duration_s"] == pytest.approx(25.1, abs=0.01)

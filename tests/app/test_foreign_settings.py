@@ -19,6 +19,7 @@ from app.runtime.decoder import Decoder
 from app.runtime.session import Session
 from configs import LoadedConfig, OutletsConfig, RecordingConfig, SessionConfig, read_config
 from devices.hostile import HostileSettings, HostileSource
+from tests.waiting import PATIENCE
 
 
 def repeat(folder: Path, recorded: dict[str, Any] | None, said: list[str]) -> Path:
@@ -37,7 +38,7 @@ def repeat(folder: Path, recorded: dict[str, Any] | None, said: list[str]) -> Pa
         say=said.append,
     )
     session.start()
-    assert session.wait(60)
+    assert session.wait(PATIENCE)
     return folder
 
 

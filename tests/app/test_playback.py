@@ -31,6 +31,7 @@ from pipeline.values import (
 )
 from tests.app.fake_session import FakeFactory, FakeSession
 from tests.app.test_views import STIMULI, run_demo
+from tests.waiting import PATIENCE
 
 
 def test_the_clock_pauses_and_hurries_without_a_jump() -> None:
@@ -215,7 +216,7 @@ def test_a_sought_session_counts_no_return_and_ends_each_marker_once(tmp_path: P
         on_end=source.close,
     )
     session.start()
-    assert session.wait(60.0)
+    assert session.wait(PATIENCE)
     snapshot = session.snapshot()
     assert snapshot.phase is Phase.STOPPED
     assert (snapshot.n_reconnects, snapshot.n_lost, snapshot.n_gaps) == (0, 0, 1)

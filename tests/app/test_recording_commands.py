@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 
 from devices.xdf import XdfFile, XdfWriter
 from tests.devices.xdf_tools import eeg_stream, marker_stream
+from tests.waiting import PATIENCE, Stopwatch
 
 pytestmark = pytest.mark.lsl
 
@@ -22,7 +22,7 @@ PHOSPHENE = [sys.executable, "-m", "app"]
 
 def run(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*PHOSPHENE, *args], capture_output=True, text=True, timeout=60, check=False
+        [*PHOSPHENE, *args], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
 
 
@@ -56,10 +56,10 @@ def test_a_replay_is_recorded_and_ctrl_c_ends_both_within_two_seconds(tmp_path: 
         assert again.returncode == 1
         assert "never overwritten" in again.stderr
         assert again.stderr.count("\n") == 1
-        before = time.monotonic()
+        watch = Stopwatch()
         player.send_signal(signal.SIGINT)
-        player.wait(10)
-        assert time.monotonic() - before < 2.0
+        player.wait(PATIENCE)
+        assert watch.seconds() < 2.0
     finally:
         player.kill()
         player.communicate()

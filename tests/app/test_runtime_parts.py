@@ -27,7 +27,7 @@ from app.runtime.stimuli import Presenter, plan
 from configs import SessionConfig, StimuliConfig, load_config
 from pipeline.errors import TransitionError
 from pipeline.values import Outcome
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 
 
 @given(st.lists(st.sampled_from(Phase), max_size=8))
@@ -126,7 +126,7 @@ def test_the_presenter_stamps_the_planned_onset() -> None:
         duration=0.35,
     )
     presenter.start()
-    presenter._thread.join(5)
+    presenter._thread.join(PATIENCE)
     assert presenter.finished
     stamps = np.array([at for _, at in pushed])
     np.testing.assert_allclose(stamps, 100.5 + 0.1 * np.arange(4))
@@ -206,7 +206,7 @@ def test_a_picture_that_no_window_shows_in_time_is_stamped_as_planned(
     presenter._push = lambda label, at: (planned.append(presenter.cue.at), push(label, at))
     presenter.attach()
     presenter.start()
-    presenter._thread.join(5)
+    presenter._thread.join(PATIENCE)
     assert [at for _, at in pushed] == planned
     assert presenter.n_unseen == presenter.n_shown == len(pushed) >= 1
     assert presenter.figures()["stamped_as_planned"] == len(pushed)
@@ -219,7 +219,7 @@ def test_a_window_that_closes_leaves_planned_stamps() -> None:
     presenter.attach()
     presenter.detach()
     presenter.start()
-    presenter._thread.join(5)
+    presenter._thread.join(PATIENCE)
     assert presenter.n_unseen == 0
     assert len(pushed) == presenter.n_shown >= 1
 
@@ -247,7 +247,7 @@ def test_a_marker_that_the_stream_cannot_carry_is_a_warning(tmp_path: Path) -> N
                 raise SourceError(f"The marker stream carries numbers, {label!r} is none.")
             return 1.0
 
-    source = Numbers(HostileSettings(duration=1e6))
+    source = Numbers(HostileSettings(duration=1e5))
     session = Session(
         SessionConfig(buffer=10.0),
         out=tmp_path / "s",

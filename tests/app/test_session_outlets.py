@@ -35,7 +35,7 @@ from devices.lsl.outlet import MarkerOutlet
 from devices.xdf import XdfFile
 from pipeline.gallery import load_gallery
 from tests.devices.lsl_tools import CH_NAMES, Feeder
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 
 pytestmark = [pytest.mark.lsl, pytest.mark.skipif(sys.platform == "win32", reason="signals")]
 
@@ -100,7 +100,7 @@ def test_another_process_records_embeddings_events_and_quality(
         wait_for(lambda: n_seconds(session) >= n_judged + 2)
         session.stop()
         recorder.send_signal(signal.SIGINT)
-        assert recorder.wait(20) == 0
+        assert recorder.wait(PATIENCE) == 0
     assert session.snapshot().phase is Phase.STOPPED
     assert not [info for info in resolve(0.3) if info.name.startswith("mine-")], "withdrawn"
     events = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]

@@ -22,6 +22,7 @@ from models.dreamdiffusion.imagenet40 import leave_block_out, read_trials
 from models.multimodal.modalities import Modality
 from models.things_eeg2.montage import CH_NAMES
 from tests.models.imagenet40_files import write_stage_b_files
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL_A = """
@@ -80,7 +81,6 @@ def _write_recordings(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_then_b_then_live_then_pictures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,7 +184,6 @@ def test_stages_of_the_atm_family(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert report["losses"]["loss"] < 0.97 * report["first_losses"]["loss"], report
 
 
-@pytest.mark.timeout(300)
 def test_a_killed_command_continues_to_the_same_weights(
     tmp_path: Path, popen: Callable[..., subprocess.Popen[Any]]
 ) -> None:
@@ -206,7 +205,7 @@ def test_a_killed_command_continues_to_the_same_weights(
         except subprocess.TimeoutExpired:
             continue
     killed.send_signal(signal.SIGKILL)
-    _, errors = killed.communicate(timeout=30)
+    _, errors = killed.communicate(timeout=PATIENCE)
     assert killed.returncode == -signal.SIGKILL, errors
     assert not (tmp_path / "killed" / "encoder").exists()
     torch.set_num_threads(1)

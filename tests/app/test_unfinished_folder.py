@@ -21,6 +21,7 @@ from app.runtime.session import Session
 from app.runtime.writing import write_atomically
 from configs import DecoderConfig, SessionConfig
 from devices.hostile import HostileSettings, HostileSource
+from tests.waiting import PATIENCE
 
 
 class Closing:
@@ -113,7 +114,7 @@ def test_a_session_without_its_report_is_finished_later_with_its_own_summary(
     monkeypatch.setattr(folder_module, "write_atomically", refuse)
     session = session_in(out, Closing())
     session.start()
-    assert session.wait(60.0)
+    assert session.wait(PATIENCE)
     assert session.snapshot().phase is Phase.FAILED
     assert "Read-only file system" in session.snapshot().message
     summary = (out / "summary.json").read_bytes()
@@ -139,7 +140,7 @@ def test_what_is_closed_at_the_end_is_closed_though_a_part_of_it_fails(
 
     monkeypatch.setattr(os, "close", refuse)
     session.start()
-    assert session.wait(60.0)
+    assert session.wait(PATIENCE)
     assert session.snapshot().phase is Phase.STOPPED
     assert on_end.ended == 1
     assert not (tmp_path / "out" / LOCK).exists()

@@ -149,7 +149,7 @@ class Scene:
             self.view.tick()
             return self.step is step
 
-        self.qtbot.waitUntil(there, timeout=5000)
+        self.qtbot.waitUntil(there)
 
     def settle(self) -> None:
         """Wait until the list of adapters stands still."""
@@ -158,7 +158,7 @@ class Scene:
             self.view.refresh()
             return not self.view.adapters.busy
 
-        self.qtbot.waitUntil(still, timeout=5000)
+        self.qtbot.waitUntil(still)
 
     def to_check(self) -> None:
         self.click(self.view.primary)

@@ -29,7 +29,7 @@ NOTES = "New gel on O2 before the start.\nBlinks a lot from 0:14 on.\n"
 pytestmark = [
     pytest.mark.lsl,
     pytest.mark.slow,
-    pytest.mark.timeout(1200 if WANTED else 120),
+    pytest.mark.timeout(1200 if WANTED else 600),
     pytest.mark.skipif(
         not (WEIGHTS / "vae").is_dir(), reason=f"{WEIGHTS} holds no generator: nothing to draw with"
     ),

@@ -24,6 +24,7 @@ from app.view_models.traces import SCALES_UV, TraceMode, TraceModel
 from configs import ConfigError, SessionConfig
 from pipeline.values import Info, StreamInfo
 from tests.app.fake_session import T0, FakeFactory, FakeSession
+from tests.waiting import PATIENCE
 
 RAW = DisplayFilterConfig("raw", l_freq=None)
 
@@ -31,7 +32,7 @@ RAW = DisplayFilterConfig("raw", l_freq=None)
 def wait_for(model: SessionModel) -> None:
     """Poll until no call is under way; the worker's thread is joined, so nothing sleeps."""
     if model._task is not None:
-        model._task.join(5)
+        model._task.join(PATIENCE)
     model.poll()
 
 

@@ -27,6 +27,7 @@ from tests.app.fake_session import FakeFactory, FakeSession
 from tests.app.screenshots import only_when_wanted, shoot
 from tests.app.test_recovery import crashed
 from tests.app.test_views import STREAMS, run_demo, session_of
+from tests.waiting import PATIENCE
 
 pytestmark = only_when_wanted
 BACK = "PO7,PO8,O1,O2,P7,P8,Oz,Pz"
@@ -36,6 +37,7 @@ CYTON = """
 import contextlib, pathlib, threading
 from devices.emulated import EmulatedCyton
 from devices.emulated.__main__ import alpha
+from tests.waiting import PATIENCE
 ohm = [1e3 * kiloohm for kiloohm in {ohm}]
 with EmulatedCyton(alpha, ohm=ohm, link=pathlib.Path({port!r})):
     with contextlib.suppress(KeyboardInterrupt):
@@ -145,7 +147,6 @@ def test_boards(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
 
 
 @pytest.mark.lsl
-@pytest.mark.timeout(300)
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX")
 def test_impedances(qtbot: QtBot, tmp_path: Path) -> None:
     """A Cyton whose electrodes are measured first, then its stream with what was measured."""
@@ -179,11 +180,10 @@ def test_impedances(qtbot: QtBot, tmp_path: Path) -> None:
         window.end()
         for process in (bridge, cyton):
             process.send_signal(signal.SIGINT)
-            process.wait(20.0)
+            process.wait(PATIENCE)
 
 
 @pytest.mark.lsl
-@pytest.mark.timeout(300)
 def test_hidpi(tmp_path: Path) -> None:
     """A real session on a screen with two pixels for each of the window's."""
     from tests.app import hidpi_session

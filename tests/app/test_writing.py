@@ -28,7 +28,7 @@ from devices.hostile import HostileSettings, HostileSource
 from devices.replay import RecordedSource
 from pipeline.values import Outcome
 from tests.app.full_disk import FullDisk
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 
 
 @pytest.fixture
@@ -225,7 +225,7 @@ def run(
         on_epoch=heard,
     )
     session.start()
-    assert session.wait(60.0)
+    assert session.wait(PATIENCE)
     return session
 
 
@@ -294,7 +294,7 @@ def test_a_session_with_a_fallback_is_whole_there(disk: FullDisk, tmp_path: Path
 
 
 def test_an_alarm_is_said_while_the_session_runs(disk: FullDisk) -> None:
-    source = HostileSource(HostileSettings(duration=1e6, chunk=20))
+    source = HostileSource(HostileSettings(duration=1e5, chunk=20))
     session = Session(
         config_of(None),
         out=disk.root / "s",

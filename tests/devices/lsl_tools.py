@@ -15,6 +15,7 @@ from devices.lsl.inlet import LslSource
 from devices.lsl.metadata import eeg_info
 from devices.lsl.outlet import EegOutlet
 from pipeline.values import Packet, SourceItem, StateChange, StreamRole, StreamState
+from tests.waiting import PATIENCE
 
 CH_NAMES = ("C3", "C4", "O1", "O2")
 SFREQ = 250.0
@@ -107,7 +108,7 @@ def feeding_process(
 
 
 def read_until(
-    source: LslSource, enough: Callable[[list[SourceItem]], bool], timeout: float = 10.0
+    source: LslSource, enough: Callable[[list[SourceItem]], bool], timeout: float = PATIENCE
 ) -> list[SourceItem]:
     """Read until there is enough; fail after `timeout` s."""
     items: list[SourceItem] = []

@@ -31,7 +31,7 @@ from pipeline.live import LivePath
 from pipeline.values import StreamRole
 from tests.devices.lsl_tools import has_samples, packets, read_until
 from tests.devices.test_brainflow_bridge import running
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 
 pytest.importorskip("brainflow", reason="BrainFlow is an extra")
 if sys.platform == "win32":
@@ -145,7 +145,7 @@ def test_a_dongle_that_is_pulled_out_and_put_back_is_found_again(
             with LslSource(SourceConfig(source_id="cyton-back")) as source:
                 read_until(source, has_samples(50))
                 cyton.unplug()
-                assert plugged.wait(10)
+                assert plugged.wait(PATIENCE)
                 after = bridge.n_samples
                 read_until(source, lambda _: bridge.n_samples >= after + 50)
         finally:
@@ -214,7 +214,7 @@ def test_impedances_of_the_emulator_are_measured_one_after_the_other(
         command = ["device", "cyton", "--serial-port", cyton.port, "--impedance", "--json"]
         assert main(command) == 1  # two electrodes are not good
         # The last command may still be on its way through the pseudo-terminal.
-        wait_for(lambda: "z800Z" in cyton.commands, 10)
+        wait_for(lambda: "z800Z" in cyton.commands)
     found = json.loads(capsys.readouterr().out)
     assert [z["ch_name"] for z in found] == list(CYTON_LABELS)
     np.testing.assert_allclose([z["ohm"] for z in found], OHM, rtol=2e-3, atol=150)

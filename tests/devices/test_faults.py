@@ -30,7 +30,7 @@ from pipeline.values import ClockOffset, Packet, StateChange, StreamRole
 from tests.devices.lsl_tools import CH_NAMES, Feeder, has_samples, packets, read_until
 from tests.devices.test_recorder import QUIET, STREAMS, packet
 from tests.devices.xdf_tools import eeg_stream, marker_stream
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, Stopwatch, wait_for
 
 # -- R4
 
@@ -91,19 +91,19 @@ def test_r26_a_disk_that_stalls_for_two_seconds_costs_nothing(
     def write(fd: int, data: bytes) -> int:
         if threading.current_thread().name == "recorder" and not stalled.is_set():
             stalled.set()
-            go_on.wait(10)
+            go_on.wait(PATIENCE)
         return real(fd, data)
 
     recorder = Recorder(tmp_path / "a.xdf", STREAMS, QUIET)
     monkeypatch.setattr("devices.xdf.writer.os.write", write)
     assert recorder.put(packet(10))
-    assert stalled.wait(5)
+    assert stalled.wait(PATIENCE)
     began, slowest = time.monotonic(), 0.0
     for k in range(1, 500):  # two seconds' worth of 64 channels would be 0.5 MB: all waits
-        before = time.perf_counter()
+        watch = Stopwatch()
         assert recorder.put(packet(10, 10 * k))
-        slowest = max(slowest, time.perf_counter() - before)
-    wait_for(lambda: "hangs" in recorder.alarm, 3.0)
+        slowest = max(slowest, watch.seconds())
+    wait_for(lambda: "hangs" in recorder.alarm)
     assert time.monotonic() - began >= 0.9
     go_on.set()
     wait_for(lambda: not recorder.alarm)
@@ -171,9 +171,9 @@ def test_r31_two_hundred_recordings_end_while_they_are_fed(tmp_path: Path) -> No
             feeder.start()
             if k % 10 == 0:
                 wait_for(lambda recorder=recorder: recorder.bytes_written > 0)
-            before = time.monotonic()
+            watch = Stopwatch()
             recorder.close()
-            slowest = max(slowest, time.monotonic() - before)
+            slowest = max(slowest, watch.seconds())
             stop.set()
             feeder.join()
             with XdfFile(tmp_path / f"{k}.xdf") as file:
@@ -201,12 +201,12 @@ def test_r31_players_end_in_the_middle_and_withdraw_their_streams(tmp_path: Path
                 target=player.play, args=(stop,), kwargs={"on_push": pushed.set}
             )
             thread.start()
-            assert pushed.wait(5)
-            before = time.monotonic()
+            assert pushed.wait(PATIENCE)
+            watch = Stopwatch()
             stop.set()
             thread.join()
             player.close()
-            slowest = max(slowest, time.monotonic() - before)
+            slowest = max(slowest, watch.seconds())
     assert slowest < 2.0
 
 
@@ -221,11 +221,12 @@ def test_r31_two_hundred_replays_end_in_the_middle(tmp_path: Path) -> None:
         for _ in range(200):
             source = RecordedSource(path, speed=1.0)
             source.read(0.0)
-            thread = threading.Thread(target=source.read, args=(60.0,))
+            thread = threading.Thread(target=source.read, args=(10 * PATIENCE,))
             thread.start()
+            watch = Stopwatch()
             source.close()
-            thread.join(2)
-            assert not thread.is_alive()
+            thread.join(PATIENCE)
+            assert watch.seconds() < 2.0
 
 
 # -- another clock
@@ -252,7 +253,8 @@ def test_stamps_in_unix_time_are_said_and_can_be_taken_as_such() -> None:
             age = newest.received_at - (newest.timestamps[-1] + offsets[-1])
             if source is told:
                 assert sentences == []
-                assert -0.01 < age < 1.0
+                # Read late on a busy machine, but the clock is right: not hours, not days.
+                assert -0.01 < age < PATIENCE
             else:
                 (sentence,) = sentences
                 assert "ahead of LSL's clock" in sentence

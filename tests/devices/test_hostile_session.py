@@ -34,7 +34,7 @@ from devices.hostile import (
 from pipeline.gallery import SPACE
 from pipeline.ports import EncoderSpec
 from pipeline.signal_quality import Grade
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 
 SETTINGS = HostileSettings(duration=60.0, chunk=20, clock_offset=12.0)
 
@@ -63,7 +63,7 @@ def run(out: Path, faults: Sequence[Fault], settings: HostileSettings = SETTINGS
         is_live=False,
     )
     session.start()
-    assert session.wait(60.0)
+    assert session.wait(PATIENCE)
     return session
 
 
@@ -130,7 +130,7 @@ def test_an_answer_that_does_not_fit_costs_its_picture_only(tmp_path: Path) -> N
         is_live=False,
     )
     session.start()
-    assert session.wait(60.0)
+    assert session.wait(PATIENCE)
     assert session.snapshot().phase is Phase.STOPPED
     events = events_of(tmp_path / "out")
     assert {e["outcome"] for e in events} <= {"failed", "settling", "no_data"}

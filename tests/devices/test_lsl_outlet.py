@@ -27,6 +27,7 @@ from devices.lsl.outlet import (
 )
 from pipeline.values import StreamRole
 from tests.devices.lsl_tools import has_markers, has_samples, packets, read_until
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.lsl
 
@@ -35,9 +36,9 @@ def connect(outlet: Outlet) -> Connection:
     with Finder() as finder:
         uid = outlet.info.uid
         _, native = wait_for_one(
-            finder, lambda info: has_id(info, uid), timeout=5, wanted=uid, settle=0
+            finder, lambda info: has_id(info, uid), timeout=PATIENCE, wanted=uid, settle=0
         )
-        return Connection(native, max_buflen=10, timeout=5)
+        return Connection(native, max_buflen=10, timeout=PATIENCE)
 
 
 def test_what_our_own_outlets_say_and_send():
@@ -78,7 +79,7 @@ def test_an_embedding_arrives_with_its_onset():
         inlet = connect(outlet)
         outlet.push(np.array([0.5, -1.0, 2.0]), 7.25)
         dest = np.empty((4, 3), np.float32)
-        stamps = inlet.pull(dest, timeout=5, at_least_one=True)
+        stamps = inlet.pull(dest, timeout=PATIENCE, at_least_one=True)
         assert stamps.tolist() == [7.25]
         assert dest[0].tolist() == [0.5, -1.0, 2.0]
         inlet.close()

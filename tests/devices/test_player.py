@@ -18,6 +18,7 @@ from devices.player import Player
 from devices.xdf import XdfWriter
 from pipeline.values import StreamInfo
 from tests.devices.xdf_tools import eeg_stream, marker_stream
+from tests.waiting import PATIENCE, Stopwatch
 
 pytestmark = pytest.mark.lsl
 
@@ -46,11 +47,11 @@ class Listener:
     """Reads a stream to the end in a thread."""
 
     def __init__(self, source_id: str) -> None:
-        found = pylsl.resolve_byprop("source_id", source_id, timeout=5)
+        found = pylsl.resolve_byprop("source_id", source_id, timeout=PATIENCE)
         assert found, f"{source_id} was not published"
         self.inlet = pylsl.StreamInlet(found[0], recover=False)
-        self.info = self.inlet.info(timeout=5)
-        self.inlet.open_stream(timeout=5)
+        self.info = self.inlet.info(timeout=PATIENCE)
+        self.inlet.open_stream(timeout=PATIENCE)
         self.samples: list[list[object]] = []
         self.stamps: list[float] = []
         self.ages: list[float] = []
@@ -79,7 +80,7 @@ def test_what_is_played_is_what_was_recorded(recording: Path) -> None:
         markers.pull(6)
     finally:
         stop.set()
-        thread.join(5)
+        thread.join(PATIENCE)
         player.close()
         player.close()
     assert eeg.info.nominal_srate() == 250.0
@@ -111,11 +112,11 @@ def test_loops_with_stamps_that_go_on_and_never_run_ahead(
     stop = threading.Event()
     thread = threading.Thread(target=player.play, args=(stop,))
     thread.start()
-    assert enough.wait(10)
-    before = time.monotonic()
+    assert enough.wait(PATIENCE)
+    watch = Stopwatch()
     stop.set()
-    thread.join(5)
-    assert time.monotonic() - before < 1.0
+    thread.join(PATIENCE)
+    assert watch.seconds() < 1.0
     player.close()
     assert player.streams[0].sfreq == 1000.0
     stamps = np.concatenate([s for _, s in pushed])
@@ -185,7 +186,7 @@ def test_any_format_is_played_with_its_events(shared_data: Path) -> None:
         eeg.pull(100)
     finally:
         stop.set()
-        thread.join(5)
+        thread.join(PATIENCE)
         player.close()
     assert [row[0] for row in markers.samples] == ["square", "square"]
     assert eeg.info.get_channel_labels()[:2] == ["FPz", "EOG1"]

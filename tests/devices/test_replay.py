@@ -29,6 +29,7 @@ from pipeline.values import (
     StreamState,
 )
 from tests.devices.xdf_tools import eeg_stream, marker_stream, session_items
+from tests.waiting import PATIENCE
 
 STREAMS = {StreamRole.EEG: eeg_stream(), StreamRole.MARKERS: marker_stream()}
 
@@ -148,7 +149,7 @@ def test_close_ends_a_read_that_waits(recording: Path) -> None:
     thread = threading.Thread(target=lambda: got.append(source.read(60.0)))
     thread.start()
     source.close()
-    thread.join(5)
+    thread.join(PATIENCE)
     assert got == [[]]
 
 

@@ -24,6 +24,7 @@ from devices.virtual.headset import COUNTER, HeadsetSettings, VirtualHeadset
 from devices.virtual.options import add_options, settings_from
 from pipeline.errors import ConfigurationError
 from pipeline.virtual_brain import N_FEATURES, table_leadfield
+from tests.waiting import PATIENCE, Stopwatch
 
 LETTER = np.eye(N_FEATURES, dtype=np.float32)[0]
 
@@ -35,11 +36,11 @@ def running(settings: HeadsetSettings) -> Iterator[VirtualHeadset]:
     thread = threading.Thread(target=headset.run, args=(stop,), kwargs={"on_ready": ready.set})
     thread.start()
     try:
-        assert ready.wait(10)
+        assert ready.wait(PATIENCE)
         yield headset
     finally:
         stop.set()
-        thread.join(5)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
 
 
@@ -54,7 +55,7 @@ def unique(**kwargs: object) -> HeadsetSettings:
 def inlet_of(source_id: str) -> Iterator[pylsl.StreamInlet]:
     found = pylsl.resolve_byprop("source_id", source_id, 1, 10)
     inlet = pylsl.StreamInlet(found[0], recover=False)
-    inlet.open_stream(timeout=10)
+    inlet.open_stream(timeout=PATIENCE)
     try:
         yield inlet
     finally:
@@ -77,7 +78,7 @@ def pull(inlet: pylsl.StreamInlet, n: int, limit: float = 15.0) -> tuple[np.ndar
 def test_stream_keeps_its_schedule_and_says_what_it_is() -> None:
     settings = unique(board=board_of("cyton"), counter=True)
     with running(settings), inlet_of(settings.stream_source_id) as inlet:
-        info = from_pylsl(inlet.info(timeout=5))
+        info = from_pylsl(inlet.info(timeout=PATIENCE))
         samples, stamps = pull(inlet, 500)
         now = pylsl.local_clock()
     assert info.ch_names == (*BOARDS["cyton"].ch_names, COUNTER)
@@ -142,10 +143,10 @@ def test_process_announces_itself_and_ends_cleanly_on_a_signal() -> None:
     ) as process:
         assert process.stdout is not None
         about = json.loads(process.stdout.readline())
-        start = time.monotonic()
+        watch = Stopwatch()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
-        assert time.monotonic() - start < 4, "promised: 2 s; a busy machine may need more"
+        assert process.wait(PATIENCE) == 0
+        assert watch.seconds() < 2.0
     assert about["ready"] is True
     assert about["source_id"] == "proc"
     assert about["sfreq"] == 250

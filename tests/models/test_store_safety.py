@@ -23,6 +23,7 @@ from models.adapters.locking import hold, locked
 from models.adapters.naming import new_id
 from models.adapters.store import MANIFEST_NAME, WEIGHTS_NAME, load_adapter
 from tests.models.adapter_files import edit_manifest, put_weights, small_adapter, zipped
+from tests.waiting import PATIENCE
 
 unix = pytest.mark.skipif(os.name == "nt", reason="modes, links and pipes are Unix's")
 
@@ -143,7 +144,7 @@ def test_ids_sort_by_age_and_never_collide() -> None:
 
 
 def _import_many(root: Path, path: Path, n: int, start: Barrier) -> None:
-    start.wait(60)
+    start.wait(PATIENCE)
     for _ in range(n):
         AdapterStore(root).import_(path)
 
@@ -156,7 +157,7 @@ def together(target: Callable[..., None], arguments: list[tuple[object, ...]]) -
     for process in processes:
         process.start()
     for process in processes:
-        process.join(90)
+        process.join(PATIENCE)
     assert [process.exitcode for process in processes] == [0] * len(arguments)
 
 

@@ -150,7 +150,6 @@ def test_accumulated_batches_are_one_large_batch(tmp_path: Path) -> None:
     torch.testing.assert_close(made[1], made[0], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.timeout(300)
 def test_two_processes_are_one_with_twice_the_batch(
     tmp_path: Path, popen: Callable[..., subprocess.Popen[Any]]
 ) -> None:
