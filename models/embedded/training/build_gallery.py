@@ -33,6 +33,8 @@ Float64 = npt.NDArray[np.float64]
 SCHEMA = 1
 SIZE = 128
 SEED = 7
+N_VARIANTS = 5
+"""Pictures beside the gallery's own that a stimulus is averaged over."""
 N_FEATURES = 64
 BLOCKS = {"looks": (24, 0.60), "layout": (15, 0.40), "meaning": (24, 0.60)}
 """Components and weight of each block; orientation takes the last dimension."""
@@ -77,12 +79,12 @@ class Stimulus:
 
 
 def variants(
-    render: Image.Image, *, angle: float, rng: np.random.Generator
+    render: Image.Image, *, angle: float, rng: np.random.Generator, n_variants: int
 ) -> tuple[Image.Image, ...]:
-    """The gallery's own picture, and five more over small changes of pose and background."""
+    """The gallery's own picture, and more over small changes of pose and background."""
     first = pictures.compose(render, pictures.Pose(angle=angle), pictures.flat_background(SIZE))
     others = []
-    for _ in range(5):
+    for _ in range(n_variants):
         grey = int(rng.integers(150, 250))
         pose = pictures.Pose(
             angle=angle + float(rng.normal(0, 5)),
@@ -95,7 +97,10 @@ def variants(
 
 
 def gallery_stimuli(
-    renders: dict[str, Image.Image], names: Sequence[dict[str, Any]]
+    renders: dict[str, Image.Image],
+    names: Sequence[dict[str, Any]],
+    *,
+    n_variants: int = N_VARIANTS,
 ) -> list[Stimulus]:
     """Every concept upright, every concept inverted, and the checkerboards, in that order."""
     listed = tomllib.loads(Path(__file__).with_name("concepts.toml").read_text())
@@ -122,7 +127,7 @@ def gallery_stimuli(
                         kind=kind,
                         code_point=stem,
                         sentence=sentence,
-                        sides=variants(renders[stem], angle=angle, rng=rng),
+                        sides=variants(renders[stem], angle=angle, rng=rng, n_variants=n_variants),
                     )
                 )
     return upright + inverted + checkerboards()
@@ -143,7 +148,11 @@ def checkerboards() -> list[Stimulus]:
 
 
 def extra_stimuli(
-    renders: dict[str, Image.Image], names: Sequence[dict[str, Any]], taken: set[str]
+    renders: dict[str, Image.Image],
+    names: Sequence[dict[str, Any]],
+    taken: set[str],
+    *,
+    n_variants: int = N_VARIANTS,
 ) -> list[Stimulus]:
     """Concepts outside the gallery, upright: they make the generator's space denser."""
     rng = np.random.default_rng(SEED + 1)
@@ -162,7 +171,7 @@ def extra_stimuli(
                 kind="upright",
                 code_point=stem,
                 sentence=f"{name}, {str(entry['subcategory']).replace('-', ' ')}",
-                sides=variants(renders[stem], angle=0.0, rng=rng),
+                sides=variants(renders[stem], angle=0.0, rng=rng, n_variants=n_variants),
             )
         )
     return made
@@ -284,10 +293,11 @@ def main() -> None:
     parser.add_argument("--names", type=Path, required=True, help="emoji-datasource npm tarball")
     parser.add_argument("--out", type=Path, default=Path("pipeline/gallery"))
     parser.add_argument("--extras", type=Path, required=True, help="safetensors file to write")
+    parser.add_argument("--variants", type=int, default=N_VARIANTS, metavar="N")
     options = parser.parse_args()
     renders = pictures.read_renders(options.renders, side=256)
     names = pictures.read_names(options.names)
-    stimuli = gallery_stimuli(renders, names)
+    stimuli = gallery_stimuli(renders, names, n_variants=options.variants)
     looks = Looks()
     raw = raw_features(stimuli, looks)
     inverted = np.array([each.kind == "inverted" for each in stimuli])
@@ -295,7 +305,8 @@ def main() -> None:
     table = recipe(raw, inverted)
     write_gallery(options.out, stimuli, table)
     print(json.dumps(report(stimuli, table), indent=1))
-    extras = extra_stimuli(renders, names, {str(each.code_point) for each in stimuli})
+    taken = {str(each.code_point) for each in stimuli}
+    extras = extra_stimuli(renders, names, taken, n_variants=options.variants)
     rows = recipe(raw_features(extras, looks), np.zeros(len(extras), dtype=bool))
     stems = {"code_points": json.dumps([each.code_point for each in extras])}
     save_file({"embeddings": rows}, options.extras, metadata=stems)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 from safetensors import safe_open
 
+from configs import DecoderConfig
 from models.embedded.generator import WEIGHTS, load_generator
 from models.embedded.sampler import EmbeddedSampler
 from models.embedded.training import renders as pictures
@@ -25,6 +27,9 @@ from pipeline.gallery import Gallery, Kind, load_gallery
 
 Float32 = npt.NDArray[np.float32]
 Uint8 = npt.NDArray[np.uint8]
+_TILE, _GAP = 96, 4
+_COLUMN = _TILE + _GAP
+
 PAIRS = (
     ("dog", "lion"), ("house", "castle"), ("smiling-face", "smiling-face-inverted"),
     ("apple", "sunflower"), ("red-car", "rocket"), ("guitar", "violin"),
@@ -40,7 +45,7 @@ CROWDS: tuple[tuple[Kind, str], ...] = (
 )
 
 
-def sheet(rows: list[list[Uint8]], *, gap: int = 4, side: int | None = None) -> Image.Image:
+def sheet(rows: list[list[Uint8]], *, gap: int = _GAP, side: int | None = None) -> Image.Image:
     """Tile pictures into one, row by row."""
     side = side or rows[0][0].shape[0]
     width = max(len(row) for row in rows) * (side + gap) + gap
@@ -66,6 +71,27 @@ def captioned(image: Image.Image, captions: list[str], *, left: int = 150) -> Im
     return whole
 
 
+def headed(
+    image: Image.Image, heading: str, columns: Sequence[str] = (), *, step: int = _COLUMN
+) -> Image.Image:
+    """Write a heading above a grid, and what its columns are.
+
+    `columns` stand `step` pixels apart over the right part of the grid, left of which its
+    captions stand.
+    """
+    top = 34 + (24 if columns else 0)
+    whole = Image.new("RGB", (image.width, image.height + top), (255, 255, 255))
+    whole.paste(image, (0, top))
+    pen = ImageDraw.Draw(whole)
+    pen.text((8, 8), heading, fill=(20, 24, 32), font=ImageFont.load_default(size=17))
+    font = ImageFont.load_default(size=14)
+    left = image.width - step * len(columns) - 4
+    for i, column in enumerate(columns):
+        place = (left + step * (i + 0.5), top - 12)
+        pen.text(place, column, fill=(40, 44, 52), font=font, anchor="mm")
+    return whole
+
+
 def chunked(tiles: Uint8, n_columns: int) -> list[list[Uint8]]:
     """Rows of a grid."""
     return [list(tiles[i : i + n_columns]) for i in range(0, len(tiles), n_columns)]
@@ -81,7 +107,13 @@ def figure_pairs(gallery: Gallery, sampler: EmbeddedSampler) -> Image.Image:
     part = gallery.subset(kind="upright")
     part = part.subset(labels=part.labels[::5])
     real, made = chunked(shown_pictures(part), 12), chunked(draw(sampler, part.embeddings), 12)
-    return sheet([row for pair in zip(real, made, strict=True) for row in pair], side=96)
+    return paired(real, made)
+
+
+def paired(real: list[list[Uint8]], made: list[list[Uint8]]) -> Image.Image:
+    """Rows of real pictures, each above the row of what was drawn."""
+    rows = [row for pair in zip(real, made, strict=True) for row in pair]
+    return captioned(sheet(rows, side=_TILE), ["gallery", "drawn"] * len(real), left=80)
 
 
 def figure_seeds(gallery: Gallery, sampler: EmbeddedSampler) -> Image.Image:
@@ -89,7 +121,7 @@ def figure_seeds(gallery: Gallery, sampler: EmbeddedSampler) -> Image.Image:
     part = gallery.subset(kind="upright")
     labels = part.labels[11::30]
     rows = [list(draw(sampler, np.repeat(part.embedding(each)[None], 8, 0))) for each in labels]
-    return captioned(sheet(rows, side=96), list(labels))
+    return captioned(sheet(rows, side=_TILE), list(labels))
 
 
 def figure_steps(gallery: Gallery, samplers: dict[int, EmbeddedSampler]) -> Image.Image:
@@ -98,7 +130,9 @@ def figure_steps(gallery: Gallery, samplers: dict[int, EmbeddedSampler]) -> Imag
     part = part.subset(labels=part.labels[4::20])
     rows = [list(shown_pictures(part))]
     rows += [list(draw(sampler, part.embeddings)) for sampler in samplers.values()]
-    return captioned(sheet(rows, side=96), ["gallery", *(f"{n} steps" for n in samplers)], left=80)
+    return captioned(
+        sheet(rows, side=_TILE), ["gallery", *(f"{n} steps" for n in samplers)], left=80
+    )
 
 
 def figure_between(gallery: Gallery, sampler: EmbeddedSampler) -> Image.Image:
@@ -112,7 +146,7 @@ def figure_between(gallery: Gallery, sampler: EmbeddedSampler) -> Image.Image:
         path = (np.sin((1 - ways) * angle) * a + np.sin(ways * angle) * b) / np.sin(angle)
         rows.append(list(sampler.draw(path.astype(np.float32), seeds=(0,) * 9)))
     captions = [f"{first} to\n{second}" for first, second in known]
-    return captioned(sheet(rows, side=96), captions, left=170)
+    return captioned(sheet(rows, side=_TILE), captions, left=170)
 
 
 def figure_norms(gallery: Gallery, sampler: EmbeddedSampler) -> Image.Image:
@@ -125,7 +159,7 @@ def figure_norms(gallery: Gallery, sampler: EmbeddedSampler) -> Image.Image:
     directions += [row / np.linalg.norm(row) for row in strange]
     scale = np.array(NORMS, np.float32)[::-1, None]
     rows = [list(sampler.draw(scale * row, seeds=(0,) * len(NORMS))) for row in directions]
-    return captioned(sheet(rows, side=96), [*labels, "random direction", "random direction"])
+    return captioned(sheet(rows, side=_TILE), [*labels, "random direction", "random direction"])
 
 
 def figure_crowds(gallery: Gallery, sampler: EmbeddedSampler) -> Image.Image:
@@ -154,24 +188,30 @@ def figure_outside(sampler: EmbeddedSampler, extras: Path, package: Path) -> Ima
             for i in picked
         ]
     )
-    rows = zip(chunked(real, 12), chunked(draw(sampler, table[picked]), 12), strict=True)
-    return sheet([row for pair in rows for row in pair], side=96)
+    return paired(chunked(real, 12), chunked(draw(sampler, table[picked]), 12))
 
 
-def figure_map(gallery: Gallery, path: Path) -> None:
-    """t-SNE of the uprights' embeddings, with their pictures."""
+def figure_map(gallery: Gallery) -> Image.Image:
+    """t-SNE of the uprights' embeddings, each picture moved to a free cell near its place.
+
+    Who lies beside whom is kept as well as a grid can; distances are not.
+    """
+    from scipy.optimize import linear_sum_assignment
     from sklearn.manifold import TSNE
 
     part = gallery.subset(kind="upright")
     model = TSNE(metric="cosine", perplexity=12, init="pca", random_state=0, n_jobs=1)
     where = model.fit_transform(part.embeddings.astype(np.float64))
     low, high = where.min(0), where.max(0)
-    size, tile = 1400, 56
-    whole = Image.new("RGB", (size, size), pictures.BACKGROUND)
-    for spot, label in zip((where - low) / (high - low), part.labels, strict=True):
-        x, y = (spot * (size - tile)).astype(int)
-        whole.paste(Image.fromarray(part.image(label, size=tile)), (int(x), int(y)))
-    whole.save(path, quality=88)
+    n_cells, tile = 20, 68
+    places = (where - low) / (high - low) * (n_cells - 1)
+    cells = np.stack(np.meshgrid(range(n_cells), range(n_cells)), -1).reshape(-1, 2)
+    far = ((places[:, None] - cells[None]) ** 2).sum(-1)
+    whole = Image.new("RGB", (n_cells * tile, n_cells * tile), pictures.BACKGROUND)
+    for row, cell in zip(*linear_sum_assignment(far), strict=True):
+        x, y = (int(value) * tile for value in cells[cell])
+        whole.paste(Image.fromarray(part.image(part.labels[row], size=tile - 4)), (x + 2, y + 2))
+    return whole
 
 
 def main() -> None:
@@ -186,19 +226,49 @@ def main() -> None:
     gallery = load_gallery()
     generator = load_generator(options.weights)
     samplers = {n: EmbeddedSampler(generator, num_inference_steps=n) for n in (1, 2, 4, 50)}
+    drawn = samplers[DecoderConfig().num_inference_steps]
     upright = gallery.subset(kind="upright")
-    sheet(chunked(shown_pictures(upright), 19), side=72, gap=2).save(
-        options.out / "gallery.webp", quality=88
-    )
-    figure_map(gallery, options.out / "gallery-map.webp")
+    lengths = [f"length {norm:g}" for norm in reversed(NORMS)]
     figures = {
-        "generator-gallery": figure_pairs(gallery, samplers[4]),
-        "generator-steps": figure_steps(gallery, samplers),
-        "generator-seeds": figure_seeds(gallery, samplers[4]),
-        "generator-between": figure_between(gallery, samplers[4]),
-        "generator-norms": figure_norms(gallery, samplers[4]),
-        "generator-categories": figure_crowds(gallery, samplers[4]),
-        "generator-outside": figure_outside(samplers[4], options.extras, options.renders),
+        "gallery": headed(
+            sheet(chunked(shown_pictures(upright), 19), side=72, gap=2),
+            f"The gallery's {len(upright)} upright concepts",
+        ),
+        "gallery-map": headed(
+            figure_map(gallery), "Who lies beside whom in the embedding space (t-SNE, on a grid)"
+        ),
+        "generator-gallery": headed(
+            figure_pairs(gallery, drawn),
+            "Every fifth concept of the gallery, and what is drawn of it",
+        ),
+        "generator-steps": headed(
+            figure_steps(gallery, samplers), "The same embeddings and seeds in 1, 2, 4 and 50 steps"
+        ),
+        "generator-seeds": headed(
+            figure_seeds(gallery, drawn),
+            "One embedding a row, eight seeds",
+            [f"seed {seed}" for seed in range(8)],
+        ),
+        "generator-between": headed(
+            figure_between(gallery, drawn),
+            "From one embedding to another along the sphere, one seed",
+            [f"{share:.0%}" for share in np.linspace(0, 1, 9)],
+        ),
+        "generator-norms": headed(
+            figure_norms(gallery, drawn),
+            "Shorter and shorter embeddings: less and less sure",
+            lengths,
+        ),
+        "generator-categories": headed(
+            figure_crowds(gallery, drawn),
+            "What a decoder draws that knows no more than the category",
+            [f"{category}, {kind}" for kind, category in CROWDS],
+            step=128 + _GAP,
+        ),
+        "generator-outside": headed(
+            figure_outside(drawn, options.extras, options.renders),
+            "Concepts that no step of training has seen: the render above, what is drawn below",
+        ),
     }
     for name, image in figures.items():
         image.save(options.out / f"{name}.webp", quality=90)

@@ -109,7 +109,7 @@ def fog(sampler: EmbeddedSampler, gallery: Gallery) -> dict[str, Any]:
     Contrast is the standard deviation of a picture's pixels, relative to the gallery's own.
     """
     upright = gallery.subset(kind="upright")
-    chosen = upright.embeddings[:: len(upright) // 32][:32]
+    chosen = upright.embeddings[:: max(1, len(upright) // 32)][:32]
     rng = np.random.default_rng(0)
     strange = rng.standard_normal(chosen.shape).astype(np.float32)
     strange /= np.linalg.norm(strange, axis=1, keepdims=True)
@@ -168,9 +168,13 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--out", type=Path, default=Path("docs/models/generator.json"))
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--every", type=int, default=1, metavar="N", help="one stimulus in N: tests the chain"
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     gallery = load_gallery()
+    gallery = gallery.subset(labels=gallery.labels[:: options.every])
     generator = load_generator(options.weights)
     samplers = {n: EmbeddedSampler(generator, num_inference_steps=n) for n in (1, 2, 4, 50)}
     found = {
