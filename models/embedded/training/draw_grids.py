@@ -110,10 +110,12 @@ def figure_pairs(gallery: Gallery, sampler: EmbeddedSampler) -> Image.Image:
     return paired(real, made)
 
 
-def paired(real: list[list[Uint8]], made: list[list[Uint8]]) -> Image.Image:
+def paired(
+    real: list[list[Uint8]], made: list[list[Uint8]], *, above: str = "gallery"
+) -> Image.Image:
     """Rows of real pictures, each above the row of what was drawn."""
     rows = [row for pair in zip(real, made, strict=True) for row in pair]
-    return captioned(sheet(rows, side=_TILE), ["gallery", "drawn"] * len(real), left=80)
+    return captioned(sheet(rows, side=_TILE), [above, "drawn"] * len(real), left=80)
 
 
 def figure_seeds(gallery: Gallery, sampler: EmbeddedSampler) -> Image.Image:
@@ -131,7 +133,9 @@ def figure_steps(gallery: Gallery, samplers: dict[int, EmbeddedSampler]) -> Imag
     rows = [list(shown_pictures(part))]
     rows += [list(draw(sampler, part.embeddings)) for sampler in samplers.values()]
     return captioned(
-        sheet(rows, side=_TILE), ["gallery", *(f"{n} steps" for n in samplers)], left=80
+        sheet(rows, side=_TILE),
+        ["gallery", *(f"{n} step{'s' if n > 1 else ''}" for n in samplers)],
+        left=80,
     )
 
 
@@ -188,7 +192,7 @@ def figure_outside(sampler: EmbeddedSampler, extras: Path, package: Path) -> Ima
             for i in picked
         ]
     )
-    return paired(chunked(real, 12), chunked(draw(sampler, table[picked]), 12))
+    return paired(chunked(real, 12), chunked(draw(sampler, table[picked]), 12), above="render")
 
 
 def figure_map(gallery: Gallery) -> Image.Image:

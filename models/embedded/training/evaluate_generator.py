@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from diffusers import AutoencoderDC
 
+from configs import DecoderConfig
 from models.embedded.generator import WEIGHTS, load_generator
 from models.embedded.sampler import EmbeddedSampler
 from models.embedded.training import renders as pictures
@@ -182,7 +183,7 @@ def main() -> None:
         "ms_per_picture": milliseconds(samplers, gallery.embeddings[0]),
         "identification": identification(samplers, gallery),
         "feature_distance_by_steps": steps_compared(samplers, gallery),
-        "fog": fog(samplers[4], gallery),
+        "fog": fog(samplers[DecoderConfig().num_inference_steps], gallery),
         "autoencoder": autoencoder(options.renders, options.weights),
     }
     options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
