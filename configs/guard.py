@@ -8,6 +8,7 @@ first; the lowest layer, so that all can. Knows nothing of what a file holds.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -53,6 +54,29 @@ def check_file(path: Path | str, *, limit: int | None = None) -> int:
         It is not there, or may not be seen.
     """
     return _check(path, os.stat(path), limit)  # noqa: PTH116 - takes text as well
+
+
+def check_tree(path: Path | str) -> None:
+    """Refuse a file, or a folder in which anything, at any depth, is no ordinary file or folder.
+
+    For what a library opens by itself. A link that leads nowhere (a data set that is not all here)
+    is no bar: opening it fails at once.
+
+    Raises
+    ------
+    UnfitFileError
+        A pipe, a device or a socket; `filename` says which.
+    OSError
+        It is not there, or may not be seen.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        check_file(path)
+        return
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                check_file(Path(folder, name))
 
 
 def open_file(path: Path | str, *, limit: int | None = None) -> IO[bytes]:

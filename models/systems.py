@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from configs import DecoderConfig
+from configs.guard import UnfitFileError, check_tree
 from pipeline.errors import PhospheneError
 from pipeline.ports import Encoder, ImageSampler
 from pipeline.values import Epoch, Info
@@ -77,6 +78,7 @@ def load_system(config: DecoderConfig) -> System:
         The name is unknown, or a weight file is missing or damaged; the sentence says which.
     """
     _make_repeatable(config.threads)
+    _check_folders(config)
     if config.system in LOADERS:
         if config.adapter is not None:
             load_encoder(config)  # refuses it
@@ -102,6 +104,20 @@ def load_system(config: DecoderConfig) -> System:
         device="cpu",
         versions={"torch": str(torch.__version__), "diffusers": diffusers.__version__},
     )
+
+
+def _check_folders(config: DecoderConfig) -> None:
+    """Refuse folders of a stranger's settings that hold what would hang whoever opens it."""
+    for folder in (config.weights, config.adapter):
+        try:
+            if folder is not None:
+                check_tree(folder)
+        except UnfitFileError as error:
+            raise UnknownSystemError(
+                f"{error.filename} cannot be read ({error}): give a folder of weights on the disk."
+            ) from None
+        except OSError:
+            continue  # what is missing, and what it takes, its loader says better
 
 
 def load_encoder(config: DecoderConfig) -> Encoder:

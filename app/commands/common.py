@@ -17,6 +17,7 @@ from app.ending import FINISHING, orderly
 from app.foreign import without_foreign_fallback
 from app.output import clear_progress, show_progress, write_note, write_text
 from configs import ConfigError, LoadedConfig, SessionConfig, load_preset, read_config
+from configs.guard import UnfitFileError, check_tree
 
 if TYPE_CHECKING:
     from app.port import Snapshot
@@ -261,6 +262,29 @@ def watch(
     if not as_json:
         write_text("\n".join(_closing_lines(snapshot)))
     return end.code
+
+
+def check_given(*paths: Path | None) -> None:
+    """Refuse files and folders of the command line that would hang or flood who reads them.
+
+    Raises
+    ------
+    AppError
+        A pipe, a device or a socket, also somewhere below a folder; what is missing, its reader
+        says better.
+    """
+    from app.errors import AppError
+
+    for path in paths:
+        try:
+            if path is not None:
+                check_tree(path)
+        except UnfitFileError as error:
+            raise AppError(
+                f"{error.filename} cannot be read ({error}): give what is on the disk."
+            ) from None
+        except OSError:
+            continue
 
 
 def say_above_progress(sentence: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from app.commands.common import (
     add_choice_options,
     apply_overrides,
+    check_given,
     choice_overrides,
     load,
     stream_choice,
@@ -112,6 +113,7 @@ def run(args: argparse.Namespace) -> int:
         raise AppError(f"--samples is {args.samples}, expected 1 or more.")
     if not args.data.exists():  # before gigabytes are loaded
         raise AppError(f"{args.data}: no such file or folder, expected what --data says in --help.")
+    check_given(args.data)
     config, options = _config(args), _options(args)
     drawer = open_drawer(config.decoder, options)
     modes = _modes(args.mode, drawer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from app.commands.common import check_given
 from app.errors import AppError
 
 OPTIONS = ("target_norm", "images")
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
             raise AppError(
                 f"--{name.replace('_', '-')} is not an option of {args.system}: leave it out."
             )
+    check_given(*args.files, args.images)
     report = importer(args.files, args.out, **options)
     if args.json:
         write_json(report)

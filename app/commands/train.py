@@ -12,6 +12,8 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
+from app.commands.common import check_given
+
 if TYPE_CHECKING:
     from models.training.loop import Progress
 
@@ -69,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
             f"{', '.join(sorted(STAGES))}."
         )
     train = find(stages, args.stage, what=f"stage of {args.system}")
+    check_given(args.data, args.resume)
     report = train(
         StageRequest(
             data=args.data,

@@ -1,0 +1,76 @@
+"""Every command that takes a file, given a pipe or a device: one line, at once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from app.cli import main
+from configs import DecoderConfig
+from models.systems import UnknownSystemError, load_system
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes are Unix's")
+
+COMMANDS = (
+    "run --headless --replay {}.xdf --out out",
+    "run --headless --replay {}.edf --out out",
+    "run --headless --config {}.toml --out out",
+    "run --headless --montage {}.txt --out out",
+    "gui --config {}.toml",
+    "replay {}.fif",
+    "export {}.vhdr --bids out --subject 1 --task t",
+    "calibrate --headless --subject a --labels a,b --from {}.set --out out",
+    "calibrate --headless --subject a --from {}.csv --labels {}.csv --out out",
+    "calibrate --headless --config {}.toml --out out",
+    "adapters import {}.zip",
+    "import atm {}.pth --out out",
+    "import atm {}.safetensors --out out",
+    "import dreamdiffusion . --out out",
+    "generate atm-toy --data {}-epo.fif --out out",
+    "generate atm-toy --data . --out out",
+    "generate atm-toy --config {}.toml --data . --out out",
+    "train atm prepare --data . --out out",
+    "train atm prepare --data {}.npy --out out",
+    "train atm encoder --data empty --config {}.toml --out out",
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_command_refuses_what_is_no_file(
+    command: str,
+    kind: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PHOSPHENE_HOME", str(tmp_path / "home"))
+    Path("empty").mkdir()
+    words = command.format(kind, kind).split()
+    for name in {word for word in words if word.startswith(f"{kind}")} | {kind}:
+        if kind == "pipe":
+            os.mkfifo(name)
+        else:
+            Path(name).symlink_to("/dev/zero")
+    assert main(words) == 1
+    said = capsys.readouterr()
+    assert f"(it is a {kind}, expected an ordinary file)" in said.err
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert not Path("out").exists()
+
+
+def test_a_folder_of_weights_with_a_pipe_in_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "encoder").mkdir()
+    os.mkfifo(tmp_path / "encoder" / "config.json")
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    for config in (
+        DecoderConfig(weights=str(tmp_path)),
+        DecoderConfig(system="atm", weights=str(tmp_path)),
+        DecoderConfig(adapter=str(tmp_path)),
+    ):
+        with pytest.raises(UnknownSystemError, match=r"config\.json cannot be read \(it is a pipe"):
+            load_system(config)
