@@ -18,8 +18,12 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from app.ending import Ending, caught
+from app.output import PlainFormatter, write_note
 from configs.private import UMASK
+from pipeline.plain import plain
 
+LONGEST_ERROR = 4000
+"""Characters of an error that are printed: it may quote what a file or a stream holds."""
 COMMANDS = (
     "demo",
     "gui",
@@ -89,11 +93,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None, ending: Ending) -> int:
     args = _arguments(argv)
     ending.name = f"phosphene {args.command}"
-    logging.basicConfig(
-        level=(logging.WARNING, logging.INFO, logging.DEBUG)[min(args.verbose, 2)],
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(args.verbose, 2)]
+    logging.basicConfig(level=level, handlers=[handler])
     if args.command not in _SHARED:
         os.umask(UMASK)
     from configs import ConfigError
@@ -105,7 +108,8 @@ def _run(argv: Sequence[str] | None, ending: Ending) -> int:
     except (PhospheneError, ConfigError) as error:
         _LOG.debug("the command failed", exc_info=True)
         # Who is asked to end while it looks for a stream, or waits, does not fail for that.
-        sys.stderr.write(f"{ending.name}: {'interrupted' if ending.code else error}\n")
+        why = "interrupted" if ending.code else plain(str(error), limit=LONGEST_ERROR)
+        write_note(f"{ending.name}: {why}")
         return ending.code or 1
     except KeyboardInterrupt:
         sys.stderr.write(f"{ending.name}: interrupted\n")

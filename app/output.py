@@ -1,21 +1,26 @@
 """What a command says: results on standard output, everything else on standard error.
 
-Owns tables, JSON, colours (only on a terminal, never with `NO_COLOR`) and the line of progress.
-Knows nothing of what is said.
+Owns tables, JSON, colours (only on a terminal, never with `NO_COLOR`), the line of progress and
+log lines: all that reaches a terminal passes here and is cleaned (`pipeline.plain`). Knows nothing
+of what is said.
 """
 
 from __future__ import annotations
 
-import json
+import logging
 import os
+import re
 import sys
-import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import IO, Any
 
+from pipeline.plain import plain, plain_json
+
 _PROGRESS_WIDTH = 110
 """A longer line would wrap, and then stay where it is drawn anew."""
+_LONGEST = 20_000
+"""Characters of one remark: a name of a megabyte is no news."""
 
 
 class Colour(StrEnum):
@@ -32,23 +37,29 @@ def write_json(
 ) -> None:
     """Print one JSON document and nothing else."""
     out = stream or sys.stdout
-    out.write(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
+    out.write(plain_json(document) + "\n")
 
 
 def write_text(text: str, *, stream: IO[str] | None = None) -> None:
     """Print a result for a person."""
-    (stream or sys.stdout).write(text + "\n")
+    out = stream or sys.stdout
+    out.write(_shown(text, own=has_colours(out)) + "\n")
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Print a result of several lines, each cleaned by itself: none can forge another."""
+    write_text("\n".join(plain(line, limit=_LONGEST) for line in lines))
 
 
 def write_note(text: str) -> None:
-    """Print a remark; it never mixes with results."""
-    sys.stderr.write(text + "\n")
+    """Print a remark, one line; it never mixes with results."""
+    sys.stderr.write(plain(text, limit=_LONGEST) + "\n")
 
 
 def show_progress(text: str) -> None:
     """Draw the line of progress anew; nothing where standard error is no terminal."""
     if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K" + text[:_PROGRESS_WIDTH])
+        sys.stderr.write("\r\x1b[K" + plain(text, limit=_PROGRESS_WIDTH))
         sys.stderr.flush()
 
 
@@ -70,14 +81,14 @@ def paint(text: str, colour: Colour, *, stream: IO[str] | None = None) -> str:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay out rows in columns; control characters (a stream's name may hold some) are shown as ?.
+    """Lay out rows in columns, each cell cleaned.
 
     Raises
     ------
     ValueError
         A row has another count of cells than there are headings.
     """
-    cells = [[_plain(cell) for cell in row] for row in (headings, *rows)]
+    cells = [[plain(cell) for cell in row] for row in (headings, *rows)]
     if any(len(row) != len(headings) for row in cells):
         raise ValueError(f"expected {len(headings)} cells in every row of the table")
     widths = [max(len(row[i]) for row in cells) for i in range(len(headings))]
@@ -89,5 +100,25 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def _plain(text: str) -> str:
-    return "".join("?" if unicodedata.category(c).startswith("C") else c for c in text)
+class PlainFormatter(logging.Formatter):
+    """Log lines that a terminal can be given: one line a message, tracebacks as they are laid."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Lay out the line itself."""
+        return plain(super().formatMessage(record), limit=_LONGEST)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """Lay out a traceback, which may quote what others wrote."""
+        return plain(super().formatException(ei), limit=None, keep="\n")
+
+
+_OWN = re.compile("(" + "|".join(rf"\x1b\[{code}m" for code in (*Colour, "0")) + ")")
+
+
+def _shown(text: str, *, own: bool = False) -> str:
+    """Clean text of several lines; `own` leaves the colours of `paint` where they are shown."""
+    parts = _OWN.split(text) if own else [text]
+    return "".join(
+        part if own and _OWN.fullmatch(part) else plain(part, limit=None, keep="\n\t")
+        for part in parts
+    )

@@ -15,6 +15,7 @@ from typing import Final
 
 from configs import MarkersConfig, SourceConfig
 from devices.errors import FileError
+from pipeline.plain import plain
 from pipeline.values import StreamInfo, StreamRole
 
 MARKER_TYPES: Final = frozenset({"marker", "markers", "stim", "annotations"})
@@ -270,7 +271,8 @@ def _described(stream: FileStream) -> str:
     info = stream.info
     rate = f"{info.sfreq:g} Hz" if info.sfreq else "irregular"
     return (
-        f"#{stream.number} {info.name!r} ({info.type}, source_id {info.source_id!r}, "
+        f"#{stream.number} {plain(info.name)!r} ({plain(info.type)}, source_id "
+        f"{plain(info.source_id)!r}, "
         f"{info.n_channels} ch, {rate}, {stream.n_samples} samples)"
     )
 

@@ -19,7 +19,7 @@ from app.commands.common import (
     stream_overrides,
 )
 from app.ending import FINISHING, orderly
-from app.output import clear_progress, show_progress, write_json, write_note, write_text
+from app.output import clear_progress, show_progress, write_json, write_lines, write_note
 
 if TYPE_CHECKING:
     from app.calibration.flow import Flow
@@ -210,7 +210,7 @@ def _conclude(flow: Flow, view: FlowView, *, as_json: bool) -> int:
         write_note(f"phosphene calibrate: {view.message}")
         return 1
     if not as_json:
-        write_text("\n".join(closing_lines(view)))
+        write_lines(closing_lines(view))
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import sys
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 
 from app.ending import FINISHING, orderly
 from app.foreign import without_foreign_fallback
-from app.output import clear_progress, show_progress, write_note, write_text
+from app.output import clear_progress, show_progress, write_json, write_lines, write_note
 from configs import ConfigError, LoadedConfig, SessionConfig, load_preset, read_config
 from configs.guard import UnfitFileError, check_tree
 
@@ -255,12 +256,12 @@ def watch(
     snapshot = session.snapshot()
     summary = session.out / "summary.json"
     if as_json and summary.is_file():  # a folder that could not be finished has none
-        sys.stdout.write(summary.read_text(encoding="utf-8"))
+        write_json(json.loads(summary.read_text(encoding="utf-8")))
     if snapshot.phase is Phase.FAILED:
         write_note(f"phosphene: {snapshot.message}")
         return 1
     if not as_json:
-        write_text("\n".join(_closing_lines(snapshot)))
+        write_lines(_closing_lines(snapshot))
     return end.code
 
 

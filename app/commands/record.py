@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from app.commands.common import positive
 from app.ending import FINISHING, Ending, orderly
 from app.output import clear_progress, show_progress, write_json, write_note, write_text
+from pipeline.plain import plain
 
 if TYPE_CHECKING:
     from devices.lsl_recording import LslRecording
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _record(recording: LslRecording, duration: float, end: Ending) -> None:
-    names = ", ".join(tally.info.name for tally in recording.tallies.values())
+    names = ", ".join(plain(tally.info.name) for tally in recording.tallies.values())
     write_note(f"Recording {names}. Ctrl-C ends it.")
     began = time.monotonic()
     alarm = ""
@@ -111,5 +112,6 @@ def _report(recording: LslRecording, *, whole: bool, as_json: bool) -> None:
         return
     for tally in tallies:
         note = f" ({tally.note})" if tally.note else ""
-        write_text(f"{tally.info.name} ({tally.info.type}): {tally.n_samples} samples{note}")
+        about = f"{plain(tally.info.name)} ({plain(tally.info.type)})"
+        write_text(f"{about}: {tally.n_samples} samples{plain(note, limit=1000)}")
     write_text(f"{', '.join(files)}: {recording.bytes_written / 1e6:.1f} MB")

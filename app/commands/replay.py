@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from app.commands.common import positive
 from app.ending import at_hard_end, orderly
 from app.output import clear_progress, show_progress, write_json, write_note, write_text
+from pipeline.plain import plain
 
 if TYPE_CHECKING:
     from devices.player import Player
@@ -120,8 +121,8 @@ def _announce(player: Player, *, as_json: bool) -> None:
         for info in player.streams:
             rate = f"{info.sfreq:g} Hz" if info.sfreq else "irregular"
             write_text(
-                f"{info.name} ({info.type}): {info.n_channels} {info.channel_format} channels, "
-                f"{rate}, source_id {info.source_id}"
+                f"{plain(info.name)} ({plain(info.type)}): {info.n_channels} "
+                f"{info.channel_format} channels, {rate}, source_id {plain(info.source_id)}"
             )
         write_text("Ctrl-C ends it.")
     sys.stdout.flush()

@@ -7,7 +7,9 @@ import json
 import sys
 
 from app.ending import orderly
+from app.output import write_text
 from devices.virtual.options import add_options, settings_from
+from pipeline.plain import plain
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -30,11 +32,11 @@ def run(args: argparse.Namespace) -> int:
     def announce() -> None:
         about = description(settings)
         if args.json:
-            sys.stdout.write(json.dumps(about) + "\n")
+            write_text(json.dumps(about))
         else:
-            sys.stdout.write(
-                f"{about['name']}: {len(about['ch_names'])} channels at {about['sfreq']:g} Hz, "
-                f"source_id {about['source_id']}; Ctrl-C ends it.\n"
+            write_text(
+                f"{plain(about['name'])}: {len(about['ch_names'])} channels at "
+                f"{about['sfreq']:g} Hz, source_id {plain(about['source_id'])}; Ctrl-C ends it."
             )
         sys.stdout.flush()
 

@@ -7,13 +7,12 @@ Knows nothing of reports.
 from __future__ import annotations
 
 import html
-import unicodedata
 from collections.abc import Iterable
+
+from pipeline.plain import plain
 
 VOID = frozenset({"img", "br", "meta", "col"})
 """Elements of HTML that have no end tag."""
-
-REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 class Markup(str):
@@ -26,12 +25,8 @@ Child = str | int | Markup | None | Iterable["Child"]
 
 
 def clean(text: str, limit: int = 400) -> str:
-    """Return `text` without control characters and lone surrogates, at most `limit` long."""
-    kept = "".join(
-        REPLACEMENT if unicodedata.category(c) in {"Cc", "Cs"} and c not in "\n\t" else c
-        for c in text[: limit + 1]
-    )
-    return kept if len(kept) <= limit else kept[: limit - 1] + "…"
+    """Return `text` without control characters and the like, at most `limit` long."""
+    return plain(text, limit=limit, keep="\n\t")
 
 
 def escape(text: str) -> Markup:

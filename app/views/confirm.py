@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QFile
+from PySide6.QtCore import QFile, Qt
 from PySide6.QtWidgets import QMessageBox, QWidget
+
+from pipeline.plain import plain
 
 
 def confirm(parent: QWidget, title: str, question: str, *, do: str, keep: str) -> bool:
     """Ask; return whether `do` was chosen. Enter and Esc both keep."""
     box = QMessageBox(parent)
     box.setWindowTitle(title)
-    box.setText(question)
+    box.setTextFormat(Qt.TextFormat.PlainText)
+    box.setText(plain(question, limit=None, keep="\n"))
     yes = box.addButton(do, QMessageBox.ButtonRole.DestructiveRole)
     no = box.addButton(keep, QMessageBox.ButtonRole.RejectRole)
     box.setDefaultButton(no)

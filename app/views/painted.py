@@ -33,6 +33,7 @@ from PySide6.QtWidgets import (
 
 from app.views.icons import GAP, SIDE, icon
 from app.views.theme import DARK, Theme, text_scale
+from pipeline.plain import plain
 from pipeline.values import Uint8
 
 
@@ -194,7 +195,7 @@ class ElidedLabel(QLabel):
 
 def text_label(text: str = "", role: str = "") -> QLabel:
     """Return a label styled by `role`; nothing in it is taken for mark-up."""
-    label = QLabel(text)
+    label = QLabel(plain(text, limit=None, keep="\n\t"))
     label.setTextFormat(Qt.TextFormat.PlainText)
     if role:
         label.setProperty("role", role)
@@ -203,8 +204,14 @@ def text_label(text: str = "", role: str = "") -> QLabel:
 
 def set_text(label: QLabel, text: str) -> None:
     """Change a label's text only when it differs: most frames change nothing."""
+    text = plain(text, limit=None, keep="\n\t")
     if label.text() != text:
         label.setText(text)
+
+
+def plain_tip(text: str) -> str:
+    """Text for a tool tip, which Qt would take for mark-up where it looks like some."""
+    return plain(text, limit=None, keep="\n").replace("<", "‹")
 
 
 def set_tone(widget: QWidget, tone: str) -> None:

@@ -31,8 +31,9 @@ from app.view_models.sources import (
     SourceKind,
     SourcesModel,
 )
-from app.views.painted import Button, Combo, set_text, text_label
+from app.views.painted import Button, Combo, plain_tip, set_text, text_label
 from app.views.theme import Theme
+from pipeline.plain import plain
 from pipeline.values import StreamInfo
 
 RECORDINGS = "Recordings (*.xdf *.xdfz *.fif *.edf *.bdf *.vhdr *.set *.txt *.csv);;All files (*)"
@@ -92,7 +93,7 @@ class SourcesView(QWidget):
         for stream in self._model.eeg_streams:
             item = QTreeWidgetItem(_columns(stream))
             item.setData(0, Qt.ItemDataRole.UserRole, stream.uid or stream.source_id)
-            item.setToolTip(0, f"source_id {stream.source_id or 'none'}")
+            item.setToolTip(0, plain_tip(f"source_id {stream.source_id or 'none'}"))
             self.list.addTopLevelItem(item)
             if selected is not None and stream.uid == selected.uid:
                 item.setSelected(True)
@@ -146,7 +147,7 @@ class SourcesView(QWidget):
         self.markers.clear()
         self.markers.addItem("Markers: automatic")
         for stream in self._model.marker_streams:
-            self.markers.addItem(f"Markers: {stream.name}")
+            self.markers.addItem(f"Markers: {plain(stream.name)}")
         at = self.markers.findText(before)
         self.markers.setCurrentIndex(max(0, at))
 
@@ -282,9 +283,9 @@ class MontageDialog(QDialog):
 
 def _columns(stream: StreamInfo) -> list[str]:
     return [
-        stream.name,
-        stream.type,
-        stream.hostname or "this machine",
+        plain(stream.name),
+        plain(stream.type),
+        plain(stream.hostname) or "this machine",
         formatting.hertz(stream.sfreq),
         str(stream.n_channels),
     ]

@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
 from app.port import Phase
 from app.view_models import formatting
 from app.view_models.session import SessionModel
-from app.views.painted import Button, ElidedLabel, set_text, set_tone, text_label
+from app.views.painted import Button, ElidedLabel, plain_tip, set_text, set_tone, text_label
 from app.views.theme import DARK, Theme, px
 
 _TONES = {Phase.RUNNING: "good", Phase.FAILED: "bad", Phase.STARTING: "warn"}
@@ -59,7 +59,9 @@ class StatusBar(QFrame):
         if phase is Phase.RUNNING and snapshot.warnings:
             message = snapshot.warnings[-1]
         self.message.set_whole(formatting.sentence(message))
-        self.message.setToolTip("\n".join([message, *snapshot.warnings]) if message else "")
+        self.message.setToolTip(
+            plain_tip("\n".join([message, *snapshot.warnings])) if message else ""
+        )
         set_text(self.right, "   ".join(self._facts()))
 
     def _facts(self) -> list[str]:

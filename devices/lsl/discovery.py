@@ -19,6 +19,7 @@ from configs import MarkersConfig, SourceConfig
 from devices.choosing import MARKER_TYPES, has_id
 from devices.errors import AmbiguousStreamError, SourceError, StreamNotFoundError
 from devices.lsl.metadata import from_pylsl
+from pipeline.plain import plain
 from pipeline.values import StreamInfo
 
 Match = Callable[[StreamInfo], bool]
@@ -193,8 +194,8 @@ def describe(info: StreamInfo) -> str:
     """One stream in a few words, for messages."""
     rate = f"{info.sfreq:g} Hz" if info.sfreq else "irregular"
     return (
-        f"{info.name!r} ({info.type}, {info.n_channels} ch, {rate}, source_id "
-        f"{info.source_id!r}, host {info.hostname!r}, uid {info.uid})"
+        f"{plain(info.name)!r} ({plain(info.type)}, {info.n_channels} ch, {rate}, source_id "
+        f"{plain(info.source_id)!r}, host {plain(info.hostname)!r}, uid {plain(info.uid)})"
     )
 
 
