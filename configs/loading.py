@@ -94,9 +94,18 @@ def read_config(path: Path) -> LoadedConfig:
     run = run if isinstance(run, dict) else {}
     for name in DESCRIPTIVE_TABLES:
         table.pop(name, None)
+    if run and "options" not in run:
+        _forget_idle_guidance(table)
     if writer is None:
         return LoadedConfig(_validate(table, where=str(path)), run=run)
     return replace(_take_known(table, where=f"{path} (written by {writer})"), run=run)
+
+
+def _forget_idle_guidance(table: dict[str, Any]) -> None:
+    """Leave out the guidance of an old `session.toml` whose system drew as its weights said."""
+    decoder = table.get("decoder")
+    if isinstance(decoder, dict) and str(decoder.get("system")).startswith("atm"):
+        decoder.pop("guidance_scale", None)
 
 
 def _other_version(table: dict[str, Any]) -> str | None:

@@ -106,6 +106,7 @@ class Drawer(ABC):
             "encoder_sha256": self.spec.sha256,
             "sampler_sha256": self.system.sampler.sha256,
             "versions": dict(self.system.versions),
+            **self.system.options,
         }
 
 
@@ -153,7 +154,6 @@ class _MultimodalDrawer(Drawer):
         faults = {f.name: getattr(generator.faults, f.name) for f in fields(Faults)}
         del faults["pair_all_conditions"]
         return super().facts() | {
-            "prior_steps": generator.prior_steps,
             "adaptive": self._options.adaptive,
             "faults": [name for name, is_on in faults.items() if is_on],
         }
@@ -188,7 +188,7 @@ def open_drawer(config: DecoderConfig, options: DrawingOptions) -> Drawer:
             "atm-multimodal."
         )
     if options.prior_steps is not None:
-        if not isinstance(system.sampler, AtmSampler):
+        if not isinstance(system.sampler, AtmSampler) or not system.sampler.has_prior:
             raise ConfigurationError(f"{config.system} has no prior: leave --prior-steps out.")
         system.sampler.prior_steps = options.prior_steps
     return _SingleDrawer(system)

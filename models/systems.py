@@ -18,7 +18,7 @@ import torch
 from configs import DecoderConfig
 from configs.guard import UnfitFileError, check_tree
 from pipeline.errors import PhospheneError
-from pipeline.ports import Encoder, ImageSampler
+from pipeline.ports import Encoder, ImageSampler, StatesOptions
 from pipeline.values import Epoch, Info
 
 LOADERS = {
@@ -46,6 +46,19 @@ class System:
     sampler: ImageSampler
     device: str
     versions: Mapping[str, str]
+    idle: tuple[str, ...] = ()
+    """Sentences on settings of the session that this system has no use for."""
+
+    @property
+    def options(self) -> Mapping[str, str | int | float]:
+        """Which settings act on its pictures, as far as its sampler says so."""
+        return self.sampler.options if isinstance(self.sampler, StatesOptions) else {}
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences on settings that do not act as one would think."""
+        own = self.sampler.remarks if isinstance(self.sampler, StatesOptions) else ()
+        return (*self.idle, *own)
 
     def warm_up(self) -> None:
         """Decode one epoch of noise, so that the first real one meets warm code."""
@@ -99,7 +112,7 @@ def load_system(config: DecoderConfig) -> System:
         sampler=load_sampler(
             folder,
             num_inference_steps=config.num_inference_steps,
-            guidance_scale=config.guidance_scale,
+            guidance_scale=1.0 if config.guidance_scale is None else config.guidance_scale,
         ),
         device="cpu",
         versions={"torch": str(torch.__version__), "diffusers": diffusers.__version__},
@@ -156,12 +169,14 @@ def _load_published(config: DecoderConfig) -> System:
 
     module, _, function = LOADERS[config.system].partition(":")
     encoder, sampler = getattr(importlib.import_module(module), function)(config)
+    idle = f"{config.system} follows nobody: --align (decoder.align) changes nothing with it."
     return System(
         name=config.system,
         encoder=encoder,
         sampler=sampler,
         device="cpu",
         versions={"torch": str(torch.__version__), "diffusers": diffusers.__version__},
+        idle=(idle,) if config.align else (),
     )
 
 

@@ -89,3 +89,18 @@ class ImageSampler(Protocol):
     def sample(self, embedding: Embedding, *, seed: int) -> GeneratedImage:
         """Draw; a pure function of the embedding, the seed and the sampler's settings."""
         ...
+
+
+@runtime_checkable
+class StatesOptions(Protocol):
+    """A sampler that says which settings act on its pictures."""
+
+    @property
+    def options(self) -> Mapping[str, str | int | float]:
+        """What acts beside the embedding and the seed, by name: `steps`, `guidance`, ..."""
+        ...
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences on settings that do not act as one would think."""
+        ...

@@ -68,8 +68,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--samples", type=int, default=1, metavar="N", help="pictures of one item")
     parser.add_argument("--steps", type=int, default=None, metavar="N", help="of the generator")
-    parser.add_argument("--prior-steps", type=int, default=None, metavar="N")
-    parser.add_argument("--guidance", type=float, default=None, metavar="SCALE")
+    parser.add_argument(
+        "--prior-steps", type=int, default=None, metavar="N", help="of the priors, where there are"
+    )
+    parser.add_argument(
+        "--guidance",
+        type=float,
+        default=None,
+        metavar="SCALE",
+        help="of the generator, 1: none; as the weights are set",
+    )
     parser.add_argument("--seed", type=int, default=None, metavar="N")
     parser.add_argument("--json", action="store_true", help="print generation.json")
     _add_multimodal(parser.add_argument_group("atm-multimodal only"))
@@ -118,9 +126,11 @@ def run(args: argparse.Namespace) -> int:
     drawer = open_drawer(config.decoder, options)
     modes = _modes(args.mode, drawer)
     make_folder(args.out)
-    facts = drawer.facts() | {"steps": config.decoder.num_inference_steps}
-    facts["weights"] = config.decoder.weights or "installed"
+    if options.adaptive and modes == ("separate",):
+        raise AppError("--adaptive shares nothing in the mode separate: leave one of them out.")
+    facts = drawer.facts() | {"weights": config.decoder.weights or "installed"}
     warnings = [ORACLE_WARNING] if options.oracle_prompt else []
+    warnings += drawer.system.remarks
     for warning in warnings:
         write_note(f"Warning: {warning}")
     items = items_of(

@@ -25,6 +25,8 @@ ORACLE_WARNING = (
     "the true label was in the text prompt (--oracle-prompt): these pictures show what the label "
     "says, not what the EEG holds. No figure on them measures decoding."
 )
+ACTING = ("steps", "guidance", "size", "solver", "prior_steps", "prior_guidance", "adaptive")
+"""Options that act on a picture, where the system has them; in each picture's provenance."""
 CELL, GAP, TOP, LEFT = 160, 6, 24, 132
 """Pixels of a grid: its pictures, the space between, its captions."""
 MOST_ROWS = 12
@@ -75,7 +77,7 @@ def write_row(
             "phosphene:encoder_sha256": str(facts["encoder_sha256"]),
             "phosphene:sampler_sha256": str(facts["sampler_sha256"]),
             "phosphene:system": str(facts["system"]),
-            "phosphene:steps": str(facts["steps"]),
+            **{f"phosphene:{name}": str(facts[name]) for name in ACTING if name in facts},
             "phosphene:faults": ", ".join(facts.get("faults", ())) or "none",
             "phosphene:prompt": item.label if oracle else "",
         }

@@ -32,6 +32,7 @@ def describe_run(
         "seed": config.seed,
         "replay_of": None if replay_of is None else str(replay_of),
         "gallery_sha256": gallery_sha256,
+        "options": {} if ready is None else dict(ready.options),
     }
     if ready is not None:
         run |= {
@@ -79,6 +80,7 @@ def summarize(
             "encoder_sha256": ready.spec.sha256 if ready else None,
             "sampler_sha256": ready.sampler_sha256 if ready else None,
             "adapter": decoding.adapter,
+            "options": dict(ready.options) if ready else {},
         },
         recording=recording,
         is_live=is_live,

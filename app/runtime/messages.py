@@ -6,7 +6,7 @@ Owns their layout. Knows nothing of who sends or answers them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -98,12 +98,18 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Sent once when the models are loaded and warm."""
+    """Sent once when the models are loaded and warm.
+
+    `options` act on the pictures; `remarks` are sentences on those that do not act as one would
+    think.
+    """
 
     spec: EncoderSpec
     sampler_sha256: str
     device: str
     versions: Mapping[str, str]
+    options: Mapping[str, str | int | float] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,8 @@ def decoded(
         "phosphene:adapter": Path(cut.adapter.folder).name,
         "phosphene:version": _version(),
     }
+    if config.decoder.guidance_scale not in (None, 1.0):
+        provenance["phosphene:guidance"] = str(config.decoder.guidance_scale)
     path, image_sha256 = folder.write_image(epoch.index, encode_png(pixels, provenance))
     if answer.control_pixels is not None:
         control = provenance | {"phosphene:control": "phase-scrambled EEG of the same epoch"}

@@ -394,6 +394,8 @@ class Session:
         ready = self._decoding.ready
         self._folder.retry()
         self._note_alarms(self._tape.recorder)
+        for remark in () if ready is None else ready.remarks:
+            self._warn(remark)
         if self._publisher is not None and ready is not None:
             self._publisher.expect(ready.spec.n_features)
         if self._show is not None:

@@ -108,6 +108,8 @@ class Worker:
             sampler_sha256=system.sampler.sha256,
             device=system.device,
             versions=system.versions,
+            options=system.options,
+            remarks=system.remarks,
         )
 
     def load(self, request: Load) -> Loaded:

@@ -83,6 +83,16 @@ class AdapterGenerator:
         self.files = (adapter, *sorted(generator.glob("**/*.safetensors")))
 
     @property
+    def options(self) -> Mapping[str, int | float]:
+        """What acts on its pictures; without guidance it is 1."""
+        settings = self.settings
+        return {
+            "steps": settings.num_inference_steps,
+            "guidance": max(1.0, settings.guidance_scale),
+            "size": settings.size,
+        }
+
+    @property
     def layer_names(self) -> list[str]:
         """Cross-attention layers that the adapters act in."""
         processors = self._pipeline.unet.attn_processors

@@ -9,7 +9,7 @@ in diffusers' layout), the IP-Adapter's file, `system.json`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +170,16 @@ class VectorSampler(ABC):
             )
         return torch.from_numpy(np.array(embedding.vector)).reshape(-1) * self._input_scale
 
+    @property
+    @abstractmethod
+    def options(self) -> Mapping[str, str | int | float]:
+        """What acts on its pictures."""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """None: every setting acts."""
+        return ()
+
     @abstractmethod
     def draw(self, condition: Tensor, *, seed: int) -> NDArray[np.uint8]:
         """Draw a picture (height, width, 3) of an EEG vector (n_features,)."""
@@ -205,6 +215,20 @@ class AtmSampler(VectorSampler):
         self.prior_steps, self._guidance = prior_steps, prior_guidance
         self._target_norm = target_norm
 
+    @property
+    def has_prior(self) -> bool:
+        """Whether a prior stands between encoder and generator."""
+        return self._prior is not None
+
+    @property
+    def options(self) -> Mapping[str, str | int | float]:
+        """What acts on its pictures; a prior without guidance has 0."""
+        prior: dict[str, int | float] = {}
+        if self.has_prior:
+            guidance = 0.0 if self._guidance is None else self._guidance
+            prior = {"prior_steps": self.prior_steps, "prior_guidance": guidance}
+        return {**self._generator.options, **prior}
+
     def draw(self, condition: Tensor, *, seed: int) -> NDArray[np.uint8]:
         """Draw a picture (height, width, 3) of an EEG vector (n_features,)."""
         return self._generator.draw([self.clip_vector(condition, seed=seed)], seed=seed)
@@ -233,7 +257,11 @@ def load(config: DecoderConfig) -> tuple[AtmEncoder, AtmSampler]:
         A file is missing or damaged: which, where it comes from and where it belongs.
     """
     folder = weights_folder(config, "atm")
-    return load_folder(folder, num_inference_steps=config.num_inference_steps)
+    return load_folder(
+        folder,
+        num_inference_steps=config.num_inference_steps,
+        guidance_scale=config.guidance_scale,
+    )
 
 
 def weights_folder(config: DecoderConfig, system: str) -> Path:
@@ -261,11 +289,19 @@ def load_toy(config: DecoderConfig) -> tuple[AtmEncoder, AtmSampler]:
 
     made = toy_folder(n_features=load_gallery().n_features)
     folder = Path(config.weights) if config.weights else made
-    return load_folder(folder, num_inference_steps=config.num_inference_steps)
+    return load_folder(
+        folder,
+        num_inference_steps=config.num_inference_steps,
+        guidance_scale=config.guidance_scale,
+    )
 
 
-def load_folder(folder: Path, *, num_inference_steps: int) -> tuple[AtmEncoder, AtmSampler]:
+def load_folder(
+    folder: Path, *, num_inference_steps: int, guidance_scale: float | None = None
+) -> tuple[AtmEncoder, AtmSampler]:
     """Load the encoder and the sampler of a folder of weights.
+
+    `guidance_scale` None: as the folder's settings say.
 
     Raises
     ------
@@ -280,7 +316,7 @@ def load_folder(folder: Path, *, num_inference_steps: int) -> tuple[AtmEncoder, 
         folder,
         settings=GenerationSettings(
             num_inference_steps=num_inference_steps,
-            guidance_scale=settings.guidance_scale,
+            guidance_scale=settings.guidance_scale if guidance_scale is None else guidance_scale,
             size=settings.size,
         ),
     )

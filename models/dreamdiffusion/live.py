@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from models.dreamdiffusion.folder import load_model
 from models.dreamdiffusion.items import fill_channels
 from models.latent_diffusion.lora import LORA_FILE, fuse_lora
 from models.latent_diffusion.model import LatentDiffusion, sample_latents
-from models.latent_diffusion.schedules import make_scheduler
+from models.latent_diffusion.schedules import SamplerName, make_scheduler
 from models.registry import installed_weights
 from models.weights import HASHES, WeightState, check_weights
 from pipeline.electrodes import canonical_name
@@ -32,7 +33,10 @@ from pipeline.ports import EncoderSpec
 from pipeline.values import Embedding, Epoch, Float32, GeneratedImage
 
 FEW_STEPS = 8
-"""Up to this many steps the sampler is LCM's (for distilled weights); above, PLMS as published."""
+"""Up to this many steps a sampler for few steps draws; above, PLMS as published."""
+SOLVERS: dict[SamplerName, str] = {"lcm": "LCM", "dpm": "DPM-Solver++", "plms": "PLMS"}
+LCM_SCHEDULER = "LCMScheduler"
+"""`_class_name` in `scheduler/scheduler_config.json` of weights that were distilled as a whole."""
 
 
 def signal_of(epoch: Epoch, *, preprocessing: dict[str, Any], shape: tuple[int, int]) -> Float32:
@@ -125,13 +129,15 @@ class ContextSampler:
         model: LatentDiffusion,
         *,
         num_inference_steps: int,
-        guidance_scale: float = 1.0,
+        guidance_scale: float | None = None,
+        solver: SamplerName = "plms",
         sha256: str,
         side: int,
     ) -> None:
-        self._guidance = guidance_scale
+        self._guidance = 1.0 if guidance_scale is None else guidance_scale
         self._model = model
         self._steps = num_inference_steps
+        self._solver: SamplerName = solver
         self._sha256 = sha256
         depth = len(model.vae.config.block_out_channels) - 1
         self._latent = (model.vae.config.latent_channels, side // 2**depth, side // 2**depth)
@@ -140,6 +146,22 @@ class ContextSampler:
     def sha256(self) -> str:
         """Hash of its weights."""
         return self._sha256
+
+    @property
+    def options(self) -> Mapping[str, str | int | float]:
+        """What acts on its pictures."""
+        return {"steps": self._steps, "guidance": self._guidance, "solver": SOLVERS[self._solver]}
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Say so where the weights are not made for so few steps."""
+        if self._solver != "dpm":
+            return ()
+        return (
+            f"DreamDiffusion draws in {self._steps} steps with DPM-Solver++: its weights do not "
+            f"say that they were LCM-distilled (no {LORA_FILE}, no {LCM_SCHEDULER} in scheduler/). "
+            "Published are 250 steps of PLMS.",
+        )
 
     @torch.no_grad()
     def sample(self, embedding: Embedding, *, seed: int) -> GeneratedImage:
@@ -170,7 +192,7 @@ class ContextSampler:
         latents = sample_latents(
             predict,
             torch.randn(1, *self._latent, generator=generator),
-            scheduler=make_scheduler("lcm" if self._steps <= FEW_STEPS else "plms"),
+            scheduler=make_scheduler(self._solver),
             num_inference_steps=self._steps,
             generator=generator,
         )
@@ -210,15 +232,19 @@ def load_toy(config: DecoderConfig) -> tuple[ContextEncoder, ContextSampler]:
 
 
 def load_folder(
-    folder: Path, *, num_inference_steps: int, guidance_scale: float = 1.0
+    folder: Path, *, num_inference_steps: int, guidance_scale: float | None = None
 ) -> tuple[ContextEncoder, ContextSampler]:
     """Load encoder and sampler of a folder that `import` or stage B wrote."""
     model, table = load_model(folder)
     status = check_weights(folder)
     if status.state == WeightState.DAMAGED:
         raise CheckpointError(f"{status.problems[0]}; import the published checkpoint again.")
-    if num_inference_steps <= FEW_STEPS and (folder / LORA_FILE).is_file():
+    solver: SamplerName = "dpm" if num_inference_steps <= FEW_STEPS else "plms"
+    if _is_distilled(folder):
+        solver = "lcm"
+    elif num_inference_steps <= FEW_STEPS and (folder / LORA_FILE).is_file():
         fuse_lora(model.unet, folder / LORA_FILE)
+        solver = "lcm"
     hashes = folder / HASHES
     table_of_hashes = json.loads(hashes.read_text()) if hashes.is_file() else {}
     digest = hashlib.sha256(json.dumps(table_of_hashes, sort_keys=True).encode()).hexdigest()
@@ -228,7 +254,17 @@ def load_folder(
         model,
         num_inference_steps=num_inference_steps,
         guidance_scale=guidance_scale,
+        solver=solver,
         sha256=digest,
         side=side,
     )
     return encoder, sampler
+
+
+def _is_distilled(folder: Path) -> bool:
+    """Whether the U-Net itself was LCM-distilled, by the scheduler that lies beside it."""
+    try:
+        text = (folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8")
+        return bool(json.loads(text).get("_class_name") == LCM_SCHEDULER)
+    except (OSError, ValueError, AttributeError):
+        return False

@@ -13,6 +13,7 @@ scheduler.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ class EmbeddedSampler:
     """
 
     def __init__(
-        self, generator: Generator, *, num_inference_steps: int = 4, guidance_scale: float = 1.0
+        self, generator: Generator, *, num_inference_steps: int = 1, guidance_scale: float = 1.0
     ) -> None:
         if not 1 <= num_inference_steps <= MAX_STEPS:
             raise ConfigurationError(
@@ -75,6 +76,16 @@ class EmbeddedSampler:
     def sha256(self) -> str:
         """Hash of the generator's weights."""
         return self._generator.sha256
+
+    @property
+    def options(self) -> Mapping[str, str | int | float]:
+        """What acts on its pictures."""
+        return {"steps": len(self._times), "guidance": self._guidance}
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """None: every setting acts."""
+        return ()
 
     def sample(self, embedding: Embedding, *, seed: int) -> GeneratedImage:
         """Draw the picture of an embedding.
@@ -167,7 +178,7 @@ class EmbeddedSampler:
 
 
 def load_sampler(
-    folder: Path | None = None, *, num_inference_steps: int = 4, guidance_scale: float = 1.0
+    folder: Path | None = None, *, num_inference_steps: int = 1, guidance_scale: float = 1.0
 ) -> EmbeddedSampler:
     """Load the sampler with its weights (None: those that ship)."""
     return EmbeddedSampler(

@@ -66,6 +66,11 @@ class MultimodalGenerator:
         self._norms, self.prior_steps = target_norms, prior_steps
         self.faults = Faults() if faults is None else faults
 
+    @property
+    def options(self) -> Mapping[str, int | float]:
+        """What acts on its pictures; the priors take no guidance."""
+        return {**self._generator.options, "prior_steps": self.prior_steps}
+
     def clip_vectors(self, condition: Tensor, *, seed: int) -> dict[Modality, Tensor]:
         """Draw each modality's CLIP vector (n_features,) for an EEG vector (n_features,)."""
         vectors: dict[Modality, Tensor] = {}

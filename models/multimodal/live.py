@@ -7,6 +7,7 @@ layout), the IP-Adapter's file, `system.json`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,11 @@ class MultimodalSampler(VectorSampler):
         super().__init__(n_features=n_features, input_scale=input_scale, sha256=sha256)
         self.generator = generator
 
+    @property
+    def options(self) -> Mapping[str, str | int | float]:
+        """What acts on its pictures."""
+        return {**self.generator.options}
+
     def draw(self, condition: Tensor, *, seed: int) -> NDArray[np.uint8]:
         """Draw the fused picture (height, width, 3) of an EEG vector (n_features,)."""
         return self.generator.fused(self.generator.clip_vectors(condition, seed=seed), seed=seed)
@@ -59,7 +65,11 @@ def load(config: DecoderConfig) -> tuple[AtmEncoder, MultimodalSampler]:
         A file is missing or damaged: which, where it comes from and where it belongs.
     """
     folder = weights_folder(config, "atm-multimodal")
-    return load_folder(folder, num_inference_steps=config.num_inference_steps)
+    return load_folder(
+        folder,
+        num_inference_steps=config.num_inference_steps,
+        guidance_scale=config.guidance_scale,
+    )
 
 
 def load_toy(config: DecoderConfig) -> tuple[AtmEncoder, MultimodalSampler]:
@@ -69,13 +79,23 @@ def load_toy(config: DecoderConfig) -> tuple[AtmEncoder, MultimodalSampler]:
 
     made = toy_folder(n_features=load_gallery().n_features)
     folder = Path(config.weights) if config.weights else made
-    return load_folder(folder, num_inference_steps=config.num_inference_steps)
+    return load_folder(
+        folder,
+        num_inference_steps=config.num_inference_steps,
+        guidance_scale=config.guidance_scale,
+    )
 
 
 def load_folder(
-    folder: Path, *, num_inference_steps: int, faults: Faults | None = None
+    folder: Path,
+    *,
+    num_inference_steps: int,
+    guidance_scale: float | None = None,
+    faults: Faults | None = None,
 ) -> tuple[AtmEncoder, MultimodalSampler]:
     """Load the encoder and the sampler of a folder of weights.
+
+    `guidance_scale` None: as the folder's settings say.
 
     Raises
     ------
@@ -98,7 +118,11 @@ def load_folder(
     adapters = AdapterGenerator(
         folder,
         n_adapters=len(Modality),
-        settings=GenerationSettings(num_inference_steps, settings.guidance_scale, settings.size),
+        settings=GenerationSettings(
+            num_inference_steps,
+            settings.guidance_scale if guidance_scale is None else guidance_scale,
+            settings.size,
+        ),
     )
     sampler = MultimodalSampler(
         MultimodalGenerator(

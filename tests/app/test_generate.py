@@ -211,13 +211,38 @@ def test_an_embedding_has_as_many_values_as_its_encoder_says(
     assert item.embedding.vector.size == drawer.spec.n_features
 
 
-@pytest.mark.parametrize("steps", ["2", "10"])  # LCM's sampler, and PLMS as published
+@pytest.mark.parametrize("system", ["atm", "atm-multimodal", "dreamdiffusion"])
+def test_guidance_changes_the_bytes_and_stands_in_the_provenance(
+    system: str, generate: Generate, epochs: Path
+) -> None:
+    pictures = []
+    for guidance in ("1", "12"):
+        options = ("--guidance", guidance, "--steps", "2", "--picks", "0")
+        code, out = generate(system, epochs, *options, name=guidance)
+        assert code == 0
+        assert _report(out)["guidance"] == float(guidance)
+        path = next(out.glob("*/000000.png"))
+        with Image.open(path) as image:
+            assert image.info["phosphene:guidance"] == f"{float(guidance)}"
+        pictures.append(_pixels(path))
+    assert (pictures[0] != pictures[1]).any()
+
+
+@pytest.mark.parametrize(("steps", "solver"), [("2", "DPM-Solver++"), ("10", "PLMS")])
 def test_dreamdiffusion_draws_in_few_steps_and_as_published(
-    steps: str, generate: Generate, epochs: Path
+    steps: str,
+    solver: str,
+    generate: Generate,
+    epochs: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     code, out = generate("dreamdiffusion", epochs, "--steps", steps, "--picks", "0,2-2")
     assert code == 0
     report = _report(out)
+    is_said = "do not say that they were LCM-distilled" in capsys.readouterr().err
+    assert is_said == bool(report["warnings"]) == (solver != "PLMS")
+    with Image.open(out / "single" / "000000.png") as image:
+        assert (report["solver"], image.info["phosphene:solver"]) == (solver, solver)
     assert (report["steps"], [item["index"] for item in report["items"]]) == (int(steps), [0, 2])
     assert _pixels(out / "single" / "000000.png").shape == (SIDE, SIDE, 3)
 
@@ -234,6 +259,12 @@ def test_dreamdiffusion_draws_in_few_steps_and_as_published(
         ("atm", "nothing", (), "recording.xdf: no such file, expected a recording, a session"),
         ("dreamdiffusion", "things", (), "does not take prepared THINGS-EEG2"),
         ("dreamdiffusion", "epochs", ("--prior-steps", "3"), "has no prior"),
+        (
+            "atm-multimodal",
+            "epochs",
+            ("--adaptive", "--mode", "separate"),
+            "--adaptive shares nothing in the mode separate",
+        ),
     ],
 )
 def test_what_cannot_be_drawn_is_one_sentence(

@@ -103,6 +103,14 @@ class ToySystem:
     def versions(self) -> dict[str, str]:
         return {}
 
+    @property
+    def options(self) -> dict[str, int]:
+        return {}
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        return ()
+
     def warm_up(self) -> None:
         pass
 

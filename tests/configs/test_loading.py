@@ -172,6 +172,38 @@ def test_any_settings_survive_the_file_exactly(
     assert load_config(path) == config
 
 
+@pytest.mark.parametrize(
+    ("system", "run", "guidance"),
+    [
+        ("atm-multimodal", {}, None),  # written before guidance acted there
+        ("atm", {"seed": 1}, None),
+        ("atm-multimodal", {"options": {"guidance": 1.0}}, 1.0),
+        ("embedded", {}, 1.0),  # where it always acted
+    ],
+)
+def test_a_guidance_that_did_not_act_is_not_made_to_act(
+    system: str, run: dict[str, Any], guidance: float | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "session.toml"
+    run = {"numpy": "2"} | run
+    decoder = {"system": system, "guidance_scale": 1.0, "num_inference_steps": 4}
+    path.write_text(tomli_w.dumps({"decoder": decoder, "run": run}))
+    found = load_config(path).decoder
+    assert (found.guidance_scale, found.num_inference_steps) == (guidance, 4)
+
+
+def test_one_step_is_the_default_everywhere() -> None:
+    """The embedded model draws best in one; every preset of it says the same."""
+    assert SessionConfig().decoder.num_inference_steps == 1
+    embedded = [
+        load_preset(name)
+        for name in list_presets()
+        if load_preset(name).decoder.system == "embedded"
+    ]
+    assert len(embedded) >= 4
+    assert {preset.decoder.num_inference_steps for preset in embedded} == {1}
+
+
 def test_settings_cannot_be_changed_after_they_were_checked() -> None:
     config = SessionConfig()
     with pytest.raises(ValidationError):

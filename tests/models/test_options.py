@@ -1,0 +1,146 @@
+"""Every option with every system: it changes the picture, is refused, or its idleness is said."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs import DecoderConfig, SessionConfig, load_preset
+from models.drawing import DrawingOptions, open_drawer
+from models.latent_diffusion.lora import LORA_FILE
+from models.systems import LOADERS
+from pipeline.errors import PhospheneError
+from pipeline.values import Epoch, Info, Uint8
+
+pytestmark = pytest.mark.slow
+SYSTEMS = ("embedded", *sorted(name for name in LOADERS if name.endswith("-toy")))
+CH_NAMES = ("O1", "Oz", "O2", "P7", "P8", "PO3", "PO4", "Pz")
+
+
+def _of(system: str) -> DecoderConfig:
+    config: SessionConfig = load_preset("default" if system == "embedded" else system)
+    return config.decoder
+
+
+def _epoch() -> Epoch:
+    """Covers what any of the systems wants."""
+    data = np.random.default_rng(5).normal(0, 10, (len(CH_NAMES), 601)).astype(np.float32)
+    return Epoch(data, -0.2, 1.0, 0.0, "volcano", Info(CH_NAMES, 500.0), 0)
+
+
+def _draw(config: DecoderConfig, options: DrawingOptions) -> tuple[Uint8, tuple[str, ...]]:
+    """Picture and remarks."""
+    drawer = open_drawer(config, options)
+    embedding = drawer.encode(_epoch())
+    mode = "fused" if "fused" in drawer.modes else drawer.modes[0]
+    pictures, _ = drawer.draw(embedding, seed=1, mode=mode, label="volcano")
+    return next(iter(pictures.values())), drawer.system.remarks
+
+
+@functools.cache
+def _plain(system: str) -> tuple[Uint8, tuple[str, ...]]:
+    return _draw(_of(system), DrawingOptions())
+
+
+DECODER: dict[str, dict[str, object]] = {
+    "steps": {"num_inference_steps": 3},
+    "guidance": {"guidance_scale": 7.5},
+    "adapter": {"adapter": "no-such-adapter"},
+    "align": {"align": True},
+    "weights": {"weights": "no-such-folder"},
+}
+DRAWING: dict[str, DrawingOptions] = {
+    "prior-steps": DrawingOptions(prior_steps=3),
+    "adaptive": DrawingOptions(adaptive=True),
+    "oracle-prompt": DrawingOptions(oracle_prompt=True),
+    "blocks": DrawingOptions(faults=("blocks_without_attention",)),
+    "norm": DrawingOptions(faults=("unit_norm_embeddings",)),
+}
+ACTS_LATER = {("embedded", "align")}
+"""Alignment acts once epochs were observed: `tests/app/test_adapter_swap.py`."""
+
+
+@pytest.mark.parametrize("option", [*DECODER, *DRAWING])
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_no_option_is_ignored_in_silence(system: str, option: str) -> None:
+    config = _of(system).model_copy(update=DECODER.get(option, {}))
+    plain, remarks = _plain(system)
+    try:
+        drawn, said = _draw(config, DRAWING.get(option, DrawingOptions()))
+    except PhospheneError as error:
+        refusal = str(error)
+    else:
+        refusal = ""
+    if refusal:
+        assert "\n" not in refusal
+        return
+    is_said = any(option in sentence for sentence in set(said) - set(remarks))
+    changed = drawn.shape != plain.shape or bool((drawn != plain).any())
+    assert changed or is_said or (system, option) in ACTS_LATER
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_guidance_acts_and_is_stated(system: str) -> None:
+    pictures = {}
+    for guidance in (None, 1.0, 12.0):
+        config = _of(system).model_copy(update={"guidance_scale": guidance})
+        drawer = open_drawer(config, DrawingOptions())
+        stated = drawer.facts()
+        assert stated["steps"] == config.num_inference_steps
+        assert guidance is None or stated["guidance"] == guidance
+        mode = "fused" if "fused" in drawer.modes else drawer.modes[0]
+        made, _ = drawer.draw(drawer.encode(_epoch()), seed=1, mode=mode, label="")
+        pictures[guidance] = next(iter(made.values()))
+        published = {"atm-multimodal-toy": 5.0}.get(system, 1.0)
+        assert guidance is not None or stated["guidance"] == published
+    assert (pictures[1.0] != pictures[12.0]).any()
+    assert (pictures[None] != pictures[1.0]).any() == (system == "atm-multimodal-toy")
+
+
+def _toy(folder: Path) -> Path:
+    from models.dreamdiffusion.toy import toy_folder
+
+    for path in toy_folder().rglob("*"):
+        if path.is_file() and path.name != "hashes.json":
+            target = folder / path.relative_to(toy_folder())
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    return folder
+
+
+def _as_it_is(folder: Path) -> None:
+    del folder
+
+
+def _distilled(folder: Path) -> None:
+    path = folder / "scheduler" / "scheduler_config.json"
+    path.write_text('{"_class_name": "LCMScheduler"}')
+
+
+@pytest.mark.parametrize(
+    ("state", "steps", "solver"),
+    [
+        (_as_it_is, 4, "DPM-Solver++"),
+        (_as_it_is, 1, "DPM-Solver++"),
+        (_as_it_is, 10, "PLMS"),
+        (_distilled, 4, "LCM"),
+        (_distilled, 10, "LCM"),
+    ],
+)
+def test_few_steps_are_lcms_for_weights_that_say_so_only(
+    state: Callable[[Path], None], steps: int, solver: str, tmp_path: Path
+) -> None:
+    state(_toy(tmp_path))
+    drawer = open_drawer(
+        DecoderConfig(system="dreamdiffusion", weights=str(tmp_path), num_inference_steps=steps),
+        DrawingOptions(),
+    )
+    assert drawer.facts()["solver"] == solver
+    is_said = any("LCM-distilled" in s and LORA_FILE in s for s in drawer.system.remarks)
+    assert is_said == (solver == "DPM-Solver++")
+    made, _ = drawer.draw(drawer.encode(_epoch()), seed=1, mode="single", label="")
+    assert made["picture"].std() > 0
