@@ -17,7 +17,7 @@ from typing import IO, Final
 
 SETTINGS_LIMIT: Final = 1 << 20
 """Largest file of settings, labels or notes that a person writes, bytes."""
-TABLE_LIMIT: Final = 1 << 26
+TABLE_LIMIT: Final = 1 << 28
 """Largest table (JSON, TSV) that a program writes beside its data, bytes."""
 
 _KINDS: Final = (
@@ -113,7 +113,13 @@ def read_bytes(path: Path | str, *, limit: int) -> bytes:
     return content
 
 
-def read_text(path: Path | str, *, limit: int = SETTINGS_LIMIT, encoding: str = "utf-8") -> str:
+def read_text(
+    path: Path | str,
+    *,
+    limit: int = SETTINGS_LIMIT,
+    encoding: str = "utf-8",
+    errors: str = "strict",
+) -> str:
     """Read a whole text of at most `limit` bytes, its line ends as line feeds.
 
     Raises
@@ -123,7 +129,7 @@ def read_text(path: Path | str, *, limit: int = SETTINGS_LIMIT, encoding: str = 
     UnicodeDecodeError
         It is no text of this encoding.
     """
-    text = read_bytes(path, limit=limit).decode(encoding)
+    text = read_bytes(path, limit=limit).decode(encoding, errors)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -18,7 +18,10 @@ from typing import Any
 
 from app.errors import AppError
 from app.report.markup import clean
+from configs.guard import TABLE_LIMIT, read_bytes, read_text
 
+PICTURE_LIMIT = 1 << 26
+"""Largest file of a picture, bytes."""
 STAGES = ("arrival", "filter", "epoch", "queue", "encode", "sample")
 """The stages whose times add up to `total_after_epoch`."""
 
@@ -117,7 +120,7 @@ def read_record(folder: Path) -> SessionRecord:
     """
     path = folder / "summary.json"
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
+        summary = json.loads(read_text(path, limit=TABLE_LIMIT))
     except FileNotFoundError:
         raise ReportError(
             f"{path}: no such file, expected a session folder that was finished: "
@@ -142,7 +145,7 @@ def read_picture(record: SessionRecord, event: Event) -> bytes | None:
     try:
         if path.resolve().parent != (record.folder / "images").resolve():
             return None
-        return path.read_bytes()
+        return read_bytes(path, limit=PICTURE_LIMIT)
     except (OSError, ValueError):
         return None
 
@@ -154,14 +157,14 @@ def picture_is_genuine(event: Event, data: bytes) -> bool:
 
 def _read_settings(folder: Path) -> Mapping[str, Any]:
     try:
-        return tomllib.loads((folder / "session.toml").read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(folder / "session.toml"))
     except (OSError, ValueError, RecursionError):
         return {}
 
 
 def _read_events(path: Path) -> tuple[tuple[Event, ...], int]:
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        lines = read_text(path, limit=TABLE_LIMIT, errors="replace").split("\n")
     except OSError:
         return (), 0
     events: list[Event] = []

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from app.runtime.process_times import started_at
+from configs.guard import open_file
 
 LOCK: Final = ".phosphene.lock"
 _LONGEST: Final = 4096
@@ -130,7 +131,7 @@ def remove_lock(folder: Path) -> None:
 def read_lock(folder: Path) -> tuple[LockState, Owner | None]:
     """Say how a folder's lock stands, and whose it is where that can be read."""
     try:
-        with (folder / LOCK).open("rb") as stream:
+        with open_file(folder / LOCK) as stream:
             owner = _parse(stream.read(_LONGEST))
     except FileNotFoundError:
         return LockState.FREE, None

@@ -19,6 +19,7 @@ from app.runtime.lock import LockState, read_lock, remove_lock
 from app.runtime.statistics import Latencies, accuracy_of_events, accuracy_table
 from app.runtime.writing import write_atomically
 from configs import ConfigError, load_config
+from configs.guard import TABLE_LIMIT, read_text
 
 UNFINISHED = (
     "The session ended without being finished (a crash or a power cut). This summary was made "
@@ -109,7 +110,7 @@ def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
     if not path.exists():
         return
     # Not splitlines(): a label may hold U+2028 and others that end a line there, and not in JSON.
-    for text in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+    for text in read_text(path, limit=TABLE_LIMIT, errors="replace").split("\n"):
         try:
             line = json.loads(text)
         except (ValueError, RecursionError):

@@ -14,6 +14,7 @@ from typing import Any
 
 from app.view_models import formatting
 from app.view_models.export import BackgroundTask
+from configs.guard import TABLE_LIMIT, read_text
 
 MAX_SHOWN = 4
 MAX_READ = 60
@@ -150,10 +151,10 @@ def _read(path: Path, changed: float) -> PastSession:
 
 def _words(path: Path) -> str:
     try:
-        table: Any = json.loads(path.read_text(encoding="utf-8"))
+        table: Any = json.loads(read_text(path, limit=TABLE_LIMIT))
         n_pictures = int(table.get("outcomes", {}).get("decoded", 0))
         length = formatting.length(float(table.get("duration_s", 0.0)))
         subject = str(table.get("subject", ""))[:32]
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, OverflowError):
         return ""
     return f"{subject} · {length} · {formatting.count(n_pictures, 'picture')}"

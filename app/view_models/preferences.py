@@ -13,6 +13,8 @@ from typing import Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from configs.guard import read_text
+
 TEXT_SCALES = (0.85, 1.0, 1.15, 1.3, 1.5)
 """Sizes of text that are offered; 1 is the window's own."""
 
@@ -51,7 +53,7 @@ class PreferencesStore:
         self.value = value or Preferences()
         self.problem = ""
         """A sentence when the file could not be read or written."""
-        if path is not None and path.is_file():
+        if path is not None and path.exists():
             self._read(path)
 
     def change(self, **fields: object) -> None:
@@ -76,9 +78,9 @@ class PreferencesStore:
 
     def _read(self, path: Path) -> None:
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
+            table = tomllib.loads(read_text(path))
             self.value = Preferences.model_validate(table)
-        except (OSError, ValidationError, ValueError) as error:
+        except (OSError, ValidationError, ValueError, RecursionError) as error:
             reason = str(error).splitlines()[0]
             self.problem = (
                 f"{path}: cannot be used ({reason}), so the window has its usual settings; mend or "

@@ -5,6 +5,7 @@ Owns these files. The presets that ship are never written to. Knows nothing of Q
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import tomli_w
 from app.errors import AppError
 from configs import ConfigError, SessionConfig, load_config
 
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 Load = Callable[[str], SessionConfig]
 
 
@@ -58,6 +60,11 @@ class PresetShelf:
         """
         path = self._path(config.preset)
         if path is None:
+            if self._folder is not None:
+                raise AppError(
+                    f"preset = {config.preset!r} cannot name a file, expected letters, digits, "
+                    "'_' and '-': the settings hold until the window is closed."
+                )
             return
         try:
             if config.preset in self.names and config == self.shipped(config.preset):
@@ -72,7 +79,10 @@ class PresetShelf:
             ) from None
 
     def _path(self, name: str) -> Path | None:
-        return None if self._folder is None else self._folder / f"{name}.toml"
+        """Its file; None where nothing is kept, or a stranger's settings name another place."""
+        if self._folder is None or not _NAME.fullmatch(name):
+            return None
+        return self._folder / f"{name}.toml"
 
 
 def presets_folder() -> Path:

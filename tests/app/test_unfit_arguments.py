@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from app.cli import main
-from configs import DecoderConfig
+from app.errors import AppError
+from app.report.record import ReportError, read_record
+from app.view_models.past_sessions import scan
+from app.view_models.preferences import Preferences, PreferencesStore
+from app.view_models.preset_shelf import PresetShelf
+from configs import DecoderConfig, SessionConfig
 from models.systems import UnknownSystemError, load_system
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes are Unix's")
@@ -74,3 +79,44 @@ def test_a_folder_of_weights_with_a_pipe_in_it_is_refused(tmp_path: Path) -> Non
     ):
         with pytest.raises(UnknownSystemError, match=r"config\.json cannot be read \(it is a pipe"):
             load_system(config)
+
+
+def test_a_session_folder_of_pipes_is_listed_recovered_and_reported_without_a_wait(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "sessions" / "given"
+    folder.mkdir(parents=True)
+    (folder / "events.jsonl").write_text("")
+    for name in (".phosphene.lock", "summary.json", "session.toml"):
+        os.mkfifo(folder / name)
+    found = scan(tmp_path / "sessions")
+    assert [(each.path, each.summary) for each in found] == [(folder.resolve(), "")]
+    assert main(["recover", str(folder)]) == 1
+    with pytest.raises(ReportError, match=r"summary\.json: cannot be read \(it is a pipe"):
+        read_record(folder)
+    (folder / "summary.json").unlink()
+    (folder / "summary.json").write_text("{}")
+    (folder / "events.jsonl").unlink()
+    os.mkfifo(folder / "events.jsonl")
+    assert read_record(folder).events == ()
+    assert read_record(folder).settings == {}
+
+
+def test_settings_of_the_window_that_are_a_pipe_are_said(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "window.toml")
+    store = PreferencesStore(tmp_path / "window.toml")
+    assert "it is a pipe" in store.problem
+    assert store.value == Preferences()
+
+
+@pytest.mark.parametrize("name", ["../out", "/tmp/out", "a/b", "..", "", "demo\n"])
+def test_a_preset_s_name_never_leads_out_of_its_folder(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "presets"
+    shelf = PresetShelf(("demo",), lambda _name: SessionConfig(), folder)
+    (tmp_path / "out.toml").write_text("seed = 3\n")
+    with pytest.raises(AppError, match="cannot name a file"):
+        shelf.save(SessionConfig(preset=name))
+    assert not shelf.is_changed(name)
+    assert shelf.load(name) == SessionConfig()
+    assert not folder.exists()
+    assert (tmp_path / "out.toml").read_text() == "seed = 3\n"
