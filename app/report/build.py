@@ -15,6 +15,7 @@ from app.report.markup import Markup, escape, join
 from app.report.pictures import Stimuli, gallery_stimuli
 from app.report.record import ReportError, SessionRecord, read_record
 from app.report.screen import presentation
+from configs.private import open_private
 
 
 def build_report(folder: Path, *, stimuli: Stimuli | None = None) -> Path:
@@ -41,7 +42,8 @@ def build_report(folder: Path, *, stimuli: Stimuli | None = None) -> Path:
     path = folder / "report.html"
     partial = folder / "report.html.partial"
     try:
-        partial.write_text(page, encoding="utf-8")
+        with open_private(partial, "w", encoding="utf-8") as stream:
+            stream.write(page)
         partial.replace(path)
     except OSError as error:
         raise ReportError(

@@ -25,6 +25,7 @@ from app.port import Result
 from app.runtime.lock import LOCK, LockState, let_go, read_lock, remove_lock, write_lock
 from app.runtime.writing import PatientFiles, why, write_atomically
 from configs import SessionConfig
+from configs.private import make_private
 from pipeline.values import StreamInfo, StreamRole, Uint8
 
 SESSIONS = Path("sessions")
@@ -48,10 +49,10 @@ def default_out(root: Path = SESSIONS, *, suffix: str = "") -> Path:
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S") + suffix
     out = root / stamp
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        make_private(root)
         for number in itertools.count(2):
             with contextlib.suppress(FileExistsError):
-                out.mkdir()
+                make_private(out, exist_ok=False)
                 break
             out = root / f"{stamp}-{number}"
     except OSError as error:
@@ -122,10 +123,10 @@ class SessionFolder:
         self._claim()
         self._session = b""
         try:
-            (path / "images").mkdir()
+            make_private(path / "images", exist_ok=False)
             self._files = PatientFiles(path, lines=EVENTS, fallback=self.fallback)
             with contextlib.suppress(OSError):
-                (path / RESERVE).write_bytes(bytes(_RESERVED))
+                write_atomically(path / RESERVE, bytes(_RESERVED))
         except OSError as error:
             with contextlib.suppress(OSError):
                 remove_lock(path)
@@ -139,7 +140,7 @@ class SessionFolder:
 
     def _claim(self) -> None:
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_private(self.path)
         except OSError as error:
             raise FolderError(
                 f"{self.path}: cannot be made ({error.strerror}), expected a folder to write to: "

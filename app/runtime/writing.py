@@ -17,6 +17,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from configs.private import FILE, FOLDER, make_private, open_private
+
 _LOG = logging.getLogger(__name__)
 
 MAX_KEPT = 32 << 20
@@ -176,7 +178,7 @@ class PatientFiles:
         """Go on in the fallback folder; there is no third."""
         self._fallback = None
         try:
-            fallback.mkdir(parents=True, exist_ok=True)
+            make_private(fallback)
             file = _LineFile(fallback / self._name)
         except OSError as error:
             self.failure = OSError(
@@ -210,7 +212,7 @@ class PatientFiles:
         for name in list(self._kept):
             path = self.where / name
             if path.parent != self.where:  # a folder that somebody removed stays removed
-                path.parent.mkdir(exist_ok=True)
+                path.parent.mkdir(mode=FOLDER, exist_ok=True)
             write_atomically(path, self._kept[name])
             del self._kept[name]
 
@@ -221,7 +223,7 @@ class _LineFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        self._fd: int | None = os.open(path, flags, 0o600)
+        self._fd: int | None = os.open(path, flags, FILE)
         self._n_written = 0
 
     def write(self, line: bytes) -> None:
@@ -247,7 +249,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Write a file as a whole or not at all."""
     partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_bytes(data)
+        with open_private(partial, "wb") as stream:
+            stream.write(data)
         partial.replace(path)
     except OSError:
         with contextlib.suppress(OSError):
