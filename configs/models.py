@@ -239,7 +239,9 @@ class SimulationConfig(_Frozen):
     subject_number: int = Field(default=1001, ge=0)
     """Virtual person; 0-999 are the training pool, 1000 and above were never trained on."""
     snr: float = Field(default=1.0, ge=0)
-    """Factor on the evoked responses; 1: realistic, 0: no information at all (the control)."""
+    """Factor on the simulated responses. Each is made of its picture's own embedding by the code
+    that the decoder was trained on; 1: as trained, far more than a trial of real EEG tells; 0: no
+    information at all (the control)."""
 
 
 SCHEMA_VERSION = 1

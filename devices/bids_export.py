@@ -7,10 +7,12 @@ here, at the border. Knows nothing of how recordings are read.
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +21,11 @@ import numpy as np
 from devices.continuous import Continuous
 from devices.errors import RecordingError
 
+SIMULATED: Final = (
+    "Simulated EEG of a virtual headset: no person was recorded. Its responses are made of the "
+    "pictures' embeddings, by the code that Phosphene's decoder was trained on."
+)
+"""What every file that describes a simulated recording says."""
 _MNE_TYPES: Final = {"eeg", "eog", "ecg", "emg", "misc", "bio", "stim", "resp", "gsr"}
 _WORD: Final = re.compile(r"[A-Za-z0-9]{1,64}")
 
@@ -85,11 +92,70 @@ def write_bids(
                 overwrite=False,
                 verbose="ERROR",
             )
+            _say_origin(recording, target)
     except OSError as error:
         raise RecordingError(
             f"{root} cannot be written ({error}): free disk space or give another folder."
         ) from error
     return Path(target.fpath)
+
+
+def _say_origin(recording: Continuous, target: Any) -> None:
+    """Say who made the device, or that there was none; MNE-BIDS names the file format's maker."""
+    root, is_simulated = Path(target.root), recording.is_simulated
+    maker = "n/a" if is_simulated else _plain(recording.manufacturer)
+    about = {"Simulated": True, "TaskDescription": SIMULATED} if is_simulated else {}
+    _change_json(target.fpath.with_suffix(".json"), {"Manufacturer": maker, **about})
+    description = root / "dataset_description.json"
+    made_by: list[dict[str, str]] = _read_json(description).get("GeneratedBy", [])
+    others = [entry for entry in made_by if entry.get("Name") != "Phosphene"]
+    own = next((entry for entry in made_by if entry not in others), {})
+    own = own | {"Name": "Phosphene", "Version": version("phosphene")}
+    if is_simulated:
+        own["Description"] = f"{SIMULATED} participants.tsv says whose data this is true of."
+    _change_json(description, {"GeneratedBy": [own, *others]})
+    _mark_participant(root, f"sub-{target.subject}", is_simulated=is_simulated)
+    readme = root / "README"
+    text = readme.read_text(encoding="utf-8-sig") if readme.exists() else ""
+    if is_simulated and SIMULATED not in text:
+        readme.write_text(
+            f"{SIMULATED}\nparticipants.tsv says of whom.\n\n{text}", encoding="utf-8"
+        )
+
+
+def _mark_participant(root: Path, participant: str, *, is_simulated: bool) -> None:
+    """Keep the column `simulated` of participants.tsv; people of other exports have n/a there."""
+    path = root / "participants.tsv"
+    head, *rows = [line.split("\t") for line in _lines(path)]
+    if "simulated" not in head:
+        if not is_simulated:
+            return
+        head.append("simulated")
+    place = head.index("simulated")
+    rows = [[*row, *["n/a"] * (len(head) - len(row))] for row in rows]
+    for row in rows:
+        if row[0] == participant:
+            word = "yes" if is_simulated else "no"
+            row[place] = word if row[place] in ("n/a", word) else "in part"
+    table = "".join("\t".join(row) + "\n" for row in (head, *rows))
+    path.write_text(table, encoding="utf-8-sig")
+    levels = {"yes": "no person", "no": "a person", "in part": "both, recording by recording"}
+    about = {"Description": "Whether the EEG is simulated", "Levels": levels}
+    _change_json(root / "participants.json", {"simulated": about})
+
+
+def _lines(path: Path) -> list[str]:
+    return [line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    table = json.loads(path.read_text(encoding="utf-8-sig")) if path.exists() else {}
+    return table if isinstance(table, dict) else {}
+
+
+def _change_json(path: Path, changes: dict[str, Any]) -> None:
+    text = json.dumps(_read_json(path) | changes, indent=4, ensure_ascii=False)
+    path.write_text(f"{text}\n", encoding="utf-8")
 
 
 def _make_raw(recording: Continuous, line_freq: float | None) -> Any:

@@ -7,7 +7,7 @@ export's libraries need it so). Knows nothing of file formats.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -68,6 +68,10 @@ class Continuous:
     n_filled : int
         Samples of filled gaps.
     warnings : tuple of str
+    manufacturer : str
+        Who made the device, as the recording says.
+    is_simulated : bool
+        Whether the recording says that no person stands behind it.
     """
 
     data: Float32
@@ -79,6 +83,8 @@ class Continuous:
     n_left_out: int
     n_filled: int
     warnings: tuple[str, ...]
+    manufacturer: str = ""
+    is_simulated: bool = False
 
 
 def read_continuous(
@@ -113,7 +119,11 @@ def read_continuous(
         recording.close()
     if not reader.grid.n_times:
         raise FileError(f"{path} holds no EEG sample, expected a recording: give another file.")
-    return reader.result(warnings)
+    return replace(
+        reader.result(warnings),
+        manufacturer=stream.manufacturer,
+        is_simulated=stream.is_simulated,
+    )
 
 
 def _with_picks(source: SourceConfig, stream: StreamInfo) -> SourceConfig:

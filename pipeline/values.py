@@ -105,6 +105,11 @@ class StreamInfo:
     desc: Mapping[str, Any] = field(default_factory=dict)
     """The `<desc>` tree as nested dicts and lists of strings."""
 
+    @property
+    def is_simulated(self) -> bool:
+        """Whether it says of itself that no person stands behind it."""
+        return "simulation" in self.desc
+
 
 class StreamRole(StrEnum):
     """Which part a stream plays in a session (also the key of its packets)."""

@@ -311,6 +311,11 @@ def _closing_lines(snapshot: Snapshot) -> list[str]:
             f"({found.n_correct / found.n:.1%}; 95 % interval {found.low:.1%} to {found.high:.1%}; "
             f"chance {found.chance:.2%}; p = {found.p_value:.2g}, valid at any time)."
         )
+    if snapshot.eeg is not None and snapshot.eeg.is_simulated:
+        lines.append(
+            "The EEG was simulated, by the code that the shipped decoder was trained on: this says "
+            "that the software works, and nothing of what EEG can do."
+        )
     total = snapshot.stages.get("total_after_epoch")
     if total is not None:
         lines.append(

@@ -36,7 +36,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=float,
         default=None,
         metavar="X",
-        help="factor on the evoked responses; 0: the control without information",
+        help="factor on the simulated responses; 1: as the decoder was trained, 0: the control "
+        "without information",
     )
     parser.add_argument(
         "--control",

@@ -72,9 +72,9 @@ def n_gaps(record: SessionRecord) -> int:
 
 
 def is_simulated(record: SessionRecord) -> bool:
-    """Whether the EEG came from the virtual headset."""
-    maker = as_text(dig(record.settings, "streams", "eeg", "manufacturer")).lower()
-    return record.settings.get("preset") == "demo" or "virtual" in maker
+    """Whether the EEG came from a simulation; sessions of before say so by its maker alone."""
+    stream = as_table(dig(record.settings, "streams", "eeg"))
+    return stream.get("simulated") is True or "(virtual)" in as_text(stream.get("manufacturer"))
 
 
 def _accuracy(record: SessionRecord) -> Iterator[Finding]:
@@ -131,10 +131,14 @@ def _origin(record: SessionRecord) -> Iterator[Finding]:
     if is_simulated(record):
         snr = as_number(dig(record.settings, "simulation", "snr"))
         size = {None: "", 1.0: "", 0.0: " without any response to the stimuli (the control)"}.get(
-            snr, f" with responses at {snr} times their realistic size"
+            snr, f" with responses at {snr} times the size that the decoder was trained on"
         )
         yield Finding(
-            Tone.NOTE, f"The EEG is simulated: it comes from a virtual headset{size}, not a person."
+            Tone.NOTE,
+            f"The EEG is simulated: it comes from a virtual headset{size}, not a person. Its "
+            "responses are made of the pictures' own embeddings, by the code that the shipped "
+            "decoder was trained on: the figures say that the software works, and nothing of what "
+            "EEG can do.",
         )
     if as_text(record.summary.get("replay_of")):
         yield Finding(Tone.NOTE, "This session replays a recording.")

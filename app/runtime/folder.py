@@ -345,4 +345,5 @@ def _stream_table(info: StreamInfo) -> dict[str, Any]:
         "ch_units": list(info.ch_units),
         "ch_types": list(info.ch_types),
         "manufacturer": info.manufacturer,
+        "simulated": info.is_simulated,
     }

@@ -92,7 +92,7 @@ class Welcome(QFrame):
         left.addLayout(row)
         hint = text_label(
             "No hardware needed: a simulated person with a 32-channel cap looks at pictures, "
-            "reached over LSL like a real headset.",
+            "reached over LSL as a headset is. The decoder was trained on its code.",
             "caption",
         )
         hint.setWordWrap(True)

@@ -91,6 +91,7 @@ def eeg_info(
     ch_units: Sequence[str] = (),
     positions: Mapping[str, tuple[float, float, float]] | None = None,
     manufacturer: str = "",
+    is_simulated: bool = False,
 ) -> StreamInfo:
     """Describe a file's EEG as a headset would describe its stream.
 
@@ -114,6 +115,8 @@ def eeg_info(
     desc: dict[str, Any] = {"channels": [{"channel": channels}]}
     if manufacturer:
         desc["manufacturer"] = [manufacturer]
+    if is_simulated:
+        desc["simulation"] = [{"file": [path.name]}]
     return StreamInfo(
         name=path.stem,
         type="EEG",

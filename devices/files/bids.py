@@ -12,6 +12,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from configs.guard import TABLE_LIMIT, read_text
 from devices.errors import FileError
@@ -33,6 +34,8 @@ class Sidecars:
     ch_types: dict[str, str] | None = None
     bads: tuple[str, ...] = ()
     positions: dict[str, tuple[float, float, float]] | None = None
+    is_simulated: bool = False
+    """As our own export says of a virtual headset's recording."""
 
 
 def read_sidecars(path: Path) -> Sidecars:
@@ -58,7 +61,17 @@ def read_sidecars(path: Path) -> Sidecars:
         ch_types={row["name"]: row.get("type", "").upper() for row in rows if row.get("name")},
         bads=tuple(row["name"] for row in rows if row.get("status", "").lower() == "bad"),
         positions=_positions(path, base),
+        is_simulated=_json(path.with_suffix(".json")).get("Simulated") is True,
     )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A sidecar's table; empty where there is none that can be read."""
+    try:
+        table = json.loads(read_text(path, encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return table if isinstance(table, dict) else {}
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -120,10 +133,7 @@ def _scale(table: Path, person: str) -> float:
     """Metres a unit, as the coordinate system's description says; BIDS's example unit is mm."""
     systems = sorted(table.parent.glob(f"{person}*_coordsystem.json"))
     for system in systems:
-        try:
-            described = json.loads(read_text(system, encoding="utf-8-sig"))
-        except (OSError, ValueError, RecursionError):
-            continue
-        if isinstance(described, dict):
+        described = _json(system)
+        if described:
             return _UNITS.get(str(described.get("EEGCoordinateUnits", "")).lower(), 1e-3)
     return 1e-3

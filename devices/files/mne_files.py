@@ -73,6 +73,7 @@ class MneRecording:
                 ch_types=[types[name] for name in chosen],
                 ch_units=["microvolts" if s == 1e6 else "unknown" for s in self._scale[:, 0]],
                 positions=self._positions(),
+                is_simulated=self._sidecars.is_simulated,
             ),
             marker_info(path),
         )

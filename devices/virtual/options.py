@@ -39,7 +39,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=1.0,
         metavar="X",
-        help="factor on the pictures' patterns; 0: no information at all (%(default)s)",
+        help="factor on the pictures' patterns; 1: as the decoder was trained, 0: no information "
+        "at all (%(default)s)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all noise (0)")
     parser.add_argument("--name", help="LSL stream name")

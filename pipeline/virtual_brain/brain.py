@@ -32,7 +32,8 @@ class VirtualBrain:
         From `table_leadfield` or `devices.virtual.forward.montage_leadfield`, of `ch_names` and
         then of `reference_labels(ch_names, reference)`.
     snr : float
-        Factor on the pictures' own patterns: 1 realistic for this person, 0 no identity at all.
+        Factor on the pictures' own patterns, which are their embeddings through a fixed matrix: 1
+        as the encoder was trained on, 0 no identity at all.
     seed : int
         Of everything random; the person's own traits do not depend on it.
     reference : str or sequence of str

@@ -155,6 +155,7 @@ SETTINGS: dict[str, Any] = {
     "streams": {
         "eeg": {
             "name": "Phosphene virtual cap32",
+            "simulated": True,
             "sfreq": 250.0,
             "ch_names": ["Fp1", "Fp2", "O1", "O2"],
             "manufacturer": "Phosphene virtual headset",

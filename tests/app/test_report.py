@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -165,6 +166,30 @@ def test_below_chance_is_never_called_decoding(tmp_path: Path) -> None:
     summary["accuracy"] |= {"n": 100, "n_correct": 0, "p_value": 0.0001}
     (folder / "summary.json").write_text(json.dumps(summary))
     assert next(iter(sentences(folder))).startswith("Not distinguishable from chance")
+
+
+@pytest.mark.parametrize(
+    ("stream", "is_said"),
+    [
+        ({"simulated": True}, True),
+        ({"manufacturer": "Phosphene (virtual)"}, True),  # of before
+        ({"simulated": False, "manufacturer": "OpenBCI"}, False),
+        ({"manufacturer": "VirtualReality Inc."}, False),
+    ],
+)
+def test_a_simulation_is_called_what_it_is(
+    stream: dict[str, Any], is_said: bool, tmp_path: Path
+) -> None:
+    """Never realistic: the decoder was trained on the code that its responses are made by."""
+    folder = make_session(tmp_path / "s", n_markers=8)
+    table = {"preset": "demo", "simulation": {"snr": 0.5}, "streams": {"eeg": stream}}
+    (folder / "session.toml").write_text(tomli_w.dumps(table))
+    found = [text for text in sentences(folder) if text.startswith("The EEG is simulated")]
+    assert len(found) == is_said
+    for text in found:
+        assert "0.5 times the size that the decoder was trained on" in text
+        assert "by the code that the shipped decoder was trained on" in text
+        assert "realistic" not in text
 
 
 def test_an_unscored_session_is_not_judged(tmp_path: Path) -> None:

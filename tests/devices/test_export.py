@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from devices.choosing import StreamChoice
 from devices.continuous import GridEvent, read_continuous
 from devices.errors import RecordingError
 from devices.xdf import XdfWriter
+from pipeline.values import StreamInfo
 from tests.devices.xdf_tools import eeg_stream, marker_stream
 
 mne_bids = pytest.importorskip("mne_bids", reason="MNE-BIDS is an extra (phosphene[bids])")
@@ -161,3 +163,82 @@ def test_a_stream_without_labels_says_what_to_give(
     assert main([*command, "--montage", labels, "--unit", "microvolts"]) == 0
     raw = read_back(Path(json.loads(capsys.readouterr().out)["file"]))
     assert raw.ch_names == labels.split(",")
+
+
+def simulated_stream() -> StreamInfo:
+    """What a virtual headset says of itself, as `record` keeps it."""
+    acquisition = {"manufacturer": ["Phosphene (virtual)"], "model": ["cap32"]}
+    desc = {"acquisition": [acquisition], "simulation": [{"subject": ["1001"], "snr": ["1"]}]}
+    return replace(eeg_stream(), manufacturer="Phosphene (virtual)", desc=desc)
+
+
+def write_recording(path: Path, stream: StreamInfo) -> Path:
+    with XdfWriter(path) as writer:
+        writer.add_stream(1, stream)
+        writer.write_samples(1, np.ones((500, 4), np.float32), 10.0 + np.arange(500) / SFREQ)
+    return path
+
+
+def export(recording: Path, root: Path, subject: str, *more: str) -> Path:
+    """Export; the folder of the files."""
+    words = ["--bids", str(root), "--subject", subject, "--task", "rest", *more]
+    assert main(["export", str(recording), *words]) == 0
+    return root / f"sub-{subject}" / "eeg"
+
+
+def table_of(path: Path) -> dict[str, Any]:
+    table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))
+    return table
+
+
+def participants(root: Path) -> dict[str, str]:
+    head, *rows = [
+        line.split("\t")
+        for line in (root / "participants.tsv").read_text(encoding="utf-8-sig").split("\n")
+        if line
+    ]
+    place = head.index("simulated")
+    return {row[0]: row[place] for row in rows}
+
+
+def test_a_simulated_person_is_called_so_in_every_file(tmp_path: Path) -> None:
+    root = tmp_path / "bids"
+    virtual = write_recording(tmp_path / "virtual.xdf", simulated_stream())
+    real = write_recording(tmp_path / "real.xdf", eeg_stream())
+    folder = export(virtual, root, "v1")
+    sidecar = table_of(folder / "sub-v1_task-rest_eeg.json")
+    assert (sidecar["Manufacturer"], sidecar["Simulated"]) == ("n/a", True)
+    assert "CapManufacturer" not in sidecar
+    assert "no person was recorded" in sidecar["TaskDescription"]
+    description = table_of(root / "dataset_description.json")
+    made_by = {each["Name"]: each for each in description["GeneratedBy"]}
+    assert set(made_by) == {"Phosphene", "MNE-BIDS"}
+    assert "no person was recorded" in made_by["Phosphene"]["Description"]
+    assert "no person was recorded" in (root / "README").read_text(encoding="utf-8")
+    assert participants(root) == {"sub-v1": "yes"}
+
+    # A person beside it, then the same code for both: each row says what is true of it.
+    sidecar = table_of(export(real, root, "p1") / "sub-p1_task-rest_eeg.json")
+    assert sidecar["Manufacturer"] == "Ours"
+    assert "Simulated" not in sidecar
+    assert participants(root) == {"sub-v1": "yes", "sub-p1": "no"}
+    export(virtual, root, "v1", "--run", "2")
+    export(virtual, root, "p1", "--run", "2")
+    assert participants(root) == {"sub-v1": "yes", "sub-p1": "in part"}
+    assert (root / "README").read_text(encoding="utf-8").count("no person was recorded") == 1
+    description = table_of(root / "dataset_description.json")
+    assert [each["Name"] for each in description["GeneratedBy"]].count("Phosphene") == 1
+    assert table_of(root / "participants.json")["simulated"]["Levels"]["yes"] == "no person"
+
+    # It stays so when what was exported is read and exported again.
+    again = export(folder / "sub-v1_task-rest_eeg.vhdr", tmp_path / "again", "v9")
+    assert table_of(again / "sub-v9_task-rest_eeg.json")["Simulated"] is True
+
+
+def test_a_real_recording_names_its_own_maker_and_no_other(tmp_path: Path) -> None:
+    """MNE-BIDS would call everything in BrainVision's format Brain Products'."""
+    root = tmp_path / "bids"
+    nameless = replace(eeg_stream(), manufacturer="", desc={})
+    folder = export(write_recording(tmp_path / "a.xdf", nameless), root, "01")
+    assert table_of(folder / "sub-01_task-rest_eeg.json")["Manufacturer"] == "n/a"
+    assert "simulated" not in (root / "participants.tsv").read_text(encoding="utf-8-sig")
