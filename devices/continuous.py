@@ -7,6 +7,7 @@ export's libraries need it so). Knows nothing of file formats.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -36,6 +37,8 @@ from pipeline.values import (
     StreamState,
 )
 
+_VOLTAGES: Final = ("eeg", "eog", "ecg", "emg", "")
+"""Types of channels that `--unit` speaks of."""
 LONGEST_FILL: Final = 600.0
 """Lost time beyond this is not filled, s: the recording was two recordings."""
 
@@ -133,8 +136,14 @@ def _with_picks(source: SourceConfig, stream: StreamInfo) -> SourceConfig:
     if source.counter_channel is None and COUNTER in names:
         changes["counter_channel"] = COUNTER
     if not source.picks and len(names) == stream.n_channels and len(stream.ch_units) == len(names):
-        units = zip(names, stream.ch_units, strict=True)
-        volts = tuple(n for n, unit in units if unit_scale(source.unit or unit) and n != COUNTER)
+        types = stream.ch_types if len(stream.ch_types) == len(names) else ("eeg",) * len(names)
+        said = zip(names, stream.ch_units, types, strict=True)
+        volts = tuple(
+            name
+            for name, unit, kind in said
+            if name != COUNTER
+            and unit_scale((source.unit if kind.lower() in _VOLTAGES else "") or unit)
+        )
         changes["picks"] = volts if len(set(volts)) == len(volts) else ()
     return source.model_copy(update=changes)
 
@@ -204,6 +213,7 @@ class _Reader:
         self._labels = labels
         self._marker_clock = OffsetTracker()
         self._onsets: list[tuple[float, str]] = []
+        self._refused: list[tuple[float, float, str]] = []
         self._n_unreadable = 0
         self.grid = _Grid(self._info.sfreq)
 
@@ -223,6 +233,10 @@ class _Reader:
         elif item.state is StreamState.SOUGHT and item.role is StreamRole.EEG:
             words = "the replay went on elsewhere"
             self._add(self._base.restart(words, may_have_lost=False))
+        elif item.state is StreamState.JOINED:
+            self._add(self._base.restart(item.reason, may_have_lost=False))
+        elif item.state is StreamState.REFUSED and item.until is not None:
+            self._refused.append((item.at, item.until, item.reason))
 
     def finish(self) -> None:
         self._add(self._base.finish())
@@ -241,11 +255,22 @@ class _Reader:
             ch_types=self._info.ch_types,
             sfreq=self._info.sfreq,
             events=tuple(sorted(found, key=lambda event: event.sample)),
-            gaps=tuple(self.grid.gaps),
+            gaps=tuple(sorted([*self.grid.gaps, *self._marked()], key=lambda gap: gap.sample)),
             n_left_out=n_left_out,
             n_filled=self.grid.n_filled,
-            warnings=(*warnings, *([self._base.counter_note] if self._base.counter_note else [])),
+            warnings=(
+                *warnings,
+                *(note for note in (self._ingest.note, self._base.counter_note) if note),
+            ),
         )
+
+    def _marked(self) -> Iterator[GridEvent]:
+        """Stretches that the recording marks as unusable."""
+        for low, high, label in self._refused:
+            first, last = self.grid.sample_at(low), self.grid.sample_at(high)
+            if first is not None:
+                last = self.grid.n_times if last is None else last
+                yield GridEvent(first, label, max(0, last - first))
 
     def _take_eeg(self, packet: Packet) -> None:
         block = self._ingest.read(packet)

@@ -20,6 +20,7 @@ import pylsl
 from devices.choosing import StreamChoice, has_id
 from devices.errors import FileError
 from devices.files import Block, open_recording
+from devices.files.base import FileBreak
 from devices.lsl.outlet import EegOutlet, Outlet
 from pipeline.markers import columns_of
 from pipeline.values import Float64, StreamInfo
@@ -28,6 +29,10 @@ _LEAD: Final = 0.05
 """Between the outlets' birth and the first sample, s."""
 _REACTION: Final = 0.05
 """Within what time a pause, a seek or the end is obeyed, s."""
+_JOIN: Final = 0.5
+"""Where a recording was put together the player pauses so long, s, for a receiver to see it."""
+_LONGEST_PAUSE: Final = 60.0
+"""A recording's pause is played as this at most, s."""
 _DRAIN: Final = 0.3
 """What receivers get to fetch the last samples before the outlets close, s."""
 
@@ -208,13 +213,15 @@ class Player:
     ) -> float:
         """Play to the end, `stop` or a seek; where it got to, s: a period after the last sample."""
         end = -np.inf
+        refused: list[FileBreak] = []
         for block in self._blocks(anchor.at):
+            anchor.stamp += self._break_before(block, end, refused) / self._speed
             while not self._wait_until(anchor.stamp_of(float(block.times[-1]), self._speed), stop):
                 if stop.is_set() or self._sought is not None:
                     return float(end)
                 anchor.stamp += self._stand_still(stop)
             stamps: Float64 = anchor.stamp + (block.times - anchor.at) / self._speed
-            self._push(block, stamps)
+            self._push(_without(block, refused), stamps)
             self._position = float(block.times[-1])
             sfreq = self._recording.streams[block.stream].sfreq
             end = max(end, self._position + (1.0 / sfreq if sfreq else 0.0))
@@ -224,6 +231,17 @@ class Player:
                 f"{self._recording.path} has no sample after {self._start:g} s: start earlier."
             )
         return float(end)
+
+    def _break_before(self, block: Block, end: float, refused: list[FileBreak]) -> float:
+        """By how much the time after a break is moved, s; stretches that begin are noted."""
+        moved = 0.0
+        for mark in block.breaks:
+            if mark.until is None:
+                moved += _JOIN if np.isfinite(end) else 0.0
+            else:
+                refused.append(mark)
+        pause = float(block.times[0]) - end
+        return moved - (pause - _LONGEST_PAUSE if _LONGEST_PAUSE < pause < np.inf else 0.0)
 
     def _blocks(self, start: float) -> Iterator[Block]:
         return (b for b in self._recording.blocks(start=start) if b.stream in self._outlets)
@@ -251,6 +269,18 @@ class Player:
             return
         for text, stamp in zip(block.samples, stamps.tolist(), strict=True):
             outlet.push(text, stamp)
+
+
+def _without(block: Block, refused: list[FileBreak]) -> Block:
+    """The block with no values where the recording marks them as unusable: LSL knows no marks."""
+    if not refused or isinstance(block.samples, tuple):
+        return block
+    bad = np.zeros(len(block.times), dtype=bool)
+    for mark in refused:
+        bad |= (block.times >= mark.onset) & (block.times < (mark.until or 0.0))
+    if not bad.any() or not np.issubdtype(block.samples.dtype, np.floating):
+        return block
+    return replace(block, samples=np.where(bad[:, np.newaxis], np.nan, block.samples))
 
 
 def _published(

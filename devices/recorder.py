@@ -48,6 +48,7 @@ def encode_state(change: StateChange) -> str:
                 "state": change.state.value,
                 "at": change.at,
                 "reason": change.reason,
+                **({} if change.until is None else {"until": change.until}),
             }
         }
     )
@@ -64,6 +65,7 @@ def decode_state(event: Any) -> StateChange | None:
             state=StreamState(table["state"]),
             at=float(table["at"]),
             reason=str(table.get("reason", "")),
+            until=None if table.get("until") is None else float(table["until"]),
         )
     except (KeyError, ValueError, TypeError):
         return None

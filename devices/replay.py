@@ -272,7 +272,8 @@ class RecordedSource:
             return replace(item, timestamps=stamps, received_at=item.received_at + shift)
         if isinstance(item, ClockOffset):
             return replace(item, measured_at=item.measured_at + shift)
-        return replace(item, at=item.at + shift)
+        until = None if item.until is None else item.until + shift
+        return replace(item, at=item.at + shift, until=until)
 
     def _give(self, items: list[SourceItem], item: SourceItem) -> None:
         """Hand an item on; only what was handed on counts as played."""

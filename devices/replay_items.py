@@ -23,7 +23,15 @@ from devices.files.xdf import streams_of
 from devices.recorder import decode_state, decode_time
 from devices.xdf.reader import XdfFile, XdfItem, XdfOffset, XdfSamples
 from pipeline.markers import as_text, join_columns
-from pipeline.values import ClockOffset, Packet, SourceItem, StreamInfo, StreamRole
+from pipeline.values import (
+    ClockOffset,
+    Packet,
+    SourceItem,
+    StateChange,
+    StreamInfo,
+    StreamRole,
+    StreamState,
+)
 
 
 class Items(Protocol):
@@ -176,6 +184,9 @@ class _Other:
         for role in self._roles:
             yield ClockOffset(role, start, 0.0)
         for block in self._file.blocks(start=start):
+            for mark in block.breaks:
+                state = StreamState.JOINED if mark.until is None else StreamState.REFUSED
+                yield StateChange(StreamRole.EEG, state, mark.onset, mark.reason, mark.until)
             yield Packet(
                 self._roles[block.stream], block.samples, block.times, float(block.times[-1])
             )

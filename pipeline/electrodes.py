@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import InfoError
+from pipeline.labels import difference
 from pipeline.values import Float64, read_only
 
 _TABLE = Path(__file__).with_name("electrodes.json")
@@ -37,7 +38,10 @@ def canonical_name(label: str) -> str | None:
     """Return a label as the table spells it, or None for one it does not have.
 
     Case and the usual decorations do not matter: `"fp1"`, `"EEG Fp1"`, `"EEG Fp1-REF"`, `"Fp1."`.
+    A difference of two (`"Fp1-F7"`) is no electrode.
     """
+    if difference(label) is not None:
+        return None
     word = label.strip().lower()
     for prefix in ("eeg ", "eeg-", "eeg_"):
         word = word.removeprefix(prefix)

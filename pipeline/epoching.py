@@ -104,6 +104,8 @@ class EpochEngine:
         self._runs: deque[_Run] = deque()
         self._n_runs = 0
         self._bad: deque[int] = deque()
+        # Stretches that somebody marked as unusable: first and last time, s, and the mark.
+        self._refused: deque[tuple[float, float, str]] = deque()
         self._t_first_ever = math.nan
         self._n_markers = 0
         # Markers whose onset is not there yet, by time; markers whose end is not, by sample.
@@ -156,6 +158,13 @@ class EpochEngine:
             block = slice(low, low + self._n_block)
             verdicts += self._take(data[:, block], timestamps[block], bad[block])
         return verdicts
+
+    def refuse(self, t_first: float, t_last: float, label: str) -> None:
+        """Refuse every epoch over these times (s), which `label` marks as unusable.
+
+        Told before the samples of `t_first` come.
+        """
+        self._refused.append((t_first, t_last, label))
 
     def _start_run(self, t_first: float) -> list[Verdict]:
         """Refuse what the border cuts, in order of arrival."""
@@ -362,6 +371,10 @@ class EpochEngine:
         if n_bad:
             reason = f"{n_bad} of its samples held values that were not finite"
             return Verdict(plan.marker, Outcome.ARTIFACT, reason=reason)
+        mark = self._mark_over(plan.start, stop)
+        if mark:
+            reason = f"the recording marks samples of it as unusable ({mark})"
+            return Verdict(plan.marker, Outcome.ARTIFACT, reason=reason)
         data = self.ring.data_view(plan.start, stop).copy()
         spread = peak_to_peak(data)
         quality = {"ptp_uv": float(spread.max()), "n_bad": 0.0}
@@ -382,6 +395,18 @@ class EpochEngine:
         reason = rejection(spread, self.info, reject_uv=config.reject_uv, flat_uv=config.flat_uv)
         outcome = Outcome.ARTIFACT if reason else Outcome.DECODED
         return Verdict(plan.marker, outcome, epoch, reason)
+
+    def _mark_over(self, start: int, stop: int) -> str:
+        """The mark that refuses samples `start` to `stop`, or ""."""
+        if not self._refused:
+            return ""
+        times = self.ring.timestamps_view(start, stop)
+        oldest = float(self.ring.timestamps_view(self.ring.oldest, self.ring.oldest + 1)[0])
+        while self._refused and self._refused[0][1] < oldest - self._half:
+            self._refused.popleft()
+        low, high = float(times[0]) - self._half, float(times[-1]) + self._half
+        marks = (mark for first, last, mark in self._refused if first < high and last > low)
+        return next(marks, "")
 
     def _without_baseline(self, data: Float32) -> Float32:
         if self._config.baseline is None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from configs.models import SourceConfig
 from pipeline.counter import CounterPattern
 from pipeline.errors import InfoError, ShapeError
-from pipeline.labels import canonical_label, unit_scale
+from pipeline.labels import canonical_label, difference, unit_scale
 from pipeline.values import Float32, Float64, Info, Packet, StreamInfo
 
 HIGHEST_RATE = 1e5
@@ -51,6 +51,8 @@ class Ingest:
         Of the picked channels, labels spelt as in the 10-05 system.
     display_names : tuple of str
         The same channels as the stream (or the user) spells them.
+    note : str
+        What to say of the labels, one sentence; else "".
     counter_pattern : CounterPattern or None
         How the counting channel counts, where the stream describes it.
 
@@ -73,8 +75,9 @@ class Ingest:
         self._scale = _scales(source, stream, names, picks)
         self._last = np.zeros(len(picks), dtype=np.float32)
         self.display_names = tuple(names[pick] for pick in picks)
+        labels, self.note = _electrodes(self.display_names)
         self.info = Info(
-            ch_names=_unique(tuple(canonical_label(names[pick]) for pick in picks), stream),
+            ch_names=_unique(labels, stream),
             sfreq=_rate(source, stream),
             ch_types=tuple(types[pick] or "eeg" for pick in picks),
         )
@@ -148,6 +151,23 @@ def _names(source: SourceConfig, stream: StreamInfo) -> tuple[str, ...]:
             "channel: give as many labels with --montage (source.ch_names)."
         )
     return tuple(names)
+
+
+def _electrodes(names: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """The labels as electrodes, and what to say of those that are differences of two."""
+    pairs = [difference(name) for name in names]
+    if None not in pairs and len({pair[1] for pair in pairs if pair}) == 1 < len(pairs):
+        # All against the same electrode: that is a reference.
+        return tuple(pair[0] for pair in pairs if pair), ""
+    labels = tuple(canonical_label(name) for name in names)
+    bipolar = [name for name, pair in zip(names, pairs, strict=True) if pair]
+    if not bipolar:
+        return labels, ""
+    more = f" and {len(bipolar) - 4} more" if len(bipolar) > 4 else ""
+    return labels, (
+        f"{', '.join(bipolar[:4])}{more} are differences between two electrodes (bipolar), "
+        "expected each electrode against one reference: they are not taken for electrodes."
+    )
 
 
 def _types(stream: StreamInfo) -> tuple[str, ...]:

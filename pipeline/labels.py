@@ -25,9 +25,13 @@ _SCALES = {
     "mv": 1e3,
     "microvolts": 1.0,
     "microvolt": 1.0,
+    "microv": 1.0,
+    "muv": 1.0,
     "uv": 1.0,
     "µv": 1.0,
     "μv": 1.0,
+    # The sign in Shift-JIS, read as Latin-1.
+    "\x83\xeav": 1.0,
     "nanovolts": 1e-3,
     "nanovolt": 1e-3,
     "nv": 1e-3,
@@ -49,6 +53,20 @@ def canonical_label(label: str) -> str:
     for shout, quiet in (("FP", "Fp"), ("Z", "z"), ("H", "h")):
         name = name.replace(shout, quiet)
     return name
+
+
+def difference(label: str) -> tuple[str, str] | None:
+    """The two electrodes of a bipolar label, `FP1-F7` or `EEG Fpz-Cz`; None for any other.
+
+    One against an ear or a mastoid is an electrode like any other.
+    """
+    plain = re.sub(r"^EEG[ _-]+", "", label.strip(), flags=re.IGNORECASE)
+    parts = [part.strip() for part in plain.split("-")]
+    if len(parts) < 2 or not all(_SITE.fullmatch(part.upper()) for part in parts[:2]):
+        return None
+    if re.fullmatch(r"[AM]\d+", parts[1].upper()):
+        return None
+    return canonical_label(parts[0]), canonical_label(parts[1])
 
 
 def unit_scale(unit: str) -> float | None:

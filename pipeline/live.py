@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import numpy as np
+
 from configs.models import SessionConfig
 from pipeline.clock import OffsetTracker
 from pipeline.epoching import EpochEngine
@@ -125,12 +127,12 @@ class LivePath:
     @property
     def has_counter(self) -> bool:
         """Whether a channel counts the samples, so that loss is exact."""
-        return self._ingest.has_counter and not self.counter_note
+        return self._ingest.has_counter and not self._time_base.counter_note
 
     @property
-    def counter_note(self) -> str:
-        """One sentence once the counting channel is not believed; else ""."""
-        return self._time_base.counter_note
+    def notes(self) -> tuple[str, ...]:
+        """What is odd about the stream, one sentence each: its labels, its counting channel."""
+        return tuple(note for note in (self._ingest.note, self._time_base.counter_note) if note)
 
     @property
     def clock(self) -> OffsetTracker:
@@ -283,6 +285,13 @@ class LivePath:
         if change.state is StreamState.SOUGHT:
             reason = change.reason or "the replay went on elsewhere"
             return self._process(self._time_base.restart(reason, may_have_lost=False))
+        if change.state is StreamState.JOINED:
+            reason = change.reason or "the recording was put together here"
+            return self._process(self._time_base.restart(reason, may_have_lost=False))
+        if change.state is StreamState.REFUSED and change.until is not None:
+            offset = self.clock.at(np.array([change.at, change.until]))
+            low, high = (np.array([change.at, change.until]) + offset).tolist()
+            self.engine.refuse(low, high, change.reason)
         if change.state is StreamState.ENDED:
             return self._process(self._time_base.finish())
         return []

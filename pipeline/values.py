@@ -182,17 +182,25 @@ class StreamState(StrEnum):
     RETURNED = "returned"
     SOUGHT = "sought"
     """A replay goes on at another place of its recording."""
+    JOINED = "joined"
+    """A recording was put together here: what follows is not the neighbour of what was before."""
+    REFUSED = "refused"
+    """Somebody marked the samples from `at` to `until` of a recording as unusable."""
     ENDED = "ended"
 
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """A stream's state changed at `at` (`local_clock`, s); `reason` is one sentence."""
+    """A stream's state changed at `at` (`local_clock`, s); `reason` is one sentence.
+
+    Of `REFUSED` the state holds until `until` (s), and `reason` is the mark's label.
+    """
 
     role: StreamRole
     state: StreamState
     at: float
     reason: str = ""
+    until: float | None = None
 
 
 SourceItem = Packet | ClockOffset | StateChange
@@ -372,7 +380,8 @@ class Outcome(StrEnum):
     GAP = "gap"
     """Samples were lost inside the epoch."""
     ARTIFACT = "artifact"
-    """Amplitude beyond `reject`, or below `flat`, or values that were not finite."""
+    """Amplitude beyond `reject`, or below `flat`, values that were not finite, or a recording's
+    own mark of bad samples."""
     SETTLING = "settling"
     """The filter had not settled after a start or a gap."""
     LATE = "late"

@@ -82,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
         choice=choice,
         board=args.board,
     )
+    told = tuple(player.warnings)
     with orderly() as end:
         try:
             _play(player, args, end.asked)
@@ -89,12 +90,15 @@ def run(args: argparse.Namespace) -> int:
             player.close()
             clear_progress()
     for sentence in player.warnings:
-        write_note(f"Note: {sentence}")
+        if sentence not in told:
+            write_note(f"Note: {sentence}")
     return end.code
 
 
 def _play(player: Player, args: argparse.Namespace, stop: threading.Event) -> None:
     _announce(player, as_json=args.json)
+    for sentence in player.warnings:
+        write_note(f"Note: {sentence}")
     if args.wait > 0:
         player.wait_for_consumers(args.wait, stop)
     with _controls(player, stop, lines=args.control):

@@ -106,7 +106,7 @@ class Acquisition:
         self._on_marker = on_marker
         self._on_quality = on_quality
         self._on_sought = on_sought
-        self._counter_note = ""
+        self._n_notes = 0
         self._declared = set(source.streams)
         self._news_until: float | None = None
         self._n_packets = self._n_judged = 0
@@ -184,7 +184,6 @@ class Acquisition:
             effective_sfreq=path.effective_sfreq,
             quality=path.signal_quality.shares(),
             has_counter=path.has_counter,
-            counter_note=path.counter_note,
             packet_ms=1000 * path.n_received / max(1, self._n_packets) / path.info.sfreq,
         )
 
@@ -208,9 +207,10 @@ class Acquisition:
             self.source.read(0.0)  # raises the reason when the stream could not go on
             return True
         self._tape.probe()
-        if self.path.counter_note != self._counter_note:
-            self._counter_note = self.path.counter_note
-            self._tell(self._counter_note)
+        notes = self.path.notes
+        if len(notes) > self._n_notes:
+            self._n_notes = len(notes)
+            self._tell(notes[-1])
         if self._news_until is not None and time.monotonic() > self._news_until:
             self._news_until = None
             self._say(self._running)
@@ -260,6 +260,8 @@ class Acquisition:
     def _note_state(self, item: StateChange) -> bool:
         if item.role is not StreamRole.EEG:
             return False
+        if item.state in (StreamState.JOINED, StreamState.REFUSED):
+            return False  # of what was recorded, not of how the stream is
         self.stream_state = item.state
         if item.state is StreamState.RETURNED:
             self.n_reconnects += 1

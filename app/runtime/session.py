@@ -467,6 +467,11 @@ class Session:
         # A damaged recording is replayed as far as it goes, and said to be damaged.
         for sentence in () if acquisition is None else getattr(acquisition.source, "warnings", ()):
             self._warn(sentence)
+        if acquisition is not None:
+            for sentence in acquisition.path.notes:
+                self._warn(sentence)
+            if not self._ledger.n_markers and acquisition.path.n_received:
+                self._warn("Not one marker came: there was nothing to decode.")
         recorder = self._tape.close()
         self._write_session()
         missing = self._folder.settle()
@@ -549,7 +554,8 @@ class Session:
         off = "" if acquisition is None else rate_warning(acquisition.rates())
         with self._lock:
             said = tuple(self._warnings.values())
-        return (*said, off) if off else said
+        notes = () if acquisition is None else acquisition.path.notes
+        return (*dict.fromkeys((*said, *notes)), *([off] if off else []))
 
     def _running_sentence(self) -> str:
         return "Streaming." if self._replay_of is None else "Replaying."

@@ -32,7 +32,6 @@ class StreamFigures:
     effective_sfreq: float | None = None
     packet_ms: float = 0.0
     has_counter: bool = True
-    counter_note: str = ""
     quality: tuple[QualityShare, ...] = ()
 
 
@@ -61,8 +60,6 @@ def warnings_of(streams: StreamFigures, found: Accuracy | None, config: SessionC
     off = rate_warning(streams)
     if off:
         words.append(off)
-    if streams.counter_note:
-        words.append(streams.counter_note)
     if streams.n_lost or streams.n_gaps:
         words.append(f"{streams.n_lost} samples were lost in {streams.n_gaps} gaps.")
     poor = mostly_bad(streams.quality)

@@ -199,6 +199,8 @@ def state_words(state: StreamState) -> str:
         StreamState.LOST: "lost",
         StreamState.RETURNED: "back",
         StreamState.SOUGHT: "live",
+        StreamState.JOINED: "live",
+        StreamState.REFUSED: "live",
         StreamState.ENDED: "ended",
     }[state]
 

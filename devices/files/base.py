@@ -22,6 +22,19 @@ BLOCK: Final = 0.04
 """Length of a block, s: what headsets send at a time."""
 
 
+@dataclass(frozen=True, slots=True)
+class FileBreak:
+    """A break at `onset`, s from the start; `reason` is a sentence.
+
+    `until` None: the recording was put together there, and nobody knows what is missing. Else the
+    stretch from `onset` to `until` is marked as unusable, and `reason` is its label.
+    """
+
+    onset: float
+    reason: str
+    until: float | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
     """Some samples of one stream.
@@ -33,11 +46,15 @@ class Block:
     samples : ndarray, shape (n_times, n_channels); or tuple of str, one a sample
     times : ndarray, shape (n_times,), float64
         s from the recording's start, one clock for all streams.
+    breaks : tuple of FileBreak
+        What to know before these samples: a break right in front of them, or a stretch that is
+        marked as unusable and begins in them.
     """
 
     stream: int
     samples: NDArray[Any] | tuple[str, ...]
     times: Float64
+    breaks: tuple[FileBreak, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +163,15 @@ def marker_info(path: Path) -> StreamInfo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
-    """A longer read of EEG: (n_times, n_channels) float32, its times, and the events in it."""
+    """A longer read of EEG: (n_times, n_channels) float32, its times, and the events in it.
+
+    `breaks` where the recording was put together stand right before its first sample.
+    """
 
     data: Float32
     times: Float64
     events: Sequence[FileEvent] = ()
+    breaks: Sequence[FileBreak] = ()
 
 
 def block_length(sfreq: float) -> int:
@@ -168,13 +189,17 @@ def cut(pieces: Iterable[Piece], sfreq: float) -> Iterator[Block]:
     waiting: list[FileEvent] = []
     for piece in pieces:
         waiting = sorted([*waiting, *piece.events], key=lambda event: event.onset)
+        marks = list(piece.breaks)
         for first in range(0, len(piece.times), step):
             times = piece.times[first : first + step]
             end = float(times[-1]) + 1.0 / sfreq
             n_due = sum(1 for event in waiting if event.onset < end)
             yield from (_event_block(event) for event in waiting[:n_due])
             waiting = waiting[n_due:]
-            yield Block(0, piece.data[first : first + step], times)
+            due = tuple(mark for mark in marks if first == 0 and mark.until is None)
+            due += tuple(m for m in marks if m.until is not None and m.onset < end)
+            marks = [mark for mark in marks if mark not in due]
+            yield Block(0, piece.data[first : first + step], times, due)
     yield from (_event_block(event) for event in waiting)
 
 

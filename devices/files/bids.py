@@ -32,6 +32,7 @@ class Sidecars:
     events: tuple[FileEvent, ...] | None = None
     ch_names: tuple[str, ...] = ()
     ch_types: dict[str, str] | None = None
+    ch_units: dict[str, str] | None = None
     bads: tuple[str, ...] = ()
     positions: dict[str, tuple[float, float, float]] | None = None
     is_simulated: bool = False
@@ -59,6 +60,11 @@ def read_sidecars(path: Path) -> Sidecars:
         else None,
         ch_names=tuple(row["name"] for row in rows if row.get("name")),
         ch_types={row["name"]: row.get("type", "").upper() for row in rows if row.get("name")},
+        ch_units={
+            row["name"]: row["units"]
+            for row in rows
+            if row.get("name") and _given(row.get("units"))
+        },
         bads=tuple(row["name"] for row in rows if row.get("status", "").lower() == "bad"),
         positions=_positions(path, base),
         is_simulated=_json(path.with_suffix(".json")).get("Simulated") is True,

@@ -9,6 +9,8 @@ import configparser
 from pathlib import Path
 
 from devices.errors import FileError
+from devices.files.brainvision import data_file, read_text
+from devices.files.edf import read_header
 
 
 def check_complete(path: Path) -> tuple[str, ...]:
@@ -26,31 +28,23 @@ def check_complete(path: Path) -> tuple[str, ...]:
     """
     suffix = path.suffix.lower()
     if suffix in (".edf", ".bdf"):
-        return _check_edf(path, 3 if suffix == ".bdf" else 2)
+        return _check_edf(path)
     if suffix == ".vhdr":
-        _check_brainvision(path)
-    elif suffix == ".set":
+        return _check_brainvision(path)
+    if suffix == ".set":
         _check_eeglab(path)
     return ()
 
 
-def _check_edf(path: Path, width: int) -> tuple[str, ...]:
+def _check_edf(path: Path) -> tuple[str, ...]:
     """Header: 256 bytes, then 256 a signal; data records of equal size (edfplus.info)."""
-    size = path.stat().st_size
-    try:
-        with path.open("rb") as file:
-            fixed = file.read(256)
-            n_header, n_records = int(fixed[184:192]), int(fixed[236:244])
-            n_signals = int(fixed[252:256])
-            if not 0 < n_signals <= 10_000:
-                raise ValueError(f"{n_signals} signals")
-            file.seek(256 + 216 * n_signals)
-            counts = file.read(8 * n_signals)
-            record = width * sum(int(counts[8 * k : 8 * k + 8]) for k in range(n_signals))
-    except ValueError as error:
+    size, header = path.stat().st_size, read_header(path)
+    n_header, n_records, record = header.n_header, header.n_records, header.record
+    if not header.has_signal:
         raise FileError(
-            f"{path} has a damaged header ({error}), expected an EDF or BDF file: copy it again."
-        ) from error
+            f"{path} holds annotations and no signal, expected a recording: give the file of "
+            "signals that they belong to."
+        )
     n_whole = max(0, size - n_header) // record if record > 0 else 0
     if n_records < 0:
         # The recording program never closed the file: all that is there is right.
@@ -63,8 +57,8 @@ def _check_edf(path: Path, width: int) -> tuple[str, ...]:
     return ()
 
 
-def _check_brainvision(path: Path) -> None:
-    text = path.read_text(encoding="utf-8", errors="replace")
+def _check_brainvision(path: Path) -> tuple[str, ...]:
+    text = read_text(path)
     # The first line is a title, not INI; the comment section at the end is free text.
     body = text.split("\n", 1)[-1].split("[Comment]", 1)[0]
     parser = configparser.ConfigParser(
@@ -74,16 +68,15 @@ def _check_brainvision(path: Path) -> None:
         parser.read_string(body)
         common = parser["Common Infos"]
         n_channels = int(common["NumberOfChannels"])
-        data = path.with_name(common["DataFile"].replace("$b", path.stem))
+        data, said = data_file(path) if common["DataFile"] else (path, "")
     except (configparser.Error, KeyError, ValueError) as error:
         raise FileError(
             f"{path} is no BrainVision header ({error}), expected [Common Infos] with DataFile and "
             "NumberOfChannels: copy it again."
         ) from error
-    if not data.is_file():
-        raise FileError(f"{data} is missing, expected beside {path.name}: copy all three files.")
+    notes = (said,) if said else ()
     if common.get("DataFormat", "BINARY").upper() != "BINARY":
-        return
+        return notes
     width = 4 if "FLOAT" in parser.get("Binary Infos", "BinaryFormat", fallback="").upper() else 2
     size, points = data.stat().st_size, int(common.get("DataPoints", "0") or 0)
     expected = points * n_channels * width
@@ -93,6 +86,7 @@ def _check_brainvision(path: Path) -> None:
             f"{data} is truncated: it holds {size} bytes, expected {what} ({n_channels} channels): "
             "copy it again from its source."
         )
+    return notes
 
 
 def _check_eeglab(path: Path) -> None:

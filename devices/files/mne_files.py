@@ -8,8 +8,10 @@ BIDS table's beside the file, else the file's annotations, else its trigger chan
 from __future__ import annotations
 
 import struct
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,13 +29,22 @@ from devices.files.base import (
     marker_info,
 )
 from devices.files.bids import read_sidecars
+from devices.files.brainvision import repaired_header, segment_starts
 from devices.files.completeness import check_complete
+from devices.files.edf import read_header, read_notes
+from devices.files.marks import sentences, sort_marks
+from devices.files.signal_types import guess_type
+from devices.files.timeline import Timeline
+from devices.files.triggers import choose, codes_of, joined, onsets, runs_of
+from pipeline.labels import unit_scale
 from pipeline.values import StreamInfo
 
 _PIECE: Final = 10.0
 """Length of one read, s: long enough that opening the file each time costs nothing."""
 # Types whose samples MNE gives in volts.
 _VOLTS: Final = ("eeg", "eog", "ecg", "emg", "seeg", "ecog", "dbs", "bio")
+# Units that MNE itself makes volts of, in EDF and BDF; samples of any other stay as they are.
+_MADE_VOLTS: Final = ("µV", "mV", "V")
 _LEFT_OUT: Final = ("stim", "syst", "chpi", "exci", "ias")
 
 
@@ -48,8 +59,9 @@ class MneRecording:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._notes = check_complete(path)
+        self._notes = list(check_complete(path))
         self._raw = _open(path)
+        self._edf = read_header(path) if path.suffix.lower() in (".edf", ".bdf") else None
         self._sidecars = read_sidecars(path)
         names = list(self._raw.ch_names)
         types = self._types(names)
@@ -58,12 +70,14 @@ class MneRecording:
             self.close()
             raise FileError(f"{path} holds no EEG channel ({len(names)} others): give another.")
         self._sfreq = float(self._raw.info["sfreq"])
-        # MNE gives volts, whatever the file held.
-        self._scale = np.array([1e6 if types[names[k]] in _VOLTS else 1.0 for k in self._picks])[
-            :, None
-        ]
+        scales, units = self._units([names[k] for k in self._picks], types)
+        self._scale = np.array(scales)[:, None]
         self._check_end()
+        self._marks = sort_marks(self._annotations())
+        self._timeline = self._make_timeline()
         self._events = self._find_events(types)
+        if not self._events:
+            self._notes.append(f"{path.name} holds no event.")
         chosen = [names[k] for k in self._picks]
         self._streams = (
             eeg_info(
@@ -71,7 +85,7 @@ class MneRecording:
                 ch_names=chosen,
                 sfreq=self._sfreq,
                 ch_types=[types[name] for name in chosen],
-                ch_units=["microvolts" if s == 1e6 else "unknown" for s in self._scale[:, 0]],
+                ch_units=units,
                 positions=self._positions(),
                 is_simulated=self._sidecars.is_simulated,
             ),
@@ -90,8 +104,8 @@ class MneRecording:
 
     @property
     def duration(self) -> float | None:
-        """Length, s."""
-        return float(self._raw.n_times / self._sfreq)
+        """Length, s, pauses included."""
+        return self._timeline.duration
 
     @property
     def events(self) -> Sequence[FileEvent]:
@@ -103,7 +117,15 @@ class MneRecording:
         """An unfinished file, bad channels, events outside the data."""
         bads = sorted({*self._raw.info["bads"], *self._sidecars.bads})
         outside = sum(1 for e in self._events if not 0 <= e.onset <= (self.duration or 0.0))
-        found = [*self._notes]
+        found = [*self._notes, *sentences(self._marks, self._path.name)]
+        pauses = self._timeline.n_pauses - len(self._marks.skips)
+        if pauses > 0:
+            found.append(f"{self._path.name} pauses {pauses} times; the pauses are gaps.")
+        if self._timeline.n_joins:
+            found.append(
+                f"{self._path.name} was put together at {self._timeline.n_joins} places; each is "
+                "a break."
+            )
         if bads:
             found.append(f"{self._path.name} marks channels as bad: {', '.join(bads)}.")
         if outside:
@@ -119,20 +141,29 @@ class MneRecording:
         self._raw.close()
 
     def _pieces(self, start: float) -> Iterator[Piece]:
-        first = max(0, int(np.ceil(start * self._sfreq - 1e-9)))
         # A whole number of blocks, so that blocks are equal through the whole file.
         step = round(_PIECE / BLOCK) * block_length(self._sfreq)
-        n_times = int(self._raw.n_times)
-        for begin in range(first, n_times, step):
-            stop = min(begin + step, n_times)
-            volts = self._read(self._picks, begin, stop)
-            end = np.inf if stop == n_times else stop / self._sfreq
-            low = begin / self._sfreq
-            yield Piece(
-                np.ascontiguousarray((volts * self._scale).T, dtype=np.float32),
-                np.arange(begin, stop) / self._sfreq,
-                [e for e in self._events if low <= e.onset < end or (begin == 0 and e.onset < 0)],
-            )
+        waiting = [e for e in self._events if e.onset >= start or start <= 0]
+        refused = [m for m in self._marks.refused if (m.until or 0.0) >= start]
+        for stretch in self._timeline.stretches:
+            breaks = [stretch.join] if stretch.join is not None else []
+            first = stretch.first + max(0, int(np.ceil((start - stretch.at) * self._sfreq - 1e-9)))
+            for begin in range(first, stretch.stop, step):
+                stop = min(begin + step, stretch.stop)
+                number = np.arange(begin - stretch.first, stop - stretch.first)
+                high = stretch.at + (stop - stretch.first) / self._sfreq
+                samples = (self._read(self._picks, begin, stop) * self._scale).T
+                is_last = stop == self._timeline.stretches[-1].stop
+                n_due = sum(is_last or event.onset < high for event in waiting)
+                breaks += [mark for mark in refused if mark.onset < high]
+                refused = [mark for mark in refused if mark.onset >= high]
+                yield Piece(
+                    np.ascontiguousarray(samples, dtype=np.float32),
+                    stretch.at + number / self._sfreq,
+                    waiting[:n_due],
+                    tuple(breaks),
+                )
+                waiting, breaks = waiting[n_due:], []
 
     def _read(self, picks: list[int] | list[str], begin: int, stop: int) -> Any:
         """Samples in volts, shape (n_channels, n_times)."""
@@ -141,7 +172,7 @@ class MneRecording:
         except (OSError, ValueError, RuntimeError, struct.error) as error:
             raise FileError(
                 f"{self._path} is truncated or damaged at {begin / self._sfreq:.1f} s of "
-                f"{self.duration:.1f} s: copy it again from its source."
+                f"{self._raw.n_times / self._sfreq:.1f} s: copy it again from its source."
             ) from error
 
     def _check_end(self) -> None:
@@ -158,6 +189,10 @@ class MneRecording:
     def _types(self, names: list[str]) -> Mapping[str, str]:
         """MNE's word for each channel's type; the BIDS table's where there is one."""
         own = dict(zip(names, self._raw.get_channel_types(), strict=True))
+        if self._edf is not None:  # MNE takes every signal of these for EEG
+            said = zip(self._edf.labels, self._edf.units, self._edf.transducers, strict=True)
+            guessed = {label: guess_type(label, unit, sensor) for label, unit, sensor in said}
+            own |= {n: guessed.get(n, "eeg") for n in names if own[n] == "eeg"}
         given = self._sidecars.ch_types or {}
         words = {"TRIG": "stim", "VEOG": "eog", "HEOG": "eog", "REF": "misc", "SYSCLOCK": "syst"}
         known = {"EEG", "EOG", "ECG", "EMG", "MISC", "SEEG", "ECOG", "DBS"}
@@ -167,36 +202,83 @@ class MneRecording:
                 own[name] = words.get(word, word.lower())
         return own
 
-    def _find_events(self, types: Mapping[str, str]) -> tuple[FileEvent, ...]:
+    def _units(self, names: list[str], types: Mapping[str, str]) -> tuple[list[float], list[str]]:
+        """What MNE's numbers are multiplied with, and the unit that they have then."""
+        given = self._sidecars.ch_units or {}
+        own = dict(zip(self._edf.labels, self._edf.units, strict=True)) if self._edf else {}
+        made = self._raw._orig_units if self._edf else {}  # noqa: SLF001 - nowhere else said
+        scales, units = [], []
+        for name in names:
+            is_volts = not self._edf or made.get(name) in _MADE_VOLTS
+            if types[name] not in _VOLTS:
+                scales.append(1.0)
+                units.append(own.get(name, "") or given.get(name, "") or "unknown")
+            elif is_volts:
+                scales.append(1e6)
+                units.append("microvolts")
+            else:  # as in the file: its word, or what the BIDS table says where it has none
+                word = own.get(name, "")
+                word = word if unit_scale(word) is not None else given.get(name, word)
+                scale = unit_scale(word)
+                scales.append(1.0 if scale is None else scale)
+                units.append(word if scale is None else "microvolts")
+        return scales, units
+
+    def _annotations(self) -> list[FileEvent]:
+        """What the BIDS table notes, else the file; s from the first sample, pauses left out."""
         if self._sidecars.events is not None:
-            events: Sequence[FileEvent] = self._sidecars.events
-        else:
-            notes = self._raw.annotations
-            # Annotations count from the recording's start, or from its first kept sample.
-            shift = self._raw.first_time if notes.orig_time is not None else 0.0
-            events = [
-                FileEvent(float(a["onset"]) - shift, str(a["description"]), float(a["duration"]))
-                for a in notes
-            ] or self._triggers([n for n, kind in types.items() if kind == "stim"])
+            return list(self._sidecars.events)
+        # Annotations count from the start of acquisition, which a cropped file keeps.
+        shift = float(self._raw.first_time)
+        return [
+            FileEvent(float(a["onset"]) - shift, str(a["description"]), float(a["duration"]))
+            for a in self._raw.annotations
+        ]
+
+    def _make_timeline(self) -> Timeline:
+        """Where the samples lie in time; and, for EDF+D, the annotations, which know pauses."""
+        n_times = int(self._raw.n_times)
+        if self._edf is not None and self._edf.is_interrupted:
+            starts, notes = read_notes(self._path, self._edf)
+            if self._sidecars.events is None:
+                self._marks = sort_marks(notes)
+            timeline = Timeline.of_records(starts, self._edf.duration, n_times, self._sfreq)
+            joins = [replace(j, onset=timeline.place_of(j.onset)) for j in self._marks.joins]
+            return timeline.with_joins(joins)
+        timeline = Timeline.whole(n_times, self._sfreq)
+        if self._path.suffix.lower() == ".vhdr":
+            timeline = timeline.with_pauses(segment_starts(self._path, self._sfreq))
+        timeline = timeline.without(self._marks.skips).with_joins(self._marks.joins)
+        self._marks.events = [timeline.moved(event) for event in self._marks.events]
+        self._marks.refused = [
+            replace(m, onset=timeline.time_of(m.onset), until=timeline.time_of(m.until or 0.0))
+            for m in self._marks.refused
+        ]
+        return timeline
+
+    def _find_events(self, types: Mapping[str, str]) -> tuple[FileEvent, ...]:
+        events = self._marks.events
+        if not events and self._sidecars.events is None:
+            lines = [name for name, kind in types.items() if kind == "stim"]
+            events = [self._timeline.moved(event) for event in self._triggers(lines)]
         return tuple(sorted(events, key=lambda event: event.onset))
 
     def _triggers(self, names: list[str]) -> list[FileEvent]:
-        """Onsets of the trigger channel: where its value changes to something else than 0."""
-        events: list[FileEvent] = []
-        if not names:
-            return events
-        before, step = 0, max(1, int(60 * self._sfreq))
-        # BioSemi's status channel holds the trigger in its lower 16 bits.
-        mask = 0xFFFF
-        for begin in range(0, int(self._raw.n_times), step):
-            stop = min(begin + step, int(self._raw.n_times))
-            values = self._read(names[-1:], begin, stop)[0]
-            codes = np.round(np.nan_to_num(values)).astype(np.int64) & mask
-            previous = np.concatenate([[before if begin else codes[0]], codes[:-1]])
-            for k in np.flatnonzero((codes != previous) & (codes != 0)).tolist():
-                events.append(FileEvent((begin + k) / self._sfreq, str(codes[k])))
-            before = int(codes[-1])
-        return events
+        """Onsets of the trigger line that is meant."""
+        found: dict[str, list[tuple[int, int]]] = {}
+        step = max(1, int(60 * self._sfreq))
+        n_times = int(self._raw.n_times)
+        for name in names:
+            parts = []
+            for begin in range(0, n_times, step):
+                values = self._read([name], begin, min(begin + step, n_times))[0]
+                runs = runs_of(codes_of(name, values))
+                parts.append([(code, at + begin, n) for code, at, n in runs])
+            found[name] = onsets(joined(parts), self._sfreq)
+        chosen, said = choose(found)
+        if said:
+            self._notes.append(f"{self._path.name}: {said}")
+        return [FileEvent(at / self._sfreq, str(code)) for at, code in found.get(chosen or "", [])]
 
     def _positions(self) -> dict[str, tuple[float, float, float]] | None:
         if self._sidecars.positions:
@@ -217,13 +299,17 @@ def _open(path: Path) -> Any:
         ".gz": mne.io.read_raw_fif,
         ".edf": mne.io.read_raw_edf,
         ".bdf": mne.io.read_raw_bdf,
-        ".vhdr": mne.io.read_raw_brainvision,
         ".set": mne.io.read_raw_eeglab,
     }
     try:
         with warnings.catch_warnings():
             # What matters of them (size, names) is checked here and said in our words.
             warnings.simplefilter("ignore")
+            if path.suffix.lower() == ".vhdr":
+                with tempfile.TemporaryDirectory() as folder:
+                    header = Path(folder) / path.name
+                    header.write_text(repaired_header(path), encoding="utf-8")
+                    return mne.io.read_raw_brainvision(header, preload=False, verbose="ERROR")
             return readers[path.suffix.lower()](path, preload=False, verbose="ERROR")
     except Exception as error:
         # MNE raises anything, even AssertionError.

@@ -1,4 +1,4 @@
-"""OpenBCI GUI text files, versions 4 to 6.
+"""OpenBCI GUI text files, versions 3 to 6.
 
 Owns the header's comment lines (`%Number of channels = 8`, `%Sample Rate = 250 Hz`, `%Board`) and
 the names of the columns. Samples are microvolts already. The file does not say where the
@@ -18,6 +18,8 @@ from devices.files.rows import Row, RowReader, RowRecording, open_text, read_lin
 
 _MOST_CHANNELS: Final = 1024
 _HEADER_LINES: Final = 64
+_UNIX_MS: Final = re.compile(r"1\d{12}")
+_CLOCK: Final = re.compile(r"(\d{1,2}):(\d\d):(\d\d(?:\.\d*)?)")
 
 
 class OpenBciRecording(RowRecording):
@@ -37,13 +39,20 @@ class OpenBciRecording(RowRecording):
         if not exg and 0 < n_channels <= _MOST_CHANNELS:
             # Version 4 has no line of column names: the counter, then the channels.
             exg = list(range(1, 1 + n_channels))
+        width = _width(path)
+        if not exg:
+            # Version 3 does not say how many: three columns of acceleration follow the channels.
+            exg = next((list(range(1, 1 + n)) for n in (4, 8, 16) if n + 4 <= width <= n + 7), [])
         if not exg:
             raise FileError(
-                f"{path} names no EXG channels, expected a line of columns or '%Number of channels "
-                "= N': is it an OpenBCI GUI recording?"
+                f"{path} says neither its channels' names nor their number, and its rows of "
+                f"{width} columns fit no board (4, 8 or 16 channels, then acceleration): add a "
+                "line '%Number of channels = N' at its top."
             )
         self._exg = exg
         self._stamp = _column(columns, "Timestamp")
+        if not columns and width > exg[-1] + 1 and _has_time(path):
+            self._stamp = width - 1
         self._marker = _column(columns, "Marker Channel", "Marker")
         self._named = bool(columns)
         self._n_columns = len(columns) or exg[-1] + 1
@@ -106,7 +115,31 @@ def _column(columns: list[str], *names: str) -> int | None:
     return next((columns.index(name) for name in names if name in columns), None)
 
 
+def _rows(path: Path) -> list[list[str]]:
+    """The first rows, as fields."""
+    with open_text(path) as file:
+        lines = (line for line in read_lines(file) if line[:1].isdigit())
+        return [line.strip().split(",") for line in islice(lines, 16)]
+
+
+def _width(path: Path) -> int:
+    """Columns of most rows."""
+    widths = [len(row) for row in _rows(path)]
+    return max(widths, key=widths.count, default=0)
+
+
+def _has_time(path: Path) -> bool:
+    """Whether the rows end with a time of day, or ms since 1970."""
+    ends = [row[-1].strip() for row in _rows(path)]
+    return bool(ends) and all(
+        _CLOCK.fullmatch(end) or re.fullmatch(r"1\d{12}", end) for end in ends
+    )
+
+
 def _seconds(text: str) -> float:
-    """Stamps are s (version 5 on) or ms (files converted from version 4), both since 1970."""
+    """Stamps are s (version 5 on) or ms (from version 4) since 1970, or a time of day (3)."""
+    clock = _CLOCK.fullmatch(text.strip())
+    if clock is not None:
+        return 3600 * int(clock[1]) + 60 * int(clock[2]) + float(clock[3])
     value = float(text)
     return value / 1000 if value > 1e11 else value

@@ -15,6 +15,7 @@ from devices.choosing import StreamChoice, check_only
 from devices.errors import FileError
 from devices.files.base import Recording
 
+_SD_CARD = re.compile(rb"^[0-9A-F]{2}(?:,[0-9A-F]{6}){4,16}(?:,[0-9A-F]{4})*\r?$", re.MULTILINE)
 MNE_SUFFIXES = (".fif", ".edf", ".bdf", ".vhdr", ".set")
 _HEAD = 1 << 16
 """A text without a line end in so many bytes is no recording."""
@@ -101,6 +102,7 @@ def _beside(path: Path) -> Iterator[Path]:
         header = read_bytes(path, limit=SETTINGS_LIMIT).decode("utf-8", errors="replace")
         for name in re.findall(r"(?mi)^\s*(?:DataFile|MarkerFile)\s*=\s*(\S.*?)\s*$", header):
             yield path.parent / name.replace("$b", path.stem)
+        yield from (path.with_suffix(each) for each in (".eeg", ".dat", ".vmrk"))
     elif suffix in (".fif", ".gz"):
         yield from path.parent.glob(f"{glob.escape(path.name.split('.fif')[0])}-*.fif*")
 
@@ -124,6 +126,11 @@ def _open_text(path: Path, board: str | None) -> Recording:
         raise FileError(
             f"{path} has no line end in its first {_HEAD} bytes, expected a sample a line: it is "
             "no OpenBCI TXT or BrainFlow CSV, or it was joined into one line."
+        )
+    if _SD_CARD.search(head):
+        raise FileError(
+            f"{path} is as OpenBCI's SD card writes it (hexadecimal numbers, no rate), expected a "
+            "recording in microvolts: convert it with the OpenBCI GUI (Playback, Convert SD File)."
         )
     if head.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"%"):
         from devices.files.openbci import OpenBciRecording

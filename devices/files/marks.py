@@ -1,0 +1,78 @@
+"""Annotations that are no stimuli: breaks in a recording, and stretches that somebody refused.
+
+Owns the words by which MNE, EEGLAB, BrainVision and our own export mark them, in any case. Knows
+nothing of file formats.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from devices.files.base import FileBreak, FileEvent
+
+SKIP: Final = "bad_acq_skip"
+_JOIN: Final = re.compile(
+    r"(bad|edge)[ _-]?boundary|edge([ _-].*)?|boundary|new segment(/.*)?", re.I
+)
+_BAD: Final = re.compile(r"bad(?![a-z]).*", re.IGNORECASE)
+_NEVER: Final = 86_400.0
+"""A stretch of more than this, s, is a number that means something else."""
+
+
+@dataclass(slots=True)
+class Marks:
+    """A file's annotations, sorted.
+
+    Attributes
+    ----------
+    events : list of FileEvent
+        Stimuli, and all else that somebody noted.
+    joins : list of FileBreak
+        Places where the recording was put together; how much is missing nobody knows.
+    skips : list of FileEvent
+        Stretches without data.
+    refused : list of FileBreak
+        Stretches that are marked as unusable.
+    """
+
+    events: list[FileEvent] = field(default_factory=list)
+    joins: list[FileBreak] = field(default_factory=list)
+    skips: list[FileEvent] = field(default_factory=list)
+    refused: list[FileBreak] = field(default_factory=list)
+
+
+def sort_marks(events: Iterable[FileEvent]) -> Marks:
+    """Tell the breaks from the events."""
+    marks = Marks()
+    for event in sorted(events, key=lambda event: event.onset):
+        label = event.label.strip()
+        is_long = math.isfinite(event.duration) and 0 < event.duration < _NEVER
+        if label.lower() == SKIP and is_long:
+            marks.skips.append(event)
+        elif label.lower() == SKIP or _JOIN.fullmatch(label):
+            reason = f"The recording was put together here ({label})."
+            marks.joins.append(FileBreak(event.onset, reason))
+        elif _BAD.fullmatch(label):
+            until = event.onset + (event.duration if is_long else 0.0)
+            marks.refused.append(FileBreak(event.onset, label, until))
+        else:
+            marks.events.append(event)
+    return marks
+
+
+def sentences(marks: Marks, name: str) -> Sequence[str]:
+    """What the user should know of stretches without data, and of refused ones."""
+    found = []
+    if marks.skips:
+        found.append(f"{name} has {len(marks.skips)} stretches without data; they are gaps.")
+    if marks.refused:
+        labels = ", ".join(dict.fromkeys(each.reason for each in marks.refused))
+        found.append(
+            f"{name} marks {len(marks.refused)} stretches as bad ({labels[:80]}); epochs over "
+            "them are refused."
+        )
+    return found
