@@ -11,16 +11,11 @@ import argparse
 import contextlib
 import importlib
 import keyword
-import logging
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 
 from app.ending import Ending, caught
-from app.output import PlainFormatter, write_note
-from configs.private import UMASK
-from pipeline.plain import plain
 
 LONGEST_ERROR = 4000
 """Characters of an error that are printed: it may quote what a file or a stream holds."""
@@ -57,6 +52,8 @@ def _module(name: str) -> str:
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of every command."""
+    from importlib.metadata import version
+
     parser = argparse.ArgumentParser(
         prog="phosphene",
         description="Live EEG becomes pictures. Start with: phosphene demo",
@@ -91,6 +88,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None, ending: Ending) -> int:
+    # Imported only now that signals are caught: they take a while.
+    import logging
+
+    from app.output import PlainFormatter, write_note
+    from configs import ConfigError
+    from configs.private import UMASK
+    from pipeline.errors import PhospheneError
+    from pipeline.plain import plain
+
     args = _arguments(argv)
     ending.name = f"phosphene {args.command}"
     handler = logging.StreamHandler(sys.stderr)
@@ -99,14 +105,12 @@ def _run(argv: Sequence[str] | None, ending: Ending) -> int:
     logging.basicConfig(level=level, handlers=[handler])
     if args.command not in _SHARED:
         os.umask(UMASK)
-    from configs import ConfigError
-    from pipeline.errors import PhospheneError
 
     command = importlib.import_module(_module(args.command))
     try:
         return int(command.run(args))
     except (PhospheneError, ConfigError) as error:
-        _LOG.debug("the command failed", exc_info=True)
+        logging.getLogger(__name__).debug("the command failed", exc_info=True)
         # Who is asked to end while it looks for a stream, or waits, does not fail for that.
         why = "interrupted" if ending.code else plain(str(error), limit=LONGEST_ERROR)
         write_note(f"{ending.name}: {why}")
@@ -117,9 +121,6 @@ def _run(argv: Sequence[str] | None, ending: Ending) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
-
-
-_LOG = logging.getLogger(__name__)
 
 
 if __name__ == "__main__":

@@ -82,6 +82,10 @@ class Ending:
             if not self._number:
                 self._patience = before[0]
 
+    def grant(self, patience: float) -> None:
+        """Let what has begun take so long, s from the signal on."""
+        self._patience = patience
+
     def ask(self, number: int) -> None:
         """Take a signal; every one but the first only says that the end is under way."""
         if self._number:

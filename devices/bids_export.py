@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -83,16 +85,21 @@ def write_bids(
             "--session or --bids folder."
         )
     try:
-        with _quiet():
+        root.mkdir(parents=True, exist_ok=True)
+        # Beside the data set first: it never holds half a recording, whatever happens.
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=root) as scratch, _quiet():
+            tables = _copy_tables(root, Path(scratch), name)
+            beside = target.copy().update(root=Path(scratch))
             mne_bids.write_raw_bids(
                 raw,
-                target,
+                beside,
                 format="BrainVision",
                 allow_preload=True,
                 overwrite=False,
                 verbose="ERROR",
             )
-            _say_origin(recording, target)
+            _say_origin(recording, beside)
+            _move(Path(scratch), root, tables=tables)
     except OSError as error:
         raise RecordingError(
             f"{root} cannot be written ({error}): free disk space or give another folder."
@@ -156,6 +163,25 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _change_json(path: Path, changes: dict[str, Any]) -> None:
     text = json.dumps(_read_json(path) | changes, indent=4, ensure_ascii=False)
     path.write_text(f"{text}\n", encoding="utf-8")
+
+
+def _copy_tables(root: Path, scratch: Path, name: BidsName) -> set[Path]:
+    """Copy what every recording of a data set adds to; their paths within it."""
+    found = [path for path in root.iterdir() if path.is_file()]
+    found += (root / f"sub-{name.subject}").rglob("*_scans.tsv")
+    tables = {path.relative_to(root) for path in found}
+    for path in tables:
+        (scratch / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / path, scratch / path)
+    return tables
+
+
+def _move(scratch: Path, root: Path, *, tables: set[Path]) -> None:
+    """Move a recording into its data set: its files first, what names them last."""
+    made = [path.relative_to(scratch) for path in scratch.rglob("*") if path.is_file()]
+    for path in sorted(made, key=lambda path: (path in tables, path.suffix == ".vhdr", path)):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (scratch / path).replace(root / path)
 
 
 def _make_raw(recording: Continuous, line_freq: float | None) -> Any:

@@ -48,6 +48,8 @@ class StageRequest:
         Told of each `models.training.loop.Progress`.
     on_note : callable
         Told sentences that the user must see (the block-design warning).
+    stop : callable
+        Whether to end early, asked after each step.
     """
 
     data: Path
@@ -64,6 +66,7 @@ class StageRequest:
     suffixes: Sequence[str] = ()
     on_step: Callable[[Any], None] = lambda _: None
     on_note: Callable[[str], None] = lambda _: None
+    stop: Callable[[], bool] = lambda: False
 
 
 STAGES: dict[str, dict[str, Entry]] = {

@@ -30,9 +30,10 @@ BENCHMARKS = {
     "gui-soak": ("app.benchmarks.gui_soak", "run_gui_soak_bench"),
     "training": ("app.benchmarks.training", "run_training_bench"),
     "fuzz": ("app.benchmarks.fuzz", "run_fuzz_bench"),
+    "signals": ("app.benchmarks.signals", "run_signals_bench"),
 }
 """Name to module and function."""
-BY_NAME_ONLY = frozenset({"soak", "gui-live", "gui-soak", "training"})
+BY_NAME_ONLY = frozenset({"soak", "gui-live", "gui-soak", "training", "signals"})
 """Takes many minutes: runs when it is asked for."""
 
 
@@ -52,6 +53,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--minutes", type=positive, metavar="M", help="length, where one is chosen")
     parser.add_argument("--seed", type=int, metavar="N", help="seed, where chance plays a part")
+    parser.add_argument("--only", metavar="WORDS", help="some cases, where there are many")
+    parser.add_argument(
+        "--quick", action="store_true", default=None, help="few cases, where there are many"
+    )
     parser.add_argument("--json", action="store_true")
 
 
@@ -81,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _call(function: Callable[..., dict[str, Any]], args: argparse.Namespace) -> dict[str, Any]:
     """Run a benchmark with those of the options that were given and that it has."""
-    given = {name: getattr(args, name) for name in ("minutes", "seed")}
+    given = {name: getattr(args, name) for name in ("minutes", "seed", "only", "quick")}
     known = inspect.signature(function).parameters
     return function(**{k: v for k, v in given.items() if v is not None and k in known})
 

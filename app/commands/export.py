@@ -12,6 +12,7 @@ from app.commands.common import (
     stream_choice,
     stream_overrides,
 )
+from app.ending import FINISHING, orderly
 from app.output import write_json, write_note, write_text
 
 if TYPE_CHECKING:
@@ -52,9 +53,11 @@ def run(args: argparse.Namespace) -> int:
     recording = read_continuous(
         _recording_of(args.recording), choice=stream_choice(args, config), board=args.board
     )
-    path = write_bids(recording, args.bids, name, line_freq=args.line_freq)
+    # Read is soon lost again; what is being written is written.
+    with orderly(FINISHING) as end:
+        path = write_bids(recording, args.bids, name, line_freq=args.line_freq)
     _report(recording, path, as_json=args.json)
-    return 0
+    return end.code
 
 
 def _recording_of(path: Path) -> Path:

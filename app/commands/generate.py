@@ -14,6 +14,7 @@ from app.commands.common import (
     load,
     stream_choice,
 )
+from app.ending import FINISHING, orderly
 from app.errors import AppError
 from app.output import clear_progress, show_progress, write_json, write_note, write_text
 from configs import SessionConfig
@@ -144,15 +145,19 @@ def run(args: argparse.Namespace) -> int:
     )
     rows: dict[str, list[Row]] = {mode: [] for mode in modes}
     drawn: list[dict[str, Any]] = []
-    for number, item in enumerate(items):
-        if options.oracle_prompt and not item.label:
-            raise AppError(
-                f"item {item.index} of {args.data} has no label, expected one for --oracle-prompt: "
-                "prepared data need features/pictures.json."
-            )
-        entry = _draw(args, drawer, item, rows, facts)
-        drawn.append(entry)
-        show_progress(f"{number + 1} drawn")
+    with orderly() as end:
+        for number, item in enumerate(items):
+            if end.asked.is_set():
+                end.grant(FINISHING)  # for the report
+                warnings.append(f"Interrupted after {number} items: the others are not drawn.")
+                break
+            if options.oracle_prompt and not item.label:
+                raise AppError(
+                    f"item {item.index} of {args.data} has no label, expected one for "
+                    "--oracle-prompt: prepared data need features/pictures.json."
+                )
+            drawn.append(_draw(args, drawer, item, rows, facts))
+            show_progress(f"{number + 1} drawn")
     clear_progress()
     grids = _grids(args.out, rows)
     report = facts | {
@@ -166,10 +171,10 @@ def run(args: argparse.Namespace) -> int:
     path = write_report(args.out, report)
     if args.json:
         write_json(report)
-        return 0
+        return end.code
     write_text(f"{len(drawn)} items drawn, {', '.join(modes)}: {path}")
     write_text("\n".join(f"Grid: {args.out / grid}" for grid in grids))
-    return 0
+    return end.code
 
 
 def _config(args: argparse.Namespace) -> SessionConfig:

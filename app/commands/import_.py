@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 
 from app.commands.common import check_given
+from app.ending import orderly
 from app.errors import AppError
 
 OPTIONS = ("target_norm", "images")
@@ -51,7 +53,14 @@ def run(args: argparse.Namespace) -> int:
                 f"--{name.replace('_', '-')} is not an option of {args.system}: leave it out."
             )
     check_given(*args.files, args.images)
-    report = importer(args.files, args.out, **options)
+    is_new = not args.out.exists()
+
+    def take_away() -> None:
+        if is_new:
+            shutil.rmtree(args.out, ignore_errors=True)
+
+    with orderly(leave=take_away):
+        report = importer(args.files, args.out, **options)
     if args.json:
         write_json(report)
         return 0

@@ -13,8 +13,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
 from app.commands.common import check_given
+from app.ending import FINISHING, orderly
 
 if TYPE_CHECKING:
+    from models.stages import StageRequest
     from models.training.loop import Progress
 
 
@@ -58,9 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Train."""
     from app.output import write_json, write_note, write_text
-    from app.recordings import read_microvolts
-    from devices.files.opening import KNOWN
-    from models.stages import STAGES, StageRequest, find
+    from models.stages import STAGES, find
 
     stages = STAGES.get(args.system, {})
     if not stages:
@@ -72,34 +72,54 @@ def run(args: argparse.Namespace) -> int:
         )
     train = find(stages, args.stage, what=f"stage of {args.system}")
     check_given(args.data, args.resume)
-    report = train(
-        StageRequest(
-            data=args.data,
-            out=args.out,
-            table={} if args.config is None else _read_toml(args.config),
-            seed=args.seed,
-            resume=args.resume,
-            save_every=args.save_every,
-            stop_after=args.stop_after,
-            precision=args.precision,
-            tracker=args.log,
-            device=args.device,
-            read_recording=read_microvolts,
-            # Tables of numbers lie about in data folders; recordings are named as such.
-            suffixes=tuple(s for s in KNOWN if s not in (".txt", ".csv", ".tsv")),
-            on_step=ProgressBar(sys.stderr),
-            on_note=write_note,
-        )
-    )
+    with orderly() as end:
+
+        def stop() -> bool:
+            if end.asked.is_set():
+                end.grant(FINISHING)  # for the checkpoint
+            return end.asked.is_set()
+
+        report = train(_request(args, stop))
     from models.training.engine import is_first_process
 
     if not is_first_process():
-        return 0
+        return end.code
     if args.json:
         write_json(report)
     else:
         write_text("\n".join(f"{key}: {value}" for key, value in report.items()))
-    return 0
+    if end.code and "step" in report:
+        write_note(
+            f"phosphene train: interrupted after step {report['step']} of {report['n_steps']}, "
+            "which is kept: the same command goes on from there."
+        )
+    return end.code
+
+
+def _request(args: argparse.Namespace, stop: Callable[[], bool]) -> StageRequest:
+    from app.output import write_note
+    from app.recordings import read_microvolts
+    from devices.files.opening import KNOWN
+    from models.stages import StageRequest
+
+    return StageRequest(
+        data=args.data,
+        out=args.out,
+        table={} if args.config is None else _read_toml(args.config),
+        seed=args.seed,
+        resume=args.resume,
+        save_every=args.save_every,
+        stop_after=args.stop_after,
+        precision=args.precision,
+        tracker=args.log,
+        device=args.device,
+        read_recording=read_microvolts,
+        # Tables of numbers lie about in data folders; recordings are named as such.
+        suffixes=tuple(s for s in KNOWN if s not in (".txt", ".csv", ".tsv")),
+        on_step=ProgressBar(sys.stderr),
+        on_note=write_note,
+        stop=stop,
+    )
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

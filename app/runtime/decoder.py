@@ -196,7 +196,7 @@ class Decoder:
             if self._closing.is_set() or self._refusal:
                 with contextlib.suppress(OSError):
                     connection.send(None)
-                end_process(process, grace=2.0)
+                end_process(process, grace=0.3)
                 connection.close()
                 return
             self._ask_for_adapters(connection)

@@ -16,6 +16,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from multiprocessing.process import BaseProcess
@@ -23,9 +24,9 @@ from multiprocessing.process import BaseProcess
 from app.ending import SIGNALS, at_hard_end
 
 PATIENCE = 2.0
-"""Wait after each way of asking, s."""
+"""Wait for the end of what was killed, s."""
 COMMAND_PATIENCE = 3.0
-"""The same for a command, which may have a device to give back, s."""
+"""What a command gets to end by itself, s: it may have a device to give back."""
 
 _started: weakref.WeakSet[BaseProcess | subprocess.Popen[str]] = weakref.WeakSet()
 
@@ -39,6 +40,10 @@ def start_process(
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_enter, args=(target, theirs, *args), name=name, daemon=True)
+    if sys.platform != "win32":
+        # multiprocessing's own helper, whose first start lets signals through again.
+        with _signals_held_back():
+            resource_tracker.ensure_running()
     with _signals_held_back():
         process.start()
     theirs.close()
@@ -74,15 +79,12 @@ def _signals_held_back() -> Iterator[None]:
 
 
 def end_process(process: BaseProcess, *, grace: float = 0.0) -> None:
-    """End a process: wait `grace` seconds, then terminate it, then kill it.
+    """End a process: wait `grace` seconds, then kill it: it has nothing to lose.
 
     On a starved machine a killed process may take longer still. Nothing is gained by waiting for
     it: then its handle is left to the garbage collector.
     """
     process.join(grace)
-    if process.is_alive():
-        process.terminate()
-        process.join(PATIENCE)
     if process.is_alive():
         process.kill()
         process.join(PATIENCE)

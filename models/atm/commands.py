@@ -288,6 +288,7 @@ def _train(
         stop_after=request.stop_after,
         resume=request.resume,
         on_step=request.on_step,
+        stop=request.stop,
     )
     task.module.cpu()
     return report

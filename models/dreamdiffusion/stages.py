@@ -119,6 +119,7 @@ def run_stage_a(request: StageRequest) -> dict[str, Any]:
         stop_after=request.stop_after,
         resume=request.resume,
         on_step=request.on_step,
+        stop=request.stop,
     )
     if engine.rank == 0:
         pretraining.save_autoencoder(task.autoencoder, request.out / "encoder")
@@ -182,6 +183,7 @@ def run_stage_b(request: StageRequest) -> dict[str, Any]:
         stop_after=request.stop_after,
         resume=request.resume,
         on_step=request.on_step,
+        stop=request.stop,
     )
     if engine.rank == 0:
         save_model(model, request.out / "model", preprocessing=PUBLISHED | {"split": data.split})

@@ -91,6 +91,7 @@ def train(
     stop_after: int | None = None,
     resume: Path | None = None,
     on_step: Callable[[Progress], None] = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """Train, or continue the newest checkpoint in `out` (or `resume`).
 
@@ -102,6 +103,9 @@ def train(
         End early after this step, with a checkpoint.
     on_step : callable
         Told of each step, in the first process.
+    stop : callable
+        Whether to end early, with a checkpoint; asked after each step. Not asked of several
+        processes, which would have to agree on the step.
 
     Returns
     -------
@@ -162,6 +166,8 @@ def train(
         if engine.rank == 0:
             on_step(Progress(step, n_steps, lr, losses))
         engine.log({**losses, "lr": lr}, step)
+        if engine.n_processes == 1 and stop():
+            end = step
         if step % save_every == 0 or step == end:
             if engine.rank == 0:
                 save_run(out, step=step, **kept)
