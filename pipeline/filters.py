@@ -30,6 +30,8 @@ SETTLED = 0.01
 def design(config: FilterConfig, sfreq: float) -> Float64:
     """Stack the band-pass and the notches into one SOS.
 
+    A notch at or above half the rate is left out: the stream holds nothing there.
+
     Parameters
     ----------
     config : FilterConfig
@@ -44,14 +46,13 @@ def design(config: FilterConfig, sfreq: float) -> Float64:
     Raises
     ------
     ConfigurationError
-        An edge or a notch at or above half the rate.
+        An edge at or above half the rate.
     """
     edges = [
         (f"filter.{name}", value)
         for name, value in (("l_freq", config.l_freq), ("h_freq", config.h_freq))
         if value is not None
     ]
-    edges += [("filter.notch_freqs", value) for value in config.notch_freqs]
     for name, value in edges:
         if not 0 < value < sfreq / 2:
             raise ConfigurationError(
@@ -59,10 +60,15 @@ def design(config: FilterConfig, sfreq: float) -> Float64:
                 f"stream's {sfreq:g} Hz): lower it or take it out."
             )
     sections = [_band(config, sfreq)]
-    for freq in config.notch_freqs:
+    for freq in notches(config, sfreq):
         b, a = signal.iirnotch(freq, config.notch_q, fs=sfreq)
         sections.append(signal.tf2sos(b, a))
     return np.ascontiguousarray(np.concatenate(sections), dtype=np.float64)
+
+
+def notches(config: FilterConfig, sfreq: float) -> tuple[float, ...]:
+    """The notches that a stream of this rate (Hz) can have, Hz."""
+    return tuple(freq for freq in config.notch_freqs if 0 < freq < sfreq / 2)
 
 
 def _band(config: FilterConfig, sfreq: float) -> Float64:

@@ -17,7 +17,7 @@ from configs.models import SessionConfig
 from pipeline.clock import OffsetTracker
 from pipeline.epoching import EpochEngine
 from pipeline.errors import ConfigurationError, InfoError
-from pipeline.filters import CausalFilter
+from pipeline.filters import CausalFilter, notches
 from pipeline.ingest import Ingest
 from pipeline.markers import MarkerReader
 from pipeline.quality import line_ratio
@@ -132,7 +132,17 @@ class LivePath:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is odd about the stream, one sentence each: its labels, its counting channel."""
-        return tuple(note for note in (self._ingest.note, self._time_base.counter_note) if note)
+        out = set(self.config.filter.notch_freqs) - set(
+            notches(self.config.filter, self.info.sfreq)
+        )
+        notch = (
+            f"A stream of {self.info.sfreq:g} Hz holds nothing at {min(out):g} Hz: that notch "
+            "(filter.notch_freqs) is left out."
+            if out
+            else ""
+        )
+        said = (self._ingest.note, notch, self._time_base.counter_note)
+        return tuple(note for note in said if note)
 
     @property
     def clock(self) -> OffsetTracker:
@@ -299,7 +309,7 @@ class LivePath:
     def _measure(self, start: int, stop: int) -> dict[str, float]:
         """Line noise of an epoch before the filter, and how many channels were bad."""
         quality = {"n_bad_channels": float(self.signal_quality.n_bad_channels(start, stop))}
-        freqs = [freq for freq in self.config.filter.notch_freqs if freq < self.info.sfreq / 2]
+        freqs = notches(self.config.filter, self.info.sfreq)
         if not freqs or start < self.raw_ring.oldest or stop > self.raw_ring.n_written:
             return quality
         raw = self.raw_ring.data_view(start, stop).copy()

@@ -25,7 +25,9 @@ _WORDS: Final = (
         r"|raw_cq|humidity|rssi",
     ),
 )
-_SIGNAL: Final = tuple((kind, re.compile(rf"(?:{words})(?:$|[^a-z])")) for kind, words in _WORDS)
+_SIGNAL: Final = tuple(
+    (kind, re.compile(rf"(?:{words})[xyz]?(?:$|[^a-z])")) for kind, words in _WORDS
+)
 _ODD_VOLTS: Final = re.compile(r"\W?v|", re.I)
 """A unit that may have been volts, with what stood before the V lost; or none at all."""
 _SENSOR: Final = re.compile(r"thermist|oximet|respir|thermo|accelero|gyro|piezo|microphone", re.I)

@@ -132,7 +132,6 @@ def test_group_delay_is_that_of_a_tone_burst() -> None:
     [
         (FilterConfig(h_freq=125.0), "filter.h_freq is 125 Hz"),
         (FilterConfig(l_freq=130.0, h_freq=None), "filter.l_freq is 130 Hz"),
-        (FilterConfig(notch_freqs=(50.0, 150.0)), "filter.notch_freqs is 150 Hz"),
     ],
 )
 def test_an_edge_above_nyquist_is_one_sentence(config: FilterConfig, name: str) -> None:
@@ -141,7 +140,8 @@ def test_an_edge_above_nyquist_is_one_sentence(config: FilterConfig, name: str) 
 
 
 def test_no_filter_is_the_identity() -> None:
-    filt = CausalFilter(FilterConfig(l_freq=None, h_freq=None, notch_freqs=()), INFO)
+    # A notch above half the rate has nothing to take out.
+    filt = CausalFilter(FilterConfig(l_freq=None, h_freq=None, notch_freqs=(150.0,)), INFO)
     data = _eeg(50)
     assert filt.process(data).tobytes() == data.tobytes()
     assert filt.settling_time == 0.0
