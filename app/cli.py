@@ -121,6 +121,13 @@ def _run(argv: Sequence[str] | None, ending: Ending) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except OSError as error:
+        # A path that no system can hold, a disk that is gone: the user's matter, not a fault.
+        logging.getLogger(__name__).debug("the command failed", exc_info=True)
+        where = "" if error.filename is None else f"{error.filename}: "
+        why = "interrupted" if ending.code else f"{where}{error.strerror or error}."
+        write_note(f"{ending.name}: {plain(why, limit=LONGEST_ERROR)}")
+        return ending.code or 1
 
 
 if __name__ == "__main__":

@@ -53,7 +53,12 @@ def check_file(path: Path | str, *, limit: int | None = None) -> int:
     OSError
         It is not there, or may not be seen.
     """
-    return _check(path, os.stat(path), limit)  # noqa: PTH116 - takes text as well
+    try:
+        found = os.stat(path)  # noqa: PTH116 - takes text as well
+    except ValueError:
+        reason = "its name holds a character that no file's can"
+        raise UnfitFileError(errno.EINVAL, reason, str(path)) from None
+    return _check(path, found, limit)
 
 
 def check_tree(path: Path | str) -> None:

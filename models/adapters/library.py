@@ -143,7 +143,8 @@ class AdapterStore:
     def resolve(self, reference: str) -> Path:
         """Return the folder of an id, or of a path to a folder (to read from) as it is."""
         path = Path(reference)
-        if (path / MANIFEST_NAME).is_file():
+        # Not `Path.is_file`, which raises for a text that is longer than a name can be.
+        if os.path.isfile(path / MANIFEST_NAME):  # noqa: PTH113
             return path
         return self.folder(reference)
 

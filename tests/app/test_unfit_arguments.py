@@ -120,3 +120,32 @@ def test_a_preset_s_name_never_leads_out_of_its_folder(tmp_path: Path, name: str
     assert shelf.load(name) == SessionConfig()
     assert not folder.exists()
     assert (tmp_path / "out.toml").read_text() == "seed = 3\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run --headless --replay {} --out out",
+        "run --headless --adapter {} --out out",
+        "run --headless --config {} --out out",
+        "export {} --bids out --subject 1 --task t",
+        "calibrate --headless --subject a --labels a,b --from {} --out out",
+        "adapters import {}",
+        "replay {}",
+        "recover {}",
+        "generate atm-toy --data {} --out out",
+    ],
+)
+def test_a_name_longer_than_a_system_takes_is_refused_in_a_line(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PHOSPHENE_HOME", str(tmp_path / "home"))
+    assert main(command.format("x" * 5000).split()) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("phosphene ")
+    assert said.count("\n") == 1
+    assert "Traceback" not in said

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from configs import ConfigError, load_config
-from configs.guard import UnfitFileError, check_file, open_file, read_bytes, read_text
+from configs.guard import (
+    UnfitFileError,
+    check_file,
+    check_tree,
+    open_file,
+    read_bytes,
+    read_text,
+)
 
 DEVICE = Path("/dev/zero")
 pytestmark = pytest.mark.skipif(not DEVICE.exists(), reason="pipes and devices are Unix's")
@@ -81,3 +88,24 @@ def test_settings_larger_than_any_are_refused(tmp_path: Path) -> None:
         file.truncate(1 << 30)
     with pytest.raises(ConfigError, match="it has 1073741824 bytes, expected at most 1048576"):
         load_config(path)
+
+
+def test_a_name_that_no_file_can_have_is_refused_like_one() -> None:
+    with pytest.raises(UnfitFileError, match="a character that no file's can"):
+        check_file("a\0b")
+    with pytest.raises(UnfitFileError, match="a character that no file's can"):
+        check_tree("a\0b")
+
+
+def test_a_tree_is_looked_through_and_a_link_to_nowhere_is_no_bar(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "x").write_text("1")
+    (tmp_path / "a" / "gone").symlink_to(tmp_path / "nowhere")
+    check_tree(tmp_path)
+    check_tree(tmp_path / "a" / "b" / "x")
+    with pytest.raises(FileNotFoundError):
+        check_tree(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "a" / "b" / "pipe")
+    with pytest.raises(UnfitFileError, match="it is a pipe") as refused:
+        check_tree(tmp_path)
+    assert refused.value.filename == str(tmp_path / "a" / "b" / "pipe")
