@@ -92,6 +92,7 @@ def read_config(path: Path) -> LoadedConfig:
         raise ConfigError(f"{path}: not valid TOML ({error}); mend that line.") from None
     writer, run = _other_version(table), table.get("run")
     run = run if isinstance(run, dict) else {}
+    _fill_in_past(table, run)
     for name in DESCRIPTIVE_TABLES:
         table.pop(name, None)
     if run and "options" not in run:
@@ -106,6 +107,16 @@ def _forget_idle_guidance(table: dict[str, Any]) -> None:
     decoder = table.get("decoder")
     if isinstance(decoder, dict) and str(decoder.get("system")).startswith("atm"):
         decoder.pop("guidance_scale", None)
+
+
+def _fill_in_past(table: dict[str, Any], run: Mapping[str, Any]) -> None:
+    """Turn off what a session of an earlier version did not do, so that it repeats itself.
+
+    A `session.toml` holds every setting: one that is missing did not exist yet.
+    """
+    epochs = table.get("epochs")
+    if run and isinstance(epochs, dict):
+        epochs.setdefault("leave_out", False)
 
 
 def _other_version(table: dict[str, Any]) -> str | None:

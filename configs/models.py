@@ -128,6 +128,9 @@ class EpochsConfig(_Frozen):
     """Largest peak-to-peak by channel type, microvolts; an empty table rejects nothing."""
     flat_uv: dict[str, float] = Field(default_factory=dict)
     """Smallest peak-to-peak by channel type, microvolts."""
+    leave_out: bool = True
+    """Leave a channel out while it is hopeless (no numbers, or mostly beyond `reject_uv`), instead
+    of refusing every epoch for it. Off: sessions that were recorded before this existed."""
     step: float = Field(default=0.5, gt=0)
     """Free-running mode: time between windows, s."""
     max_future: float = Field(default=10.0, gt=0)

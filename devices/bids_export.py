@@ -190,6 +190,7 @@ def _make_raw(recording: Continuous, line_freq: float | None) -> Any:
     types = [kind if kind in _MNE_TYPES else "misc" for kind in recording.ch_types]
     info = mne.create_info(list(recording.ch_names), recording.sfreq, types)
     raw = mne.io.RawArray(recording.data.astype(np.float64) * 1e-6, info, verbose="ERROR")
+    raw.info["bads"] = list(recording.bads)
     with raw.info._unlock():  # noqa: SLF001 - MNE's own way; its setter refuses None
         raw.info["line_freq"] = line_freq
     rows = sorted((*recording.events, *recording.gaps), key=lambda event: event.sample)

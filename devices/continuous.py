@@ -66,6 +66,8 @@ class Continuous:
         Markers, in order of their samples.
     gaps : tuple of GridEvent
         Lost time (filled with zeros), and stretches whose values were unusable.
+    bads : tuple of str
+        Channels whose values were unusable for most of the recording.
     n_left_out : int
         Markers without a time, unreadable, or outside of the samples.
     n_filled : int
@@ -88,6 +90,7 @@ class Continuous:
     warnings: tuple[str, ...]
     manufacturer: str = ""
     is_simulated: bool = False
+    bads: tuple[str, ...] = ()
 
 
 def read_continuous(
@@ -157,6 +160,8 @@ class _Grid:
     times: list[Float64] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     gaps: list[GridEvent] = field(default_factory=list)
+    flags: list[tuple[int, NDArray[np.bool_]]] = field(default_factory=list)
+    """Of each block: its first sample, and which values were unusable, (n_times, n_channels)."""
     n_times: int = 0
     n_filled: int = 0
 
@@ -165,7 +170,7 @@ class _Grid:
             return
         if stretch.is_first and self.times:
             self._fill(float(stretch.timestamps[0]) - float(self.times[-1][-1]))
-        self._mark_bad(stretch.bad)
+        self.flags.append((self.n_times, stretch.bad != 0))
         self.starts.append(self.n_times)
         self.blocks.append(stretch.data)
         self.times.append(stretch.timestamps)
@@ -181,10 +186,22 @@ class _Grid:
             self.n_times += n_lost
             self.n_filled += n_lost
 
-    def _mark_bad(self, bad: NDArray[np.bool_]) -> None:
-        edges = np.flatnonzero(np.diff(bad.astype(np.int8), prepend=0, append=0))
-        for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-            self.gaps.append(GridEvent(self.n_times + start, "BAD_values", stop - start))
+    def hopeless(self) -> NDArray[np.bool_]:
+        """Channels whose values were unusable for most of the recording, one flag each."""
+        n_times = sum(len(flags) for _, flags in self.flags)
+        n_bad = np.sum([flags.sum(axis=0) for _, flags in self.flags], axis=0)
+        found = np.asarray(n_bad > 0.5 * n_times)
+        return found if not found.all() else np.zeros_like(found)
+
+    def bad_stretches(self, kept: NDArray[np.bool_]) -> list[GridEvent]:
+        """Stretches with an unusable value in a channel of `kept`."""
+        found = []
+        for first, flags in self.flags:
+            bad = flags[:, kept].any(axis=1)
+            edges = np.flatnonzero(np.diff(bad.astype(np.int8), prepend=0, append=0))
+            for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+                found.append(GridEvent(first + start, "BAD_values", stop - start))
+        return found
 
     def sample_at(self, t: float) -> int | None:
         """The sample nearest to `t` (local clock, s); None outside of the recording."""
@@ -249,13 +266,20 @@ class _Reader:
                 n_left_out += 1
             else:
                 found.append(GridEvent(sample, label))
+        hopeless = self.grid.hopeless()
+        names = self._ingest.display_names
+        bads = tuple(name for name, bad in zip(names, hopeless, strict=True) if bad)
+        if bads:
+            warnings = (*warnings, f"Most values of {', '.join(bads)} are unusable: marked bad.")
+        gaps = [*self.grid.gaps, *self.grid.bad_stretches(~hopeless)]
         return Continuous(
+            bads=bads,
             data=np.concatenate(self.grid.blocks, axis=1),
             ch_names=self._ingest.display_names,
             ch_types=self._info.ch_types,
             sfreq=self._info.sfreq,
             events=tuple(sorted(found, key=lambda event: event.sample)),
-            gaps=tuple(sorted([*self.grid.gaps, *self._marked()], key=lambda gap: gap.sample)),
+            gaps=tuple(sorted([*gaps, *self._marked()], key=lambda gap: gap.sample)),
             n_left_out=n_left_out,
             n_filled=self.grid.n_filled,
             warnings=(
@@ -276,7 +300,7 @@ class _Reader:
         block = self._ingest.read(packet)
         self._add(
             self._base.feed(
-                block.data, block.stamps, block.bad, block.counts, received_at=packet.received_at
+                block.data, block.stamps, block.flags, block.counts, received_at=packet.received_at
             )
         )
 

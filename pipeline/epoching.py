@@ -22,6 +22,8 @@ from configs.models import EpochsConfig
 from pipeline.errors import ConfigurationError
 from pipeline.quality import peak_to_peak, rejection
 from pipeline.ring import Ring
+from pipeline.screening import ABSURD, NOT_FINITE
+from pipeline.stretches import Bool, Flags
 from pipeline.values import Epoch, Float32, Float64, Info, Marker, Outcome, Verdict
 
 
@@ -103,9 +105,13 @@ class EpochEngine:
         self._n_block = max(1, capacity // 4)
         self._runs: deque[_Run] = deque()
         self._n_runs = 0
-        self._bad: deque[int] = deque()
         # Stretches that somebody marked as unusable: first and last time, s, and the mark.
         self._refused: deque[tuple[float, float, str]] = deque()
+        # Sample numbers with unusable values, and what was wrong in each channel.
+        self._bad: deque[tuple[int, NDArray[np.uint8]]] = deque()
+        # From which sample on which channels are left out.
+        self._left_out: deque[tuple[int, Bool]] = deque([(0, np.zeros(info.n_channels, bool))])
+        self._parts: dict[tuple[bool, ...], Info] = {}
         self._t_first_ever = math.nan
         self._n_markers = 0
         # Markers whose onset is not there yet, by time; markers whose end is not, by sample.
@@ -130,7 +136,7 @@ class EpochEngine:
         self,
         data: Float32,
         timestamps: Float64,
-        bad: NDArray[np.bool_],
+        bad: Flags,
         *,
         is_first: bool,
         is_doubtful: bool = False,
@@ -141,7 +147,8 @@ class EpochEngine:
         ----------
         data : ndarray, shape (n_channels, n_times), float32, microvolts, filtered
         timestamps : ndarray, shape (n_times,), float64, s, increasing within a run
-        bad : ndarray, shape (n_times,), bool
+        bad : ndarray, shape (n_times,) or (n_times, n_channels)
+            Not 0 where a sample, or a channel's value in it, is unusable.
         is_first : bool
             Whether a new run starts with the first of them.
         is_doubtful : bool
@@ -165,6 +172,11 @@ class EpochEngine:
         Told before the samples of `t_first` come.
         """
         self._refused.append((t_first, t_last, label))
+
+    def leave_out(self, channels: Bool) -> None:
+        """From the next sample on, leave these channels (bool, one each) out of epochs."""
+        if not np.array_equal(channels, self._left_out[-1][1]):
+            self._left_out.append((self.ring.n_written, channels))
 
     def _start_run(self, t_first: float) -> list[Verdict]:
         """Refuse what the border cuts, in order of arrival."""
@@ -197,7 +209,7 @@ class EpochEngine:
         self._free_first, self._n_free = at + self._n_settle + self.n_before, 0
         return [verdict for _, verdict in sorted(lost, key=lambda pair: pair[0])]
 
-    def _take(self, data: Float32, timestamps: Float64, bad: NDArray[np.bool_]) -> list[Verdict]:
+    def _take(self, data: Float32, timestamps: Float64, bad: Flags) -> list[Verdict]:
         ring, run = self.ring, self._runs[-1]
         before = ring.n_written
         ring.append(data, timestamps)
@@ -206,15 +218,22 @@ class EpochEngine:
         while self._runs[0].stop <= oldest:
             self._runs.popleft()
         if bad.any():
-            self._bad.extend((before + np.flatnonzero(bad)).tolist())
-        while self._bad and self._bad[0] < oldest:
+            self._note_bad(before, bad)
+        while self._bad and self._bad[0][0] < oldest:
             self._bad.popleft()
+        while len(self._left_out) > 1 and self._left_out[1][0] <= oldest:
+            self._left_out.popleft()
         if self._config.mode == "free":
             return self._windows()
         while self._ahead and self._ahead[0][0] <= run.t_last:
             _, _, marker = heapq.heappop(self._ahead)
             self._plan(marker, run, max(run.start, before - 1))
         return self._due()
+
+    def _note_bad(self, before: int, bad: Flags) -> None:
+        rows = bad if bad.ndim == 2 else np.repeat(bad[:, np.newaxis], self.info.n_channels, axis=1)
+        rows = rows.astype(np.uint8) * ~self._left_out[-1][1]
+        self._bad.extend((before + k, rows[k]) for k in np.flatnonzero(rows.any(axis=1)).tolist())
 
     def _windows(self) -> list[Verdict]:
         verdicts: list[Verdict] = []
@@ -367,15 +386,17 @@ class EpochEngine:
     def _cut(self, plan: _Plan) -> Verdict:
         """Cut an epoch whose samples are all there, and judge it."""
         stop = plan.start + self.n_times
-        n_bad = sum(plan.start <= number < stop for number in self._bad)
-        if n_bad:
-            reason = f"{n_bad} of its samples held values that were not finite"
-            return Verdict(plan.marker, Outcome.ARTIFACT, reason=reason)
+        kept = self._kept(plan.start, stop)
+        problem = self._unusable(plan.start, stop, kept)
+        if problem:
+            return Verdict(plan.marker, Outcome.ARTIFACT, reason=problem)
         mark = self._mark_over(plan.start, stop)
         if mark:
             reason = f"the recording marks samples of it as unusable ({mark})"
             return Verdict(plan.marker, Outcome.ARTIFACT, reason=reason)
-        data = self.ring.data_view(plan.start, stop).copy()
+        data, info = self.ring.data_view(plan.start, stop).copy(), self.info
+        if not kept.all():
+            data, info = data[kept], self._part(tuple(kept.tolist()))
         spread = peak_to_peak(data)
         quality = {"ptp_uv": float(spread.max()), "n_bad": 0.0}
         if self._measure is not None:
@@ -386,13 +407,13 @@ class EpochEngine:
             tmax=self._tmin + (self.n_times - 1) / self.info.sfreq,
             t_onset=plan.marker.t_onset,
             event=plan.marker.label,
-            info=self.info,
+            info=info,
             index=plan.marker.index,
             onset_error=plan.onset_error,
             quality=quality,
         )
         config = self._config
-        reason = rejection(spread, self.info, reject_uv=config.reject_uv, flat_uv=config.flat_uv)
+        reason = rejection(spread, info, reject_uv=config.reject_uv, flat_uv=config.flat_uv)
         outcome = Outcome.ARTIFACT if reason else Outcome.DECODED
         return Verdict(plan.marker, outcome, epoch, reason)
 
@@ -407,6 +428,41 @@ class EpochEngine:
         low, high = float(times[0]) - self._half, float(times[-1]) + self._half
         marks = (mark for first, last, mark in self._refused if first < high and last > low)
         return next(marks, "")
+
+    def _kept(self, start: int, stop: int) -> Bool:
+        """Channels that no decision within samples `start` to `stop` left out."""
+        kept = np.ones(self.info.n_channels, dtype=bool)
+        for k, (first, out) in enumerate(self._left_out):
+            is_over = k + 1 < len(self._left_out) and self._left_out[k + 1][0] <= start
+            if first < stop and not is_over:
+                kept &= ~out
+        # All in turn: then none can be spared, and the epoch is judged as it is.
+        return kept if kept.any() else np.ones_like(kept)
+
+    def _unusable(self, start: int, stop: int, kept: Bool) -> str:
+        """Why the samples cannot be an epoch; empty when they can."""
+        rows = [flags for number, flags in self._bad if start <= number < stop]
+        found = np.array(rows)[:, kept] if rows else np.zeros((0, 1), dtype=np.uint8)
+        n_bad = int(np.count_nonzero(found.any(axis=1)))
+        if not n_bad:
+            return ""
+        names = np.array(self.info.ch_names)[kept][found.any(axis=0)].tolist()
+        named = "" if len(names) == self.info.n_channels else f" ({', '.join(names[:8])})"
+        if (found == ABSURD).any() and not (found == NOT_FINITE).any():
+            return (
+                f"{n_bad} of its samples held numbers beyond 10 V, which no electrode gives{named}"
+            )
+        return f"{n_bad} of its samples held values that were not finite{named}"
+
+    def _part(self, kept: tuple[bool, ...]) -> Info:
+        info = self._parts.get(kept)
+        if info is None:
+            info = self._parts[kept] = Info(
+                tuple(name for name, on in zip(self.info.ch_names, kept, strict=True) if on),
+                self.info.sfreq,
+                tuple(kind for kind, on in zip(self.info.ch_types, kept, strict=True) if on),
+            )
+        return info
 
     def _without_baseline(self, data: Float32) -> Float32:
         if self._config.baseline is None:

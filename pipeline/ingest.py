@@ -15,6 +15,7 @@ from configs.models import SourceConfig
 from pipeline.counter import CounterPattern
 from pipeline.errors import InfoError, ShapeError
 from pipeline.labels import canonical_label, difference, unit_scale
+from pipeline.screening import ABSURD, NOT_FINITE
 from pipeline.values import Float32, Float64, Info, Packet, StreamInfo
 
 HIGHEST_RATE = 1e5
@@ -31,15 +32,21 @@ class RawBlock:
     ----------
     data : ndarray, shape (n_channels, n_times), float32, microvolts, finite
     stamps : ndarray, shape (n_times,), float64, s
-    bad : ndarray, shape (n_times,), bool
-        True where some channel's value was unusable and its last good one stands instead.
+    flags : ndarray, shape (n_times, n_channels), uint8
+        Not 0 where a value was unusable (`pipeline.screening` says how) and the channel's last
+        good one stands instead.
     counts : ndarray, shape (n_times,), float64, or None
     """
 
     data: Float32
     stamps: Float64
-    bad: NDArray[np.bool_]
+    flags: NDArray[np.uint8]
     counts: Float64 | None
+
+    @property
+    def bad(self) -> NDArray[np.bool_]:
+        """Samples with an unusable value in any channel, shape (n_times,)."""
+        return np.asarray(self.flags.any(axis=1))
 
 
 class Ingest:
@@ -107,10 +114,10 @@ class Ingest:
                 f"{self._n_stream} as the stream declared: connect to it anew."
             )
         counts = None if self._counter is None else samples[:, self._counter].astype(np.float64)
-        data, bad = self._convert(samples)
-        return RawBlock(data, packet.timestamps, bad, counts)
+        data, flags = self._convert(samples)
+        return RawBlock(data, packet.timestamps, flags, counts)
 
-    def _convert(self, samples: NDArray[np.generic]) -> tuple[Float32, NDArray[np.bool_]]:
+    def _convert(self, samples: NDArray[np.generic]) -> tuple[Float32, NDArray[np.uint8]]:
         picked = samples[:, self._picks]
         # Float32 from the wire is scaled in float32; all else (volts, counts) in float64.
         precise = picked if picked.dtype == np.float32 else picked.astype(np.float64)
@@ -120,13 +127,16 @@ class Ingest:
             data: Float32 = np.array(precise.T, dtype=np.float32, order="C")
         # A comparison with NaN is False, so one test finds NaN, infinity and the absurd.
         good = np.abs(data) <= LARGEST_UV
-        bad: NDArray[np.bool_] = np.zeros(data.shape[1], dtype=bool)
+        flags: NDArray[np.uint8] = np.zeros(data.T.shape, dtype=np.uint8)
         if not good.all():
-            bad = np.logical_not(good.all(axis=0))
+            # A double that is too large for float32 is a number all the same.
+            numbers = np.isfinite(precise)
+            flags[~good.T] = NOT_FINITE
+            flags[~good.T & numbers] = ABSURD
             self._hold_last(data, good)
         if data.shape[1]:
             self._last = data[:, -1].copy()
-        return data, bad
+        return data, flags
 
     def _hold_last(self, data: Float32, good: NDArray[np.bool_]) -> None:
         """Put the last good value of its channel in place of each bad one."""
@@ -211,7 +221,8 @@ def _picks(
         if not picks:
             raise InfoError(
                 f"Stream {stream.name!r} has channels of type {', '.join(sorted(set(types)))} and "
-                "none of type EEG: name the channels to use in source.picks."
+                "none of type EEG: name the channels to use with --picks (source.picks); it has "
+                f"{', '.join(names[:16])}."
             )
         return picks
     picks = []

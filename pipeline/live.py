@@ -22,6 +22,7 @@ from pipeline.ingest import Ingest
 from pipeline.markers import MarkerReader
 from pipeline.quality import line_ratio
 from pipeline.ring import Ring
+from pipeline.screening import Screening
 from pipeline.signal_quality import SignalQuality
 from pipeline.stretches import Break, Stretch
 from pipeline.timebase import TimeBase
@@ -64,6 +65,8 @@ class LivePath:
     ring : Ring
         Filtered microvolts.
     filter : CausalFilter
+    screening : Screening
+        Which channels are left out.
     signal_quality : SignalQuality
         Verdicts on the channels, once a second.
     clock, marker_clock : OffsetTracker
@@ -102,12 +105,20 @@ class LivePath:
             pattern=self._ingest.counter_pattern,
         )
         self._reader = MarkerReader(streams.get(StreamRole.MARKERS), column=config.markers.column)
+        self._note = self._reader.note
         self.marker_clock = OffsetTracker()
         capacity = _capacity(config.buffer, self.info)
         self._n_block = max(1, capacity // 4)
         self.raw_ring = Ring(self.info.n_channels, capacity)
         self.signal_quality = SignalQuality(
             self.info, self.raw_ring, line_freqs=config.filter.notch_freqs
+        )
+        self.screening = Screening(
+            self.info,
+            self.display_names,
+            reject_uv=config.epochs.reject_uv,
+            settling_time=self.filter.settling_time,
+            enabled=config.epochs.leave_out,
         )
         self.engine = EpochEngine(
             config.epochs,
@@ -224,6 +235,12 @@ class LivePath:
         """Tell of a stream that joined late; only a marker stream changes anything."""
         if role is StreamRole.MARKERS:
             self._reader = MarkerReader(info, column=self.config.markers.column)
+            self._note = self._reader.note
+
+    def take_news(self) -> list[str]:
+        """Give the sentences on markers and channels that came up since the last call."""
+        note, self._note = self._note, ""
+        return [*([note] if note else []), *self.screening.take_news()]
 
     def take_new_markers(self) -> list[Marker]:
         """Give the markers (and free-running windows) that arrived since the last call."""
@@ -240,7 +257,7 @@ class LivePath:
         arrival = packet.received_at if packet.received_at > 0 else math.inf
         return self._process(
             self._time_base.feed(
-                block.data, block.stamps, block.bad, block.counts, received_at=arrival
+                block.data, block.stamps, block.flags, block.counts, received_at=arrival
             )
         )
 
@@ -250,13 +267,18 @@ class LivePath:
             if stretch.is_first:
                 self.filter.reset()
                 self.signal_quality.start_run()
-            for low in range(0, len(stretch.timestamps), self._n_block):
-                verdicts += self._block(stretch, low)
+                self.screening.start_run()
+            low = 0
+            while low < len(stretch.timestamps):
+                # Blocks end where a decision on the channels falls, however the samples came.
+                high = low + min(self._n_block, self.screening.left)
+                verdicts += self._block(stretch, low, high)
+                low = high
         return verdicts
 
-    def _block(self, stretch: Stretch, low: int) -> list[Verdict]:
+    def _block(self, stretch: Stretch, low: int, high: int) -> list[Verdict]:
         """Filter, keep and cut; in blocks, so that both rings still hold what is cut."""
-        part = slice(low, low + self._n_block)
+        part = slice(low, high)
         data, timestamps = stretch.data[:, part], stretch.timestamps[part]
         filtered = self.filter.process(data)
         if self._now is not None:
@@ -264,13 +286,16 @@ class LivePath:
         self.raw_ring.append(data, timestamps)
         self.signal_quality.update()
         is_first = stretch.is_first and low == 0
-        return self.engine.feed_samples(
+        verdicts = self.engine.feed_samples(
             filtered,
             timestamps,
             stretch.bad[part],
             is_first=is_first,
             is_doubtful=stretch.is_doubtful,
         )
+        self.screening.feed(stretch.bad[part], filtered)
+        self.engine.leave_out(self.screening.left_out)
+        return verdicts
 
     def _markers(self, packet: Packet) -> list[Verdict]:
         lag = self.config.markers.stimulus_offset_ms / 1000

@@ -6,6 +6,7 @@ Owns the values and how blocks are cut, joined and sorted; decides nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from pipeline.values import Float32, Float64
 
 Bool = NDArray[np.bool_]
+Flags = NDArray[Any]
+"""What is wrong with a sample, or with each channel's value in it; 0: nothing."""
 
 
 @dataclass(slots=True)
@@ -37,7 +40,8 @@ class Stretch:
     ----------
     data : ndarray, shape (n_channels, n_times), float32, microvolts
     timestamps : ndarray, shape (n_times,), float64, s, strictly increasing within a run
-    bad : ndarray, shape (n_times,), bool
+    bad : ndarray, shape (n_times,) or (n_times, n_channels)
+        Flags that came with the samples, as they came.
     segment : int
     is_first : bool
         Whether the run starts here.
@@ -48,7 +52,7 @@ class Stretch:
 
     data: Float32
     timestamps: Float64
-    bad: Bool
+    bad: Flags
     segment: int
     is_first: bool
     is_doubtful: bool = False
@@ -60,7 +64,7 @@ class Block:
 
     data: Float32
     stamps: Float64
-    bad: Bool
+    bad: Flags
     counts: Float64 | None
 
     def part(self, low: int, high: int | None = None) -> Block:

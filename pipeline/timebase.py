@@ -20,7 +20,7 @@ from pipeline.counter import PLAIN, CounterPattern, SampleCounter
 from pipeline.counter_watch import TRUST, CounterWatch, Reading
 from pipeline.line import Line
 from pipeline.repeats import RepeatFinder
-from pipeline.stretches import Block, Bool, Break, Piece, Stretch
+from pipeline.stretches import Block, Break, Flags, Piece, Stretch
 from pipeline.values import Float32, Float64
 
 HOLD = 0.25
@@ -145,7 +145,7 @@ class TimeBase:
         self,
         data: Float32,
         stamps: Float64,
-        bad: Bool,
+        bad: Flags,
         counts: Float64 | None = None,
         *,
         received_at: float = np.inf,
@@ -156,7 +156,8 @@ class TimeBase:
         ----------
         data : ndarray, shape (n_channels, n_times), float32, microvolts
         stamps : ndarray, shape (n_times,), float64, s, sender's clock
-        bad : ndarray, shape (n_times,), bool
+        bad : ndarray, shape (n_times,) or (n_times, n_channels)
+            Flags that are handed on with the samples.
         counts : ndarray, shape (n_times,), float64, or None
             Values of the counting channel.
         received_at : float

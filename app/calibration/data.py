@@ -7,6 +7,7 @@ label means in the gallery's space where it means something.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from app.errors import AppError
 from configs import SessionConfig
 from models.adapters.data import CalibrationData
 from pipeline.gallery import load_gallery
-from pipeline.values import Epoch
+from pipeline.values import Epoch, Info
 
 
 def calibration_data(epochs: Sequence[tuple[str, Epoch]], config: SessionConfig) -> CalibrationData:
@@ -23,7 +24,8 @@ def calibration_data(epochs: Sequence[tuple[str, Epoch]], config: SessionConfig)
     Parameters
     ----------
     epochs : sequence of (str, Epoch)
-        Class and epoch, in order of onset; those of another shape than the first are refused.
+        Class and epoch, in order of onset; those of another length or rate than the first are
+        refused. A channel that was left out of some is left out of all.
     config : SessionConfig
         The session that cut them.
 
@@ -34,9 +36,11 @@ def calibration_data(epochs: Sequence[tuple[str, Epoch]], config: SessionConfig)
     """
     if not epochs:
         raise AppError("there are no good epochs, expected some: record longer.")
+    shared = set.intersection(*(set(epoch.info.ch_names) for _, epoch in epochs))
+    epochs = [(name, _only(epoch, shared)) for name, epoch in epochs]
     first = epochs[0][1]
     odd = [e for _, e in epochs if e.data.shape != first.data.shape or e.info != first.info]
-    if odd:
+    if odd or not shared:
         raise AppError(
             f"{len(odd)} of {len(epochs)} epochs have another shape or other channels than the "
             "first, expected one montage and one rate: calibrate on one recording."
@@ -59,3 +63,15 @@ def calibration_data(epochs: Sequence[tuple[str, Epoch]], config: SessionConfig)
         targets=gallery.embeddings[rows].copy() if pictures else None,
         target_labels=known if pictures else (),
     )
+
+
+def _only(epoch: Epoch, names: set[str]) -> Epoch:
+    """The epoch with those of its channels that every epoch has."""
+    info = epoch.info
+    if len(names) == info.n_channels or not names:
+        return epoch
+    rows = [k for k, name in enumerate(info.ch_names) if name in names]
+    kept = Info(
+        tuple(info.ch_names[k] for k in rows), info.sfreq, tuple(info.ch_types[k] for k in rows)
+    )
+    return replace(epoch, data=np.ascontiguousarray(epoch.data[rows]), info=kept)

@@ -183,6 +183,7 @@ class Acquisition:
             sfreq=path.info.sfreq,
             effective_sfreq=path.effective_sfreq,
             quality=path.signal_quality.shares(),
+            left_out=path.screening.summary(),
             has_counter=path.has_counter,
             packet_ms=1000 * path.n_received / max(1, self._n_packets) / path.info.sfreq,
         )

@@ -62,6 +62,7 @@ def refusal(marker: Marker, outcome: Outcome, reason: str, epoch: Epoch | None =
         reason=reason,
         quality={} if epoch is None else epoch.quality,
         epoch_data=None if epoch is None else epoch.data,
+        epoch_channels=() if epoch is None else epoch.info.ch_names,
     )
 
 
@@ -134,6 +135,7 @@ def decoded(
         embedding_sha256=digest,
         quality=epoch.quality,
         epoch_data=epoch.data,
+        epoch_channels=epoch.info.ch_names,
         control_pixels=answer.control_pixels,
     )
 

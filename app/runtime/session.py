@@ -388,7 +388,12 @@ class Session:
         if self._publisher is not None:
             self._publisher.send_quality(newest, at)
 
+    def _take_news(self, acquisition: Acquisition) -> None:
+        for sentence in acquisition.path.take_news():
+            self._warn(sentence)
+
     def _watch(self, acquisition: Acquisition) -> None:
+        self._take_news(acquisition)
         if self._decoding.refusal:
             raise PhospheneError(self._decoding.refusal)
         ready = self._decoding.ready
@@ -464,6 +469,8 @@ class Session:
 
     def _finish_files(self, failure: str) -> None:
         acquisition = self._acquisition
+        if acquisition is not None:
+            self._take_news(acquisition)
         # A damaged recording is replayed as far as it goes, and said to be damaged.
         for sentence in () if acquisition is None else getattr(acquisition.source, "warnings", ()):
             self._warn(sentence)

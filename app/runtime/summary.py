@@ -13,6 +13,7 @@ from app.port import is_above_chance
 from app.runtime.ledger import Ledger
 from app.runtime.statistics import accuracy_table
 from configs import SessionConfig
+from pipeline.screening import LeftOut
 from pipeline.signal_quality import QualityShare, mostly_bad
 from pipeline.statistics import Accuracy
 
@@ -33,6 +34,7 @@ class StreamFigures:
     packet_ms: float = 0.0
     has_counter: bool = True
     quality: tuple[QualityShare, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def rate_warning(streams: StreamFigures) -> str:
@@ -125,6 +127,10 @@ def summary_of(
             }
             for each in streams.quality
         },
+        "channels_left_out": [
+            {"name": each.ch_name, "share": round(each.share, 4), "reason": each.reason}
+            for each in streams.left_out
+        ],
         "latency_ms": latency,
         "latency_check": latencies.check(),
         "latency_clock": "live" if is_live else "replay",

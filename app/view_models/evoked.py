@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.port import Result
-from pipeline.values import Float64, Outcome
+from pipeline.values import Float32, Float64, Outcome
 
 MAX_CATEGORIES = 6
 """The commonest are shown: more lines are not told apart."""
@@ -75,6 +75,7 @@ class EvokedModel:
             data = result.epoch_data
             if result.outcome is not Outcome.DECODED or data is None:
                 continue
+            data = self._placed(data, result.epoch_channels)
             if not self._shape:
                 self._shape = data.shape
             if data.shape != self._shape:
@@ -86,6 +87,14 @@ class EvokedModel:
             added = True
         self.revision += added
         return added
+
+    def _placed(self, data: Float32, names: tuple[str, ...]) -> Float32:
+        """Rows in the order of all channels; one that was left out of the epoch has no values."""
+        if not names or names == self.ch_names or not set(names) <= set(self.ch_names):
+            return data
+        whole: Float32 = np.full((len(self.ch_names), data.shape[1]), np.nan, dtype=np.float32)
+        whole[[self.ch_names.index(name) for name in names]] = data
+        return whole
 
     @property
     def evoked(self) -> list[Evoked]:

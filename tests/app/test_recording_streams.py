@@ -151,3 +151,54 @@ def test_virtual_has_streams_of_its_own(capsys: pytest.CaptureFixture[str]) -> N
     code, _, said = run(capsys, "calibrate", "--headless", "--virtual", "--name", "x")
     assert code == 1
     assert "--virtual has markers of its own" in said
+
+
+def test_a_hopeless_channel_is_named_and_the_others_are_used(
+    tmp_path: Path, settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """BlueMuse sends its AUX as NaN, Emotiv types its time as EEG."""
+    path, names = tmp_path / "aux.xdf", ("TP9", "AF7", "AF8", "TP10", "AUX", "TIME")
+    channels = [{"label": [n], "unit": ["microvolts"], "type": ["EEG"]} for n in names]
+    rng = np.random.default_rng(3)
+    with XdfWriter(path) as writer:
+        info = replace(eeg_stream(6), ch_names=names, desc={"channels": [{"channel": channels}]})
+        writer.add_stream(1, info)
+        writer.add_stream(2, marker_stream())
+        for k in range(14):
+            data = rng.standard_normal((250, 6)).astype(np.float32) * 5
+            data[:, 4], data[:, 5] = np.nan, 1.7e9
+            writer.write_samples(1, data, 100.0 + k + np.arange(250) / 250)
+            if 5 <= k < 12:
+                writer.write_samples(2, (("face", "house")[k % 2],), np.array([100.2 + k]))
+    out = tmp_path / "out"
+    words = ("--config", settings, "--out", out, "--json")
+    code, printed, said = run(capsys, "run", "--headless", "--replay", path, *words)
+    assert code == 0, said
+    summary = json.loads(printed)
+    assert summary["outcomes"] == {"collected": 7}
+    assert [each["name"] for each in summary["channels_left_out"]] == ["AUX", "TIME"]
+    assert [w.split(":")[0] for w in summary["warnings"] if "left out" in w] == [
+        "Channel AUX is left out",
+        "Channel TIME is left out",
+    ]
+    assert "Channel AUX is left out" in (out / "report.html").read_text()
+    first = (out / "events.jsonl").read_text()
+    words = ("--config", out / "session.toml", "--out", tmp_path / "again")
+    assert run(capsys, "run", "--headless", "--replay", out / "recording.xdf", *words)[0] == 0
+    assert (tmp_path / "again/events.jsonl").read_text() == first
+    words = ("--bids", tmp_path / "b", "--subject", 1, "--task", "t")
+    code, _, said = run(capsys, "export", path, *words)
+    assert "Most values of AUX, TIME are unusable: marked bad." in said
+    rows = (tmp_path / "b/sub-1/eeg/sub-1_task-t_channels.tsv").read_text().splitlines()
+    assert [row.split("\t")[0] for row in rows if "\tbad" in row] == ["AUX", "TIME"]
+    assert "BAD_values" not in (tmp_path / "b/sub-1/eeg/sub-1_task-t_events.tsv").read_text()
+    words = ("--picks", "AF7,AF8", *words[:1], tmp_path / "p", *words[2:])
+    assert run(capsys, "export", path, *words)[0] == 0
+    rows = (tmp_path / "p/sub-1/eeg/sub-1_task-t_channels.tsv").read_text().splitlines()
+    assert [row.split("\t")[0] for row in rows[1:]] == ["AF7", "AF8"]
+    code, _, said = run(
+        capsys, "calibrate", "--headless", "--from", path, "--subject", "s1", "--methods", "bands",
+        "--out", tmp_path / "c",
+    )  # fmt: skip
+    about = json.loads((tmp_path / "c/calibration.json").read_text())
+    assert about["epochs"]["n_good"] == 7, said

@@ -249,7 +249,7 @@ def test_r27_a_file_of_another_version_is_taken_as_far_as_it_is_known(tmp_path: 
     loaded = read_config(path)
     assert loaded.config.seed == 7
     assert loaded.config.filter == FilterConfig(l_freq=1.0)
-    assert loaded.config.epochs == EpochsConfig()
+    assert loaded.config.epochs == EpochsConfig(leave_out=False)
     keys = ("mood", "filter.order", "filter.shape", "epochs.tmin", "telepathy", "source.picks")
     for key in keys:
         (sentence,) = [w for w in loaded.warnings if f": {key} = " in w]
@@ -301,3 +301,13 @@ def test_r27_nothing_of_another_version_is_ever_a_traceback(
     path = tmp_path_factory.mktemp("newer") / "session.toml"
     path.write_text(tomli_w.dumps({**table, "run": {"phosphene": "0.0.1"}}), encoding="utf-8")
     assert isinstance(read_config(path).config, SessionConfig)
+
+
+def test_a_session_of_before_leaves_no_channel_out(tmp_path: Path) -> None:
+    path = tmp_path / "session.toml"
+    path.write_text('[epochs]\ntmax = 0.7\n\n[run]\nphosphene = "0.0.1"\n')
+    assert read_config(path).config.epochs.leave_out is False
+    path.write_text("[epochs]\ntmax = 0.7\n")  # by hand: today's default
+    assert read_config(path).config.epochs.leave_out is True
+    path.write_text('[epochs]\nleave_out = true\n\n[run]\nphosphene = "0.0.1"\n')
+    assert read_config(path).config.epochs.leave_out is True
