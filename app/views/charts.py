@@ -148,7 +148,7 @@ class AccuracyChart(Painted):
         """What the chart says, in words."""
         found = self._accuracy
         if found is None or not found.n:
-            return "No picture with a known stimulus yet"
+            return "No picture could be scored yet"
         return (
             f"{formatting.percent(found.n_correct / found.n)} named exactly "
             f"({found.n_correct} of {found.n}), chance {formatting.percent(found.chance)}, "
