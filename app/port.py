@@ -143,6 +143,8 @@ class Snapshot:
     stream_state: StreamState = StreamState.CONNECTING
     newest_age: float | None = None
     """Age of the newest sample, s; None before the first."""
+    silent_for: float | None = None
+    """How long the stream has been stalled or lost, s; None while it is neither."""
     duration: float = 0.0
     """Time since the first sample, s."""
     n_received: int = 0

@@ -119,6 +119,8 @@ class EpochEngine:
         self._planned: list[tuple[int, int, _Plan]] = []
         self._free_first = self._n_free = 0
         self._arrived: list[Marker] = []
+        self.is_silent = False
+        """Whether the stream sends nothing now: markers wait for it, however far ahead they lie."""
 
     def take_arrived(self) -> list[Marker]:
         """Give the markers (and free-running windows) that arrived since the last call."""
@@ -273,7 +275,7 @@ class EpochEngine:
             reason = f"{label!r} is not among markers.event_id"
             return [Verdict(marker, Outcome.IGNORED, reason=reason)]
         newest = self._runs[-1].t_last if self._runs else math.nan
-        if t_onset > newest + self._config.max_future:
+        if t_onset > newest + self._config.max_future and not self.is_silent:
             return [self._too_far(marker, newest)]
         is_ahead = not self._runs or t_onset > newest
         if not is_ahead:

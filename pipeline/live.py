@@ -252,6 +252,7 @@ class LivePath:
 
     def _samples(self, packet: Packet) -> list[Verdict]:
         block = self._ingest.read(packet)
+        self.engine.is_silent = False
         self.n_received += len(block.stamps)
         # 0 in a packet stands for an arrival that nobody noted.
         arrival = packet.received_at if packet.received_at > 0 else math.inf
@@ -314,6 +315,9 @@ class LivePath:
     def _state(self, change: StateChange) -> list[Verdict]:
         if change.role is not StreamRole.EEG:
             return []
+        # Its markers are not "too far ahead" of samples that stand still: they wait for the next
+        # ones, which tell whether theirs were lost.
+        self.engine.is_silent = change.state in (StreamState.STALLED, StreamState.LOST)
         if change.state is StreamState.RETURNED:
             reason = change.reason or "the stream returned"
             return self._process(self._time_base.restart(reason))

@@ -40,6 +40,8 @@ class LiveCalibration:
         Takes the epochs.
     may_present : callable
         Whether pictures would be seen by now.
+    tend : callable
+        Looks after a source of our own, as `Session`'s.
     open_source : callable or None
         Opens the stream, in the session's thread; None: one in reach.
     on_end : callable or None
@@ -53,6 +55,7 @@ class LiveCalibration:
         out: Path,
         collection: Collection,
         may_present: Callable[[], bool] = lambda: True,
+        tend: Callable[[], str] = lambda: "",
         open_source: Callable[[threading.Event], Source] | None = None,
         on_end: Callable[[], None] | None = None,
     ) -> None:
@@ -70,6 +73,7 @@ class LiveCalibration:
             clock=local_clock,
             make_presenter=self._make_presenter,
             may_present=lambda: self._begun.is_set() and may_present(),
+            tend=tend,
             on_epoch=collection.take,
             on_end=self._end,
         )
@@ -170,6 +174,7 @@ def open_virtual(config: SessionConfig, *, out: Path, collection: Collection) ->
         out=out,
         collection=collection,
         may_present=headset.is_following,
+        tend=headset.tend,
         open_source=headset.opener(config),
         on_end=headset.close,
     )

@@ -116,6 +116,7 @@ class Acquisition:
         self._newest_at = self._opened_at
         self._ended_at: float | None = None
         self._stamps = _Progress()
+        self._began_anew = 0.0
         self._arrivals = Arrivals()
         tape.declare({**source.streams, StreamRole.QUALITY: quality_info(self.path.display_names)})
 
@@ -153,6 +154,18 @@ class Acquisition:
         return max(0.0, self._clock() - newest)
 
     @property
+    def is_streaming(self) -> bool:
+        """Whether samples come."""
+        return self.stream_state is StreamState.STREAMING
+
+    @property
+    def silent_for(self) -> float | None:
+        """How long a live stream has been stalled or lost, s; None while it is neither."""
+        if self.stream_state not in (StreamState.STALLED, StreamState.LOST):
+            return None
+        return self._now - self._newest_at
+
+    @property
     def hears_markers(self) -> bool:
         """Whether the source follows a marker stream by now."""
         return StreamRole.MARKERS in self.source.streams
@@ -161,7 +174,7 @@ class Acquisition:
     def is_settled(self) -> bool:
         """Whether an epoch that began now would lie behind the filter's settling."""
         settling = self.path.filter.settling_time - self.path.config.epochs.tmin
-        return self._stamps.seconds > settling
+        return self._stamps.seconds - self._began_anew > settling
 
     def rates(self) -> StreamFigures:
         """The rates alone: cheap enough for every look."""
@@ -266,6 +279,7 @@ class Acquisition:
         self.stream_state = item.state
         if item.state is StreamState.RETURNED:
             self.n_reconnects += 1
+            self._began_anew = self._stamps.seconds
         if item.state is StreamState.SOUGHT:
             self._on_sought()
         if item.state in (StreamState.RETURNED, StreamState.SOUGHT):
@@ -348,6 +362,7 @@ def stream_fields(acquisition: Acquisition) -> dict[str, Any]:
         "markers": source.streams.get(StreamRole.MARKERS),
         "info": path.info,
         "newest_age": acquisition.newest_age,
+        "silent_for": acquisition.silent_for,
         "n_received": path.n_received,
         "n_lost": path.n_lost,
         "n_gaps": path.n_gaps,

@@ -264,6 +264,11 @@ class Decoding:
     ) -> None:
         """Decode the verdict's epoch, or conclude why not."""
         marker, epoch = verdict.marker, verdict.epoch
+        decided = self._past.outcomes.get(marker.index)
+        if decided == Outcome.FUTURE and verdict.outcome is not Outcome.FUTURE:
+            # Recorded before markers waited for a stream that had gone silent.
+            self._refuse(marker, Outcome.FUTURE, "as in the recorded run", verdict)
+            return
         if epoch is None or verdict.outcome is not Outcome.DECODED:
             self._refuse(marker, verdict.outcome, verdict.reason, verdict)
             return
@@ -273,7 +278,6 @@ class Decoding:
         number, steer, change = self._steering.step()
         if change is not None:
             self._note(encode_change(change))
-        decided = self._past.outcomes.get(marker.index)
         if decided in WALL_CLOCK_OUTCOMES and marker.index not in self._past.observed:
             self._refuse(marker, Outcome(decided), "as in the recorded run", verdict)
             return

@@ -45,6 +45,8 @@ _LOG = logging.getLogger(__name__)
 
 HEADSET_TIMEOUT = 30.0
 """Longest start of the virtual headset, s."""
+MAX_RESTARTS = 3
+"""A virtual headset that has ended more often than this is not started again."""
 FOLLOWING_TIMEOUT = 60.0
 """Longest wait until the virtual headset has found our stimulus markers, s; it takes about two."""
 SETTLE_SECONDS = 5.0
@@ -78,7 +80,8 @@ class VirtualHeadset:
         self._clock = clock
         self._asked_at: float | None = None
         self._spoke = threading.Event()
-        self._is_ready = self._is_following = False
+        self._is_ready = self._is_following = self._is_closed = False
+        self.n_restarts = 0
 
     def open(self, stop: threading.Event) -> None:
         """Start it and wait until it streams, or until `stop`.
@@ -88,11 +91,7 @@ class VirtualHeadset:
         AppError
             It ends, or takes longer than `HEADSET_TIMEOUT`.
         """
-        process = self._process = start_module("devices.virtual", *self._options)
-        self._reader = threading.Thread(
-            target=self._read, args=(process,), name="headset-output", daemon=True
-        )
-        self._reader.start()
+        self._start()
         until = time.monotonic() + HEADSET_TIMEOUT
         while not (self._spoke.wait(0.1) or stop.is_set() or time.monotonic() > until):
             pass
@@ -102,6 +101,41 @@ class VirtualHeadset:
                 "The virtual headset did not start (its own message stands above): "
                 "try `phosphene simulate` and `phosphene doctor`."
             )
+
+    def _start(self) -> None:
+        self._spoke.clear()
+        self._is_ready = self._is_following = False
+        self._asked_at = None
+        process = self._process = start_module("devices.virtual", *self._options)
+        self._reader = threading.Thread(
+            target=self._read, args=(process,), name="headset-output", daemon=True
+        )
+        self._reader.start()
+
+    def tend(self) -> str:
+        """Start it anew where it ended unasked, at once; say so, else "". Call it in every turn.
+
+        Raises
+        ------
+        AppError
+            It has ended more than `MAX_RESTARTS` times.
+        """
+        process = self._process
+        if process is None or self._is_closed or process.poll() is None:
+            return ""
+        self._reap()
+        if self.n_restarts >= MAX_RESTARTS:
+            raise AppError(
+                f"The virtual headset has ended {self.n_restarts + 1} times and is not started "
+                "again (its own message stands above): try `phosphene simulate` and `phosphene "
+                "doctor`."
+            )
+        self.n_restarts += 1
+        self._start()
+        return (
+            f"The virtual headset ended unasked (exit code {process.returncode}) and was started "
+            f"anew ({self.n_restarts} of {MAX_RESTARTS} times)."
+        )
 
     def opener(self, config: SessionConfig) -> Callable[[threading.Event], Source]:
         """Return what starts it and opens its stream; for a session's own thread."""
@@ -132,7 +166,7 @@ class VirtualHeadset:
         """
         if self._is_following:
             return True
-        if self._process is None or self._process.poll() is not None:
+        if self._process is None or self._is_closed:
             raise AppError(
                 "The virtual headset has ended before the first stimulus (its own message stands "
                 "above): try `phosphene simulate` and `phosphene doctor`."
@@ -150,6 +184,10 @@ class VirtualHeadset:
 
     def close(self) -> None:
         """End the process; safe to call twice."""
+        self._is_closed = True
+        self._reap()
+
+    def _reap(self) -> None:
         process, reader = self._process, self._reader
         if process is None or reader is None:
             return
@@ -197,6 +235,7 @@ def demo_session(
             open_source=headset.opener(config),
             duration=duration,
             may_present=headset.is_following,
+            tend=headset.tend,
             on_end=close,
         )
     except BaseException:
@@ -307,6 +346,7 @@ def _live(
     duration: float | None,
     may_present: Callable[[], bool],
     on_end: Callable[[], None],
+    tend: Callable[[], str] = lambda: "",
 ) -> Session:
     labels = candidate_labels(load_gallery(), config.stimuli)
 
@@ -325,6 +365,7 @@ def _live(
         clock=local_clock,
         make_presenter=make_presenter,
         may_present=may_present,
+        tend=tend,
         on_end=on_end,
     )
 

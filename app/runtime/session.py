@@ -80,6 +80,8 @@ class Session:
         Makes the app's own stimuli once source and decoder are ready.
     may_present : callable
         Whether stimuli would be seen by now (the virtual headset has found their markers).
+    tend : callable
+        Called in every turn; looks after a source of our own and says what it did (else "").
     make_decoder : callable
         `Decoder` but for tests.
     duration : float or None
@@ -116,6 +118,7 @@ class Session:
         clock: Callable[[], float],
         make_presenter: Callable[[], Presenter] | None = None,
         may_present: Callable[[], bool] = lambda: True,
+        tend: Callable[[], str] = lambda: "",
         make_decoder: Callable[..., Decoder] = Decoder,
         duration: float | None = None,
         is_live: bool = True,
@@ -132,6 +135,7 @@ class Session:
         self._open_source = open_source
         self._clock = clock
         self._monotonic = monotonic
+        self._tend = tend
         self._duration = duration
         self._is_live = is_live
         self._replay_of = replay_of
@@ -401,6 +405,9 @@ class Session:
         self._note_alarms(self._tape.recorder)
         for remark in () if ready is None else ready.remarks:
             self._warn(remark)
+        tended = self._tend()
+        if tended:
+            self._warn(tended)
         if self._publisher is not None and ready is not None:
             self._publisher.expect(ready.spec.n_features)
         if self._show is not None:

@@ -1,8 +1,8 @@
 """The app's own stimuli within a session: begun when they will not be lost, ended with the session.
 
-Owns the one start of the presenter and the question whether a session that lives by its stimuli is
-over. What is shown and stamped is `Presenter`'s. Belongs to the acquisition thread; `presenter` may
-be read by others.
+Owns the one start of the presenter, its pauses while nothing streams, and the question whether a
+session that lives by its stimuli is over. What is shown and stamped is `Presenter`'s. Belongs to
+the acquisition thread; `presenter` may be read by others.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Show:
     make_presenter : callable
         Makes it, once everything is ready.
     may_present : callable
-        Whether stimuli would be seen by now; asked once all else is ready, and may raise.
+        Whether stimuli would be seen by now; asked while all else is ready, and may raise.
     """
 
     def __init__(
@@ -40,15 +40,20 @@ class Show:
         self.presenter: Presenter | None = None
 
     def begin(self, acquisition: Acquisition, decoding: Decoding) -> None:
-        """Start the stimuli if they would be seen, recorded and decoded; call it again if not yet.
+        """Start the stimuli once they would be seen, recorded and decoded; pause them meanwhile.
+
+        Call it in every turn.
 
         Raises
         ------
         PhospheneError
             Our own markers do not come back, or nobody will ever see the stimuli.
         """
-        if (
-            self.presenter is None
+        if self.presenter is not None:
+            flows = acquisition.is_streaming and acquisition.is_settled
+            self.presenter.set_paused(not (flows and self._may_present()))
+        elif (
+            acquisition.is_streaming
             and acquisition.is_settled
             and decoding.is_ready
             and _hears_markers(acquisition)

@@ -10,6 +10,8 @@ display's own lag behind that is `markers.stimulus_offset_ms`. Without one it is
 
 from __future__ import annotations
 
+import itertools
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +24,10 @@ from configs import StimuliConfig
 from pipeline.errors import ConfigurationError
 from pipeline.gallery import Gallery
 
+LEAD = 0.5
+"""From the start, or the end of a pause, to the next stimulus, s."""
+LONGEST_WAIT = 3600.0
+"""An infinite time is none that can be waited for, s."""
 FLIP_TIMEOUT = 0.4
 """A picture that an attached window has not shown by then is stamped as planned, s."""
 
@@ -96,8 +102,9 @@ class Presenter:
         self._clock = clock
         self._duration = duration
         self._stop = threading.Event()
-        # Guards what the window's thread and ours both touch, and wakes ours at a flip.
+        # Guards what other threads touch, and wakes ours at a flip, a pause and the end.
         self._flip = threading.Condition()
+        self._paused = False
         self._attached = False
         self._cue: Cue | None = None
         self._stamp: float | None = None
@@ -161,6 +168,13 @@ class Presenter:
             "display": None if self._display is None else asdict(self._display),
         }
 
+    def set_paused(self, paused: bool) -> None:
+        """Show nothing for now, or go on; what was planned is shown later, but never too late."""
+        with self._flip:
+            if paused != self._paused:
+                self._paused = paused
+                self._flip.notify_all()
+
     def start(self) -> None:
         """Begin; the first stimulus comes after half a second."""
         self._thread.start()
@@ -174,15 +188,30 @@ class Presenter:
             self._thread.join(5.0)
 
     def _wait_until(self, at: float) -> bool:
-        while (left := at - self._clock()) > 0:
-            if self._stop.wait(left):
-                return False
-        return not self._stop.is_set()
+        """Wait; False when the end or a pause comes first."""
+        with self._flip:
+            while not (self._stop.is_set() or self._paused):
+                left = at - self._clock()
+                if left <= 0:
+                    return True
+                self._flip.wait(left)
+        return False
+
+    def _wait_resumed(self, latest: float) -> bool:
+        """Wait out a pause; False at the end, or when it lasts until `latest`, s."""
+        with self._flip:
+            self._cue = None
+            while self._paused and not self._stop.is_set():
+                left = latest - self._clock()
+                if left <= 0:
+                    return False
+                self._flip.wait(min(left, LONGEST_WAIT))
+            return not self._stop.is_set()
 
     def _wait_flip(self, cue: Cue) -> float | None:
         """Wait for the flip of `cue`; None: nobody shows it, or not in time."""
         with self._flip:
-            while self._attached and self._stamp is None and not self._stop.is_set():
+            while self._attached and self._stamp is None and not self._is_held:
                 left = cue.at + FLIP_TIMEOUT - self._clock()
                 if left <= 0:
                     self.n_unseen += 1
@@ -192,26 +221,42 @@ class Presenter:
             stamp, self._stamp = self._stamp, cue.at
             return stamp
 
+    @property
+    def _is_held(self) -> bool:
+        return self._paused or self._stop.is_set()
+
     def _run(self) -> None:
-        start = self._clock() + 0.5
-        for number, item in enumerate(self._presentations):
-            if self._duration is not None and item.at > self._duration:
-                return
-            cue = Cue(number, item.label, start + item.at, item.duration)
-            with self._flip:
-                self._cue, self._stamp = cue, None
-            if not self._wait_until(cue.at):
-                return
-            flip = self._wait_flip(cue)
-            if self._stop.is_set():
-                return
-            if flip is not None:
-                self._delays.append(flip - cue.at)
-            at = cue.at if flip is None else flip
-            self._current = item.label
-            self._push(item.label, at)
-            self.n_shown += 1
-            shown = self._wait_until(at + item.duration)
-            self._current = None
-            if not shown:
-                return
+        start = self._clock() + LEAD
+        duration = math.inf if self._duration is None else self._duration
+        latest = start + duration
+        numbers = itertools.count()
+        for item in self._presentations:
+            while True:
+                if item.at > duration or start + item.at > latest:
+                    return
+                cue = Cue(next(numbers), item.label, start + item.at, item.duration)
+                if self._present(cue):
+                    break
+                if not self._wait_resumed(latest):
+                    return
+                # The plan goes on where it stood: the pause moves all that follows.
+                start = max(start, self._clock() + LEAD - item.at)
+
+    def _present(self, cue: Cue) -> bool:
+        """Show one stimulus and stamp it; False when the end or a pause came before its onset."""
+        with self._flip:
+            self._cue, self._stamp = cue, None
+        if not self._wait_until(cue.at):
+            return False
+        flip = self._wait_flip(cue)
+        if self._is_held:
+            return False
+        if flip is not None:
+            self._delays.append(flip - cue.at)
+        at = cue.at if flip is None else flip
+        self._current = cue.label
+        self._push(cue.label, at)
+        self.n_shown += 1
+        self._wait_until(at + cue.duration)
+        self._current = None
+        return True

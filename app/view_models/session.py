@@ -74,6 +74,11 @@ class SessionModel:
         return self.snapshot.phase
 
     @property
+    def silent_for(self) -> float | None:
+        """How long nothing has streamed into a running session, s; None while something does."""
+        return self.snapshot.silent_for if self.phase is Phase.RUNNING else None
+
+    @property
     def active(self) -> bool:
         """Whether a session is open or being opened or closed."""
         return self.busy or self.phase in ACTIVE

@@ -58,7 +58,8 @@ class SessionFrames:
         if on is None:
             return False
         n_frames = max(1, frames_of(on.duration, refresh_hz=self._refresh_hz))
-        if frame_index - self._entered < n_frames:
+        # No cue any more: the session pauses its stimuli, this one with them.
+        if frame_index - self._entered < n_frames and self._feed.cue is not None:
             return False
         self._on = None
         return True

@@ -5,6 +5,8 @@ Owns the order of these; the banner is a widget, and the models know what has ha
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from app.port import Phase
 from app.view_models import formatting
 from app.view_models.past_sessions import PastSessionsModel
@@ -30,6 +32,8 @@ class Notices:
         self._preferences = preferences
         self._phase = Phase.IDLE
         self._error = ""
+        self._silent_since: datetime | None = None
+        self._says_silence = False
 
     @property
     def phase(self) -> Phase:
@@ -38,6 +42,7 @@ class Notices:
 
     def poll_session(self) -> None:
         """Say what went wrong, or that a session has ended; a report may open by itself."""
+        self._poll_silence()
         before, self._phase = self._phase, self._session.phase
         if self._session.error != self._error:
             self._error = self._session.error
@@ -51,6 +56,26 @@ class Notices:
                 self._banner.open_report()
             self._past.remember(self._session.snapshot.out)
             self._past.refresh()
+
+    def _poll_silence(self) -> None:
+        """Say that nothing streams, and since when, until it streams again."""
+        session, silent_for = self._session, self._session.silent_for
+        if silent_for is None:
+            if self._says_silence:
+                self._banner.hide()
+            self._silent_since, self._says_silence = None, False
+            return
+        if self._silent_since is None:
+            self._silent_since = datetime.now().astimezone() - timedelta(seconds=silent_for)
+            self._says_silence = self._banner.isHidden()
+        if not self._says_silence:
+            return  # something else is said, or this was closed
+        presents = session.port is not None and session.port.config.stimuli.enabled
+        since, lasts = f"{self._silent_since:%H:%M:%S}", formatting.length(silent_for)
+        words = f"No stream since {since} ({lasts}). {session.snapshot.message}"
+        if presents:
+            words += " The stimuli are paused."
+        self._banner.show_note(words, tone="warn")
 
     def poll_past(self) -> None:
         """Say what a search for earlier sessions, or the mending of one, has brought."""
@@ -75,4 +100,5 @@ class Notices:
     def dismiss(self) -> None:
         """Take away what is said."""
         self._session.error = self._error = ""
+        self._says_silence = False
         self._banner.hide()

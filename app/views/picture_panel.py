@@ -242,6 +242,15 @@ class PicturePanel(QFrame):
     def clear(self) -> None:
         """Show an empty panel."""
         self.adapter.forget()
+        self._show_nothing()
+        self.accuracy.set_value(None)
+
+    def forget(self) -> None:
+        """Take the picture away: it is none of now."""
+        if self._shown is not None:
+            self._show_nothing()
+
+    def _show_nothing(self) -> None:
         self._shown = None
         self.seen.set_pixels(None)
         self.decoded.set_pixels(None)
@@ -255,7 +264,6 @@ class PicturePanel(QFrame):
         set_tone(self.rank, "")
         self.confidence.set_value(None)
         self.top.set_values(())
-        self.accuracy.set_value(None)
 
     def show_result(self, result: Result) -> None:
         """Show one decoded picture."""
@@ -283,8 +291,11 @@ class PicturePanel(QFrame):
             delay = f" · {result.stages.total_after_epoch:.0f} ms"
         set_text(self.about, f"No. {result.index + 1}{delay}")
 
-    def refresh(self, snapshot: Snapshot, *, presents: bool) -> None:
-        """Show the accuracy, and the stimulus of the moment where the session `presents` them."""
+    def refresh(self, snapshot: Snapshot, *, presents: bool, silent: bool = False) -> None:
+        """Show the accuracy, and the stimulus of the moment where the session `presents` them.
+
+        `silent`: nothing streams.
+        """
         self.accuracy.set_value(snapshot.accuracy)
         self.adapter.refresh(snapshot)
         running = snapshot.phase is Phase.RUNNING
@@ -296,8 +307,10 @@ class PicturePanel(QFrame):
         if self._shown is None:
             busy = running and snapshot.decoder and not snapshot.decoder.startswith("ready")
             dots = "" if snapshot.decoder == "off" else "…"
-            self.decoded.set_pixels(None, word=f"decoder {snapshot.decoder}{dots}" if busy else "")
-        words = formatting.label(label) if label else ("fixation" if running else "nothing")
+            word = f"decoder {snapshot.decoder}{dots}" if busy else ""
+            self.decoded.set_pixels(None, word="no stream" if silent else word)
+        idle = "paused" if silent else "fixation"
+        words = formatting.label(label) if label else (idle if running else "nothing")
         set_text(self.now_label, elided(self.now_label.fontMetrics(), words, 84))
 
     def _enable(self, result: Result | None) -> None:

@@ -49,8 +49,10 @@ class StatusBar(QFrame):
         """Show the session."""
         session, snapshot = self._session, self._session.snapshot
         phase = session.phase
-        set_text(self.phase, f"●  {formatting.PHASE_WORDS[phase]}")
-        set_tone(self.phase, _TONES.get(phase, ""))
+        silent = session.silent_for is not None
+        word = "No stream" if silent else formatting.PHASE_WORDS[phase]
+        set_text(self.phase, f"●  {word}")
+        set_tone(self.phase, "warn" if silent else _TONES.get(phase, ""))
         message = snapshot.message
         if phase is Phase.STARTING and not message:
             message = "Opening the source…"

@@ -10,7 +10,7 @@ from PySide6.QtCore import QByteArray, Qt
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSplitter, QVBoxLayout, QWidget
 
-from app.port import Phase
+from app.port import Phase, Result
 from app.view_models import formatting
 from app.view_models.pictures import PictureLoader
 from app.view_models.session import SessionModel
@@ -34,6 +34,8 @@ class WorkPage(QWidget):
     ) -> None:
         super().__init__(parent)
         self._session = session
+        self._stale: Result | None = None
+        """The picture from before the stream went silent: not shown again as the newest."""
         self.transport = TransportBar(session)
         session.traces.set_lanes(0)
         self.trace_panel = TracePanel(session.traces)
@@ -87,9 +89,13 @@ class WorkPage(QWidget):
         self.trace_panel.refresh()
         self.history.refresh()
         latest = session.history.latest
-        if latest is not None:
+        silent = session.silent_for is not None
+        if silent:
+            self._stale = latest
+            self.picture_panel.forget()
+        elif latest is not None and latest is not self._stale:
             self.picture_panel.show_result(latest)
-        self.picture_panel.refresh(snapshot, presents=presents)
+        self.picture_panel.refresh(snapshot, presents=presents, silent=silent)
 
     def show_texts(self) -> None:
         """Show what is read rather than watched; called some times a second."""

@@ -76,6 +76,7 @@ class FakeSession:
     adapter: str | None = None
     alignment: str = ""
     drift: float | None = None
+    silent_for: float | None = None
 
     def __post_init__(self) -> None:
         self.phase = Phase.IDLE
@@ -182,7 +183,8 @@ class FakeSession:
                 channel_format="float32",
             ),
             info=Info(self.ch_names, self.sfreq),
-            stream_state=StreamState.STREAMING if phase is Phase.RUNNING else StreamState.STALLED,
+            stream_state=self._state(phase),
+            silent_for=self.silent_for,
             newest_age=0.012 if phase is Phase.RUNNING else 5.2,
             duration=self.now,
             n_received=round(self.now * self.sfreq),
@@ -208,6 +210,11 @@ class FakeSession:
             alignment=self.alignment,
             alignment_drift=self.drift,
         )
+
+    def _state(self, phase: Phase) -> StreamState:
+        if self.silent_for is not None:
+            return StreamState.LOST
+        return StreamState.STREAMING if phase is Phase.RUNNING else StreamState.STALLED
 
     def traces(self, since: int, limit: int) -> TraceBlock | None:
         end = min(len(self.times), int(self.now * self.sfreq + 1e-9))

@@ -1,0 +1,120 @@
+"""What the window shows while nothing streams, and the question about a session in doubt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from app.port import Phase
+from app.runtime.lock import LOCK, this_process
+from app.views.main_window import MainWindow
+from app.views.recent_view import IN_DOUBT
+from tests.app.fake_session import FakeFactory, FakeSession
+from tests.app.test_recovery import crashed
+from tests.app.test_view_sessions import answer
+from tests.app.test_views import STIMULI, run_demo
+
+
+@pytest.fixture
+def window(qtbot: QtBot, tmp_path: Path) -> Iterator[MainWindow]:
+    window = MainWindow(
+        FakeFactory(template=FakeSession()), STIMULI, sessions_root=tmp_path / "sessions"
+    )
+    qtbot.addWidget(window)
+    window.show()
+    yield window
+    window.end()
+
+
+def test_a_lost_stream_takes_the_picture_away_and_is_said(window: MainWindow, qtbot: QtBot) -> None:
+    session = run_demo(window, qtbot, 8.0)
+    panel, banner = window.picture_panel, window.banner
+    assert panel.decoded.has_picture or panel.shown is not None
+    old = panel.shown
+    assert banner.isHidden()
+
+    session.silent_for = 12.0
+    window.tick()
+    window._show_texts()
+    assert panel.shown is None
+    assert not panel.decoded.has_picture
+    assert not panel.seen.has_picture
+    assert panel.decoded._word == "no stream"
+    assert panel.decoded_label.text() == "Decoded"
+    assert not panel.save.isEnabled()
+    assert window.status.phase.text() == "●  No stream"
+    assert banner.isVisible()
+    assert "No stream since " in banner.text.text()
+    assert "(12 s)" in banner.text.text()
+    assert "The stimuli are paused." in banner.text.text()
+
+    session.silent_for = 13.0
+    window.tick()
+    window._show_texts()
+    assert "(13 s)" in banner.text.text()
+
+    session.silent_for = None
+    window.tick()
+    window._show_texts()
+    assert banner.isHidden()
+    assert window.status.phase.text() == "●  Running"
+    assert panel.shown is None, "the picture from before is not shown as one of now"
+    session.now = 12.0
+    window.tick()
+    assert panel.shown is not None
+    assert old is not None
+    assert panel.shown.index > old.index
+
+
+def test_a_banner_that_was_closed_stays_closed_and_an_end_is_said(
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
+) -> None:
+    session = run_demo(window, qtbot, 8.0)
+    session.out = tmp_path
+    session.silent_for = 2.0
+    window.tick()
+    window._show_texts()
+    window.dismiss()
+    session.silent_for = 5.0
+    window._show_texts()
+    assert window.banner.isHidden()
+    session.silent_for = None
+    window.tick()
+    window._show_texts()
+    session.silent_for = 1.0
+    window.tick()
+    window._show_texts()
+    assert window.banner.isVisible()
+    window.session.stop()
+    qtbot.waitUntil(lambda: window.session.phase is Phase.STOPPED)
+    window.tick()
+    window._show_texts()
+    assert "finished and saved" in window.banner.text.text()
+
+
+@pytest.mark.parametrize("finish", [False, True])
+def test_a_session_that_may_run_elsewhere_is_finished_after_a_question(
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, finish: bool
+) -> None:
+    folder = crashed(tmp_path / "sessions" / "a")
+    elsewhere = asdict(replace(this_process(), host="labpc"))
+    (folder / LOCK).write_text(json.dumps(elsewhere))
+    window.past.refresh()
+    qtbot.waitUntil(lambda: bool(window.past.sessions))
+    window.tick()
+    assert not window.past.abandoned
+    (row,) = window.welcome.recent.rows
+    assert row.about._whole == IN_DOUBT
+    assert row.report.text() == "Build report…"
+    answer(qtbot, "It runs nowhere: finish it" if finish else "Leave it alone", "Leave it alone")
+    row.report.click()
+    if finish:
+        qtbot.waitUntil((folder / "report.html").is_file)
+        qtbot.waitUntil(lambda: not window.past.busy)
+    assert (folder / LOCK).exists() is not finish
+    assert (folder / "summary.json").exists() is finish
