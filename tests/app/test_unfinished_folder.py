@@ -9,12 +9,14 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
 from app.commands.common import watch
 from app.port import Phase
 from app.runtime import folder as folder_module
+from app.runtime import writing
 from app.runtime.lock import LOCK
 from app.runtime.recovery import is_abandoned, recover
 from app.runtime.session import Session
@@ -57,14 +59,14 @@ def session_in(out: Path, on_end: Closing, at_end: Callable[[], None] = lambda: 
 @pytest.fixture
 def no_inodes(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """What makes a disk take no new file any more."""
-    real = Path.write_bytes
+    real = writing.open_private
 
-    def refuse(path: Path, data: bytes) -> int:
+    def refuse(path: Path, mode: str) -> IO[Any]:
         if path.name.endswith(".partial"):
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        return real(path, data)
+        return real(path, mode)
 
-    return lambda: monkeypatch.setattr(Path, "write_bytes", refuse)
+    return lambda: monkeypatch.setattr(writing, "open_private", refuse)
 
 
 def test_a_disk_without_inodes_leaves_a_folder_that_can_be_finished_later(
@@ -76,7 +78,7 @@ def test_a_disk_without_inodes_leaves_a_folder_that_can_be_finished_later(
 ) -> None:
     out, on_end = tmp_path / "out", Closing()
     session = session_in(out, on_end, no_inodes)
-    assert watch(session, as_json=True) == 1
+    assert watch(lambda: session, as_json=True) == 1
     said = capsys.readouterr()
     assert said.out == ""
     (line,) = said.err.strip().split("\n")
@@ -97,7 +99,8 @@ def test_a_folder_that_was_removed_is_said_to_be_gone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     out, on_end = tmp_path / "out", Closing()
-    assert watch(session_in(out, on_end, lambda: shutil.rmtree(out)), as_json=True) == 1
+    session = session_in(out, on_end, lambda: shutil.rmtree(out))
+    assert watch(lambda: session, as_json=True) == 1
     (line,) = capsys.readouterr().err.strip().split("\n")
     assert "is gone" in line
     assert not [r for r in caplog.records if r.exc_info and r.levelno > logging.DEBUG]
