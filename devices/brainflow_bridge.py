@@ -335,7 +335,6 @@ def describe_board(board: Board, settings: BridgeSettings) -> StreamInfo:
                 }
             ],
             "synchronization": [{"can_drop_samples": ["true"]}],
-            **({"simulation": [{"board": [board.name]}]} if board.name == "synthetic" else {}),
             **channels,
         },
     )
