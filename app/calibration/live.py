@@ -25,6 +25,8 @@ from pipeline.ports import Source
 
 MARKERS_SOURCE_ID = "phosphene-stimuli"
 """Where a virtual headset listens by default."""
+STREAM_PATIENCE = 60.0
+"""A stream that is away for longer ends the collection; what was collected is kept, s."""
 
 
 class LiveCalibration:
@@ -102,7 +104,9 @@ class LiveCalibration:
 
     def _make_presenter(self) -> Presenter:
         shown = (Presentation(each.at, each.label, each.duration) for each in self._planned)
-        self._presenter = Presenter(shown, push=self._outlet.push, clock=local_clock)
+        self._presenter = Presenter(
+            shown, push=self._outlet.push, clock=local_clock, patience=STREAM_PATIENCE
+        )
         return self._presenter
 
     def _end(self) -> None:

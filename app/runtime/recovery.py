@@ -57,7 +57,7 @@ def recover(folder: Path, *, confirmed: bool = False) -> Path:
     if state is LockState.UNKNOWN and not confirmed:
         raise FolderError(f"{doubt(folder)} Nothing was changed: confirm (--yes) if it does not.")
     if state not in (LockState.ABANDONED, LockState.UNKNOWN):
-        found = f"is in use by {owner}" if owner is not None else "has no lock"
+        found = f"in use by {owner}" if owner is not None else "has no lock"
         raise FolderError(
             f"{folder}: {found}, expected a session left behind by a process that is gone: "
             "nothing was changed."

@@ -87,6 +87,8 @@ class Presenter:
         `local_clock`, s.
     duration : float or None
         No stimulus starts later than this from the first, s.
+    patience : float
+        A pause that lasts longer ends the showing, s.
     """
 
     def __init__(
@@ -96,7 +98,9 @@ class Presenter:
         push: Callable[[str, float], None],
         clock: Callable[[], float],
         duration: float | None = None,
+        patience: float = math.inf,
     ) -> None:
+        self._patience = patience
         self._presentations = presentations
         self._push = push
         self._clock = clock
@@ -237,7 +241,7 @@ class Presenter:
                 cue = Cue(next(numbers), item.label, start + item.at, item.duration)
                 if self._present(cue):
                     break
-                if not self._wait_resumed(latest):
+                if not self._wait_resumed(min(latest, self._clock() + self._patience)):
                     return
                 # The plan goes on where it stood: the pause moves all that follows.
                 start = max(start, self._clock() + LEAD - item.at)

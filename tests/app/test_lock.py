@@ -90,7 +90,7 @@ def test_a_living_session_is_told_from_one_whose_number_was_given_anew(
 ) -> None:
     live = locked_by(tmp_path / "live", of(other.pid))
     assert read_lock(live)[0] is LockState.ALIVE
-    with pytest.raises(FolderError, match=f"is in use by process {other.pid} on "):
+    with pytest.raises(FolderError, match=f"in use by process {other.pid} on "):
         recover(live, confirmed=True)
     assert not (live / "summary.json").exists()
     reused = locked_by(tmp_path / "reused", replace(of(other.pid), start_time="1"))

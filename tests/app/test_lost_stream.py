@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import subprocess
 import sys
 import threading
@@ -34,13 +35,14 @@ Popen = Callable[..., subprocess.Popen[Any]]
 class Shown:
     """A presenter of the labels 0, 1, 2, ... every 30 ms, and what it has pushed."""
 
-    def __init__(self, *, duration: float | None = None) -> None:
+    def __init__(self, *, duration: float | None = None, patience: float = math.inf) -> None:
         self.pushed: list[tuple[str, float]] = []
         self.presenter = Presenter(
             (Presentation(0.03 * n, str(n), 0.01) for n in itertools.count()),
             push=lambda label, at: self.pushed.append((label, at)),
             clock=time.monotonic,
             duration=duration,
+            patience=patience,
         )
         self.presenter.start()
 
@@ -69,6 +71,13 @@ def test_a_pause_does_not_prolong_what_is_shown_for_a_time() -> None:
     shown.presenter.set_paused(True)
     wait_for(lambda: shown.presenter.finished)
     assert len(shown.pushed) < 11
+
+
+def test_a_calibration_does_not_wait_for_ever_for_a_stream_that_is_gone() -> None:
+    shown = Shown(patience=0.1)
+    wait_for(lambda: shown.pushed)
+    shown.presenter.set_paused(True)
+    wait_for(lambda: shown.presenter.finished)
 
 
 def test_stimuli_that_are_paused_can_be_ended() -> None:
