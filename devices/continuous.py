@@ -251,7 +251,8 @@ class _Reader:
             words = "the replay went on elsewhere"
             self._add(self._base.restart(words, may_have_lost=False))
         elif item.state is StreamState.JOINED:
-            self._add(self._base.restart(item.reason, may_have_lost=False))
+            lost = item.until is not None
+            self._add(self._base.restart(item.reason, may_have_lost=lost))
         elif item.state is StreamState.REFUSED and item.until is not None:
             self._refused.append((item.at, item.until, item.reason))
 

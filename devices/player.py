@@ -237,7 +237,7 @@ class Player:
         moved = 0.0
         for mark in block.breaks:
             if mark.until is None:
-                moved += _JOIN if np.isfinite(end) else 0.0
+                moved += _JOIN if np.isfinite(end) and not mark.is_pause else 0.0
             else:
                 refused.append(mark)
         pause = float(block.times[0]) - end

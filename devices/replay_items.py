@@ -186,7 +186,8 @@ class _Other:
         for block in self._file.blocks(start=start):
             for mark in block.breaks:
                 state = StreamState.JOINED if mark.until is None else StreamState.REFUSED
-                yield StateChange(StreamRole.EEG, state, mark.onset, mark.reason, mark.until)
+                until = mark.onset if mark.is_pause else mark.until
+                yield StateChange(StreamRole.EEG, state, mark.onset, mark.reason, until)
             yield Packet(
                 self._roles[block.stream], block.samples, block.times, float(block.times[-1])
             )

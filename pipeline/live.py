@@ -326,7 +326,8 @@ class LivePath:
             return self._process(self._time_base.restart(reason, may_have_lost=False))
         if change.state is StreamState.JOINED:
             reason = change.reason or "the recording was put together here"
-            return self._process(self._time_base.restart(reason, may_have_lost=False))
+            lost = change.until is not None
+            return self._process(self._time_base.restart(reason, may_have_lost=lost))
         if change.state is StreamState.REFUSED and change.until is not None:
             offset = self.clock.at(np.array([change.at, change.until]))
             low, high = (np.array([change.at, change.until]) + offset).tolist()

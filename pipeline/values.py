@@ -193,7 +193,8 @@ class StreamState(StrEnum):
 class StateChange:
     """A stream's state changed at `at` (`local_clock`, s); `reason` is one sentence.
 
-    Of `REFUSED` the state holds until `until` (s), and `reason` is the mark's label.
+    Of `REFUSED` the state holds until `until` (s), and `reason` is the mark's label. Of `JOINED`
+    the samples go on at `until`; None: nobody knows how much is missing.
     """
 
     role: StreamRole

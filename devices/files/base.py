@@ -33,6 +33,8 @@ class FileBreak:
     onset: float
     reason: str
     until: float | None = None
+    is_pause: bool = False
+    """Whether time passed before `onset` without samples: then it is known how much is missing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,12 +196,15 @@ def cut(pieces: Iterable[Piece], sfreq: float) -> Iterator[Block]:
             times = piece.times[first : first + step]
             end = float(times[-1]) + 1.0 / sfreq
             n_due = sum(1 for event in waiting if event.onset < end)
-            yield from (_event_block(event) for event in waiting[:n_due])
+            events = [_event_block(event) for event in waiting[:n_due]]
             waiting = waiting[n_due:]
             due = tuple(mark for mark in marks if first == 0 and mark.until is None)
             due += tuple(m for m in marks if m.until is not None and m.onset < end)
             marks = [mark for mark in marks if mark not in due]
-            yield Block(0, piece.data[first : first + step], times, due)
+            block = Block(0, piece.data[first : first + step], times, due)
+            # After a break nobody would know yet that time has gone on.
+            is_after = any(mark.until is None for mark in due)
+            yield from (block, *events) if is_after else (*events, block)
     yield from (_event_block(event) for event in waiting)
 
 

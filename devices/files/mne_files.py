@@ -21,6 +21,7 @@ from devices.errors import FileError
 from devices.files.base import (
     BLOCK,
     Block,
+    FileBreak,
     FileEvent,
     Piece,
     block_length,
@@ -145,12 +146,13 @@ class MneRecording:
         step = round(_PIECE / BLOCK) * block_length(self._sfreq)
         waiting = [e for e in self._events if e.onset >= start or start <= 0]
         refused = [m for m in self._marks.refused if (m.until or 0.0) >= start]
-        for stretch in self._timeline.stretches:
-            breaks = [stretch.join] if stretch.join is not None else []
+        for number, stretch in enumerate(self._timeline.stretches):
+            pause = FileBreak(stretch.at, "The recording paused here.", is_pause=True)
+            breaks = [stretch.join or pause] if number else []
             first = stretch.first + max(0, int(np.ceil((start - stretch.at) * self._sfreq - 1e-9)))
             for begin in range(first, stretch.stop, step):
                 stop = min(begin + step, stretch.stop)
-                number = np.arange(begin - stretch.first, stop - stretch.first)
+                since = np.arange(begin - stretch.first, stop - stretch.first)
                 high = stretch.at + (stop - stretch.first) / self._sfreq
                 samples = (self._read(self._picks, begin, stop) * self._scale).T
                 is_last = stop == self._timeline.stretches[-1].stop
@@ -159,7 +161,7 @@ class MneRecording:
                 refused = [mark for mark in refused if mark.onset >= high]
                 yield Piece(
                     np.ascontiguousarray(samples, dtype=np.float32),
-                    stretch.at + number / self._sfreq,
+                    stretch.at + since / self._sfreq,
                     waiting[:n_due],
                     tuple(breaks),
                 )

@@ -104,6 +104,16 @@ def test_a_pause_of_edf_is_a_gap_with_the_events_behind_it(tmp_path: Path) -> No
     np.testing.assert_allclose(grid.data[:, 2500:], written[:, 500:], atol=1e-3)
 
 
+def test_an_event_right_behind_a_long_pause_is_placed(tmp_path: Path) -> None:
+    path = tmp_path / "p.edf"
+    events = [(2, "face"), (605.02, "house"), (608, "face")]
+    write_edf(path, CHANNELS, starts=[*range(5), *range(605, 610)], events=events)
+    _, verdicts = judged(path)
+    assert [v.marker.label for v in verdicts] == ["face", "house", "face"]
+    outcomes = [v.outcome for v in verdicts]
+    assert outcomes == [Outcome.DECODED, Outcome.GAP, Outcome.DECODED]
+
+
 def test_our_own_export_is_read_back_with_its_gap(tmp_path: Path) -> None:
     pytest.importorskip("mne_bids")
     path = tmp_path / "p.edf"
