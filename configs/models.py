@@ -70,6 +70,8 @@ class SourceConfig(_Frozen):
     """How long to look for the stream, s."""
     chunk_ms: float = Field(default=20.0, gt=0, le=1000)
     """Longest wait of one pull, ms: data is handed on at least this often."""
+    any_host: bool = False
+    """Take a lost stream's namesake on another machine for the stream that has returned."""
     clock: Literal["lsl", "unix"] = "lsl"
     """Clock of the sender's stamps: `unix` for a program on this machine that stamps with the
     time since 1970 instead of LSL's clock."""

@@ -42,6 +42,9 @@ from pipeline.values import (
 _LARGEST: Final = 4 << 30
 """Most memory of the rings, bytes: what would need more is a wrong rate, or a wish too large."""
 
+LEVEL_CHANGE = 3.0
+"""A stream that returns larger or smaller than this many times is said to have changed."""
+
 
 class LivePath:
     """All that happens between a source and the decoder.
@@ -106,6 +109,9 @@ class LivePath:
         )
         self._reader = MarkerReader(streams.get(StreamRole.MARKERS), column=config.markers.column)
         self._note = self._reader.note
+        self._level_note = ""
+        self._n_level = max(2, round(self.info.sfreq))
+        self._before, self._compare_at = 0.0, math.inf
         self.marker_clock = OffsetTracker()
         capacity = _capacity(config.buffer, self.info)
         self._n_block = max(1, capacity // 4)
@@ -239,8 +245,9 @@ class LivePath:
 
     def take_news(self) -> list[str]:
         """Give the sentences on markers and channels that came up since the last call."""
-        note, self._note = self._note, ""
-        return [*([note] if note else []), *self.screening.take_news()]
+        notes = [note for note in (self._note, self._level_note) if note]
+        self._note = self._level_note = ""
+        return [*notes, *self.screening.take_news()]
 
     def take_new_markers(self) -> list[Marker]:
         """Give the markers (and free-running windows) that arrived since the last call."""
@@ -286,6 +293,8 @@ class LivePath:
             self.filtered_at = self._now()
         self.raw_ring.append(data, timestamps)
         self.signal_quality.update()
+        if self.raw_ring.n_written >= self._compare_at:
+            self._compare_levels(int(self._compare_at) - self._n_level)
         is_first = stretch.is_first and low == 0
         verdicts = self.engine.feed_samples(
             filtered,
@@ -297,6 +306,24 @@ class LivePath:
         self.screening.feed(stretch.bad[part], filtered)
         self.engine.leave_out(self.screening.left_out)
         return verdicts
+
+    def _level(self, start: int, stop: int) -> float:
+        """How large the signal is: the median channel's mean step, microvolts; 0: unknown."""
+        found = self.raw_ring.read(start, stop) if stop - start > 1 else None
+        if found is None:
+            return 0.0
+        kept = found[0][~self.screening.left_out]
+        return float(np.median(np.abs(np.diff(kept, axis=1)).mean(axis=1))) if len(kept) else 0.0
+
+    def _compare_levels(self, start: int) -> None:
+        """Say when a stream that returned is not as large as it was."""
+        after, before = self._level(start, start + self._n_level), self._before
+        self._compare_at = math.inf
+        if before > 0 and after > 0 and not 1 / LEVEL_CHANGE < after / before < LEVEL_CHANGE:
+            self._level_note = (
+                f"Since the stream returned its level is {after / before:.2g} times what it was: "
+                "check its gain and unit, and that it is the same person's headset."
+            )
 
     def _markers(self, packet: Packet) -> list[Verdict]:
         lag = self.config.markers.stimulus_offset_ms / 1000
@@ -320,7 +347,11 @@ class LivePath:
         self.engine.is_silent = change.state in (StreamState.STALLED, StreamState.LOST)
         if change.state is StreamState.RETURNED:
             reason = change.reason or "the stream returned"
-            return self._process(self._time_base.restart(reason))
+            verdicts = self._process(self._time_base.restart(reason))
+            at = self.raw_ring.n_written
+            self._before = self._level(max(0, at - self._n_level), at)
+            self._compare_at = at + self._n_level
+            return verdicts
         if change.state is StreamState.SOUGHT:
             reason = change.reason or "the replay went on elsewhere"
             return self._process(self._time_base.restart(reason, may_have_lost=False))

@@ -15,7 +15,7 @@ from pylsl import local_clock
 
 from app.calibration.collection import Collection
 from app.calibration.schedule import Planned, length
-from app.runtime.launch import VirtualHeadset, accelerated_source, opener
+from app.runtime.launch import OWN_HEADSET, VirtualHeadset, accelerated_source, opener
 from app.runtime.session import Session
 from app.runtime.stimuli import Presentation, Presenter
 from configs import SessionConfig
@@ -169,7 +169,7 @@ def open_virtual(config: SessionConfig, *, out: Path, collection: Collection) ->
     """Open a calibration on a virtual headset of its own, which its session starts."""
     board_of(config.simulation.board)  # an unknown board is said before anything is started
     token = uuid.uuid4().hex[:8]
-    headset_id, markers_id = f"phosphene-virtual-{token}", f"phosphene-stimuli-{token}"
+    headset_id, markers_id = f"{OWN_HEADSET}{token}", f"phosphene-stimuli-{token}"
     source = config.source.model_copy(update={"source_id": headset_id, "name": None})
     config = _quiet(config.model_copy(update={"source": source}), markers_id)
     headset = VirtualHeadset(config, source_id=headset_id, markers_source_id=markers_id)

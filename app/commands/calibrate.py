@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.commands.common import (
+    add_any_host,
     add_fallback,
     add_out,
     add_settings,
@@ -39,6 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--subject", default=None, metavar="S", help="subject code")
     add_settings(parser)
     add_fallback(parser)
+    add_any_host(parser)
     _add_sources(parser)
     parser.add_argument(
         "--minutes",
@@ -166,6 +168,7 @@ def _config(args: argparse.Namespace) -> SessionConfig:
         base,
         {
             **stream_overrides(args),
+            "source.any_host": args.any_host,
             "seed": args.seed,
             "subject": args.subject,
             "simulation.subject_number": args.virtual,

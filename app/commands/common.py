@@ -73,6 +73,16 @@ def add_source_options(parser: argparse.ArgumentParser, *, where: str, markers: 
     add_channel_options(parser)
 
 
+def add_any_host(parser: argparse.ArgumentParser) -> None:
+    """Add `--any-host`, for what reads live streams."""
+    parser.add_argument(
+        "--any-host",
+        action="store_true",
+        default=None,
+        help="take a lost stream's namesake on another machine for the stream that has returned",
+    )
+
+
 def add_choice_options(parser: argparse.ArgumentParser, *, where: str, markers: str) -> None:
     """Add which streams are meant; see `choice_overrides`.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from app.commands.common import (
     add_align,
+    add_any_host,
     add_fallback,
     add_out,
     add_settings,
@@ -63,6 +64,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_align(parser)
     add_fallback(parser)
+    add_any_host(parser)
     parser.add_argument("--seed", type=int, default=None, metavar="N")
     parser.add_argument("--duration", type=positive, default=None, metavar="S")
     add_out(parser)
@@ -78,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
         loaded.config,
         {
             **stream_overrides(args),
+            "source.any_host": args.any_host,
             "seed": args.seed,
             "subject": args.subject,
             "decoder.adapter": None if args.adapter is None else _adapter_folder(args.adapter),

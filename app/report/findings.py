@@ -19,6 +19,7 @@ FEW_TRIALS = 20
 SAID_ALREADY = (
     "distinguishable from chance",
     "samples were lost",
+    "The stream was interrupted",
     "The stream ran at",
     "was set to SNR 0",
 )
@@ -179,12 +180,18 @@ def _data_loss(record: SessionRecord) -> Iterator[Finding]:
     lost = record.number("samples", "lost") or 0
     received = record.number("samples", "received") or 0
     gaps = n_gaps(record)
-    if lost or gaps:
-        share = f" ({percent(lost / (lost + received))})" if lost else ""
+    if lost:
+        share = f" ({percent(lost / (lost + received))})"
         yield Finding(
             Tone.WARNING,
             f"Data was lost: {plural(lost, 'sample')}{share} in {plural(gaps, 'gap')}. "
             "Epochs with a gap inside were refused, never patched.",
+        )
+    elif gaps:
+        yield Finding(
+            Tone.NOTE,
+            f"The stream was interrupted {plural(gaps, 'time')}; no sample is known to be lost. "
+            "Epochs across an interruption were refused, never patched.",
         )
     reconnects = record.number("reconnects") or 0
     if reconnects:

@@ -98,6 +98,7 @@ class Acquisition:
         self.filter_delay = self.path.filter.group_delay(FILTER_DELAY_HZ)
         self.stream_state = StreamState.CONNECTING
         self.n_reconnects = 0
+        self._news: list[str] = []
         self._tape = tape
         self._clock = clock
         self._running = running
@@ -280,6 +281,8 @@ class Acquisition:
         if item.state is StreamState.RETURNED:
             self.n_reconnects += 1
             self._began_anew = self._stamps.seconds
+            if "another outlet" in item.reason:
+                self._news.append(item.reason)
         if item.state is StreamState.SOUGHT:
             self._on_sought()
         if item.state in (StreamState.RETURNED, StreamState.SOUGHT):
@@ -289,6 +292,11 @@ class Acquisition:
         elif self.stream_state is StreamState.STREAMING:
             self._tell(item.reason or self._running)
         return item.state is StreamState.ENDED
+
+    def take_news(self) -> list[str]:
+        """Give the sentences on streams and channels that came up since the last call."""
+        news, self._news = self._news, []
+        return [*news, *self.path.take_news()]
 
     def _tell(self, news: str) -> None:
         """Say something for a while."""

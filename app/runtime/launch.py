@@ -29,6 +29,7 @@ from app.runtime.session import Session
 from app.runtime.stimuli import Presenter, candidate_labels, plan
 from configs import SessionConfig
 from devices.choosing import StreamChoice
+from devices.errors import StreamNotFoundError
 from devices.lsl.discovery import resolve
 from devices.lsl.inlet import LslSource
 from devices.lsl.outlet import MarkerOutlet
@@ -43,6 +44,8 @@ from pipeline.values import StreamInfo
 
 _LOG = logging.getLogger(__name__)
 
+OWN_HEADSET = "phosphene-virtual-"
+"""How the source_id of a virtual headset that we started begins."""
 HEADSET_TIMEOUT = 30.0
 """Longest start of the virtual headset, s."""
 MAX_RESTARTS = 3
@@ -211,7 +214,7 @@ def demo_session(
     board_of(config.simulation.board)  # an unknown board is said before anything is started
     token = uuid.uuid4().hex[:8]
     markers_id = f"phosphene-stimuli-{token}"
-    headset_id = f"phosphene-virtual-{token}"
+    headset_id = f"{OWN_HEADSET}{token}"
     config = config.model_copy(
         update={
             "source": config.source.model_copy(update={"source_id": headset_id}),
@@ -331,7 +334,18 @@ def opener(config: SessionConfig) -> Callable[[threading.Event], Source]:
 
     def open_source(stop: threading.Event) -> Source:
         interval = config.recording.clock_offset_interval
-        return LslSource(config.source, config.markers, clock_offset_interval=interval, stop=stop)
+        try:
+            return LslSource(
+                config.source, config.markers, clock_offset_interval=interval, stop=stop
+            )
+        except StreamNotFoundError:
+            if not (config.source.source_id or "").startswith(OWN_HEADSET):
+                raise
+            raise AppError(
+                f"The virtual headset was started, but LSL did not find its stream in "
+                f"{config.source.resolve_timeout:g} s: see what `phosphene doctor` says of LSL, "
+                "or do without it (--fast)."
+            ) from None
 
     return open_source
 

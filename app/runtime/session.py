@@ -393,7 +393,7 @@ class Session:
             self._publisher.send_quality(newest, at)
 
     def _take_news(self, acquisition: Acquisition) -> None:
-        for sentence in acquisition.path.take_news():
+        for sentence in acquisition.take_news():
             self._warn(sentence)
 
     def _watch(self, acquisition: Acquisition) -> None:

@@ -62,8 +62,12 @@ def warnings_of(streams: StreamFigures, found: Accuracy | None, config: SessionC
     off = rate_warning(streams)
     if off:
         words.append(off)
-    if streams.n_lost or streams.n_gaps:
-        words.append(f"{streams.n_lost} samples were lost in {streams.n_gaps} gaps.")
+    if streams.n_lost:
+        gaps = "1 gap" if streams.n_gaps == 1 else f"{streams.n_gaps} gaps"
+        words.append(f"{streams.n_lost} samples were lost in {gaps}.")
+    elif streams.n_gaps:
+        times = "once" if streams.n_gaps == 1 else f"{streams.n_gaps} times"
+        words.append(f"The stream was interrupted {times}; no sample is known to be lost.")
     poor = mostly_bad(streams.quality)
     if poor:
         words.append(poor)

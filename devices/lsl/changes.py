@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from devices.errors import StreamChangedError
 from devices.lsl.discovery import Match
+from pipeline.plain import plain
 from pipeline.values import StreamInfo
 
 
@@ -56,20 +57,53 @@ def channel_order(before: StreamInfo, after: StreamInfo) -> tuple[int, ...] | No
     return order
 
 
-def same_source(before: StreamInfo) -> Match:
+def same_source(before: StreamInfo, *, any_host: bool = False) -> Match:
     """Match the outlets that a lost stream may come back as, from their short infos.
 
-    By type and `source_id`; a stream without one is known by type, name and host.
+    By host (unless `any_host`), type, name and `source_id`: a namesake on another machine is
+    somebody else's until the user says otherwise.
     """
 
     def match(candidate: StreamInfo) -> bool:
-        if candidate.type != before.type:
-            return False
-        if before.source_id:
-            return candidate.source_id == before.source_id and candidate.name == before.name
-        return candidate.name == before.name and candidate.hostname == before.hostname
+        return _is_namesake(before, candidate) and (
+            candidate.hostname == before.hostname or (any_host and bool(before.source_id))
+        )
 
     return match
+
+
+def stranger(before: StreamInfo) -> Match:
+    """Match what `same_source` refuses for its host alone."""
+
+    def match(candidate: StreamInfo) -> bool:
+        return _is_namesake(before, candidate) and candidate.hostname != before.hostname
+
+    return match
+
+
+def outlet_changes(before: StreamInfo, after: StreamInfo) -> str:
+    """Say how the outlet that returned differs from the lost one; empty for the very same."""
+    changes = [
+        f"{what} was {old} and is {new}"
+        for what, old, new in (
+            ("host", repr(plain(before.hostname)), repr(plain(after.hostname))),
+            ("uid", plain(before.uid)[:8], plain(after.uid)[:8]),
+            ("created_at", f"{before.created_at:.3f}", f"{after.created_at:.3f}"),
+        )
+        if old != new
+    ]
+    if not changes:
+        return ""
+    what = "its program was started anew" if before.hostname == after.hostname else "another host's"
+    return f" as another outlet ({what}: {'; '.join(changes)})"
+
+
+def _is_namesake(before: StreamInfo, candidate: StreamInfo) -> bool:
+    return (
+        candidate.type == before.type
+        and candidate.name == before.name
+        and (not before.source_id or candidate.source_id == before.source_id)
+    )
 
 
 def _unique(labels: tuple[str, ...]) -> bool:

@@ -103,6 +103,7 @@ def wait_for_one(
     timeout: float,
     wanted: str,
     settle: float,
+    prefer: Match | None = None,
     stop: threading.Event | None = None,
 ) -> tuple[StreamInfo, pylsl.StreamInfo]:
     """Wait for exactly one stream that matches.
@@ -119,6 +120,8 @@ def wait_for_one(
         What is looked for, for the message.
     settle : float
         How long to look on for a second match, s.
+    prefer : callable or None
+        Of several matches, those that it tells count alone; `SETTLE` is waited for one.
     stop : threading.Event or None
         Ends the search early when set.
 
@@ -134,19 +137,23 @@ def wait_for_one(
     settled = float("inf")
     while True:
         now = time.monotonic()
-        if any(match(info) for info, _ in finder.look()):
-            settled = min(settled, now + settle)
+        found = [info for info, _ in finder.look() if match(info)]
+        if found:
+            is_sure = prefer is None or any(map(prefer, found))
+            settled = min(settled, now + (settle if is_sure else max(settle, SETTLE)))
         if now >= min(settled, deadline) or stop.is_set():
-            return only_one(finder, match, wanted=wanted, timeout=timeout)
+            return only_one(finder, match, prefer=prefer, wanted=wanted, timeout=timeout)
         stop.wait(_PAUSE)
 
 
 def only_one(
-    finder: Finder, match: Match, *, wanted: str, timeout: float
+    finder: Finder, match: Match, *, wanted: str, timeout: float, prefer: Match | None = None
 ) -> tuple[StreamInfo, pylsl.StreamInfo]:
     """Return the one stream that matches now; raise as `wait_for_one`, naming its `timeout`."""
     found = finder.look()
     matches = [pair for pair in found if match(pair[0])]
+    if prefer is not None:
+        matches = [pair for pair in matches if prefer(pair[0])] or matches
     if len(matches) == 1:
         return matches[0]
     if not matches:
@@ -163,9 +170,14 @@ def only_one(
 
 
 def is_source(info: StreamInfo, config: SourceConfig) -> bool:
-    """Tell whether a stream is the EEG stream that `config` means."""
+    """Tell whether a stream is the EEG stream that `config` means.
+
+    A name or a `source_id` that was given outranks the type: OpenViBE sends type `signal`.
+    """
+    if config.name is None and config.source_id is None:
+        return info.type.lower() == config.type.lower()
     return (
-        info.type.lower() == config.type.lower()
+        info.type.lower() not in MARKER_TYPES
         and (config.name is None or info.name == config.name)
         and (config.source_id is None or has_id(info, config.source_id))
     )
@@ -182,12 +194,9 @@ def is_marker_stream(info: StreamInfo, config: MarkersConfig) -> bool:
 
 def describe_source(config: SourceConfig) -> str:
     """Say which stream is looked for, for messages."""
-    parts = [f"type {config.type!r}"]
-    if config.name is not None:
-        parts.append(f"name {config.name!r}")
-    if config.source_id is not None:
-        parts.append(f"source_id {config.source_id!r}")
-    return "a stream of " + ", ".join(parts)
+    parts = [f"name {config.name!r}"] if config.name is not None else []
+    parts += [f"source_id {config.source_id!r}"] if config.source_id is not None else []
+    return "a stream of " + ", ".join(parts or [f"type {config.type!r}"])
 
 
 def describe(info: StreamInfo) -> str:

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from configs import SourceConfig
 from devices.errors import SourceError, StreamChangedError
-from devices.lsl.changes import channel_order, same_source
+from devices.lsl.changes import channel_order, outlet_changes, same_source, stranger
 from devices.lsl.connection import Connection, StreamLostError
 from devices.lsl.discovery import (
     Finder,
+    Match,
     describe,
     describe_source,
     is_source,
@@ -183,14 +184,21 @@ class EegReader(RoleReader):
         if self.connection is None or waiting or not self._liveness.stalled(now):
             return
         self._tell(StreamState.STALLED, f"No sample for {now - self._liveness.last:.1f} s.")
-        uid, again = self.info.uid, same_source(self.info)
+        uid, again = self.info.uid, self._again()
         self._send(
             Scout(
                 lambda candidate: candidate.uid != uid and again(candidate),
                 max_buflen=BUFFER,
+                refused=self._strangers(),
                 name="phosphene-eeg-scout",
             )
         )
+
+    def _again(self) -> Match:
+        return same_source(self.info, any_host=self._config.any_host)
+
+    def _strangers(self) -> Match | None:
+        return None if self._config.any_host else stranger(self.info)
 
     def _lost(self, reason: str) -> None:
         self._disconnect()
@@ -198,9 +206,10 @@ class EegReader(RoleReader):
         self._tell(StreamState.LOST, f"{reason} Looking for it.")
         self._send(
             Scout(
-                same_source(self.info),
+                self._again(),
                 max_buflen=BUFFER,
                 settle=0.1,
+                refused=self._strangers(),
                 prefer_uid=self.info.uid,
                 name="phosphene-eeg-scout",
             )
@@ -225,12 +234,13 @@ class EegReader(RoleReader):
             return
         self._begin(connection)
         fresh = connection.info
+        other = outlet_changes(self.info, fresh)
         self.info = replace(
             self.info, uid=fresh.uid, hostname=fresh.hostname, created_at=fresh.created_at
         )
         away = pylsl.local_clock() - self._lost_at
         how = ", its channels in another order: remapped by label" if self._order else ""
-        self._tell(StreamState.RETURNED, f"The stream returned after {away:.1f} s{how}.")
+        self._tell(StreamState.RETURNED, f"The stream returned after {away:.1f} s{other}{how}.")
         self._tell_offset(connection.first_offset)
 
 
@@ -240,16 +250,19 @@ def _connect(config: SourceConfig, stop: threading.Event) -> Connection:
     def match(candidate: StreamInfo) -> bool:
         return is_source(candidate, config)
 
+    def prefer(candidate: StreamInfo) -> bool:
+        return candidate.type.lower() == config.type.lower()
+
     timeout, wanted = config.resolve_timeout, describe_source(config)
     with Finder() as finder:
         _, native = wait_for_one(
-            finder, match, timeout=timeout, wanted=wanted, settle=0.1, stop=stop
+            finder, match, prefer=prefer, timeout=timeout, wanted=wanted, settle=0.1, stop=stop
         )
         connection = Connection(native, max_buflen=BUFFER, timeout=5.0, stop=stop)
         try:
             # The clock probe took half a second, in which a twin had time to answer: looking
             # again now costs nothing, a longer wait before would.
-            only_one(finder, match, wanted=wanted, timeout=timeout)
+            only_one(finder, match, prefer=prefer, wanted=wanted, timeout=timeout)
             _check(connection.info, config)
         except SourceError:
             connection.close()

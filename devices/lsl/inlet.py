@@ -61,7 +61,7 @@ class LslSource:
         self._farewell: list[SourceItem] = []
         began = pylsl.local_clock()
         # Both searches at once: each takes its probe's 0.6 s.
-        self._markers = MarkerReader(markers, not_type=source.type)
+        self._markers = MarkerReader(markers, not_type=source.type, any_host=source.any_host)
         try:
             self._eeg = EegReader(source, stop or threading.Event())
         except BaseException:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from configs import MarkersConfig
 from devices.errors import SourceError, StreamChangedError
-from devices.lsl.changes import same_source
+from devices.lsl.changes import same_source, stranger
 from devices.lsl.connection import Connection, StreamLostError
 from devices.lsl.discovery import SETTLE, describe, is_marker_stream
 from devices.lsl.metadata import single_channel_info
@@ -45,12 +45,17 @@ class MarkerReader(RoleReader):
     not_type : str
         Type that is never a marker stream: MNE-LSL's player gives its annotations the
         `source_id` of its data.
+    any_host : bool
+        Whether a lost stream's namesake on another machine is taken for it.
     """
 
-    def __init__(self, config: MarkersConfig | None, *, not_type: str) -> None:
+    def __init__(
+        self, config: MarkersConfig | None, *, not_type: str, any_host: bool = False
+    ) -> None:
         super().__init__(StreamRole.MARKERS)
         self._manual: deque[tuple[str, float]] = deque()
         self._wire_format = ""
+        self._any_host = any_host
         self.failure: SourceError | None = None
         """Why the stream cannot go on; None while it can."""
         if config is None:
@@ -134,8 +139,9 @@ class MarkerReader(RoleReader):
             self._tell(StreamState.LOST, f"{error} Looking for it.")
             self._send(
                 Scout(
-                    same_source(connection.info),
+                    same_source(connection.info, any_host=self._any_host),
                     max_buflen=BUFFER,
+                    refused=None if self._any_host else stranger(connection.info),
                     prefer_uid=connection.info.uid,
                     name="phosphene-marker-scout",
                 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 
 import pylsl
 
@@ -34,6 +35,8 @@ class Scout:
         Of the inlet to open.
     settle : float
         How long a single candidate must stay the only one, s.
+    refused : callable or None
+        Tells which streams look like it and are not taken: they are named in a note.
     prefer_uid : str
         An outlet that is taken at once, whatever else matches.
     timeout : float
@@ -46,11 +49,13 @@ class Scout:
         *,
         max_buflen: int,
         settle: float = 0.0,
+        refused: Match | None = None,
         prefer_uid: str = "",
         timeout: float = 2.0,
         name: str = "phosphene-scout",
     ) -> None:
         self._match = match
+        self._refused = refused
         self._max_buflen = max_buflen
         self._settle = settle
         self._prefer_uid = prefer_uid
@@ -105,13 +110,25 @@ class Scout:
         only: tuple[str, float] = ("", 0.0)
         with Finder() as finder:
             while not self._stop.is_set():
-                candidates = [pair for pair in finder.look() if self._fits(pair[0])]
+                seen = finder.look()
+                candidates = [pair for pair in seen if self._fits(pair[0])]
+                if not candidates:
+                    self._name_refused(info for info, _ in seen)
                 chosen, only = self._choose(candidates, only)
                 if chosen is not None and self._open(chosen):
                     return
                 if not candidates:
                     pause = min(pause * 1.1, _LONGEST_PAUSE)
                 self._stop.wait(pause)
+
+    def _name_refused(self, seen: Iterable[StreamInfo]) -> None:
+        found = [info for info in seen if self._refused is not None and self._refused(info)]
+        if found:
+            self._tell(
+                f"Not taken for the lost stream, for it comes from another host: "
+                f"{describe_all(found)}. Take it with --any-host (source.any_host), or choose it "
+                "in a new session."
+            )
 
     def _fits(self, info: StreamInfo) -> bool:
         buried = time.monotonic() - self._dead.get(info.uid, -_BURIAL) < _BURIAL

@@ -285,3 +285,34 @@ def test_the_recording_holds_each_seconds_verdict_on_the_electrodes(tmp_path: Pa
         "doubtful",
         "bad",
     }
+
+
+@pytest.mark.parametrize(
+    ("n_lost", "n_gaps", "words"),
+    [
+        (0, 7, "The stream was interrupted 7 times; no sample is known to be lost."),
+        (0, 1, "The stream was interrupted once; no sample is known to be lost."),
+        (12, 1, "12 samples were lost in 1 gap."),
+        (12, 3, "12 samples were lost in 3 gaps."),
+    ],
+)
+def test_loss_is_said_where_there_is_one(n_lost: int, n_gaps: int, words: str) -> None:
+    from app.runtime.summary import StreamFigures, warnings_of
+
+    figures = StreamFigures(n_lost=n_lost, n_gaps=n_gaps)
+    assert warnings_of(figures, None, SessionConfig()) == [words]
+
+
+def test_a_virtual_headset_out_of_reach_advises_what_helps() -> None:
+    import threading
+
+    from app.errors import AppError
+    from app.runtime.launch import OWN_HEADSET, opener
+    from configs import SourceConfig
+
+    source = SourceConfig(source_id=f"{OWN_HEADSET}nowhere", resolve_timeout=0.2)
+    open_source = opener(SessionConfig(source=source))
+    with pytest.raises(AppError, match="virtual headset was started") as caught:
+        open_source(threading.Event())
+    assert "phosphene doctor" in str(caught.value)
+    assert "--source-id" not in str(caught.value)

@@ -85,6 +85,8 @@ MARKERS = single_channel_info(name="stim", stream_type="Markers", source_id="id"
         (SourceConfig(type="signal"), False),
         (SourceConfig(name="amp"), True),
         (SourceConfig(name="Amp"), False),
+        (SourceConfig(name="amp", type="signal"), True),
+        (SourceConfig(source_id="id", type="signal"), True),
         (SourceConfig(source_id="id", name="amp"), True),
         (SourceConfig(source_id="id@h"), True),
         (SourceConfig(source_id="id@elsewhere"), False),
@@ -112,3 +114,20 @@ def test_mne_lsl_sees_every_outlet_of_this_machine_under_our_settings() -> None:
         for name in names:
             outlets.enter_context(amp(name))
         wait_for(lambda: {info.source_id for info in lsl.resolve_streams(timeout=1.0)} >= names)
+
+
+def test_a_name_or_an_id_outranks_the_type_and_the_type_tells_namesakes_apart() -> None:
+    """OpenViBE sends type `signal`; a Muse's gyroscope shares the name of its EEG."""
+    signal = eeg_info(
+        name="ov", source_id="ov-1", ch_names=("C3", "C4"), sfreq=250, stream_type="signal"
+    )
+    gyro = eeg_info(name="amp", source_id="twice", ch_names=("X",), sfreq=50, stream_type="Gyro")
+    with EegOutlet(signal), EegOutlet(gyro), amp("twice"), MarkerOutlet(name="ov", source_id="m"):
+        for config, expected in (
+            (SourceConfig(name="ov"), "signal"),
+            (SourceConfig(source_id="ov-1"), "signal"),
+            (SourceConfig(name="amp"), "EEG"),
+            (SourceConfig(source_id="twice", type="Gyro"), "Gyro"),
+        ):
+            with closing(LslSource(config)) as source:
+                assert source.streams[StreamRole.EEG].type == expected

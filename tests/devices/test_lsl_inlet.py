@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -407,3 +409,54 @@ def test_samples_that_were_dropped_because_nobody_read_are_counted(monkeypatch):
         )
         n_received = sum(len(p.samples) for p in first + rest)
         assert source.n_overflowed == 2000 - n_received > 0
+
+
+def test_a_program_started_anew_is_taken_and_said():
+    with closing(Feeder(source_id="anew")) as first:
+        source = LslSource(SourceConfig(source_id="anew"), None)
+        with closing(source):
+            read_until(source, has_samples(50))
+            before = source.streams[StreamRole.EEG].uid
+            first.close()
+            with closing(Feeder(source_id="anew")):
+                items = read_until(source, has_state(StreamState.RETURNED), timeout=20)
+                (word,) = [
+                    item.reason
+                    for item in items
+                    if isinstance(item, StateChange) and item.state is StreamState.RETURNED
+                ]
+    after = source.streams[StreamRole.EEG].uid
+    assert after != before
+    assert "as another outlet (its program was started anew: uid was " + before[:8] in word
+    assert "created_at was" in word
+
+
+@pytest.mark.parametrize("any_host", [False, True])
+def test_a_namesake_on_another_host_is_refused_until_the_user_agrees(any_host):
+    with closing(Feeder(source_id="moved")) as first:
+        source = LslSource(SourceConfig(source_id="moved", any_host=any_host), None)
+        with closing(source):
+            read_until(source, has_samples(50))
+            # The stream was another machine's: the outlet that comes now is a stranger's.
+            reader = source._eeg
+            reader.info = replace(reader.info, hostname="elsewhere")
+            first.close()
+            with closing(Feeder(source_id="moved")):
+                if any_host:
+                    items = read_until(source, has_state(StreamState.RETURNED), timeout=20)
+                    words = [i.reason for i in items if isinstance(i, StateChange)]
+                    assert "another host's: host was 'elsewhere' and is" in " ".join(words)
+                    return
+                items = read_until(
+                    source,
+                    lambda seen: any(
+                        "Not taken for the lost stream" in item.reason
+                        for item in seen
+                        if isinstance(item, StateChange)
+                    ),
+                    timeout=20,
+                )
+    assert not has_state(StreamState.RETURNED)(items)
+    notes = " ".join(i.reason for i in items if isinstance(i, StateChange))
+    assert "Not taken for the lost stream, for it comes from another host: 'feeder'" in notes
+    assert "--any-host" in notes

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from configs.models import EpochsConfig, SessionConfig
 from pipeline.live import LivePath
-from pipeline.values import Outcome, Packet, SourceItem, StreamRole, Verdict
+from pipeline.values import (
+    Outcome,
+    Packet,
+    SourceItem,
+    StateChange,
+    StreamRole,
+    StreamState,
+    Verdict,
+)
 from tests.pipeline.conftest import make_eeg, make_streams
 
 FS = 250.0
@@ -150,3 +158,23 @@ def test_sessions_of_before_repeat_what_they_did() -> None:
     verdicts, path = play(samples, config=config)
     assert Outcome.DECODED not in outcomes(verdicts)
     assert path.take_news() == []
+
+
+@pytest.mark.parametrize(("factor", "words"), [(8.0, "its level is "), (1.5, "")])
+def test_a_stream_that_returns_at_another_level_is_said(factor: float, words: str) -> None:
+    samples = recording()
+    samples[5_000:] *= factor
+    stamps = 500.0 + np.arange(len(samples)) / FS
+    stamps[5_000:] += 3.0
+    path = LivePath(CONFIG, make_streams(4, FS))
+    for low in range(0, 10_000, 50):
+        if low == 5_000:
+            path.feed(StateChange(StreamRole.EEG, StreamState.RETURNED, 523.0, "back"))
+        part = slice(low, low + 50)
+        path.feed(Packet(StreamRole.EEG, samples[part], stamps[part], float(stamps[part][-1])))
+    news = " ".join(path.take_news())
+    if words:
+        ratio = float(news.partition(words)[2].split()[0])
+        assert ratio == pytest.approx(factor, rel=0.1), news
+    else:
+        assert news == ""
