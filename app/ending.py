@@ -139,8 +139,10 @@ def caught(*, for_good: bool) -> Iterator[Ending]:
         yield ending
     finally:
         if for_good:
-            # Also the interpreter's own end is safe from a second signal, and does not hang.
+            # The interpreter's own end does not hang, and takes no second signal.
             _KEPT.extend((heard, told))
+            for number in SIGNALS if ending.code else ():
+                signal.signal(number, signal.SIG_IGN)
         else:
             _now.remove(ending)
             signal.set_wakeup_fd(wakeup)

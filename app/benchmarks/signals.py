@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -44,7 +45,7 @@ BETWEEN = 0.2
 """Between two signals, s."""
 HANG = 30.0
 """A command that takes longer hangs, s."""
-REACHED = 90.0
+REACHED = 180.0
 """Longest wait for a moment, s."""
 ORPHANS = 5.0
 """How long processes of a killed command may take to notice, s."""
@@ -272,7 +273,10 @@ def _tagged(tag: str) -> dict[int, str]:
 def own_environment(root: Path) -> dict[str, str]:
     """An LSL and user folders of the campaign's own; no screen is needed."""
     lsl = root / "lsl.cfg"
+    # Ports of its own: on a machine with many outlets the usual ones are all taken.
+    base = 20_000 + 100 * secrets.randbelow(300)
     lsl.write_text(
+        f"[ports]\nMulticastPort = {base}\nBasePort = {base + 1}\nPortRange = 96\n"
         "[multicast]\nResolveScope = machine\n[lab]\nKnownPeers = {127.0.0.1}\n"
         f"SessionID = signals-{uuid.uuid4().hex[:8]}\n[log]\nlevel = -2\n",
         encoding="utf-8",

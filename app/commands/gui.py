@@ -16,6 +16,7 @@ from app.commands.common import add_fallback, add_settings, has_display, load, p
 from app.ending import FINISHING, Ending, orderly
 
 if TYPE_CHECKING:
+    from PySide6.QtCore import QTimer
     from PySide6.QtWidgets import QApplication
 
     from app.view_models.factory import SessionFactory
@@ -115,8 +116,9 @@ def run_window(
             _autostart(window, config, demo=autostart_demo)
         if screenshot is not None:
             _schedule_screenshot(app, window, screenshot, after)
-        _leave_when_asked(app, window, end)
+        asked = _leave_when_asked(app, window, end)
         app.exec()
+        asked.stop()
         # Closing asks to quit once more; left in the queue, that would end any later event loop.
         app.setQuitOnLastWindowClosed(False)
         window.end(FINISHING)
@@ -124,7 +126,7 @@ def run_window(
     return end.code
 
 
-def _leave_when_asked(app: QApplication, window: MainWindow, end: Ending) -> None:
+def _leave_when_asked(app: QApplication, window: MainWindow, end: Ending) -> QTimer:
     """Leave every event loop at a signal, a dialog's too, without a question to anybody."""
     from PySide6.QtCore import QTimer
 
@@ -136,6 +138,7 @@ def _leave_when_asked(app: QApplication, window: MainWindow, end: Ending) -> Non
     timer = QTimer(window)
     timer.timeout.connect(look)
     timer.start(SIGNAL_MS)
+    return timer
 
 
 def _autostart(window: MainWindow, config: SessionConfig, *, demo: bool) -> None:
