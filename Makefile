@@ -16,7 +16,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo gui test check lint format install install-dev train-embedded clean
+.PHONY: help demo gui test test-lowest check lint format install install-dev train-embedded clean
 
 help:
 	@echo "make demo      install into $(VENV) and run the demo (ARGS=\"--duration 30\")"
@@ -24,6 +24,7 @@ help:
 	@echo "make gui       install and open the window"
 	@echo "make check     what CI runs: lint, types, layers, tests"
 	@echo "make lint      ruff, mypy --strict and import-linter, without the tests"
+	@echo "make test-lowest  the tests with the oldest versions that pyproject.toml allows"
 	@echo "make train-embedded  train the embedded model again, from the packages (hours; ARGS=--quick)"
 	@echo "make format    let ruff rewrite what it can"
 	@echo "make clean     remove $(VENV) and the caches"
@@ -36,6 +37,12 @@ gui: $(RUN_STAMP)
 
 test: $(DEV_STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+# Everything once more with the oldest versions that pyproject.toml allows: are its floors true?
+LOWEST := build/lowest
+test-lowest:
+	$(PYTHON) scripts/install.py --venv $(LOWEST) --extras test --lowest
+	$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: lint test
 

@@ -176,7 +176,7 @@ def check_weights() -> Iterator[Check]:
 
 def check_qt() -> Check:
     """Try, in a process of its own, whether a window could be opened."""
-    from app.commands.common import has_display
+    from app.display import has_display, install_line, missing_packages
 
     shown = has_display()
     code = (
@@ -185,13 +185,15 @@ def check_qt() -> Check:
         "a.platformName()}, sys.stdout)"
     )
     environment = {} if shown else {"QT_QPA_PLATFORM": "offscreen"}
+    missing = missing_packages()
+    if missing:
+        found = "system libraries that Qt needs are missing: sessions run headless"
+        advice = f"Debian, Ubuntu: {install_line(missing)}"
+        return Check("window", Status.NOTE, found, advice, {"display": shown, "missing": missing})
     answer, reason = run_probe(code, **environment)
     data = {"display": shown, **(answer or {})}
     if answer is None:
-        advice = (
-            "Debian, Ubuntu: apt install libegl1 libgl1 libxkbcommon0 libdbus-1-3 libxcb-cursor0"
-        )
-        return Check("window", Status.NOTE, f"Qt cannot start: {reason}", advice, data)
+        return Check("window", Status.NOTE, f"Qt cannot start: {reason}", "install again", data)
     if not shown:
         found = f"Qt {answer['qt']} works, but there is no display: sessions run headless"
         return Check("window", Status.NOTE, found, data=data)

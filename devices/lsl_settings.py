@@ -13,8 +13,9 @@ from pathlib import Path
 
 _PLACES = ("lsl_api.cfg", "~/lsl_api/lsl_api.cfg", "/etc/lsl_api/lsl_api.cfg")
 """Where liblsl looks for its settings, in this order, unless `LSLAPICFG` names a file."""
-_QUIET = "level = -2"
-"""Errors and warnings are logged (-2, -1), remarks on version and settings file (0) are not."""
+_QUIET = "level = -3"
+"""Nothing short of its own end is logged: what it meets (-2, -1), we tell in our words; its remarks
+on version and settings file (0) help nobody."""
 
 
 def machine_only(session_id: str) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from models.extras import extras_named
 from pipeline.errors import ConfigurationError
 
 
@@ -137,7 +138,8 @@ def find(table: Mapping[str, Entry], name: str, *, what: str) -> Callable[..., d
             f"{what} {name!r} is unknown, expected one of {', '.join(sorted(table))}."
         )
     module, _, function = table[name].function.partition(":")
-    found: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), function)
+    with extras_named(f"{what} {name}"):
+        found: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), function)
     return found
 
 

@@ -17,6 +17,7 @@ import torch
 
 from configs import DecoderConfig
 from configs.guard import UnfitFileError, check_tree
+from models.extras import extras_named
 from pipeline.errors import PhospheneError
 from pipeline.ports import Encoder, ImageSampler, StatesOptions
 from pipeline.values import Epoch, Info
@@ -168,7 +169,8 @@ def _load_published(config: DecoderConfig) -> System:
     import diffusers
 
     module, _, function = LOADERS[config.system].partition(":")
-    encoder, sampler = getattr(importlib.import_module(module), function)(config)
+    with extras_named(f"The system {config.system}"):
+        encoder, sampler = getattr(importlib.import_module(module), function)(config)
     idle = f"{config.system} follows nobody: --align (decoder.align) changes nothing with it."
     return System(
         name=config.system,

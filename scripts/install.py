@@ -11,9 +11,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import queue
+import re
 import shutil
 import subprocess
 import sys
+import threading
+import time
 import venv
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +29,8 @@ TORCH = "torch>=2.13,<2.14"
 # an index or a folder that really holds CPU wheels.
 TORCH_CPU = "torch==2.13.0+cpu"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+SILENCE = 5.0
+"""Longest time without a word while pip works, s."""
 
 
 def say(text: str) -> None:
@@ -75,9 +81,52 @@ def make_environment(folder: Path) -> Path:
 
 
 def pip(python: Path, *arguments: str, quiet: bool = False) -> int:
-    """Run pip in the environment; return its exit status."""
-    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=quiet, check=False).returncode
+    """Run pip in the environment, saying what it does; return its exit status.
+
+    One line a package, and a sign of life where pip says nothing for long. With `quiet` its
+    complaints are kept back: another attempt follows.
+    """
+    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check"]
+    command += ["--progress-bar", "off", *arguments]
+    errors = subprocess.DEVNULL if quiet else None
+    began, lines = time.monotonic(), queue.SimpleQueue[str | None]()
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True
+    ) as process:
+        reader = threading.Thread(target=_read, args=(process, lines), daemon=True)
+        reader.start()
+        while True:
+            try:
+                line = lines.get(timeout=SILENCE)
+            except queue.Empty:
+                say(f"  ... {time.monotonic() - began:.0f} s")
+                continue
+            if line is None:
+                return process.wait()
+            if text := progress(line):
+                say(text)
+
+
+def _read(process: subprocess.Popen[str], lines: queue.SimpleQueue[str | None]) -> None:
+    for line in process.stdout or ():
+        lines.put(line)
+    lines.put(None)
+
+
+def progress(line: str) -> str:
+    """Return what a line of pip's tells a person; empty where it tells nothing."""
+    words = line.split()
+    if words[:3] == ["Installing", "collected", "packages:"]:
+        return f"  installing {len(words) - 3} packages"
+    if not words or words[0] not in ("Downloading", "Processing", "Using"):
+        return ""
+    name = words[2] if words[0] == "Using" else words[1]
+    # Versions are looked up in metadata: that is no package yet.
+    if name.endswith(".metadata") or not name.endswith((".whl", ".tar.gz", ".zip")):
+        return ""
+    size = re.search(r"\([\d.]+ [kMG]?B\)", line)
+    package = re.split(r"-(?:cp|py)\d", name.rpartition("/")[2])[0]
+    return f"  {package} {size[0]}" if size else f"  {package}"
 
 
 def install_torch(python: Path) -> None:
@@ -88,9 +137,8 @@ def install_torch(python: Path) -> None:
         return
     attempts = torch_attempts(linux=sys.platform.startswith("linux"), gpu=has_nvidia_gpu())
     for number, attempt in enumerate(attempts, start=1):
-        last = number == len(attempts)
-        say(f"installing {' '.join(attempt)}" + ("" if last else " ..."))
-        if pip(python, "--quiet", *attempt, quiet=not last) == 0:
+        say(f"installing {' '.join(attempt)}")
+        if pip(python, *attempt, quiet=number < len(attempts)) == 0:
             return
     raise SystemExit(f"torch could not be installed ({TORCH}): see pip's message above.")
 
@@ -127,7 +175,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     install_torch(python)
     target = f".[{options.extras}]" if options.extras else "."
     say(f"installing phosphene ({target}) and what it needs")
-    if pip(python, "--quiet", "--editable", target) != 0:
+    pins = lowest(python, options.venv, options.extras) if options.lowest else []
+    if pip(python, "--editable", target, *pins) != 0:
         raise SystemExit("phosphene could not be installed: see pip's message above.")
     if options.stamp is not None:
         options.stamp.touch()

@@ -16,7 +16,7 @@ from app.calibration.ports import Calibrating, Trainer
 from app.calibration.schedule import Choices
 from app.calibration.shelf import Shelf
 from app.errors import FolderError
-from app.runtime.folder import default_out
+from app.runtime.folder import SESSIONS, default_out
 from configs import SessionConfig
 from devices.choosing import StreamChoice
 from pipeline.gallery import load_gallery
@@ -31,9 +31,18 @@ class CalibrationFactory:
         Root of the adapter store; the user's own by default.
     methods : tuple of str
         Adapters to choose among; empty: the usual ones.
+    root : callable
+        Folder below which each calibration gets its own; asked anew each time.
     """
 
-    def __init__(self, *, store: Path | None = None, methods: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        store: Path | None = None,
+        methods: tuple[str, ...] = (),
+        root: Callable[[], Path] = lambda: SESSIONS,
+    ) -> None:
+        self._root = root
         self._store = store
         self._methods = methods
 
@@ -94,7 +103,7 @@ class CalibrationFactory:
         """
         from app.calibration.reading import recording_of
 
-        folder = _new(out or default_out(suffix="-calibration"))
+        folder = _new(out or default_out(self._root(), suffix="-calibration"))
         collection = Collection(classes)
         used: list[SessionConfig] = []
 
@@ -133,7 +142,7 @@ class CalibrationFactory:
         choices: Choices | None,
         origin: str,
     ) -> Flow:
-        folder, collection = out or default_out(suffix="-calibration"), Collection()
+        folder, collection = out or default_out(self._root(), suffix="-calibration"), Collection()
         return Flow(
             subject=config.subject,
             out=folder,

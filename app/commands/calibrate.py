@@ -13,12 +13,12 @@ from app.commands.common import (
     add_settings,
     add_source_options,
     apply_overrides,
-    has_display,
     load,
     positive,
     stream_choice,
     stream_overrides,
 )
+from app.display import has_display
 from app.ending import FINISHING, orderly
 from app.output import clear_progress, show_progress, write_json, write_lines, write_note
 

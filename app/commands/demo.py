@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from app.commands.common import add_align, add_out, apply_overrides, has_display, positive, watch
+from app.commands.common import add_align, add_out, apply_overrides, positive, watch
+from app.display import window_problem
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -72,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
             "decoder.align": args.align,
         },
     )
-    if not (args.headless or args.fast) and has_display():
+    problem = "" if args.headless or args.fast else window_problem()
+    if not (args.headless or args.fast or problem):
         from app.commands.gui import run_window
         from app.runtime.factory import RuntimeFactory
 
@@ -82,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
     duration = 60.0 if args.duration is None else args.duration
     make = accelerated_session if args.fast else demo_session
-    note = "" if args.headless or args.fast else "There is no display: running headless."
+    note = f"{problem} The demo goes on headless." if problem else ""
     return watch(
         lambda: make(config, out=args.out, duration=duration),
         note=note,

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.commands.common import add_fallback, add_settings, has_display, load, positive
+from app.commands.common import add_fallback, add_settings, load, positive
 from app.ending import FINISHING, Ending, orderly
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         screenshot=args.screenshot,
         after=args.after,
         theme=args.theme,
+        resume=args.preset is None and args.config is None,
     )
 
 
@@ -73,12 +74,14 @@ def run_window(
     after: float = 5.0,
     theme: str | None = None,
     calibrate: bool = False,
+    resume: bool = False,
 ) -> int:
     """Show the window until it is closed; return the exit code.
 
     With `autostart_demo` the virtual headset starts at once, else the stream that
     `config.source` names, if it names one. With `calibrate` nothing starts by itself: the guided
-    calibration opens on that stream, or on the virtual headset. `duration` (s) is how long the
+    calibration opens on that stream, or on the virtual headset. With `resume` the window begins
+    with the preset and the source of last time. `duration` (s) is how long the
     factory's sessions last; it is only shown. With `screenshot` a picture of the window is saved
     `after` s and the window closes. Raises `AppError` where none can be opened.
     """
@@ -105,7 +108,8 @@ def run_window(
         settings=store,
         preferences=preferences,
         theme=theme,
-        sessions_root=None if preferences is None else Path(preferences.value.sessions_folder),
+        resume=resume,
+        sessions_root=None if preferences is None else preferences.value.sessions_path,
     )
     with orderly(FINISHING) as end:
         window.show()
@@ -183,14 +187,11 @@ def _application() -> QApplication:
 
 def _require_display(*, offscreen: bool) -> None:
     """Refuse where Qt would abort the process; a picture needs no display."""
+    from app.display import has_display, window_problem
     from app.errors import AppError
 
-    if has_display():
-        return
-    if offscreen:
+    if offscreen and not has_display():
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
-        return
-    raise AppError(
-        "There is no display to open a window on, expected DISPLAY or WAYLAND_DISPLAY: "
-        "use `phosphene demo --headless` or `phosphene run --headless`."
-    )
+    problem = window_problem()
+    if problem:
+        raise AppError(problem)

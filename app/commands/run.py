@@ -14,7 +14,6 @@ from app.commands.common import (
     add_settings,
     add_source_options,
     apply_overrides,
-    has_display,
     load_run,
     positive,
     say_above_progress,
@@ -22,6 +21,7 @@ from app.commands.common import (
     stream_overrides,
     watch,
 )
+from app.display import has_display
 
 if TYPE_CHECKING:
     from app.runtime.session import Session

@@ -38,6 +38,7 @@ from devices.virtual.accelerated import AcceleratedSource
 from devices.virtual.boards import board_of
 from devices.virtual.headset import HeadsetSettings
 from devices.virtual.service import gallery_embeddings
+from pipeline.errors import PhospheneError
 from pipeline.gallery import load_gallery
 from pipeline.ports import Source
 from pipeline.values import StreamInfo
@@ -94,6 +95,7 @@ class VirtualHeadset:
         AppError
             It ends, or takes longer than `HEADSET_TIMEOUT`.
         """
+        self._is_closed = False
         self._start()
         until = time.monotonic() + HEADSET_TIMEOUT
         while not (self._spoke.wait(0.1) or stop.is_set() or time.monotonic() > until):
@@ -141,11 +143,28 @@ class VirtualHeadset:
         )
 
     def opener(self, config: SessionConfig) -> Callable[[threading.Event], Source]:
-        """Return what starts it and opens its stream; for a session's own thread."""
+        """Return what starts it and opens its stream; for a session's own thread.
+
+        What fails is tried once more from the start: a port that was just taken, or a stream that
+        was not heard on a busy machine, is no reason to bother a person.
+        """
+
+        def open_once(stop: threading.Event) -> Source:
+            try:
+                self.open(stop)
+                return opener(config)(stop)
+            except PhospheneError:
+                self.close()
+                raise
 
         def open_source(stop: threading.Event) -> Source:
-            self.open(stop)
-            return opener(config)(stop)
+            try:
+                return open_once(stop)
+            except PhospheneError as error:
+                if stop.is_set():
+                    raise
+                _LOG.info("starting the virtual headset once more: %s", error)
+            return open_once(stop)
 
         return open_source
 

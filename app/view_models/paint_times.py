@@ -5,6 +5,7 @@ Owns the times of the newest pictures. Knows nothing of Qt; who paints says when
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -27,6 +28,14 @@ class PaintTimes:
         self._clock = clock
         self._paint: OrderedDict[int, float] = OrderedDict()
         self._total: OrderedDict[int, float] = OrderedDict()
+        self._watched_since: float | None = -math.inf
+
+    def watch(self, on: bool) -> None:
+        """Say in every frame whether pictures are on a screen at all."""
+        if not on:
+            self._watched_since = None
+        elif self._watched_since is None:
+            self._watched_since = self._clock()
 
     def reset(self) -> None:
         """Begin anew."""
@@ -34,8 +43,13 @@ class PaintTimes:
         self._total.clear()
 
     def painted(self, result: Result) -> None:
-        """Say that `result` is on the screen now; only the first time counts."""
+        """Say that `result` is on the screen now; only the first time counts.
+
+        One that came while nothing was on a screen was not painted late: nobody wanted it painted.
+        """
         if result.returned is None or result.stages is None or result.index in self._paint:
+            return
+        if self._watched_since is None or result.returned < self._watched_since:
             return
         paint = 1000 * (self._clock() - result.returned)
         self._paint[result.index] = paint

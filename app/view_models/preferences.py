@@ -19,6 +19,10 @@ TEXT_SCALES = (0.85, 1.0, 1.15, 1.3, 1.5)
 """Sizes of text that are offered; 1 is the window's own."""
 
 
+SESSIONS = "Phosphene"
+"""Folder of sessions where none was chosen, below the person's folder of documents."""
+
+
 class Preferences(BaseModel):
     """Everything that is liked; defaults stand here."""
 
@@ -30,11 +34,18 @@ class Preferences(BaseModel):
     """Size of all text, times its usual size."""
     open_report: bool = True
     """Open the report in the browser when a session has ended."""
-    sessions_folder: str = Field(default="sessions", min_length=1)
+    sessions_folder: str = Field(default=SESSIONS, min_length=1)
     """Folder in which each session gets a folder of its own, with recording, pictures and report;
-    a relative one is below the folder that the window was started in."""
+    a relative one is below the person's folder of documents."""
     confirm: bool = True
     """Ask before a recording is ended, or a session by closing the window."""
+
+    @property
+    def sessions_path(self) -> Path:
+        """Where sessions go, wherever the window was started."""
+        from platformdirs import user_documents_path
+
+        return user_documents_path() / Path(self.sessions_folder).expanduser()
 
 
 class PreferencesStore:

@@ -6,8 +6,10 @@ LSL: it calls the factory in a worker thread and is polled.
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +19,8 @@ from pipeline.errors import PhospheneError
 from pipeline.values import StreamInfo
 
 MARKER_TYPES = ("markers", "marker", "stimulation", "events")
+SEARCH_EVERY = 3.0
+"""Pause between two searches while the list is in view, s."""
 UNITS = ("microvolts", "millivolts", "volts", "nanovolts")
 
 MONTAGES: dict[str, tuple[str, ...]] = {
@@ -83,8 +87,12 @@ class _Search:
 class SourcesModel:
     """The streams in reach and the chosen source."""
 
-    def __init__(self, factory: SessionFactory) -> None:
+    def __init__(
+        self, factory: SessionFactory, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._factory = factory
+        self._clock = clock
+        self._ended_at = -math.inf
         self._search: _Search | None = None
         self._thread: threading.Thread | None = None
         self.streams: tuple[StreamInfo, ...] = ()
@@ -109,6 +117,11 @@ class SourcesModel:
         """Streams of markers."""
         return [s for s in self.streams if _is_marker(s)]
 
+    def keep_current(self) -> None:
+        """Search again when the last search is `SEARCH_EVERY` ago; for a list that is in view."""
+        if self._search is None and self._clock() - self._ended_at >= SEARCH_EVERY:
+            self.refresh()
+
     def refresh(self) -> None:
         """Search in the background; `poll` brings the result."""
         if self._search is not None:
@@ -127,6 +140,7 @@ class SourcesModel:
         if search is None or not search.done.is_set():
             return False
         self._search = None
+        self._ended_at = self._clock()
         self.searched = True
         self.error = search.error
         self.streams = tuple(sorted(search.streams, key=lambda s: (s.type, s.name, s.source_id)))

@@ -57,7 +57,7 @@ def make(context: ToolContext) -> CalibrationView:
     """Make the view of the window's menu."""
     from app.calibration.factory import CalibrationFactory
 
-    factory = CalibrationFactory()
+    factory = CalibrationFactory(root=context.sessions_folder)
     return CalibrationView(context, factory, factory.shelf)
 
 

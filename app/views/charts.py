@@ -101,32 +101,50 @@ class TopList(Painted):
             painter.setPen(self.theme.color("muted"))
             box = QRectF(self.across - 56, y, 56, self.ROW)
             painter.drawText(box, _RIGHT, formatting.percent(probability))
-        if self._chance is not None and rows:
-            self._paint_chance(painter, bars.left() + bars.width() * self._chance / highest)
-        self._paint_rest(painter)
+        foot = QRectF(0, self._n_rows * self.ROW, self.across, 16)
+        chance = self._chance_room(painter, foot) if rows else None
+        if chance is not None:
+            x = bars.left() + bars.width() * (self._chance or 0.0) / highest
+            chance.moveLeft(min(max(0.0, x - 2), foot.right() - chance.width()))
+            self._paint_chance(painter, x, chance)
+        if self._truth is not None and self._rank is not None and self._rank > self._n_rows:
+            self._paint_rest(painter, free_of(foot, chance))
         painter.end()
 
-    def _paint_rest(self, painter: QPainter) -> None:
+    def _chance_words(self) -> str:
+        return f"chance {formatting.percent(self._chance)}"
+
+    def _chance_room(self, painter: QPainter, foot: QRectF) -> QRectF | None:
+        """Return the room that the words at the chance line take; None where there is no line."""
+        if self._chance is None:
+            return None
+        painter.setFont(small_font(11))
+        width = painter.fontMetrics().horizontalAdvance(self._chance_words())
+        return QRectF(0, foot.top(), width + 4, foot.height())
+
+    def _paint_rest(self, painter: QPainter, room: QRectF) -> None:
         """Name the true label where it is too far down to be seen."""
-        if self._truth is None or self._rank is None or self._rank <= self._n_rows:
-            return
         painter.setFont(small_font(11))
         painter.setPen(self.theme.color("muted"))
-        text = f"{formatting.label(self._truth)} is {formatting.ordinal(self._rank)}"
-        foot = QRectF(self.across / 2, self._n_rows * self.ROW, self.across / 2, 16)
-        painter.drawText(foot, _RIGHT, elided(painter.fontMetrics(), text, foot.width()))
+        text = f"{formatting.label(self._truth or '')} is {formatting.ordinal(self._rank or 0)}"
+        painter.drawText(room, _RIGHT, elided(painter.fontMetrics(), text, room.width()))
 
-    def _paint_chance(self, painter: QPainter, x: float) -> None:
-        bottom = self._n_rows * self.ROW
-        pen = QPen(self.theme.color("warn"), 1.2, Qt.PenStyle.DashLine)
-        painter.setPen(pen)
-        painter.drawLine(QPointF(x, 2), QPointF(x, bottom))
+    def _paint_chance(self, painter: QPainter, x: float, room: QRectF) -> None:
+        painter.setPen(QPen(self.theme.color("warn"), 1.2, Qt.PenStyle.DashLine))
+        painter.drawLine(QPointF(x, 2), QPointF(x, room.top()))
         painter.setFont(small_font(11))
-        text = f"chance {formatting.percent(self._chance)}"
-        painter.setPen(self.theme.color("warn"))
-        width = painter.fontMetrics().horizontalAdvance(text)
-        left = min(max(0.0, x - 2), self.across - width - 2.0)
-        painter.drawText(QRectF(left, bottom, width + 4, 16), _LEFT, text)
+        painter.drawText(room, _LEFT, self._chance_words())
+
+
+def free_of(row: QRectF, taken: QRectF | None) -> QRectF:
+    """Return the larger part of `row` beside `taken`, with a gap; all of it where none is taken."""
+    if taken is None:
+        return row
+    gap = 10.0
+    left = QRectF(row.left(), row.top(), max(0.0, taken.left() - gap - row.left()), row.height())
+    right = QRectF(taken.right() + gap, row.top(), 0.0, row.height())
+    right.setRight(max(right.left(), row.right()))
+    return left if left.width() > right.width() else right
 
 
 class AccuracyChart(Painted):

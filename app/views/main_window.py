@@ -7,6 +7,7 @@ runs in the models' worker threads, and no signal is sent per chunk of data.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -51,7 +52,7 @@ from app.views.welcome import Welcome
 from app.views.window_actions import actions_of
 from app.views.window_state import WindowState
 from app.views.work_page import WorkPage
-from configs import SessionConfig
+from configs import ConfigError, SessionConfig
 
 FRAME_MS = 33
 TEXT_FRAMES = 5
@@ -83,6 +84,8 @@ class MainWindow(QMainWindow):
         Wins over the preferences for this run.
     sessions_root : Path, optional
         Where sessions of before are looked for.
+    resume : bool
+        Begin with the preset and the source that were chosen last.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class MainWindow(QMainWindow):
         preferences: PreferencesStore | None = None,
         theme: str | None = None,
         sessions_root: Path | None = None,
+        resume: bool = False,
         tools: Sequence[Tool] = TOOLS,
     ) -> None:
         super().__init__()
@@ -114,6 +118,8 @@ class MainWindow(QMainWindow):
         )
         self.session = SessionModel(factory, self.settings)
         self.sources = SourcesModel(factory)
+        if resume:
+            self._resume()
         self.past = PastSessionsModel(sessions_root)
         self.past.extra = self._state.folders
         self.theme = THEMES[theme or self.preferences.value.theme]
@@ -141,6 +147,16 @@ class MainWindow(QMainWindow):
         problem = self.preferences.problem or self.settings.problem
         if problem:
             self.banner.show_error(problem)
+
+    def _resume(self) -> None:
+        """Take up preset and source of last time; one that is gone is passed over."""
+        preset = self._state.preset
+        if preset in self.settings.presets:
+            with suppress(ConfigError):
+                self.settings.choose_preset(preset)
+        source = self._state.source
+        if source is not None:
+            self.sources.choose(source)
 
     # Requests
 
@@ -245,7 +261,7 @@ class MainWindow(QMainWindow):
 
     def _keep_sessions(self) -> None:
         """Let sessions be made, and looked for, in the folder that is liked."""
-        folder = Path(self.preferences.value.sessions_folder).expanduser()
+        folder = self.preferences.value.sessions_path
         self._factory.keep_in(folder)
         if self._looks_back:
             self.past.look_in(folder)
@@ -299,6 +315,8 @@ class MainWindow(QMainWindow):
         """Take what is new and paint it; the timer calls this once a frame."""
         self._frame += 1
         self.session.poll()
+        if self.sources_view.isVisible():
+            self.sources.keep_current()
         if self.sources.poll() or self.sources.searching:
             self.sources_view.refresh()
         if self.board_source is not None:
@@ -387,6 +405,7 @@ class MainWindow(QMainWindow):
             return
         self._timer.stop()
         self._state.save(self, self.work, self.past.extra)
+        self._state.save_choices(self.settings.preset, self.sources.choice)
         self.inspect.close()
         self.stimuli.close()
         if self.board_source is not None:
@@ -455,6 +474,7 @@ class MainWindow(QMainWindow):
             stimuli=self.stimuli,
             load_picture=self._load,
             show_error=self.banner.show_error,
+            sessions_folder=lambda: self.preferences.value.sessions_path,
         )
         self.tools = ToolWindows(context)
 

@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.view_models.preferences import TEXT_SCALES, Preferences, PreferencesStore
+from app.view_models.preferences import SESSIONS, TEXT_SCALES, Preferences, PreferencesStore
 from app.view_models.settings_form import Kind, SettingField, SettingsForm
 from app.views.painted import Button, Check, Combo, set_text, set_tone, text_label
 from app.views.theme import THEMES, px
@@ -140,7 +140,7 @@ class SettingsDialog(QDialog):
                 "text_scale": float(self.text_scale.currentData()),
                 "open_report": self.open_report.isChecked(),
                 "confirm": self.confirm.isChecked(),
-                "sessions_folder": self.sessions_folder.text().strip() or "sessions",
+                "sessions_folder": self.sessions_folder.text().strip() or SESSIONS,
             }
         )
 
@@ -235,7 +235,7 @@ class SettingsDialog(QDialog):
         self.text_scale.setCurrentIndex(at)
         self.open_report.setChecked(value.open_report)
         self.confirm.setChecked(value.confirm)
-        self.sessions_folder.setText(value.sessions_folder)
+        self.sessions_folder.setText(str(value.sessions_path))
         self.browse.clicked.connect(self._choose_folder)
         folder = QWidget()
         line = QHBoxLayout(folder)

@@ -50,6 +50,7 @@ class SourcesView(QWidget):
         super().__init__(parent)
         self._model = model
         self._revision = -1
+        self._listed: tuple[StreamInfo, ...] | None = None
         self.list = QTreeWidget()
         self.note = text_label("", "caption")
         self.refresh_button = Button("Refresh", icon_name="refresh", tip="Search again (F5)")
@@ -86,19 +87,25 @@ class SourcesView(QWidget):
         if self._revision == self._model.revision:
             return
         self._revision = self._model.revision
-        self.refresh_button.setEnabled(not self._model.searching)
         set_text(self.note, self._sentence())
-        selected = self._selected_stream()
+        if self._model.streams != self._listed:
+            self._listed = self._model.streams
+            self._fill_list()
+            self._fill_markers()
+        self._selection_changed()
+
+    def _fill_list(self) -> None:
+        """List the streams anew; what was selected stays so, and the only one is."""
+        streams = self._model.eeg_streams
+        chosen = self._selected or (_key(streams[0]) if len(streams) == 1 else "")
         self.list.clear()
-        for stream in self._model.eeg_streams:
+        for stream in streams:
             item = QTreeWidgetItem(_columns(stream))
-            item.setData(0, Qt.ItemDataRole.UserRole, stream.uid or stream.source_id)
+            item.setData(0, Qt.ItemDataRole.UserRole, _key(stream))
             item.setToolTip(0, plain_tip(f"source_id {stream.source_id or 'none'}"))
             self.list.addTopLevelItem(item)
-            if selected is not None and stream.uid == selected.uid:
-                item.setSelected(True)
-        self._fill_markers()
-        self._selection_changed()
+            if _key(stream) == chosen:
+                self.list.setCurrentItem(item)
 
     def connect_selected(self) -> None:
         """Choose the selected stream; ask for labels and unit where it sends none."""
@@ -132,15 +139,15 @@ class SourcesView(QWidget):
         self.chosen.emit()
 
     def _sentence(self) -> str:
-        if self._model.searching:
-            return "Searching for LSL streams…"
         if self._model.error:
             return self._model.error
+        if self._model.searching and not self._model.searched:
+            return "Searching for LSL streams…"
         if self._model.eeg_streams:
             return "Choose a stream and connect."
         if self._model.searched:
-            return "No EEG stream in reach. Start your headset's LSL output, then refresh."
-        return "Refresh lists the LSL streams in reach."
+            return "No EEG stream in reach yet. Start your headset's LSL output: it appears here."
+        return "The LSL streams in reach appear here."
 
     def _fill_markers(self) -> None:
         before = self.markers.currentText()
@@ -151,12 +158,14 @@ class SourcesView(QWidget):
         at = self.markers.findText(before)
         self.markers.setCurrentIndex(max(0, at))
 
-    def _selected_stream(self) -> StreamInfo | None:
+    @property
+    def _selected(self) -> str:
+        """Key of the selected stream; empty where none is."""
         items = self.list.selectedItems()
-        if not items:
-            return None
-        key = items[0].data(0, Qt.ItemDataRole.UserRole)
-        matching = (s for s in self._model.eeg_streams if (s.uid or s.source_id) == key)
+        return str(items[0].data(0, Qt.ItemDataRole.UserRole)) if items else ""
+
+    def _selected_stream(self) -> StreamInfo | None:
+        matching = (s for s in self._model.eeg_streams if _key(s) == self._selected)
         return next(matching, None)
 
     def _selection_changed(self) -> None:
@@ -279,6 +288,10 @@ class MontageDialog(QDialog):
         layout.addLayout(form)
         layout.addWidget(self.problem)
         layout.addWidget(self.buttons)
+
+
+def _key(stream: StreamInfo) -> str:
+    return stream.uid or stream.source_id
 
 
 def _columns(stream: StreamInfo) -> list[str]:

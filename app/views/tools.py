@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QWidget
@@ -58,6 +59,7 @@ class ToolContext:
     stimuli: StimulusWindow
     load_picture: PictureLoader
     show_error: Callable[[str], None]
+    sessions_folder: Callable[[], Path]
 
 
 @dataclass(frozen=True, slots=True)

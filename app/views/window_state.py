@@ -1,4 +1,4 @@
-"""How the window was left: its place, the sizes of its parts, the sessions that were seen.
+"""How the window was left: its place, its parts' sizes, preset and source, the sessions seen.
 
 Owns the keys in QSettings; nothing else is kept there. What a person has chosen is in
 `Preferences`, what a session is set to in `configs`.
@@ -11,6 +11,8 @@ from pathlib import Path
 from PySide6.QtCore import QByteArray, QPoint, QSettings
 from PySide6.QtWidgets import QMainWindow
 
+from app.view_models.last_source import source_of, source_text
+from app.view_models.sources import SourceChoice
 from app.views.work_page import WorkPage
 
 
@@ -26,6 +28,22 @@ class WindowState:
         stored = self._value("recent")
         names = [stored] if isinstance(stored, str) else stored if isinstance(stored, list) else []
         return [Path(str(name)) for name in names]
+
+    @property
+    def preset(self) -> str:
+        """The preset that was chosen last; empty where none is known."""
+        return str(self._value("preset") or "")
+
+    @property
+    def source(self) -> SourceChoice | None:
+        """The source that was chosen last; None where none is known."""
+        return source_of(str(self._value("source") or ""))
+
+    def save_choices(self, preset: str, source: SourceChoice) -> None:
+        """Keep what was chosen."""
+        if self._store is not None:
+            self._store.setValue("preset", preset)
+            self._store.setValue("source", source_text(source))
 
     def restore(self, window: QMainWindow, work: WorkPage) -> None:
         """Put the window where it was, but never out of sight."""

@@ -89,12 +89,17 @@ class WorkPage(QWidget):
         self.trace_panel.refresh()
         self.history.refresh()
         latest = session.history.latest
+        window = self.window()
+        session.paint_times.watch(window.isVisible() and not window.isMinimized())
         silent = session.silent_for is not None
         if silent:
             self._stale = latest
             self.picture_panel.forget()
         elif latest is not None and latest is not self._stale:
             self.picture_panel.show_result(latest)
+        elif latest is None and self.picture_panel.shown is not None:
+            # Another session has begun: the last one's picture says nothing of it.
+            self.picture_panel.clear()
         self.picture_panel.refresh(snapshot, presents=presents, silent=silent)
 
     def show_texts(self) -> None:

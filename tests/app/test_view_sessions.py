@@ -17,6 +17,7 @@ from app.view_models.past_sessions import PastSession
 from app.view_models.preferences import Preferences, PreferencesStore
 from app.views.main_window import MainWindow
 from app.views.signal_panel import TABS
+from configs import load_preset
 from tests.app.fake_session import FakeFactory, FakeSession
 from tests.app.test_recovery import crashed
 from tests.app.test_views import STIMULI, run_demo, session_of
@@ -236,4 +237,7 @@ def test_the_runtime_makes_folders_where_it_is_told(tmp_path: Path) -> None:
     factory = RuntimeFactory(out=tmp_path / "first")
     factory.keep_in(tmp_path / "eeg")
     assert factory._take_out() == tmp_path / "first"
-    assert factory._take_out().parent == tmp_path / "eeg"
+    assert factory._take_out() is None
+    session = factory.demo(load_preset("demo"))
+    assert session.out.parent == tmp_path / "eeg"
+    session.stop()

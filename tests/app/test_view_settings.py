@@ -208,7 +208,7 @@ def test_settings_are_changed_saved_and_used(
     factory = window.session._factory
     assert isinstance(factory, FakeFactory)
     assert [what for what in factory.asked if what[0] == "keep_in"] == [
-        *(("keep_in", Path("sessions")), ("keep_in", tmp_path / "eeg")),
+        *(("keep_in", Preferences().sessions_path), ("keep_in", tmp_path / "eeg")),
     ]
     assert window.picture_panel.control_button.isChecked()
     window.start_demo()

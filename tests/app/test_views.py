@@ -504,7 +504,8 @@ def test_geometry_layout_and_theme_are_kept(qtbot: QtBot, tmp_path: Path) -> Non
     sizes = first.work.left.sizes()
     qtbot.keyClick(first, Qt.Key.Key_F9)
     first.end()
-    assert {key.split("/")[0] for key in store.allKeys()} == {"geometry", "layout", "recent"}
+    kept_keys = {key.split("/")[0] for key in store.allKeys()}
+    assert kept_keys == {"geometry", "layout", "recent", "preset", "source"}
     second = MainWindow(FakeFactory(), STIMULI, settings=store, preferences=PreferencesStore(kept))
     qtbot.addWidget(second)
     assert second.theme is LIGHT

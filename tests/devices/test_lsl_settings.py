@@ -10,12 +10,12 @@ from devices.lsl_settings import machine_only, quieted
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("", "\n[log]\nlevel = -2\n"),
-        ("[lab]\nSessionID = a\n", "[lab]\nSessionID = a\n\n[log]\nlevel = -2\n"),
-        ("[log]\nfile = /tmp/x\n[lab]\n", "[log]\nlevel = -2\nfile = /tmp/x\n[lab]\n"),
+        ("", "\n[log]\nlevel = -3\n"),
+        ("[lab]\nSessionID = a\n", "[lab]\nSessionID = a\n\n[log]\nlevel = -3\n"),
+        ("[log]\nfile = /tmp/x\n[lab]\n", "[log]\nlevel = -3\nfile = /tmp/x\n[lab]\n"),
         # Who asks for a log gets it; a level of another section is no level of the log.
         ("[log]\nlevel = 4\n", "[log]\nlevel = 4\n"),
-        ("[log]\n[x]\nlevel = 4\n", "[log]\nlevel = -2\n[x]\nlevel = 4\n"),
+        ("[log]\n[x]\nlevel = 4\n", "[log]\nlevel = -3\n[x]\nlevel = 4\n"),
     ],
 )
 def test_settings_are_kept_but_for_the_remarks(text: str, wanted: str) -> None:
