@@ -16,6 +16,7 @@ import platformdirs
 from pydantic import BaseModel
 
 from configs.atm import RetrievalTrainingConfig
+from configs.guard import read_text
 from models.weights import WeightState, WeightStatus, check_weights
 
 PRIOR = "diffusion prior"
@@ -106,9 +107,9 @@ class SystemFacts:
     def _needed(self, folder: Path) -> tuple[Weights, ...]:
         """Leave the prior out where the folder's settings say that there is none."""
         try:
-            settings = json.loads((folder / "system.json").read_text(encoding="utf-8"))
+            settings = json.loads(read_text(folder / "system.json"))
             is_free = settings.get("has_prior") is False
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError, RecursionError):
             is_free = False
         return tuple(item for item in self.weights if not (is_free and item.purpose == PRIOR))
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from configs.guard import read_text
+
 HASHES = "hashes.json"
 SUFFIX = ".safetensors"
 
@@ -87,8 +89,8 @@ def check_weights(
 
 def _read_hashes(path: Path) -> dict[str, str] | None:
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        table = json.loads(read_text(path))
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(table, dict) or not table:
         return None

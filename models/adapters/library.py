@@ -325,6 +325,8 @@ class AdapterStore:
             n_adapters = len(_folders_in(folder))
             for each in (*left, *((folder,) if folder.is_dir() else ())):
                 rooms.discard(each)
+            # Of an import of earlier versions that died early nobody can say whose it was.
+            rooms.sweep(self.root, folder)
         return n_adapters
 
     def n_unfinished(self, subject: str) -> int:

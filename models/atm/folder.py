@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
+from configs.guard import read_text
 from models.atm.encoder import AtmsConfig, AtmsEncoder
 from models.atm.errors import AtmError
 from models.atm.nice import NiceConfig, NiceEncoder
@@ -88,8 +89,8 @@ def load_settings(folder: Path, default: SystemSettings | None = None) -> System
     if not path.is_file():
         return default
     try:
-        return replace(default, **json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        return replace(default, **json.loads(read_text(path)))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise AtmError(f"{path} cannot be used ({error}): mend or delete it.") from None
 
 
@@ -190,8 +191,8 @@ def _read(folder: Path, part: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     state = tensors_of(load_checkpoint(require(folder / MODEL, part)))
     path = require(folder / CONFIG, part)
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        config = json.loads(read_text(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise AtmError(f"{path} is not JSON ({error}).") from None
     if not isinstance(config, dict):
         raise AtmError(f"{path} holds no table of settings.")

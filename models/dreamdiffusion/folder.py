@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
+from configs.guard import read_text
 from configs.published import ConditionConfig, MaskedAutoencoderConfig
 from models.checkpoints import CheckpointError, below, load_checkpoint, load_into, save_tensors
 from models.latent_diffusion.conditioning import ConditionStage, TimeCondition
@@ -96,8 +97,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         Missing or of something else; the sentence says where to get it.
     """
     try:
-        table = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        table = json.loads(read_text(folder / "config.json"))
+    except (OSError, ValueError, RecursionError):
         raise CheckpointError(
             f"{folder / 'config.json'} is missing, so there is no DreamDiffusion in {folder}: get "
             f"the weights from {SOURCE}, and name the folder with decoder.weights."

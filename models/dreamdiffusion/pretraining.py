@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from configs.guard import read_text
 from configs.published import MaskedAutoencoderConfig, MaskedTrainingConfig
 from models.checkpoints import CheckpointError, load_checkpoint, save_tensors
 from models.dreamdiffusion.recordings import RecordingFolder
@@ -97,9 +98,9 @@ def load_trained_encoder(folder: Path) -> SignalEncoder:
         No such folder, or not of stage A.
     """
     try:
-        table = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        table = json.loads(read_text(folder / "config.json"))
         config = MaskedAutoencoderConfig.model_validate(table["model"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(
             f"{folder} holds no trained encoder ({error}), expected config.json and "
             "model.safetensors: make it with `phosphene train dreamdiffusion a`."
