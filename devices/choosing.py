@@ -126,7 +126,7 @@ def several_eeg(streams: Sequence[FileStream], path: Path) -> str:
     """Say that several streams may be the EEG, and how one is chosen."""
     return (
         f"{path} holds {len(streams)} streams that may be the EEG: {listed(streams)}. Choose one "
-        f"with --source-id or --name{_twins(streams)}."
+        f"with --source-id or --name{_twins(streams)}; in the window: Channels…"
     )
 
 
@@ -134,7 +134,7 @@ def several_markers(streams: Sequence[FileStream], path: Path) -> str:
     """Say that several streams may be the markers, and how one is chosen."""
     return (
         f"{path} holds {len(streams)} marker streams with events: {listed(streams)}. Choose one "
-        f"with --markers{_twins(streams)}."
+        f"with --markers{_twins(streams)}; in the window: Channels…"
     )
 
 

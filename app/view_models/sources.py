@@ -44,6 +44,29 @@ class SourceKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """What of a source is used, where it does not go without saying.
+
+    `picks` are channels by label, `column` the markers' column with the label; `eeg` and `markers`
+    are source_ids (or numbers, `#2`) of the streams meant in a recording that holds several.
+    """
+
+    picks: tuple[str, ...] = ()
+    column: str = ""
+    eeg: str = ""
+    markers: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """What is set, in a few words."""
+        words = [f"channels {', '.join(self.picks)}"] if self.picks else []
+        words += [f"marker column {self.column}"] if self.column else []
+        words += [f"recording's stream {self.eeg}"] if self.eeg else []
+        words += [f"recording's markers {self.markers}"] if self.markers else []
+        return "; ".join(words)
+
+
+@dataclass(frozen=True, slots=True)
 class SourceChoice:
     """A source as chosen: `stream` for live, `path` for a recording."""
 
@@ -53,6 +76,7 @@ class SourceChoice:
     path: Path | None = None
     ch_names: tuple[str, ...] = ()
     unit: str = ""
+    options: SourceOptions = SourceOptions()
     key: str | None = None
     """What names the stream where its `source_id` does not: two outlets may share one."""
 
@@ -100,6 +124,7 @@ class SourcesModel:
         self.searched = False
         """Whether a search has ended yet."""
         self.choice = SourceChoice()
+        self.options = SourceOptions()
         self.revision = 0
 
     @property
@@ -157,6 +182,11 @@ class SourcesModel:
     def choose(self, choice: SourceChoice) -> None:
         """Take `choice` as the source of the next session."""
         self.choice = choice
+        self.revision += 1
+
+    def set_options(self, options: SourceOptions) -> None:
+        """Use these channels, column and streams from the next choice on."""
+        self.options = options
         self.revision += 1
 
     def close(self, timeout: float = 2.0) -> None:

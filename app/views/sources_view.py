@@ -29,6 +29,7 @@ from app.view_models.sources import (
     UNITS,
     SourceChoice,
     SourceKind,
+    SourceOptions,
     SourcesModel,
 )
 from app.views.painted import Button, Combo, plain_tip, set_text, text_label
@@ -59,8 +60,12 @@ class SourcesView(QWidget):
         )
         self.recording_button = Button("Open recording…", icon_name="folder", tip="Play a file")
         self.connect_button = Button("Connect", tip="Connect to the chosen stream (Enter)")
+        self.options_button = Button(
+            "Channels…", tip="Choose channels, the markers' column, a recording's streams"
+        )
         self.markers = Combo()
         self._build()
+        self.options_button.clicked.connect(self.ask_options)
         self.refresh_button.clicked.connect(self.search)
         self.board_button.clicked.connect(self.board_asked)
         self.recording_button.clicked.connect(self.open_recording)
@@ -116,7 +121,11 @@ class SourcesView(QWidget):
         streams = self._model.marker_streams
         markers = streams[at] if 0 <= at < len(streams) else None
         choice = SourceChoice(
-            SourceKind.LIVE, stream=stream, markers=markers, key=self._model.key_of(stream)
+            SourceKind.LIVE,
+            stream=stream,
+            markers=markers,
+            key=self._model.key_of(stream),
+            options=self._model.options,
         )
         if choice.needs_montage:
             dialog = MontageDialog(stream, self)
@@ -127,6 +136,13 @@ class SourcesView(QWidget):
         self._model.choose(choice)
         self.chosen.emit()
 
+    def ask_options(self) -> None:
+        """Ask which channels, column and streams of a recording are meant."""
+        dialog = OptionsDialog(self._model.options, self)
+        if dialog.exec() == QDialog.DialogCode.Accepted:
+            self._model.set_options(dialog.options)
+            self.refresh()
+
     def open_recording(self) -> None:
         """Ask for a file and choose it."""
         name, _ = QFileDialog.getOpenFileName(self, "Open a recording", "", RECORDINGS)
@@ -135,7 +151,7 @@ class SourcesView(QWidget):
 
     def choose_recording(self, path: Path) -> None:
         """Choose the recording at `path`."""
-        self._model.choose(SourceChoice(SourceKind.REPLAY, path=path))
+        self._model.choose(SourceChoice(SourceKind.REPLAY, path=path, options=self._model.options))
         self.chosen.emit()
 
     def _sentence(self) -> str:
@@ -143,6 +159,8 @@ class SourcesView(QWidget):
             return self._model.error
         if self._model.searching and not self._model.searched:
             return "Searching for LSL streams…"
+        if self._model.options.sentence:
+            return f"In use: {self._model.options.sentence}."
         if self._model.eeg_streams:
             return "Choose a stream and connect."
         if self._model.searched:
@@ -192,6 +210,7 @@ class SourcesView(QWidget):
         others.setSpacing(8)
         others.addWidget(self.board_button)
         others.addWidget(self.recording_button)
+        others.addWidget(self.options_button)
         others.addStretch(1)
         head = QHBoxLayout()
         head.addWidget(self.note, 1)
@@ -203,6 +222,51 @@ class SourcesView(QWidget):
         layout.addWidget(self.list, 1)
         layout.addLayout(row)
         layout.addLayout(others)
+
+
+class OptionsDialog(QDialog):
+    """Asks for what a stream or a recording does not say of itself: which part of it is meant."""
+
+    def __init__(self, options: SourceOptions, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Channels and streams")
+        self.setMinimumWidth(520)
+        self.picks = QLineEdit(", ".join(options.picks))
+        self.picks.setPlaceholderText("all of type EEG; else labels: TP9, AF7, AUX")
+        self.column = QLineEdit(options.column)
+        self.column.setPlaceholderText("of markers with several columns: its name or number")
+        self.eeg = QLineEdit(options.eeg)
+        self.eeg.setPlaceholderText("of a recording with several: source_id, or #2")
+        self.markers = QLineEdit(options.markers)
+        self.markers.setPlaceholderText("of a recording with several: source_id, or #2")
+        buttons = QDialogButtonBox(
+            QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
+        )
+        buttons.accepted.connect(self.accept)
+        buttons.rejected.connect(self.reject)
+        form = QFormLayout()
+        form.setSpacing(10)
+        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        form.addRow("Channels", self.picks)
+        form.addRow("Marker column", self.column)
+        form.addRow("Recording's EEG", self.eeg)
+        form.addRow("Recording's markers", self.markers)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(18, 16, 18, 14)
+        layout.setSpacing(12)
+        layout.addLayout(form)
+        layout.addWidget(buttons)
+
+    @property
+    def options(self) -> SourceOptions:
+        """What was typed."""
+        picks = (word.strip() for word in self.picks.text().replace(";", ",").split(","))
+        return SourceOptions(
+            picks=tuple(word for word in picks if word),
+            column=self.column.text().strip(),
+            eeg=self.eeg.text().strip(),
+            markers=self.markers.text().strip(),
+        )
 
 
 class MontageDialog(QDialog):

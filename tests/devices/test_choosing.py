@@ -58,7 +58,7 @@ def test_several_are_listed_and_never_the_first_taken(turn: int) -> None:
     words = str(caught.value)
     assert "#1 'amp' (EEG, source_id 'amp-1', 4 ch, 250 Hz, 500 samples)" in words
     assert "#3 'other' (EEG, source_id 'amp-2'" in words
-    assert "--source-id or --name." in words
+    assert "--source-id or --name; in the window" in words
     assert "\n" not in words
     with pytest.raises(FileError, match=r"2 marker streams with events.*'keys'.*with --markers"):
         choose_streams([EEG, MARKERS, KEYS][::turn], StreamChoice(), PATH)
