@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
 import keyword
 import os
@@ -19,6 +20,7 @@ from app.ending import Ending, caught
 
 LONGEST_ERROR = 4000
 """Characters of an error that are printed: it may quote what a file or a stream holds."""
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 COMMANDS = (
     "demo",
     "gui",
@@ -125,7 +127,8 @@ def _run(argv: Sequence[str] | None, ending: Ending) -> int:
         # A path that no system can hold, a disk that is gone: the user's matter, not a fault.
         logging.getLogger(__name__).debug("the command failed", exc_info=True)
         where = "" if error.filename is None else f"{error.filename}: "
-        why = "interrupted" if ending.code else f"{where}{error.strerror or error}."
+        advice = ": make room, or choose another place" if error.errno in _DISK_ERRORS else ""
+        why = "interrupted" if ending.code else f"{where}{error.strerror or error}{advice}."
         write_note(f"{ending.name}: {plain(why, limit=LONGEST_ERROR)}")
         return ending.code or 1
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -239,6 +240,7 @@ def watch(
     """
     from app.port import Phase
 
+    said: set[str] = set()
     with orderly() as end:
         session = make()
         if note:
@@ -248,13 +250,16 @@ def watch(
             while not session.wait(0.1):
                 if end.asked.is_set():
                     session.request_stop(at_once=True)
-                show_progress(_progress_line(session.snapshot(), expected))
+                snapshot = session.snapshot()
+                _say_new(snapshot.warnings, said)
+                show_progress(_progress_line(snapshot, expected))
     clear_progress()
     snapshot = session.snapshot()
     summary = session.out / "summary.json"
     if as_json and summary.is_file():  # a folder that could not be finished has none
         write_json(json.loads(summary.read_text(encoding="utf-8")))
     if snapshot.phase is Phase.FAILED:
+        _say_new(snapshot.warnings, said)
         write_note(f"phosphene: {snapshot.message}")
         return 1
     if not as_json:
@@ -283,6 +288,15 @@ def check_given(*paths: Path | None) -> None:
             ) from None
         except OSError:
             continue
+
+
+def _say_new(warnings: Sequence[str], said: set[str]) -> None:
+    """Say each warning when it comes; one that differs in its numbers only has been said."""
+    for sentence in warnings:
+        kind = re.sub(r"\d+", "", sentence)
+        if kind not in said:
+            said.add(kind)
+            say_above_progress(sentence)
 
 
 def say_above_progress(sentence: str) -> None:

@@ -200,8 +200,8 @@ class Session:
 
     @property
     def out(self) -> Path:
-        """The session folder."""
-        return self._folder.path
+        """The session folder; in the end the one that was finished."""
+        return self._folder.finished_in
 
     def start(self) -> None:
         """Start the threads; phase becomes STARTING, then RUNNING or FAILED."""
@@ -257,7 +257,7 @@ class Session:
             alignment_drift=drift,
             warnings=self._standing_warnings(),
             stimulus=presenter.current if presenter is not None else None,
-            out=self._folder.path,
+            out=self._folder.finished_in,
             **fields,
             **self._tape.fields(),
         )

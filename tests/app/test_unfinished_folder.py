@@ -81,7 +81,7 @@ def test_a_disk_without_inodes_leaves_a_folder_that_can_be_finished_later(
     assert watch(lambda: session, as_json=True) == 1
     said = capsys.readouterr()
     assert said.out == ""
-    (line,) = said.err.strip().split("\n")
+    line = said.err.strip().split("\n")[-1]
     assert f"{out} could not be finished (No space left on device)" in line
     assert f"phosphene recover {out}" in line
     assert not [record for record in caplog.records if record.levelno > logging.WARNING]
@@ -101,7 +101,7 @@ def test_a_folder_that_was_removed_is_said_to_be_gone(
     out, on_end = tmp_path / "out", Closing()
     session = session_in(out, on_end, lambda: shutil.rmtree(out))
     assert watch(lambda: session, as_json=True) == 1
-    (line,) = capsys.readouterr().err.strip().split("\n")
+    line = capsys.readouterr().err.strip().split("\n")[-1]
     assert "is gone" in line
     assert not [r for r in caplog.records if r.exc_info and r.levelno > logging.DEBUG]
     assert on_end.ended == 1
