@@ -178,6 +178,9 @@ class DecoderConfig(_Frozen):
     """An epoch that waits longer for the decoder, or whose picture comes later than usual by more,
     ends as `overload`, s; None: however old, it is drawn. Live only: a replay repeats what the
     recorded session refused."""
+    spare: bool = True
+    """Keep a second process of the decoder at hand in a live session, so that one that dies is
+    back in a second or two; takes some 400 MB of memory."""
     threads: int = Field(default=1, ge=1, le=256)
     """CPU threads of the decoder: pictures are bit-identical for the same count only."""
     control: bool = False

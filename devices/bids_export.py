@@ -101,8 +101,10 @@ def write_bids(
             _say_origin(recording, beside)
             _move(Path(scratch), root, tables=tables)
     except OSError as error:
+        # NumPy says how many bytes went through, and not why.
+        reason = error.strerror or "not all of it could be written: the disk is full"
         raise RecordingError(
-            f"{root} cannot be written ({error}): free disk space or give another folder."
+            f"{root} cannot be written ({reason}): free disk space or give another folder."
         ) from error
     return Path(target.fpath)
 

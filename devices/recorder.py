@@ -178,6 +178,10 @@ class Recorder:
         """Items that are not in the file."""
         return self._file.n_dropped
 
+    def samples_pending(self, role: StreamRole) -> int:
+        """Samples of a role that were taken and are not in the file; exact once it is closed."""
+        return self._file.samples_pending(_STREAM_IDS[role])
+
     @property
     def alarm(self) -> str:
         """One sentence while something is wrong; `""` while all is well."""

@@ -170,6 +170,16 @@ class StreamRecorder:
         """Items that are not in the file: the queue was full, or they were unwritable."""
         return self._n_dropped
 
+    def samples_pending(self, stream_id: int) -> int:
+        """Samples of a stream that were taken and are not in the file; exact once it is closed."""
+        with self._condition:
+            queued = sum(
+                len(item.timestamps)
+                for item in self._queue
+                if isinstance(item, _Samples) and item.stream_id == stream_id
+            )
+        return queued + self._writer.samples_pending(stream_id)
+
     @property
     def alarm(self) -> str:
         """One sentence while something is wrong; `""` while all is well."""
@@ -245,7 +255,7 @@ class StreamRecorder:
                 self._failure = ""
         except RecordingError as error:
             if not self._failure:  # then only its numbers change, several times a second
-                _log.error("%s", error)
+                _log.info("%s", error)
             self._failure = str(error)
             if self._fallback is not None and self._go_on_elsewhere(self._fallback):
                 closing = False  # if it was asked for, it is the next step's
@@ -311,7 +321,7 @@ class StreamRecorder:
     def _note_move(self, path: Path, reason: str) -> None:
         self.path = path
         self._notice = f"The recording goes on in {path}, because {reason}"
-        _log.warning("%s", self._notice)
+        _log.info("%s", self._notice)
 
     def _keep(self, item: _Samples | _Probe) -> None:
         """Remember the newest items for a file that has to begin anew."""

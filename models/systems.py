@@ -134,6 +134,15 @@ def _check_folders(config: DecoderConfig) -> None:
             continue  # what is missing, and what it takes, its loader says better
 
 
+def import_system(config: DecoderConfig) -> None:
+    """Import the modules of the system that `config` names, and load nothing."""
+    if config.system in LOADERS:
+        importlib.import_module(LOADERS[config.system].partition(":")[0])
+        return
+    for name in ("models.embedded.encoder", "models.embedded.sampler", "models.adapters"):
+        importlib.import_module(name)
+
+
 def load_encoder(config: DecoderConfig) -> Encoder:
     """Load the encoder alone, the adapter's where `config` names one; from any thread.
 

@@ -29,11 +29,12 @@ BENCHMARKS = {
     "gui-live": ("app.benchmarks.gui_live", "run_gui_live_bench"),
     "gui-soak": ("app.benchmarks.gui_soak", "run_gui_soak_bench"),
     "training": ("app.benchmarks.training", "run_training_bench"),
+    "disk": ("app.benchmarks.disk", "run_disk_bench"),
     "fuzz": ("app.benchmarks.fuzz", "run_fuzz_bench"),
     "signals": ("app.benchmarks.signals", "run_signals_bench"),
 }
 """Name to module and function."""
-BY_NAME_ONLY = frozenset({"soak", "gui-live", "gui-soak", "training", "signals"})
+BY_NAME_ONLY = frozenset({"disk", "soak", "gui-live", "gui-soak", "training", "signals"})
 """Takes many minutes: runs when it is asked for."""
 
 

@@ -23,7 +23,7 @@ from typing import Literal
 from app.runtime.jobs import JobQueue, Waiting
 from app.runtime.messages import Answer, Job, Load, Loaded, Loading, Ready, Refused
 from app.runtime.processes import end_process, start_process
-from app.runtime.worker import main
+from app.runtime.worker import main, stand_by
 from configs import SessionConfig
 
 _LOG = logging.getLogger(__name__)
@@ -56,6 +56,9 @@ class Decoder:
         What the process runs; `worker.main` but for tests.
     start_timeout, job_timeout : float
         Longest silence while it loads, longest time of a job, s.
+    spare : bool
+        Keep a second process that has imported everything: it takes the place of one that died.
+        For `worker.main` only.
     max_wait : float or None
         A job that waits longer, or whose picture comes later than usual by more, comes back as
         `aged`, s; None: none ever does.
@@ -70,6 +73,7 @@ class Decoder:
         target: Callable[[Connection, SessionConfig], None] = main,
         start_timeout: float = START_TIMEOUT,
         job_timeout: float = JOB_TIMEOUT,
+        spare: bool = False,
         max_wait: float | None = None,
     ) -> None:
         self._config = config
@@ -78,6 +82,8 @@ class Decoder:
         self._target = target
         self._start_timeout = start_timeout
         self._job_timeout = job_timeout
+        self._keeps_spare = spare and target is main
+        self._spare: tuple[SpawnProcess, Connection] | None = None
         self._max_wait = max_wait
         self._jobs = JobQueue(config.decoder.queue_size)
         self._worked: deque[float] = deque(maxlen=N_USUAL)
@@ -182,6 +188,7 @@ class Decoder:
             self._give_up(f"The decoder failed ({type(error).__name__}: {error}); see the log.")
         finally:
             self._jobs.close()
+            self._end_spare()
             if self._refusal:
                 self._state = f"failed: {self._refusal}"
             self._settled.set()
@@ -260,7 +267,7 @@ class Decoder:
                     return self._judge(answer, waiting, sent)
                 self._take_word(answer)
         except (OSError, EOFError):
-            _LOG.warning("the decoder's pipe broke", exc_info=True)
+            _LOG.debug("the decoder's pipe broke", exc_info=True)
         return None
 
     def _ask_for_adapters(self, connection: Connection) -> None:
@@ -281,8 +288,27 @@ class Decoder:
             self._loading = [each for each in self._loading if each.folder != word.folder]
             self._on_loaded(word)
 
+    def _take_spare(self) -> tuple[SpawnProcess, Connection] | None:
+        """The process that stands by, told to begin; None without one that lives."""
+        if self._spare is not None:
+            try:
+                self._spare[1].send("begin")
+            except OSError:
+                self._end_spare()
+        taken, self._spare = self._spare, None
+        return taken
+
+    def _end_spare(self) -> None:
+        if self._spare is not None:
+            process, connection = self._spare
+            self._spare = None
+            connection.close()
+            end_process(process)
+
     def _spawn(self) -> tuple[SpawnProcess | None, Connection | None]:
-        process, ours = start_process(self._target, self._config, name="phosphene-decoder")
+        process, ours = self._take_spare() or start_process(
+            self._target, self._config, name="phosphene-decoder"
+        )
         word = first_word(
             ours, process.sentinel, timeout=self._start_timeout, closing=self._closing
         )
@@ -291,6 +317,8 @@ class Decoder:
             threads = self._config.decoder.threads
             self._state = f"ready ({word.device}, {threads} thread{'s' if threads != 1 else ''})"
             self._settled.set()
+            if self._keeps_spare:
+                self._spare = start_process(stand_by, self._config, name="phosphene-decoder")
             return process, ours
         if isinstance(word, Refused):
             self._give_up(word.reason)

@@ -139,6 +139,7 @@ class Decoding:
                 config,
                 on_answer=self._take_answer,
                 on_loaded=self._take_loaded,
+                spare=is_live and config.decoder.spare,
                 # A replay has all the time in the world, and repeats what was refused.
                 max_wait=config.decoder.max_wait if is_live else None,
             )

@@ -122,6 +122,7 @@ class SessionFolder:
         """Whether summary and all that belongs to it are written, in `finished_in`."""
         self._claim()
         self._session = b""
+        self._is_settled = False
         try:
             make_private(path / "images", exist_ok=False)
             self._files = PatientFiles(path, lines=EVENTS, fallback=self.fallback)
@@ -213,11 +214,13 @@ class SessionFolder:
 
         No event may come afterwards.
         """
-        self._files.retry(at_once=True)
-        # Not before: pictures would take what is meant for events and summary.
-        with contextlib.suppress(OSError):
-            (self.path / RESERVE).unlink()
-        self._files.settle({EVENTS: self._events()})
+        if not self._is_settled:
+            self._is_settled = True
+            self._files.retry(at_once=True)
+            # Not before: pictures would take what is meant for events, summary and report.
+            with contextlib.suppress(OSError):
+                (self.path / RESERVE).unlink()
+            self._files.settle({EVENTS: self._events()})
         n_pictures = sum(name.endswith(".png") for name in self._files.missing)
         return {"events": self._files.n_lines_missing, "pictures": n_pictures}
 
@@ -246,6 +249,7 @@ class SessionFolder:
         except OSError:
             self.is_finished = False
             raise
+        self.is_finished = True
 
     def _finish_in(self, where: Path | None) -> None:
         if where is None:

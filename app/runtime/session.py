@@ -492,6 +492,9 @@ class Session:
         self._note_alarms(recorder)
         if recorder is not None and recorder.alarm:
             self._warn(recorder.alarm, about="recording")  # with its last numbers
+            n_lost = recorder.samples_pending(StreamRole.EEG)
+            if n_lost:
+                self._warn(f"{n_lost} samples of the EEG are missing in {recorder.path}.")
         if any(missing.values()):
             self._warn(
                 f"{missing['events']} events and {missing['pictures']} pictures are missing in "

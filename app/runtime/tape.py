@@ -61,7 +61,7 @@ class Tape:
 
     @property
     def n_samples(self) -> int:
-        """EEG samples that were taken."""
+        """EEG samples that were taken; of a closed recording those that are in its file."""
         return self._n_samples
 
     def fields(self) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class Tape:
             self._recorder = self._open() if on else None
             self._probed_at = -np.inf
         if old is not None:
-            old.close()
+            self._end(old)
 
     def put(self, item: SourceItem) -> None:
         """Record an item; returns at once."""
@@ -133,8 +133,12 @@ class Tape:
         with self._lock:
             recorder, self._recorder = self._recorder, None
         if recorder is not None:
-            recorder.close()
+            self._end(recorder)
         return recorder
+
+    def _end(self, recorder: Recorder) -> None:
+        recorder.close()
+        self._n_samples -= recorder.samples_pending(StreamRole.EEG)
 
     def _open(self) -> Recorder:
         target, number = self._folder.recording, 1

@@ -7,6 +7,8 @@ samples; `app.runtime.decoder` restarts it.
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -61,6 +63,31 @@ def main(connection: Connection, config: SessionConfig) -> None:
         answer = worker.decode(request)
         with sending:
             connection.send(answer)
+
+
+def stand_by(connection: Connection, config: SessionConfig) -> None:
+    """Import what `main` will import, which takes most of its start; begin when anything comes.
+
+    The imports run in a thread that lets the decoder that works go first.
+    """
+    thread = threading.Thread(target=_import, args=(config,), name="imports", daemon=True)
+    thread.start()
+    try:
+        connection.recv()
+    except (EOFError, OSError):
+        return
+    with _telling(connection):
+        thread.join()
+    main(connection, config)
+
+
+def _import(config: SessionConfig) -> None:
+    if sys.platform == "linux":  # elsewhere a process's priority is not a thread's
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + 5)
+    from models.systems import import_system
+
+    import_system(config.decoder)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import struct
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,7 @@ class XdfWriter:
         self._streams: dict[int, _Stream] = {}
         self._buffer = bytearray()
         self._bytes_written = 0
+        self._unwritten: deque[tuple[int, int, int]] = deque()
         self._closed = False
         # O_EXCL: an old recording is never overwritten, not even by a race of two programs.
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -112,6 +114,10 @@ class XdfWriter:
     def bytes_pending(self) -> int:
         """Bytes that wait for the next flush."""
         return len(self._buffer)
+
+    def samples_pending(self, stream_id: int) -> int:
+        """Samples of a stream that are not in the file yet, or not as a whole chunk."""
+        return sum(n for _, number, n in self._unwritten if number == stream_id)
 
     def add_stream(
         self, stream_id: int, info: StreamInfo, extra: Mapping[str, str] | None = None
@@ -166,6 +172,8 @@ class XdfWriter:
         self._chunk(
             Tag.SAMPLES, struct.pack("<I", stream_id) + struct.pack("<BI", 4, n_times) + content
         )
+        end = self._bytes_written + len(self._buffer)
+        self._unwritten.append((end, stream_id, n_times))
         if stream.n_samples == 0:
             stream.first = float(timestamps[0])
         stream.last = float(timestamps[-1])
@@ -218,6 +226,8 @@ class XdfWriter:
                     n = os.write(self._fd, part)
                 del self._buffer[:n]
                 self._bytes_written += n
+                while self._unwritten and self._unwritten[0][0] <= self._bytes_written:
+                    self._unwritten.popleft()
             if sync:
                 os.fsync(self._fd)
             self._check_there()

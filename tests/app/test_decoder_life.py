@@ -19,6 +19,7 @@ import pytest
 
 from app.benchmarks.soak import idle_decoder
 from app.port import EpochEvent, Phase
+from app.runtime import worker
 from app.runtime.decoder import Decoder
 from app.runtime.decoding import read_past
 from app.runtime.messages import Answer, Job, Ready
@@ -250,3 +251,61 @@ def test_a_thread_that_fails_says_so_and_refuses_what_would_wait(
     assert decoder.state == f"failed: {decoder.refusal}"
     assert "RuntimeError: no more processes" in decoder.refusal
     assert [answer.error for answer in answers] == [decoder.refusal]
+
+
+def standing_by(connection: Connection, config: SessionConfig) -> None:
+    """A spare: says that it was one by its device."""
+    connection.recv()
+    connection.send(Ready(SPEC, "0" * 64, "spare", {}))
+    connection.recv()
+
+
+def first(connection: Connection, config: SessionConfig) -> None:
+    """Die at the first job."""
+    connection.send(Ready(SPEC, "0" * 64, "first", {}))
+    connection.recv()
+    os._exit(3)
+
+
+def test_a_process_that_stands_by_takes_the_place_of_one_that_died(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.runtime.decoder.main", first)
+    monkeypatch.setattr("app.runtime.decoder.stand_by", standing_by)
+    answers: list[Answer] = []
+    decoder = Decoder(
+        SessionConfig(),
+        on_answer=lambda _job, answer, _returned: answers.append(answer),
+        target=first,
+        spare=True,
+    )
+    decoder.start()
+    try:
+        assert decoder.wait_ready(60)
+        wait_for(lambda: len(multiprocessing.active_children()) == 2)
+        assert decoder.submit(job(0))
+        assert decoder.drain(60)
+        wait_for(lambda: decoder.state.startswith("ready (spare"), 60.0)
+        assert decoder.n_restarts == 1
+        assert answers[0].error == "the decoder process died or hung"
+        # And the next one stands by already.
+        wait_for(lambda: len(multiprocessing.active_children()) == 2)
+    finally:
+        decoder.close()
+    assert not multiprocessing.active_children()
+
+
+def test_a_spare_imports_its_system_and_begins_when_it_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, theirs = multiprocessing.Pipe()
+    begun: list[object] = []
+    monkeypatch.setattr(worker, "_import", lambda _: begun.append("imported"))
+    monkeypatch.setattr(worker, "main", lambda *_: begun.append("main"))
+    with theirs:
+        ours.send("begin")
+        worker.stand_by(theirs, SessionConfig())
+        assert begun == ["imported", "main"]
+        ours.close()  # the session ended without needing it
+        worker.stand_by(theirs, SessionConfig())
+    assert begun.count("main") == 1
