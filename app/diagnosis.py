@@ -164,14 +164,22 @@ def check_weights() -> Iterator[Check]:
         status = facts.status()
         if status is None:
             continue
-        data = {"state": str(status.state), "folder": str(status.folder), "bytes": status.n_bytes}
+        data: dict[str, Any] = {
+            "state": str(status.state),
+            "folder": str(status.folder),
+            "bytes": status.n_bytes,
+        }
         words = f"{status.state}, {status.n_files} files, {status.n_bytes / 1e6:.1f} MB"
         levels = {"ready": Status.OK, "unverified": Status.NOTE}
         if facts.folder != EMBEDDED_WEIGHTS:
             # A published system that nobody installed is no fault of this machine.
             levels["missing"] = Status.NOTE
         level = levels.get(status.state, Status.ERROR)
-        yield Check(f"weights of {facts.name}", level, words, "; ".join(status.problems), data)
+        advice = "; ".join(status.problems)
+        data["problems"] = list(status.problems)
+        if status.state == "missing" and level is Status.NOTE:
+            advice = f"`phosphene systems {facts.name}` tells what it needs and where that is"
+        yield Check(f"weights of {facts.name}", level, words, advice, data)
 
 
 def check_qt() -> Check:

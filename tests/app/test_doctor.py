@@ -30,6 +30,7 @@ class Terminal(io.StringIO):
 
 def run(command: Any, capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
     parser = argparse.ArgumentParser()
+    parser.set_defaults(verbose=0)  # as `phosphene` itself
     command.add_parser(parser.add_subparsers(dest="command"))
     name = command.__name__.rsplit(".", 1)[-1]
     code = command.run(parser.parse_args([name, *argv]))
@@ -151,7 +152,9 @@ def test_a_published_system_without_weights_is_no_fault() -> None:
     found = {check.name: check for check in diagnosis.check_weights()}
     check = found["weights of dreamdiffusion"]
     assert check.status is diagnosis.Status.NOTE
-    assert "condition/model.safetensors is missing, expected the EEG encoder" in check.advice
+    assert check.advice.startswith("`phosphene systems dreamdiffusion` tells")
+    problem = check.data["problems"][0]
+    assert "condition/model.safetensors is missing, expected the EEG encoder" in problem
 
 
 def test_systems_as_text_names_every_system(capsys: pytest.CaptureFixture[str]) -> None:
