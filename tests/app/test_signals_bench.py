@@ -22,6 +22,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("command", "moment", "way"),
     [
@@ -67,7 +68,7 @@ def test_what_a_lost_session_lacks_is_said(tmp_path: Path) -> None:
     (folder / "events.jsonl").write_text('{"index": 0}\n{"ind')
     (folder / "summary.json").write_text("{")
     (folder / ".phosphene.lock").write_text("1")
-    (folder / "recording.xdf").write_text("XDF:")
+    (folder / "recording.xdf").write_text("nothing of that kind")
     faults = " ".join(what_it_left(tmp_path, killed=False))
     for words in ("report.html is missing", "a lock: out", "ends within a line", "summary.json"):
         assert words in faults
