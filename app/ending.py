@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -48,6 +48,8 @@ class Ending:
     def __init__(self) -> None:
         self.asked = threading.Event()
         """Set by the first signal; whoever else wants the command to end may set it, too."""
+        self.over = threading.Event()
+        """Set when the command has ended, and is not waited for any more."""
         self.name = "phosphene"
         """The command, for what is said."""
         self._number = 0
@@ -93,6 +95,12 @@ class Ending:
             return
         self._asked_at, self._number = time.monotonic(), number
         self.asked.set()
+        self.end_if_late()
+        threading.Thread(target=self._end_when_late, name="patience", daemon=True).start()
+
+    def _end_when_late(self) -> None:
+        while not self.over.wait(0.02):
+            self.end_if_late()
 
     def end_if_late(self) -> None:
         """End the process when its command has had the time that it wanted."""
@@ -106,7 +114,6 @@ class Ending:
 
 
 _now: list[Ending] = []
-_KEPT: list[socket.socket] = []
 
 
 def orderly(
@@ -123,15 +130,16 @@ def caught(*, for_good: bool) -> Iterator[Ending]:
     if threading.current_thread() is not threading.main_thread():
         yield ending  # only the main thread can: whoever called us keeps the signals
         return
-    heard, told = socket.socketpair()
-    told.setblocking(False)
+    heard, told = os.pipe()
+    if sys.platform != "win32":
+        os.set_blocking(told, False)
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number, handler in before.items():
         # `nohup` asks to ignore hang-ups. An ignored SIGINT is a shell's background job, and who
         # sends it one by its number still means it.
         if not (number.name == "SIGHUP" and handler is signal.SIG_IGN):
             signal.signal(number, _handle)
-    wakeup = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    wakeup = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
     listener = threading.Thread(target=_listen, args=(heard, ending), name="signals", daemon=True)
     listener.start()
     _now.append(ending)
@@ -140,7 +148,6 @@ def caught(*, for_good: bool) -> Iterator[Ending]:
     finally:
         if for_good:
             # The interpreter's own end does not hang, and takes no second signal.
-            _KEPT.extend((heard, told))
             for number in SIGNALS if ending.code else ():
                 signal.signal(number, signal.SIG_IGN)
         else:
@@ -148,27 +155,20 @@ def caught(*, for_good: bool) -> Iterator[Ending]:
             signal.set_wakeup_fd(wakeup)
             for number, handler in before.items():
                 signal.signal(number, handler)
-            told.close()
+            ending.over.set()
+            os.close(told)
             listener.join()
-            heard.close()
+            os.close(heard)
 
 
 def _handle(_number: int, _frame: FrameType | None) -> None:
     """Nothing: `_listen` acts, also while C code keeps the main thread."""
 
 
-def _listen(heard: socket.socket, ending: Ending) -> None:
-    while True:
-        heard.settimeout(0.02 if ending.code else None)
-        try:
-            received = heard.recv(1)
-        except TimeoutError:
-            received = None
-        if received == b"":
-            return
-        if received is not None and received[0] in SIGNALS:
+def _listen(heard: int, ending: Ending) -> None:
+    while received := os.read(heard, 1):
+        if received[0] in SIGNALS:
             ending.ask(received[0])
-        ending.end_if_late()
 
 
 def _tell(text: str) -> None:
