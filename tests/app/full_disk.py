@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from app.runtime import writing
+from configs.private import open_private
 
 
 class FullDisk:
@@ -22,16 +28,11 @@ class FullDisk:
         self.n_refused = 0
         self._descriptors: dict[int, Path] = {}
         self._open, self._write, self._close = os.open, os.write, os.close
-        self._write_bytes = Path.write_bytes
+        self._open_private = open_private
         monkeypatch.setattr(os, "open", self._opened)
         monkeypatch.setattr(os, "write", self._written)
         monkeypatch.setattr(os, "close", self._closed)
-        disk = self
-
-        def write_bytes(path: Path, data: bytes) -> int:
-            return disk._file(path, data)
-
-        monkeypatch.setattr(Path, "write_bytes", write_bytes)
+        monkeypatch.setattr(writing, "open_private", self._opened_private)
 
     def _allowed(self, path: Path, size: int) -> int:
         """How many of `size` bytes go through; raise when none does."""
@@ -60,11 +61,19 @@ class FullDisk:
         allowed = size if path is None else self._allowed(path, size)
         return self._write(descriptor, data[:allowed])
 
-    def _file(self, path: Path, data: bytes) -> int:
-        allowed = self._allowed(path.absolute(), len(data))
-        self._write_bytes(path, data[:allowed])
-        if allowed < len(data):
-            self.room += allowed
-            self.n_refused += 1
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        return allowed
+    @contextmanager
+    def _opened_private(self, path: Path, mode: str) -> Iterator[Any]:
+        """A whole file: what of it does not fit is refused when it is written."""
+        with self._open_private(path, mode) as stream:
+            disk = self
+
+            class Checked:
+                def write(self, data: bytes) -> None:
+                    allowed = disk._allowed(path.absolute(), len(data))
+                    stream.write(data[:allowed])
+                    if allowed < len(data):
+                        disk.room += allowed
+                        disk.n_refused += 1
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+            yield Checked()
