@@ -254,7 +254,8 @@ class CounterWatch:
         untrue = self._contradiction(told, count, stamp)
         if untrue is not None:
             return untrue
-        self._count(1, told)
+        # What was lost before a stretch began is none of its affair: the stamps of it start here.
+        self._count(1, 1 if self._first is None else told)
         if told:
             line.advance(told - 1)
             line.follow(stamp)
