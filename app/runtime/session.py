@@ -340,7 +340,7 @@ class Session:
         self._compare_weights()
         try:
             acquisition = self._open()
-        except SourceError:
+        except PhospheneError:
             if self._stop.is_set():
                 return  # the search was given up, as it was asked to be
             raise
