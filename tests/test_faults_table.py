@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def rows() -> dict[str, list[tuple[str, str]]]:
     return found
 
 
+@functools.cache
 def names_in(path: str) -> set[str]:
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
@@ -32,6 +34,14 @@ def test_every_row_names_tests_that_exist() -> None:
         assert tests, row
         for path, name in tests:
             assert name in names_in(path), f"{row}: {path} has no {name}"
+
+
+def test_every_test_that_the_page_names_exists() -> None:
+    page = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(tests/[\w/.]+)::(\w+)`", page))
+    assert len(named) > 200
+    missing = sorted(f"{path}::{name}" for path, name in named if name not in names_in(path))
+    assert not missing
 
 
 def test_every_test_that_bears_a_row_is_in_it() -> None:
