@@ -56,6 +56,16 @@ def write_note(text: str) -> None:
     sys.stderr.write(plain(text, limit=_LONGEST) + "\n")
 
 
+def ask(what: str, question: str) -> bool | None:
+    """Say `what` and ask yes or no on the terminal; None: there is no terminal to ask on."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    write_text(what, stream=sys.stderr)
+    sys.stderr.write(f"{plain(question)} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def show_progress(text: str) -> None:
     """Draw the line of progress anew; nothing where standard error is no terminal."""
     if sys.stderr.isatty():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,7 +129,7 @@ def _delete(shelf: StoreShelf, args: argparse.Namespace) -> int:
         raise AppError("delete takes an ID or --subject S, expected exactly one of them.")
     if args.subject is None:
         line = shelf.line(args.id)
-        _ask(f"{_named(line)} of {line.subject} is deleted for good.", yes=args.yes)
+        _confirm(f"{_named(line)} of {line.subject} is deleted for good.", yes=args.yes)
         shelf.delete(args.id)
         return _say(args, f"{args.id} is deleted.", {"deleted": [args.id]})
     lines, n_unfinished = shelf.lines(args.subject), shelf.n_unfinished(args.subject)
@@ -138,7 +137,7 @@ def _delete(shelf: StoreShelf, args: argparse.Namespace) -> int:
     found = [_named(line) for line in lines]
     found += [f"{n_unfinished} unfinished"] if n_unfinished else []
     what = "\n".join(f"  {each}" for each in found)
-    _ask(f"All of {args.subject} in the store is deleted for good:\n{what}", yes=args.yes)
+    _confirm(f"All of {args.subject} in the store is deleted for good:\n{what}", yes=args.yes)
     n_deleted = shelf.delete_subject(args.subject)
     words = f"{args.subject} is deleted with {n_deleted} adapters"
     words += f" and {n_unfinished} that were never finished. " if n_unfinished else ". "
@@ -159,7 +158,7 @@ def _named(line: AdapterLine) -> str:
     return f"{line.id} with its epochs" if line.has_data else line.id
 
 
-def _ask(what: str, *, yes: bool) -> None:
+def _confirm(what: str, *, yes: bool) -> None:
     """Ask on the terminal before something is lost; `yes`: it was said already.
 
     Raises
@@ -168,19 +167,15 @@ def _ask(what: str, *, yes: bool) -> None:
         The answer is no, or there is nobody to ask.
     """
     from app.errors import AppError
-    from app.output import write_note
+    from app.output import ask
 
-    if yes:
-        return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    answer = yes or ask(what, "Delete?")
+    if answer is None:
         raise AppError(
             "deleting asks first, and there is no terminal to ask on: nothing is deleted; add "
             "--yes if that is meant."
         )
-    write_note(what)
-    sys.stderr.write("Delete? [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    if not answer:
         raise AppError("nothing is deleted.")
 
 

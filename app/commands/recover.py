@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from app.output import write_json, write_note, write_text
+from app.output import ask, write_json, write_text
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -30,20 +29,13 @@ def run(args: argparse.Namespace) -> int:
     from app.runtime.recovery import doubt, recover
 
     sentence = doubt(args.folder)
-    confirmed = args.yes or (bool(sentence) and _ask(sentence))
+    # Where nobody can be asked nobody answers, and the refusal names the option.
+    confirmed = args.yes or (
+        bool(sentence) and ask(sentence, "Does it run nowhere any more? Finish it?") is True
+    )
     report = recover(args.folder, confirmed=confirmed)
     if args.json:
         write_json({"folder": str(args.folder), "report": str(report)})
     else:
         write_text(f"Session folder: {args.folder} (open report.html in a browser).")
     return 0
-
-
-def _ask(sentence: str) -> bool:
-    """Ask on a terminal; elsewhere nobody answers, and the refusal names the option."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return False
-    write_note(sentence)
-    sys.stderr.write("Does it run nowhere any more? Finish it? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
