@@ -12,10 +12,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.port import EpochEvent
+from configs import SessionConfig
 from pipeline.values import Epoch, Outcome
 
 USABLE = frozenset({Outcome.DECODED, Outcome.COLLECTED})
 """Outcomes of an epoch that may be learned from."""
+
+
+def by_markers(config: SessionConfig) -> SessionConfig:
+    """Settings that cut an epoch a marker: free-running windows have no label to learn from."""
+    epochs = config.epochs.model_copy(update={"mode": "event"})
+    return config.model_copy(update={"epochs": epochs})
 
 
 @dataclass(frozen=True, slots=True)

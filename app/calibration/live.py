@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pylsl import local_clock
 
-from app.calibration.collection import Collection
+from app.calibration.collection import Collection, by_markers
 from app.calibration.schedule import Planned, length
 from app.runtime.launch import OWN_HEADSET, VirtualHeadset, accelerated_source, opener
 from app.runtime.session import Session
@@ -199,7 +199,7 @@ def open_accelerated(
 
 def _quiet(config: SessionConfig, markers_id: str | None) -> SessionConfig:
     """Settings of a session that records and collects: with our stimuli, without an adapter."""
-    return config.model_copy(
+    return by_markers(config).model_copy(
         update={
             "markers": config.markers.model_copy(update={"source_id": markers_id, "name": None}),
             "stimuli": config.stimuli.model_copy(update={"enabled": True}),

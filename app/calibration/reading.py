@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from app.calibration.collection import Collection
+from app.calibration.collection import Collection, by_markers
 from app.calibration.files import RECORDING
 from app.errors import AppError
 from app.port import EpochEvent
@@ -122,7 +122,7 @@ def read_epochs(
         The file cannot be read, or does not say enough of itself.
     """
     recording = recording_of(path)
-    used = config if choice is not None else settings_of(recording, config)
+    used = by_markers(config if choice is not None else settings_of(recording, config))
     choice = choice or StreamChoice(used.source, used.markers)
     source = RecordedSource(recording, board=board, choice=choice)
     try:

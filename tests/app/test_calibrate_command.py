@@ -28,6 +28,7 @@ from app.cli import main
 from app.commands import calibrate
 from app.errors import AppError
 from configs import SessionConfig, load_config, load_preset
+from devices.choosing import StreamChoice
 from devices.lsl.discovery import resolve
 from pipeline.gallery import load_gallery
 from tests.app.training_stubs import RESULT, die_stub, hang_stub, refuse_stub, train_stub
@@ -179,6 +180,28 @@ def test_a_blocked_recording_is_called_a_leak(tmp_path: Path, store: Path) -> No
     assert view.result.verdict is Verdict.LEAK
     assert any("came in blocks" in each for each in (view.result.headline, *view.result.warnings))
     assert not store.exists()
+
+
+def test_the_free_running_preset_is_calibrated_by_its_markers(tmp_path: Path) -> None:
+    """Windows without labels would leave "0 good epochs": live, and from its recording."""
+    labels = SETS["few"].labels(load_gallery())[:4]
+    planned = tuple(Planned(0.9 * i, labels[i % 4], 0.4) for i in range(12))
+    config = load_preset("free-running")
+    collection, again = Collection(), Collection()
+    collection.expect(labels)
+    live = open_accelerated(config, out=tmp_path / "free", collection=collection, planned=planned)
+    assert live.session.wait(PATIENCE)
+    assert collection.counts.n_good == 12
+    assert live.session.config.epochs.mode == "event"
+    used = read_epochs(
+        tmp_path / "free" / "recording.xdf",
+        config,
+        again,
+        stop=threading.Event(),
+        choice=StreamChoice(),
+    )
+    assert used.epochs.mode == "event"
+    assert again.counts.good == collection.counts.good
 
 
 def test_a_calibration_over_lsl_shows_collects_and_is_ended_by_hand(tmp_path: Path) -> None:
