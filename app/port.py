@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 
 from configs import SessionConfig
 from pipeline.signal_quality import ChannelQuality
-from pipeline.statistics import Accuracy
+from pipeline.statistics import N_FIRST, Accuracy
 from pipeline.values import (
     Epoch,
     Float32,
@@ -122,6 +122,10 @@ class EpochEvent:
 
 AdaptCommand = Literal["freeze", "resume", "reset"]
 """What may be asked of online alignment."""
+
+
+TOO_FEW = f"too few to say: a verdict takes {N_FIRST} pictures"
+"""What stands in the place of p and interval where `Accuracy.is_few`."""
 
 
 def is_above_chance(found: Accuracy) -> bool:

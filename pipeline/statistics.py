@@ -46,6 +46,11 @@ class Accuracy:
     mean_rank: float
     n_candidates: int
 
+    @property
+    def is_few(self) -> bool:
+        """Whether there are too few trials for any verdict: p is 1 whatever they were."""
+        return self.n < N_FIRST
+
 
 class PermutationTest:
     """Do the answers know the labels? A p-value that may be looked at after every trial.

@@ -10,14 +10,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from app.port import TOO_FEW
 from app.report.record import SessionRecord, as_number, as_table, as_text, dig
 from app.report.screen import MANY_DROPPED, dropped, n_shown, was_seen
+from pipeline.statistics import N_FIRST
 
 SIGNIFICANT = 0.05
 STRONG = 1e-3
 FEW_TRIALS = 20
 SAID_ALREADY = (
     "distinguishable from chance",
+    "too few to say",
     "samples were lost",
     "The stream was interrupted",
     "The stream ran at",
@@ -84,16 +87,23 @@ def _accuracy(record: SessionRecord) -> Iterator[Finding]:
     if n is None or n_correct is None or chance is None or p_value is None or n < 1:
         decoded = [event for event in record.events if event.is_decoded]
         why = "no marker came with a label that the decoder knows"
-        if decoded and all(event.chance is None for event in decoded):
+        if dig(record.settings, "epochs", "mode") == "free":
+            why = "free-running windows are cut without markers, so no window has a true picture"
+        elif decoded and all(event.chance is None for event in decoded):
             why = "this decoder's vectors are not of the gallery's space, so it ranks no concepts"
         yield Finding(
             Tone.NOTE,
             f"Identification was not scored: {why}. The pictures cannot be told right or wrong.",
         )
         return
+    test = as_text(dig(record.summary, "accuracy", "test"))
+    if test and n < N_FIRST:
+        yield Finding(
+            Tone.NOTE, f"{n_correct:.0f} of {plural(n, 'picture')} identified: {TOO_FEW}."
+        )
+        return
     low, high = record.number("accuracy", "low"), record.number("accuracy", "high")
     interval = "" if low is None or high is None else f", 95 % interval {_range(low, high)}"
-    test = as_text(dig(record.summary, "accuracy", "test"))
     # Files of before the test: their p is that of a single look at the end.
     how = f"{test}, top-1" if test else "binomial test at the end, top-1"
     guessing = "the same answers with the labels shuffled give" if test else "guessing gives"

@@ -24,7 +24,7 @@ from app.report.svg import (
     x_axis,
     y_axis,
 )
-from pipeline.statistics import confidence_sequence, shuffled_chance
+from pipeline.statistics import N_FIRST, confidence_sequence, shuffled_chance
 
 Z_95 = 1.959964
 MAX_BINS = 20
@@ -46,7 +46,7 @@ REFUSALS = (
 def accuracy(record: SessionRecord) -> Markup | None:
     """Draw top-1 and top-5 with their confidence sequences against chance."""
     n, candidates = record.number("accuracy", "n"), record.number("accuracy", "n_candidates")
-    if not n or n < 1 or not candidates or candidates < 1:
+    if not n or n < N_FIRST or not candidates or candidates < 1:
         return None
     rows = [("top-1", record.number("accuracy", "n_correct"), _chance(record, candidates, 1))]
     if candidates > 5:

@@ -14,7 +14,7 @@ from app.report.findings import Finding, find, n_gaps, percent, plural
 from app.report.markup import Markup, clean, element, join
 from app.report.pictures import Stimuli, data_uri, decoded_uri
 from app.report.record import Event, SessionRecord, as_number, as_table, as_text, dig
-from pipeline.statistics import INTERVAL
+from pipeline.statistics import INTERVAL, N_FIRST
 
 MAX_PICTURES = 240
 SHOWN_GUESSES = 3
@@ -61,7 +61,7 @@ def key_figures(record: SessionRecord) -> Markup:
         (
             "identified",
             percent(k / n) if scored and n and k is not None else "-",
-            f"chance {percent(chance)}" if scored and chance is not None else "not scored",
+            _against_chance(n, chance) if scored else "not scored",
         ),
         (
             "mean rank",
@@ -313,6 +313,12 @@ def footer() -> Markup:
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _against_chance(n: float | None, chance: float | None) -> str:
+    if n is not None and n < N_FIRST:
+        return f"of {plural(n, 'picture')}: too few to say"
+    return "" if chance is None else f"chance {percent(chance)}"
 
 
 def _or_dash(value: float | None, form: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.port import is_above_chance
+from app.port import TOO_FEW, is_above_chance
 from app.runtime.ledger import Ledger
 from app.runtime.statistics import accuracy_table
 from configs import SessionConfig
@@ -71,7 +71,9 @@ def warnings_of(streams: StreamFigures, found: Accuracy | None, config: SessionC
     poor = mostly_bad(streams.quality)
     if poor:
         words.append(poor)
-    if found is not None and not is_above_chance(found):
+    if found is not None and found.is_few:
+        words.append(f"Identification ({found.n_correct} of {found.n}): {TOO_FEW}.")
+    elif found is not None and not is_above_chance(found):
         words.append(
             f"Identification ({found.n_correct} of {found.n}; {found.chance:.2%} with the labels "
             "shuffled) is not distinguishable from chance."

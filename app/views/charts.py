@@ -11,7 +11,7 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from app.port import is_above_chance
+from app.port import TOO_FEW, is_above_chance
 from app.view_models import formatting
 from app.views.painted import Painted, draw_bar, elided
 from app.views.theme import px, small_font
@@ -167,9 +167,14 @@ class AccuracyChart(Painted):
         found = self._accuracy
         if found is None or not found.n:
             return "No picture could be scored yet"
-        return (
+        named = (
             f"{formatting.percent(found.n_correct / found.n)} named exactly "
-            f"({found.n_correct} of {found.n}), chance {formatting.percent(found.chance)}, "
+            f"({found.n_correct} of {found.n})"
+        )
+        if found.is_few:
+            return f"{named}: {TOO_FEW}"
+        return (
+            f"{named}, chance {formatting.percent(found.chance)}, "
             f"{formatting.p_value(found.p_value)}"
         )
 
@@ -203,14 +208,22 @@ class AccuracyChart(Painted):
         painter.drawText(head, _LEFT, title)
         painter.setFont(small_font(12))
         painter.setPen(self.theme.color("muted"))
+        count = f"{found.n_correct} of {found.n}"
+        foot = QRectF(0, self.down - 16, self.across, 16)
+        if found.is_few:
+            painter.drawText(head, _RIGHT, count)
+            draw_bar(painter, self._bar(), self.theme.color("raised"))
+            painter.setFont(small_font(11))
+            painter.setPen(self.theme.color("muted"))
+            painter.drawText(foot, _LEFT, elided(painter.fontMetrics(), TOO_FEW, foot.width()))
+            painter.end()
+            return
         better = is_above_chance(found)
         verdict = "above chance" if better else "not above chance yet"
         top5 = formatting.percent(found.n_top5 / found.n, digits=0)
-        right = f"{found.n_correct} of {found.n} · {formatting.p_value(found.p_value)}"
-        painter.drawText(head, _RIGHT, right)
+        painter.drawText(head, _RIGHT, f"{count} · {formatting.p_value(found.p_value)}")
         self._paint_interval(painter, found, better=better)
         painter.setFont(small_font(11))
-        foot = QRectF(0, self.down - 16, self.across, 16)
         painter.setPen(self.theme.color("good" if better else "muted"))
         interval = f"95 % interval {100 * found.low:.0f}–{100 * found.high:.0f} %"
         chance = f"chance {formatting.percent(found.chance)}"
@@ -222,14 +235,18 @@ class AccuracyChart(Painted):
         painter.drawText(foot, _RIGHT, chance)
         painter.end()
 
+    def _bar(self) -> QRectF:
+        return QRectF(1, 28, self.across - 2.0, 6)
+
     def _paint_interval(self, painter: QPainter, found: Accuracy, *, better: bool) -> None:
-        y, width = 31.0, self.across - 2.0
+        bar = self._bar()
+        y, width = bar.center().y(), bar.width()
         highest = min(1.0, max(1.15 * found.high, 4 * found.chance, 0.05))
 
         def x(value: float) -> float:
             return 1 + width * min(1.0, value / highest)
 
-        draw_bar(painter, QRectF(1, y - 3, width, 6), self.theme.color("raised"))
+        draw_bar(painter, bar, self.theme.color("raised"))
         tone = self.theme.color("good" if better else "muted")
         faded = self.theme.color("good" if better else "muted", 90)
         draw_bar(painter, QRectF(x(found.low), y - 3, x(found.high) - x(found.low), 6), faded)

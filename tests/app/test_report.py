@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from app.report.markup import Markup, clean, element
 from app.report.record import read_record
 from app.report.svg import Scale, ticks
 from app.runtime.statistics import accuracy_of_events, accuracy_table
+from app.runtime.summary import StreamFigures, warnings_of
+from configs import SessionConfig
+from pipeline.statistics import Identification
 from tests.app.session_folders import make_session, make_summary, stimulus, write_events
 
 ATTACK = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;"
@@ -152,6 +156,36 @@ def test_answering_the_commonest_label_is_called_chance(tmp_path: Path) -> None:
     assert "chance 100 %" in page  # the other label is always among the first five
 
 
+def test_three_of_four_are_too_few_to_say(tmp_path: Path) -> None:
+    """No p, no interval, no verdict: in the report, its figures and the summary's warnings."""
+    found = Identification(227)
+    for label, rank in (("a", 1), ("b", 1), ("c", 5), ("d", 1)):
+        found.add(label, label if rank == 1 else "z", rank)
+    folder = make_session(tmp_path / "s", n_markers=8)
+    summary = json.loads((folder / "summary.json").read_text())
+    own = warnings_of(StreamFigures(), found.accuracy, SessionConfig())
+    assert own == ["Identification (3 of 4): too few to say: a verdict takes 5 pictures."]
+    changed = {"accuracy": accuracy_table(found.accuracy), "warnings": own}
+    (folder / "summary.json").write_text(json.dumps(summary | changed))
+    first, tone = next(iter(sentences(folder).items()))
+    assert first == "3 of 4 pictures identified: too few to say: a verdict takes 5 pictures."
+    assert tone is Tone.NOTE
+    page = build(folder).text
+    assert "of 4 pictures: too few to say" in page
+    assert page.count("too few to say") == 2
+    for wrong in ("95 % interval", "distinguishable", "p =", "99.8", "Only 4 pictures"):
+        assert wrong not in page
+
+
+def test_free_running_windows_are_said_to_have_no_truth(tmp_path: Path) -> None:
+    folder = make_session(tmp_path / "s", accuracy=None)
+    settings = tomllib.loads((folder / "session.toml").read_text())
+    settings.setdefault("epochs", {})["mode"] = "free"
+    (folder / "session.toml").write_text(tomli_w.dumps(settings))
+    first = next(iter(sentences(folder)))
+    assert first.startswith("Identification was not scored: free-running windows are cut without")
+
+
 def test_a_session_at_chance_says_so_first_and_plainly(tmp_path: Path) -> None:
     folder = make_session(tmp_path / "s", skill=0.0, seed=5)
     first, tone = next(iter(sentences(folder).items()))
@@ -229,7 +263,6 @@ def test_what_went_wrong_is_said_only_when_it_did(
 
 
 def test_what_the_report_says_itself_is_not_said_twice(tmp_path: Path) -> None:
-    from app.runtime.summary import StreamFigures, warnings_of
     from configs import load_preset
     from pipeline.statistics import Accuracy
 

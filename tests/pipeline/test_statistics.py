@@ -69,6 +69,23 @@ def test_nine_of_twenty_three_among_many_is_decoding() -> None:
         assert count(labels, answers, 227).p_value < 0.01
 
 
+@pytest.mark.parametrize("repeats", [True, False])
+def test_stimuli_drawn_at_random_from_many_leave_the_test_its_power(repeats: bool) -> None:
+    """20 of 30 among 227: drawn with repeats, or each once a round, as the app's own come."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        drawn = rng.integers(0, 227, 30) if repeats else rng.permutation(227)[:30]
+        is_right = rng.permutation(30) < 20
+        said = np.where(is_right, drawn, rng.integers(0, 227, 30))
+        assert count(words(drawn), words(said), 227).p_value < 1e-12
+
+
+def test_below_five_trials_no_verdict_is_possible() -> None:
+    seen = [count(words(np.arange(n)), words(np.arange(n)), 227) for n in range(1, 7)]
+    assert [each.is_few for each in seen] == [True] * 4 + [False] * 2
+    assert [each.p_value == 1.0 for each in seen] == [True] * 4 + [False] * 2
+
+
 def test_a_decoder_below_the_majoritys_rate_is_found_out() -> None:
     """Oddballs: it is right less often than 'never' would be, and yet knows them."""
     rng = np.random.default_rng(0)
