@@ -66,6 +66,15 @@ class FileStream:
     """What our own recorder noted."""
 
 
+class SeveralStreamsError(FileError):
+    """Several streams of a recording may be the EEG, or the markers (`is_markers`)."""
+
+    def __init__(self, streams: Sequence[FileStream], path: Path, *, is_markers: bool) -> None:
+        super().__init__((several_markers if is_markers else several_eeg)(streams, path))
+        self.streams = tuple(streams)
+        self.is_markers = is_markers
+
+
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """The streams that are meant; `notes` are sentences for the user."""
@@ -209,7 +218,7 @@ def choose_eeg(
         if len(found) == 1:
             return found[0]
         if found:
-            raise FileError(several_eeg(found, path))
+            raise SeveralStreamsError(found, path, is_markers=False)
         wanted = _wanted(source.name, source.source_id)
         if choice.must_fit:
             what = "has no sample in" if fits else "has no EEG stream of"
@@ -217,7 +226,7 @@ def choose_eeg(
         notes.append(f"The settings name an EEG stream of {wanted}, which {path.name} has not.")
     found = eeg_candidates(numeric, stream_type=source.type)
     if len(found) > 1:
-        raise FileError(several_eeg(found, path))
+        raise SeveralStreamsError(found, path, is_markers=False)
     if not found:
         raise FileError(
             f"{path} holds {listed(streams)}; expected a regular numeric stream of type EEG with "
@@ -240,14 +249,14 @@ def choose_markers(
         if len(full) == 1:
             return full[0]
         if full:
-            raise FileError(several_markers(full, path))
+            raise SeveralStreamsError(full, path, is_markers=True)
         if choice.markers_must_fit:
             wanted = _wanted(markers.name, wanted_id)
             what = "has no event in the marker stream of" if fits else "has no marker stream of"
             raise FileError(f"{path} {what} {wanted}, expected one of: {listed(streams)}.")
     found = marker_candidates(streams)
     if len(found) > 1:
-        raise FileError(several_markers(found, path))
+        raise SeveralStreamsError(found, path, is_markers=True)
     others = [s for s in streams if s not in found and s.n_samples and _MARKER_KINDS[-1](s.info)]
     if found and others:
         notes.append(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.benchmarks.soak import idle_decoder, memory_mb
 from app.port import Phase
+from app.source_options import NO_OPTIONS, SourceOptions
 from configs import SessionConfig
 
 if TYPE_CHECKING:
@@ -151,9 +152,11 @@ class _Only:
 
     live = demo
 
-    def replay(self, path: Path, config: SessionConfig) -> Session:
+    def replay(
+        self, path: Path, config: SessionConfig, options: SourceOptions = NO_OPTIONS
+    ) -> Session:
         """Return the session."""
-        _ = path, config
+        _ = path, config, options
         return self._session
 
 

@@ -17,6 +17,7 @@ from app.calibration.schedule import Choices
 from app.calibration.shelf import Shelf
 from app.errors import FolderError
 from app.runtime.folder import SESSIONS, default_out
+from app.source_options import NO_OPTIONS, SourceOptions
 from configs import SessionConfig
 from devices.choosing import StreamChoice
 from pipeline.gallery import load_gallery
@@ -95,14 +96,21 @@ class CalibrationFactory:
         classes: Mapping[str, str] | None = None,
         board: str | None = None,
         choice: StreamChoice | None = None,
+        options: SourceOptions = NO_OPTIONS,
         seed: int = 0,
     ) -> Flow:
         """A calibration from a recording or a session folder; `classes` by marker label.
 
-        `choice` as in `app.calibration.reading.read_epochs`.
+        `choice` as in `app.calibration.reading.read_epochs`; `options` are a person's choice of
+        this recording, which a `session.toml` beside it does not outweigh.
         """
-        from app.calibration.reading import recording_of
+        from app.calibration.reading import recording_of, settings_of
 
+        if choice is None and options != NO_OPTIONS:
+            from app.runtime.launch import choice_of
+
+            config = options.applied(settings_of(recording_of(path), config), is_replay=True)
+            choice = choice_of(config, options)
         folder = _new(out or default_out(self._root(), suffix="-calibration"))
         collection = Collection(classes)
         used: list[SessionConfig] = []

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.foreign import without_foreign_fallback
+from app.source_options import NO_OPTIONS, ChoiceNeededError, RecordedStream, SourceOptions
 from configs import LoadedConfig, SessionConfig, read_config
 from pipeline.values import StreamInfo
 
 if TYPE_CHECKING:
     from app.runtime.session import Session
+    from devices.choosing import SeveralStreamsError
 
 
 _LOG = logging.getLogger(__name__)
@@ -57,8 +59,18 @@ class RuntimeFactory:
 
         return live_session(config, out=self._take_out(), root=self._root, duration=self._duration)
 
-    def replay(self, path: Path, config: SessionConfig) -> Session:
-        """A session on a recording, at its own pace; a `session.toml` beside it wins."""
+    def replay(
+        self, path: Path, config: SessionConfig, options: SourceOptions = NO_OPTIONS
+    ) -> Session:
+        """A session on a recording, at its own pace.
+
+        A `session.toml` beside it wins, but for what the person chose of this recording.
+
+        Raises
+        ------
+        ChoiceNeededError
+            Several streams fit.
+        """
         loaded, beside = LoadedConfig(config), path.parent / "session.toml"
         if path.suffix.lower() == ".xdf" and beside.is_file():
             loaded = read_config(beside)
@@ -67,13 +79,36 @@ class RuntimeFactory:
             for each in (*loaded.warnings, sentence):
                 if each:
                     _LOG.warning("%s", each)
-        from app.runtime.launch import replay_session
+        from app.runtime.launch import choice_of, replay_session
+        from devices.choosing import SeveralStreamsError
 
-        return replay_session(
-            loaded.config,
-            path,
-            out=self._take_out(),
-            root=self._root,
-            speed=1.0,
-            recorded=loaded.run,
+        config = options.applied(loaded.config, is_replay=True)
+        try:
+            return replay_session(
+                config,
+                path,
+                out=self._take_out(),
+                root=self._root,
+                speed=1.0,
+                choice=choice_of(config, options),
+                recorded=loaded.run,
+            )
+        except SeveralStreamsError as error:
+            raise _question(error) from error
+
+
+def _question(error: SeveralStreamsError) -> ChoiceNeededError:
+    streams = [
+        RecordedStream(
+            # The number alone is a stream's own: source_ids may be twins, or empty.
+            key=f"#{each.number}",
+            name=each.info.name,
+            type=each.info.type,
+            source_id=each.info.source_id,
+            n_channels=each.info.n_channels,
+            sfreq=each.info.sfreq,
+            n_samples=each.n_samples,
         )
+        for each in error.streams
+    ]
+    return ChoiceNeededError(str(error), is_markers=error.is_markers, streams=streams)

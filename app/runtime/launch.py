@@ -27,6 +27,7 @@ from app.runtime.playback import PlaybackClock
 from app.runtime.processes import end_command, start_module
 from app.runtime.session import Session
 from app.runtime.stimuli import Presenter, candidate_labels, plan
+from app.source_options import SourceOptions
 from configs import SessionConfig
 from devices.choosing import StreamChoice
 from devices.errors import StreamNotFoundError
@@ -457,6 +458,16 @@ def replay_session(
         playback=playback,
         past=past,
         on_end=source.close,
+    )
+
+
+def choice_of(config: SessionConfig, options: SourceOptions) -> StreamChoice:
+    """Which streams of a recording are meant, where `options` are already in `config`."""
+    return StreamChoice(
+        config.source,
+        config.markers,
+        must_fit=bool(options.eeg),
+        markers_must_fit=bool(options.markers),
     )
 
 

@@ -15,6 +15,7 @@ from app.calibration.flow import Flow
 from app.calibration.schedule import SETS, Choices, StimulusSet, length
 from app.calibration.steps import FlowView, Step
 from app.port import SessionPort
+from app.source_options import NO_OPTIONS, SourceOptions
 from app.view_models import formatting
 from app.view_models.head import HeadModel
 from app.view_models.settings import SettingsModel
@@ -42,9 +43,15 @@ class CalibrationDoor(Protocol):
         ...
 
     def recording(
-        self, path: Path, config: SessionConfig, *, out: Path | None = None, seed: int = 0
+        self,
+        path: Path,
+        config: SessionConfig,
+        *,
+        out: Path | None = None,
+        options: SourceOptions = NO_OPTIONS,
+        seed: int = 0,
     ) -> Flow:
-        """From a recording."""
+        """From a recording; `options` are what the person chose of it."""
         ...
 
 
@@ -122,7 +129,9 @@ class CalibrationModel:
             self.error = str(error)
             return False
         if choice.kind is SourceKind.REPLAY and choice.path is not None:
-            self._start(self._door.recording(choice.path, config, seed=config.seed))
+            self._start(
+                self._door.recording(choice.path, config, options=choice.options, seed=config.seed)
+            )
         elif choice.kind is SourceKind.LIVE:
             self._start(self._door.live(config))
         else:

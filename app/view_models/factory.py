@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from app.port import SessionPort
+from app.source_options import NO_OPTIONS, SourceOptions
 from configs import SessionConfig
 from pipeline.values import StreamInfo
 
@@ -38,9 +39,13 @@ class SessionFactory(Protocol):
         """Make a session on the stream that `config.source` and `config.markers` name."""
         ...
 
-    def replay(self, path: Path, config: SessionConfig) -> SessionPort:
+    def replay(
+        self, path: Path, config: SessionConfig, options: SourceOptions = NO_OPTIONS
+    ) -> SessionPort:
         """Make a session that plays the recording at `path` as if it were live.
 
-        `config` holds the window's settings; a `session.toml` beside the recording wins.
+        `config` holds the window's settings; a `session.toml` beside the recording wins, but for
+        what the person chose of this recording. Raises `ChoiceNeededError` where several of its
+        streams fit.
         """
         ...

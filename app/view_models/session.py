@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from app.port import AdaptCommand, Phase, SessionPort, Snapshot
+from app.source_options import ChoiceNeededError
 from app.view_models.evoked import EvokedModel
 from app.view_models.factory import SessionFactory
 from app.view_models.head import HeadModel
@@ -57,6 +58,9 @@ class SessionModel:
         self._task: threading.Thread | None = None
         self._opened: SessionPort | None = None
         self._failed = ""
+        self.question: ChoiceNeededError | None = None
+        """Which stream of the recording is meant? Whoever asks the person sets it to None."""
+        self._asks: ChoiceNeededError | None = None
         self._stop_asked = False
 
     @property
@@ -98,7 +102,9 @@ class SessionModel:
         self._forget()
         if choice.kind is SourceKind.REPLAY and choice.path is not None:
             path = choice.path
-            self._run(lambda: self._start(self._factory.replay(path, config)), "open")
+            self._run(
+                lambda: self._start(self._factory.replay(path, config, choice.options)), "open"
+            )
         elif choice.kind is SourceKind.LIVE:
             self._run(lambda: self._start(self._factory.live(config)), "open")
         else:
@@ -210,6 +216,7 @@ class SessionModel:
         self._saved_notes = ""
         self.port = None
         self.snapshot = Snapshot()
+        self.question = None
         self.history.clear()
         self.traces.reset(None)
         self.spectrum.reset()
@@ -241,6 +248,8 @@ class SessionModel:
     def _guard(self, call: Callable[[], None]) -> None:
         try:
             call()
+        except ChoiceNeededError as error:
+            self._asks = error
         except PhospheneError as error:
             self._failed = str(error)
         except Exception as error:  # noqa: BLE001  the top of a thread
@@ -256,6 +265,7 @@ class SessionModel:
         if task.is_alive():
             return
         self._task = None
+        self.question, self._asks = self._asks or self.question, None
         if self._failed:
             self.error, self._failed = self._failed, ""
             if self.port is None:

@@ -137,21 +137,6 @@ class SettingsModel:
                         "source_id": choice.markers.source_id or None,
                     }
                 )
-        return _with_options(self._base.model_copy(update=update), choice)
-
-
-def _with_options(config: SessionConfig, choice: SourceChoice) -> SessionConfig:
-    """Put in which channels, column and streams of a recording are meant."""
-    options, is_replay = choice.options, choice.kind is SourceKind.REPLAY
-    source: dict[str, object] = {"picks": options.picks} if options.picks else {}
-    markers: dict[str, object] = {"column": options.column} if options.column else {}
-    if is_replay and options.eeg:
-        source |= {"source_id": options.eeg, "name": None}
-    if is_replay and options.markers:
-        markers |= {"source_id": options.markers, "name": None}
-    return config.model_copy(
-        update={
-            "source": config.source.model_copy(update=source),
-            "markers": config.markers.model_copy(update=markers),
-        }
-    )
+        return choice.options.applied(
+            self._base.model_copy(update=update), is_replay=choice.kind is SourceKind.REPLAY
+        )

@@ -10,10 +10,11 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
+from app.source_options import NO_OPTIONS, SourceOptions
 from app.view_models.factory import SessionFactory
 from pipeline.errors import PhospheneError
 from pipeline.values import StreamInfo
@@ -44,29 +45,6 @@ class SourceKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class SourceOptions:
-    """What of a source is used, where it does not go without saying.
-
-    `picks` are channels by label, `column` the markers' column with the label; `eeg` and `markers`
-    are source_ids (or numbers, `#2`) of the streams meant in a recording that holds several.
-    """
-
-    picks: tuple[str, ...] = ()
-    column: str = ""
-    eeg: str = ""
-    markers: str = ""
-
-    @property
-    def sentence(self) -> str:
-        """What is set, in a few words."""
-        words = [f"channels {', '.join(self.picks)}"] if self.picks else []
-        words += [f"marker column {self.column}"] if self.column else []
-        words += [f"recording's stream {self.eeg}"] if self.eeg else []
-        words += [f"recording's markers {self.markers}"] if self.markers else []
-        return "; ".join(words)
-
-
-@dataclass(frozen=True, slots=True)
 class SourceChoice:
     """A source as chosen: `stream` for live, `path` for a recording."""
 
@@ -76,7 +54,7 @@ class SourceChoice:
     path: Path | None = None
     ch_names: tuple[str, ...] = ()
     unit: str = ""
-    options: SourceOptions = SourceOptions()
+    options: SourceOptions = NO_OPTIONS
     key: str | None = None
     """What names the stream where its `source_id` does not: two outlets may share one."""
 
@@ -124,7 +102,7 @@ class SourcesModel:
         self.searched = False
         """Whether a search has ended yet."""
         self.choice = SourceChoice()
-        self.options = SourceOptions()
+        self.options = NO_OPTIONS
         self.revision = 0
 
     @property
@@ -188,6 +166,10 @@ class SourcesModel:
         """Use these channels, column and streams from the next choice on."""
         self.options = options
         self.revision += 1
+
+    def answer(self, options: SourceOptions) -> None:
+        """Take the chosen source with these options; for a recording that raised a question."""
+        self.choose(replace(self.choice, options=options))
 
     def close(self, timeout: float = 2.0) -> None:
         """Wait up to `timeout` seconds for a search that is under way."""

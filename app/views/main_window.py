@@ -17,6 +17,7 @@ from PySide6.QtWidgets import QApplication, QMainWindow, QStackedWidget, QVBoxLa
 
 from app.errors import AppError
 from app.port import Phase
+from app.source_options import ChoiceNeededError
 from app.view_models.boards import BoardService
 from app.view_models.factory import SessionFactory
 from app.view_models.past_sessions import PastSessionsModel
@@ -45,6 +46,7 @@ from app.views.shortcuts import Keyboard
 from app.views.sources_view import SourcesView
 from app.views.status_bar import Banner, StatusBar
 from app.views.stimulus_window import StimulusWindow
+from app.views.streams_dialog import StreamsDialog
 from app.views.theme import THEMES, Theme, apply_theme, px
 from app.views.tools import TOOLS, Tool, ToolContext, ToolWindows
 from app.views.top_bar import TopBar
@@ -323,6 +325,9 @@ class MainWindow(QMainWindow):
             self.board_source.poll()
         self.pictures.poll()
         self.notices.poll_past()
+        if self.session.question is not None:
+            question, self.session.question = self.session.question, None
+            QTimer.singleShot(0, self, lambda: self._ask_stream(question))
         if self._frame % NOTES_FRAMES == 0:
             self.session.save_notes()
         self.work.tick(presents=self._presents())
@@ -332,6 +337,14 @@ class MainWindow(QMainWindow):
         self.stimuli.show_stimulus(snapshot.stimulus if running else None)
         if self._frame % TEXT_FRAMES == 0 or self.session.phase is not self.notices.phase:
             self._show_texts()
+
+    def _ask_stream(self, question: ChoiceNeededError) -> None:
+        """Let the person choose among a recording's streams, and open it with the one chosen."""
+        dialog = StreamsDialog(question, self)
+        if dialog.exec() == StreamsDialog.DialogCode.Accepted:
+            options = self.sources.choice.options
+            self.sources.answer(question.answered(options, dialog.key))
+            self.start()
 
     def _presents(self) -> bool:
         """Whether the session shows stimuli itself."""

@@ -23,13 +23,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from app.source_options import SourceOptions
 from app.view_models import formatting
 from app.view_models.sources import (
     MONTAGES,
     UNITS,
     SourceChoice,
     SourceKind,
-    SourceOptions,
     SourcesModel,
 )
 from app.views.painted import Button, Combo, plain_tip, set_text, text_label

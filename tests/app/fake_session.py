@@ -20,6 +20,7 @@ from app.port import (
     TraceBlock,
     TraceMarker,
 )
+from app.source_options import NO_OPTIONS, ChoiceNeededError, SourceOptions
 from configs import SessionConfig
 from pipeline.errors import PhospheneError
 from pipeline.signal_quality import ChannelQuality, Grade
@@ -296,6 +297,8 @@ class FakeFactory:
 
     streams: Sequence[StreamInfo] = ()
     error: str = ""
+    question: ChoiceNeededError | None = None
+    options: SourceOptions = NO_OPTIONS
     template: FakeSession = field(default_factory=FakeSession)
     session: FakeSession | None = None
     asked: list[tuple[str, object]] = field(default_factory=list)
@@ -316,8 +319,13 @@ class FakeFactory:
         self.asked.append(("live", config.source.source_id))
         return self._make(config)
 
-    def replay(self, path: Path, config: SessionConfig) -> FakeSession:
+    def replay(
+        self, path: Path, config: SessionConfig, options: SourceOptions = NO_OPTIONS
+    ) -> FakeSession:
         self.asked.append(("replay", path))
+        self.options = options
+        if self.question is not None and not (options.eeg or options.markers):
+            raise self.question
         return self._make(config)
 
     def _make(self, config: SessionConfig) -> FakeSession:
