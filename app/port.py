@@ -149,6 +149,8 @@ class Snapshot:
     """Age of the newest sample, s; None before the first."""
     silent_for: float | None = None
     """How long the stream has been stalled or lost, s; None while it is neither."""
+    foreign_hosts: tuple[str, ...] = ()
+    """Other hosts where a stream like the lost one is found: `admit_host` takes it for that."""
     duration: float = 0.0
     """Time since the first sample, s."""
     n_received: int = 0
@@ -388,6 +390,10 @@ class SessionPort(Protocol):
 
     def add_marker(self, label: str) -> None:
         """Stamp a manual marker now."""
+        ...
+
+    def admit_host(self, host: str) -> None:
+        """Take a lost stream's namesake on `host` for it, from now on."""
         ...
 
     def swap_adapter(self, folder: Path | None) -> None:

@@ -40,6 +40,20 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class Admitting(Protocol):
+    """A source that refuses a lost stream's namesake of another host until somebody agrees."""
+
+    @property
+    def foreign_hosts(self) -> tuple[str, ...]:
+        """Hosts of the namesakes that are refused now; empty while there are none."""
+        ...
+
+    def admit(self, host: str) -> None:
+        """Take namesakes of `host` for the lost streams from now on. Safe from any thread."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class EncoderSpec:
     """What an encoder wants and gives.

@@ -24,7 +24,7 @@ from devices.lsl.outlet import quality_info
 from pipeline.arrivals import Arrivals
 from pipeline.labels import canonical_label
 from pipeline.live import LivePath
-from pipeline.ports import Source
+from pipeline.ports import Admitting, Source
 from pipeline.signal_quality import ChannelQuality
 from pipeline.values import (
     OWN_ROLES,
@@ -371,6 +371,7 @@ def stream_fields(acquisition: Acquisition) -> dict[str, Any]:
         "info": path.info,
         "newest_age": acquisition.newest_age,
         "silent_for": acquisition.silent_for,
+        "foreign_hosts": source.foreign_hosts if isinstance(source, Admitting) else (),
         "n_received": path.n_received,
         "n_lost": path.n_lost,
         "n_gaps": path.n_gaps,

@@ -46,7 +46,7 @@ from devices.errors import SourceError
 from devices.recorder import Recorder
 from pipeline.errors import PhospheneError
 from pipeline.gallery import load_gallery
-from pipeline.ports import Source
+from pipeline.ports import Admitting, Source
 from pipeline.signal_quality import ChannelQuality
 from pipeline.values import StreamRole, Verdict
 
@@ -291,6 +291,12 @@ class Session:
         except SourceError as error:
             # A stream of numbers has no place for a word: said, and the session goes on.
             self._warn(str(error))
+
+    def admit_host(self, host: str) -> None:
+        """Take a lost stream's namesake on `host` for it, from now on."""
+        acquisition = self._acquisition
+        if acquisition is not None and isinstance(acquisition.source, Admitting):
+            acquisition.source.admit(host)
 
     def swap_adapter(self, folder: Path | None) -> None:
         """Decode with another adapter from a coming epoch on; None: without one."""

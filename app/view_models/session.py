@@ -138,6 +138,15 @@ class SessionModel:
             return False
         return self._request(lambda port: port.add_marker(label))
 
+    @property
+    def foreign_hosts(self) -> tuple[str, ...]:
+        """Other hosts where a stream like the lost one of a running session is found."""
+        return self.snapshot.foreign_hosts if self.phase is Phase.RUNNING else ()
+
+    def admit_host(self, host: str) -> None:
+        """Go on with the stream on `host`."""
+        self._request(lambda port: port.admit_host(host))
+
     def set_control(self, on: bool) -> None:
         """Draw the noise control, or not, from the next epoch on and in sessions to come."""
         self._settings.control = on

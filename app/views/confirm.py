@@ -8,13 +8,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import QFile, Qt
-from PySide6.QtWidgets import QMessageBox, QWidget
+from PySide6.QtWidgets import QMessageBox, QPushButton, QWidget
 
 from pipeline.plain import plain
 
 
 def confirm(parent: QWidget, title: str, question: str, *, do: str, keep: str) -> bool:
     """Ask; return whether `do` was chosen. Enter and Esc both keep."""
+    box, yes = question_box(parent, title, question, do=do, keep=keep)
+    box.exec()
+    return box.clickedButton() is yes
+
+
+def question_box(
+    parent: QWidget, title: str, question: str, *, do: str, keep: str
+) -> tuple[QMessageBox, QPushButton]:
+    """Make the box of a question, not yet shown, and its button `do`."""
     box = QMessageBox(parent)
     box.setWindowTitle(title)
     box.setTextFormat(Qt.TextFormat.PlainText)
@@ -23,8 +32,7 @@ def confirm(parent: QWidget, title: str, question: str, *, do: str, keep: str) -
     no = box.addButton(keep, QMessageBox.ButtonRole.RejectRole)
     box.setDefaultButton(no)
     box.setEscapeButton(no)
-    box.exec()
-    return box.clickedButton() is yes
+    return box, yes
 
 
 def confirm_end_of_recording(parent: QWidget, do: str) -> bool:

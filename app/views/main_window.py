@@ -34,6 +34,7 @@ from app.views.confirm import (
     confirm_recovery,
     move_to_trash,
 )
+from app.views.host_question import HostQuestion
 from app.views.inspect_dialog import InspectDialog
 from app.views.keys_dialog import KeysDialog
 from app.views.menu import build_menu
@@ -136,6 +137,7 @@ class MainWindow(QMainWindow):
         self._connect()
         self.set_theme(self.theme)
         self._state.restore(self, self.work)
+        self.host_question = HostQuestion(self, self.session)
         self._timer = QTimer(self)
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.setInterval(FRAME_MS)
@@ -325,6 +327,7 @@ class MainWindow(QMainWindow):
             self.board_source.poll()
         self.pictures.poll()
         self.notices.poll_past()
+        self.host_question.poll()
         if self.session.question is not None:
             question, self.session.question = self.session.question, None
             QTimer.singleShot(0, self, lambda: self._ask_stream(question))
@@ -419,6 +422,7 @@ class MainWindow(QMainWindow):
         self._timer.stop()
         self._state.save(self, self.work, self.past.extra)
         self._state.save_choices(self.settings.preset, self.sources.choice)
+        self.host_question.close()
         self.inspect.close()
         self.stimuli.close()
         if self.board_source is not None:

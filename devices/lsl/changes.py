@@ -6,6 +6,8 @@ a reason to stop and ask. Pure.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from devices.errors import StreamChangedError
 from devices.lsl.discovery import Match
 from pipeline.plain import plain
@@ -57,16 +59,21 @@ def channel_order(before: StreamInfo, after: StreamInfo) -> tuple[int, ...] | No
     return order
 
 
-def same_source(before: StreamInfo, *, any_host: bool = False) -> Match:
+def same_source(
+    before: StreamInfo, *, any_host: bool = False, admitted: Collection[str] = ()
+) -> Match:
     """Match the outlets that a lost stream may come back as, from their short infos.
 
     By host (unless `any_host`), type, name and `source_id`: a namesake on another machine is
-    somebody else's until the user says otherwise.
+    somebody else's until the user says otherwise. `admitted` are the hosts that he has named so
+    far; it may grow meanwhile.
     """
 
     def match(candidate: StreamInfo) -> bool:
         return _is_namesake(before, candidate) and (
-            candidate.hostname == before.hostname or (any_host and bool(before.source_id))
+            candidate.hostname == before.hostname
+            or candidate.hostname in admitted
+            or (any_host and bool(before.source_id))
         )
 
     return match

@@ -195,7 +195,8 @@ class EegReader(RoleReader):
         )
 
     def _again(self) -> Match:
-        return same_source(self.info, any_host=self._config.any_host)
+        any_host = self._config.any_host
+        return same_source(self.info, any_host=any_host, admitted=self._admitted)
 
     def _strangers(self) -> Match | None:
         return None if self._config.any_host else stranger(self.info)

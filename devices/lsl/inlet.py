@@ -122,6 +122,16 @@ class LslSource:
         """
         return self._markers.inject(label)
 
+    @property
+    def foreign_hosts(self) -> tuple[str, ...]:
+        """Hosts whose namesakes of a lost stream are refused now. Safe from any thread."""
+        return tuple(dict.fromkeys((*self._eeg.foreign_hosts, *self._markers.foreign_hosts)))
+
+    def admit(self, host: str) -> None:
+        """Take namesakes on `host` for the lost streams from now on. Safe from any thread."""
+        for reader in (self._eeg, self._markers):
+            reader.admit(host)
+
     def close(self) -> None:
         """Release the streams; `read` then gives `ENDED` once a stream, then empty lists."""
         if self._closing.is_set():

@@ -139,7 +139,7 @@ class MarkerReader(RoleReader):
             self._tell(StreamState.LOST, f"{error} Looking for it.")
             self._send(
                 Scout(
-                    same_source(connection.info, any_host=self._any_host),
+                    same_source(connection.info, any_host=self._any_host, admitted=self._admitted),
                     max_buflen=BUFFER,
                     refused=None if self._any_host else stranger(connection.info),
                     prefer_uid=connection.info.uid,

@@ -43,6 +43,17 @@ class RoleReader:
         self.last_offset = 0.0
         self._scout: Scout | None = None
         self._retired: list[Scout] = []
+        self._admitted: set[str] = set()
+
+    @property
+    def foreign_hosts(self) -> tuple[str, ...]:
+        """Hosts whose namesakes of the lost stream are refused now. Safe from any thread."""
+        scout = self._scout
+        return () if scout is None else scout.refused_hosts
+
+    def admit(self, host: str) -> None:
+        """Take a namesake on `host` for the lost stream. Safe from any thread."""
+        self._admitted.add(host)
 
     def probe(self) -> None:
         """Hand out the newest clock offset; never waits, and never without a measurement."""

@@ -67,6 +67,8 @@ class Scout:
         self._note = ""
         self._told = ""
         self._dead: dict[str, float] = {}
+        self.refused_hosts: tuple[str, ...] = ()
+        """Hosts of the streams that were refused at the last look."""
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -112,7 +114,9 @@ class Scout:
             while not self._stop.is_set():
                 seen = finder.look()
                 candidates = [pair for pair in seen if self._fits(pair[0])]
-                if not candidates:
+                if candidates:
+                    self.refused_hosts = ()
+                else:
                     self._name_refused(info for info, _ in seen)
                 chosen, only = self._choose(candidates, only)
                 if chosen is not None and self._open(chosen):
@@ -123,6 +127,7 @@ class Scout:
 
     def _name_refused(self, seen: Iterable[StreamInfo]) -> None:
         found = [info for info in seen if self._refused is not None and self._refused(info)]
+        self.refused_hosts = tuple(sorted({info.hostname for info in found}))
         if found:
             self._tell(
                 f"Not taken for the lost stream, for it comes from another host: "

@@ -78,6 +78,7 @@ class FakeSession:
     alignment: str = ""
     drift: float | None = None
     silent_for: float | None = None
+    foreign_hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.phase = Phase.IDLE
@@ -88,6 +89,7 @@ class FakeSession:
         self.notes = ""
         self.control = self.config.decoder.control
         self.swaps: list[Path | None] = []
+        self.admitted: list[str] = []
         self.adaptations: list[AdaptCommand] = []
         n_times = round(self.length * self.sfreq)
         self.eeg = make_eeg(len(self.ch_names), n_times, self.sfreq)
@@ -125,6 +127,9 @@ class FakeSession:
             raise PhospheneError("The session does not run: start it first.")
         index = 10_000 + len(self.manual)
         self.manual.append(TraceMarker(index, T0 + self.now, label))
+
+    def admit_host(self, host: str) -> None:
+        self.admitted.append(host)
 
     def swap_adapter(self, folder: Path | None) -> None:
         self.swaps.append(folder)
@@ -186,6 +191,7 @@ class FakeSession:
             info=Info(self.ch_names, self.sfreq),
             stream_state=self._state(phase),
             silent_for=self.silent_for,
+            foreign_hosts=self.foreign_hosts,
             newest_age=0.012 if phase is Phase.RUNNING else 5.2,
             duration=self.now,
             n_received=round(self.now * self.sfreq),

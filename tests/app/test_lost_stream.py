@@ -228,3 +228,35 @@ def test_a_demo_goes_on_after_its_headset_was_killed(tmp_path: Path) -> None:
     assert sum(summary["outcomes"].values()) == summary["markers"]
     assert summary["markers"] == summary["stimuli"]["shown"]
     assert any("started anew (1 of 3 times)" in words for words in summary["warnings"])
+
+
+class Moved(HostileSource):
+    """A lost stream's namesake is on another host."""
+
+    foreign_hosts = ("labpc",)
+    admitted: tuple[str, ...] = ()
+
+    def admit(self, host: str) -> None:
+        self.admitted = (*self.admitted, host)
+
+
+@pytest.mark.parametrize("kind", [Moved, HostileSource])
+def test_a_watcher_sees_the_other_host_and_may_admit_it(
+    tmp_path: Path, kind: type[HostileSource]
+) -> None:
+    source = kind(HostileSettings(duration=2.0, chunk=25), ())
+    session = Session(
+        SessionConfig(decoder=DecoderConfig(enabled=False), outlets=OutletsConfig(enabled=False)),
+        out=tmp_path / "out",
+        open_source=lambda _: source,
+        clock=lambda: source.now,
+        is_live=False,
+    )
+    session.admit_host("too early")  # nothing is open yet: nothing to admit
+    session.start()
+    assert session.wait(60.0)
+    session.admit_host("labpc")
+    is_moved = isinstance(source, Moved)
+    assert session.snapshot().foreign_hosts == (("labpc",) if is_moved else ())
+    if isinstance(source, Moved):
+        assert source.admitted == ("labpc",)

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from app.port import Phase
@@ -17,7 +18,9 @@ from app.views.recent_view import IN_DOUBT
 from tests.app.fake_session import FakeFactory, FakeSession
 from tests.app.test_recovery import crashed
 from tests.app.test_view_sessions import answer
-from tests.app.test_views import STIMULI, run_demo
+from tests.app.test_views import STIMULI, run_demo, session_of
+
+LEFT = Qt.MouseButton.LeftButton
 
 
 @pytest.fixture
@@ -118,3 +121,61 @@ def test_a_session_that_may_run_elsewhere_is_finished_after_a_question(
         qtbot.waitUntil(lambda: not window.past.busy)
     assert (folder / LOCK).exists() is not finish
     assert (folder / "summary.json").exists() is finish
+
+
+def press(qtbot: QtBot, window: MainWindow, text: str) -> str:
+    """Press a button of the open question; return its words."""
+    box = window.host_question.box
+    assert box is not None
+    words = box.text()
+    qtbot.mouseClick(next(b for b in box.buttons() if b.text() == text), LEFT)
+    assert window.host_question.box is None
+    return words
+
+
+def test_a_namesake_on_another_host_is_asked_about(window: MainWindow, qtbot: QtBot) -> None:
+    """Yes takes it; Enter and Esc keep waiting."""
+    session = run_demo(window, qtbot, 8.0)
+    session.silent_for = 12.0
+    session.foreign_hosts = ("labpc\x1b[2J", "other")
+    window.tick()
+    box = window.host_question.box
+    assert box is not None
+    assert box.defaultButton().text() == box.escapeButton().text() == "Keep waiting"
+    eeg = window.session.snapshot.eeg
+    assert eeg is not None
+    words = press(qtbot, window, "Take the one on labpc?[2J")
+    assert session.admitted == ["labpc\x1b[2J"]
+    assert f"“{eeg.name}” on {eeg.hostname or 'this machine'} is lost." in words
+    assert "Go on with the one on labpc?[2J?" in words
+
+
+def test_keep_waiting_is_asked_once_a_host_and_session(window: MainWindow, qtbot: QtBot) -> None:
+    session = run_demo(window, qtbot, 8.0)
+    session.foreign_hosts = ("labpc",)
+    window.tick()
+    press(qtbot, window, "Keep waiting")
+    window.tick()
+    assert window.host_question.box is None
+    assert session.admitted == []
+    session.foreign_hosts = ("labpc", "third")
+    window.tick()
+    assert "the one on third?" in press(qtbot, window, "Keep waiting")
+    # Another session asks anew, and the question goes with its reason.
+    session.stop()
+    window.tick()
+    session = run_demo_again(window, qtbot)
+    session.foreign_hosts = ("labpc",)
+    window.tick()
+    assert window.host_question.box is not None
+    session.foreign_hosts = ()
+    window.tick()
+    assert window.host_question.box is None
+    assert session.admitted == []
+
+
+def run_demo_again(window: MainWindow, qtbot: QtBot) -> FakeSession:
+    """Start the demo once more, from the page of the finished one."""
+    window.start_demo()
+    qtbot.waitUntil(lambda: window.session.phase is Phase.RUNNING)
+    return session_of(window)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -456,6 +457,16 @@ def test_a_namesake_on_another_host_is_refused_until_the_user_agrees(any_host):
                     ),
                     timeout=20,
                 )
+                hosts = source.foreign_hosts
+                source.admit("a third computer")
+                assert not has_state(StreamState.RETURNED)(source.read(1.0))
+                assert source.foreign_hosts == hosts == (socket.gethostname(),)
+                # The user agrees while it is looked for.
+                source.admit(hosts[0])
+                again = read_until(source, has_state(StreamState.RETURNED), timeout=20)
+                words = [i.reason for i in again if isinstance(i, StateChange)]
+                assert "another host's: host was 'elsewhere' and is" in " ".join(words)
+                assert source.foreign_hosts == ()
     assert not has_state(StreamState.RETURNED)(items)
     notes = " ".join(i.reason for i in items if isinstance(i, StateChange))
     assert "Not taken for the lost stream, for it comes from another host: 'feeder'" in notes
