@@ -26,8 +26,16 @@ _SCALES = {
     "microvolts": 1.0,
     "microvolt": 1.0,
     "microv": 1.0,
+    # As far as EDF has room.
+    "microvol": 1.0,
+    "millivol": 1e3,
     "muv": 1.0,
     "uv": 1.0,
+    "uvolt": 1.0,
+    "uvolts": 1.0,
+    "mcv": 1.0,
+    # UTF-8, read as Latin-1.
+    "âµv": 1.0,
     "µv": 1.0,
     "μv": 1.0,
     # The sign in Shift-JIS, read as Latin-1.

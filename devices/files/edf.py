@@ -14,7 +14,7 @@ from devices.errors import FileError
 from devices.files.base import FileEvent
 
 _WIDTHS: Final = (16, 80, 8, 8, 8, 8, 8, 80, 8)
-_TAL: Final = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14(.*?)\x14?\x00", re.S)
+_TAL: Final = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15([\d.]+))?\x14(.*?)\x14?\x00", re.S)
 _NOTES: Final = ("EDF Annotations", "BDF Annotations")
 
 
@@ -54,6 +54,12 @@ class EdfHeader:
     def record(self) -> int:
         """Bytes of a data record."""
         return self.width * sum(self.counts)
+
+    @property
+    def signals(self) -> list[tuple[str, str, str]]:
+        """Label, unit and transducer of all but the annotations."""
+        said = zip(self.labels, self.units, self.transducers, strict=True)
+        return [each for each in said if each[0] not in _NOTES]
 
     @property
     def has_signal(self) -> bool:

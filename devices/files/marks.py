@@ -1,7 +1,7 @@
 """Annotations that are no stimuli: breaks in a recording, and stretches that somebody refused.
 
-Owns the words by which MNE, EEGLAB, BrainVision and our own export mark them, in any case. Knows
-nothing of file formats.
+Owns the words by which MNE, EEGLAB (-99 where it has numbers only), BrainVision and our own export
+mark them, in any case. Knows nothing of file formats.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from devices.files.base import FileBreak, FileEvent
 
 SKIP: Final = "bad_acq_skip"
 _JOIN: Final = re.compile(
-    r"(bad|edge)[ _-]?boundary|edge([ _-].*)?|boundary|new segment(/.*)?", re.I
+    r"(bad|edge)[ _-]?boundary|edge([ _-].*)?|boundary|-99|new segment(/.*)?", re.I
 )
 _BAD: Final = re.compile(r"bad(?![a-z]).*", re.IGNORECASE)
 _NEVER: Final = 86_400.0
@@ -68,11 +68,15 @@ def sentences(marks: Marks, name: str) -> Sequence[str]:
     """What the user should know of stretches without data, and of refused ones."""
     found = []
     if marks.skips:
-        found.append(f"{name} has {len(marks.skips)} stretches without data; they are gaps.")
+        n = len(marks.skips)
+        words = "one stretch" if n == 1 else f"{n} stretches"
+        found.append(f"{name} has {words} without data: a gap each.")
     if marks.refused:
         labels = ", ".join(dict.fromkeys(each.reason for each in marks.refused))
+        n = len(marks.refused)
+        words = "one stretch" if n == 1 else f"{n} stretches"
+        them = "it" if n == 1 else "them"
         found.append(
-            f"{name} marks {len(marks.refused)} stretches as bad ({labels[:80]}); epochs over "
-            "them are refused."
+            f"{name} marks {words} as bad ({labels[:80]}); epochs over {them} are refused."
         )
     return found

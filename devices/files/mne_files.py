@@ -30,13 +30,13 @@ from devices.files.base import (
     marker_info,
 )
 from devices.files.bids import read_sidecars
-from devices.files.brainvision import repaired_header, segment_starts
+from devices.files.brainvision import channel_units, marker_note, repaired_header, segment_starts
 from devices.files.completeness import check_complete
 from devices.files.edf import read_header, read_notes
 from devices.files.marks import sentences, sort_marks
-from devices.files.signal_types import guess_type
+from devices.files.signal_types import guess_types
 from devices.files.timeline import Timeline
-from devices.files.triggers import choose, codes_of, joined, onsets, runs_of
+from devices.files.triggers import choose, codes_of, is_digital, joined, onsets, runs_of
 from pipeline.labels import unit_scale
 from pipeline.values import StreamInfo
 
@@ -44,8 +44,6 @@ _PIECE: Final = 10.0
 """Length of one read, s: long enough that opening the file each time costs nothing."""
 # Types whose samples MNE gives in volts.
 _VOLTS: Final = ("eeg", "eog", "ecg", "emg", "seeg", "ecog", "dbs", "bio")
-# Units that MNE itself makes volts of, in EDF and BDF; samples of any other stay as they are.
-_MADE_VOLTS: Final = ("µV", "mV", "V")
 _LEFT_OUT: Final = ("stim", "syst", "chpi", "exci", "ias")
 
 
@@ -65,6 +63,7 @@ class MneRecording:
         self._edf = read_header(path) if path.suffix.lower() in (".edf", ".bdf") else None
         self._sidecars = read_sidecars(path)
         names = list(self._raw.ch_names)
+        self._said_units, self._factors = self._read_units(names)
         types = self._types(names)
         self._picks = [k for k, name in enumerate(names) if types[name] not in _LEFT_OUT]
         if not self._picks:
@@ -77,6 +76,8 @@ class MneRecording:
         self._marks = sort_marks(self._annotations())
         self._timeline = self._make_timeline()
         self._events = self._find_events(types)
+        if path.suffix.lower() == ".vhdr":
+            self._notes += marker_note(path)
         if not self._events:
             self._notes.append(f"{path.name} holds no event.")
         chosen = [names[k] for k in self._picks]
@@ -121,12 +122,12 @@ class MneRecording:
         found = [*self._notes, *sentences(self._marks, self._path.name)]
         pauses = self._timeline.n_pauses - len(self._marks.skips)
         if pauses > 0:
-            found.append(f"{self._path.name} pauses {pauses} times; the pauses are gaps.")
+            words = "once; the pause is a gap" if pauses == 1 else f"{pauses} times; each is a gap"
+            found.append(f"{self._path.name} pauses {words}.")
         if self._timeline.n_joins:
-            found.append(
-                f"{self._path.name} was put together at {self._timeline.n_joins} places; each is "
-                "a break."
-            )
+            n = self._timeline.n_joins
+            words = "one place; it is a break" if n == 1 else f"{n} places; each is a break"
+            found.append(f"{self._path.name} was put together at {words}.")
         if bads:
             found.append(f"{self._path.name} marks channels as bad: {', '.join(bads)}.")
         if outside:
@@ -188,13 +189,36 @@ class MneRecording:
             self.close()
             raise
 
+    def _read_units(self, names: list[str]) -> tuple[dict[str, str], dict[str, float]]:
+        """Each channel's unit as the file writes it, and what MNE multiplied its values with.
+
+        Empty where MNE reads every unit itself.
+        """
+        if self._edf is not None:  # MNE leaves a unit that it does not know as it is, unsaid
+            factors = self._raw._raw_extras[0]["units"]  # noqa: SLF001 - nowhere else said
+            units = [unit for _, unit, _ in self._edf.signals]
+            return (
+                dict(zip(names, units, strict=True)),
+                dict(zip(names, map(float, factors), strict=True)),
+            )
+        if self._path.suffix.lower() == ".vhdr":
+            odd = channel_units(self._path)
+            return odd, dict.fromkeys(odd, 1.0)
+        return {}, {}
+
     def _types(self, names: list[str]) -> Mapping[str, str]:
         """MNE's word for each channel's type; the BIDS table's where there is one."""
         own = dict(zip(names, self._raw.get_channel_types(), strict=True))
-        if self._edf is not None:  # MNE takes every signal of these for EEG
-            said = zip(self._edf.labels, self._edf.units, self._edf.transducers, strict=True)
-            guessed = {label: guess_type(label, unit, sensor) for label, unit, sensor in said}
-            own |= {n: guessed.get(n, "eeg") for n in names if own[n] == "eeg"}
+        if not self._path.name.lower().endswith((".fif", ".fif.gz")):
+            # MNE takes every signal of these for EEG.
+            units = [self._said_units.get(name, "uV") for name in names]
+            labels, sensors = names, [""] * len(names)
+            if self._edf is not None:
+                labels = [label for label, _, _ in self._edf.signals]
+                sensors = [sensor for _, _, sensor in self._edf.signals]
+            for name, guessed in zip(names, guess_types(labels, units, sensors), strict=True):
+                is_odd = own[name] == "misc" and name in self._said_units
+                own[name] = guessed if own[name] == "eeg" or is_odd else own[name]
         given = self._sidecars.ch_types or {}
         words = {"TRIG": "stim", "VEOG": "eog", "HEOG": "eog", "REF": "misc", "SYSCLOCK": "syst"}
         known = {"EEG", "EOG", "ECG", "EMG", "MISC", "SEEG", "ECOG", "DBS"}
@@ -206,23 +230,20 @@ class MneRecording:
 
     def _units(self, names: list[str], types: Mapping[str, str]) -> tuple[list[float], list[str]]:
         """What MNE's numbers are multiplied with, and the unit that they have then."""
-        given = self._sidecars.ch_units or {}
-        own = dict(zip(self._edf.labels, self._edf.units, strict=True)) if self._edf else {}
-        made = self._raw._orig_units if self._edf else {}  # noqa: SLF001 - nowhere else said
+        given, own = self._sidecars.ch_units or {}, self._said_units
         scales, units = [], []
         for name in names:
-            is_volts = not self._edf or made.get(name) in _MADE_VOLTS
             if types[name] not in _VOLTS:
                 scales.append(1.0)
                 units.append(own.get(name, "") or given.get(name, "") or "unknown")
-            elif is_volts:
+            elif name not in own:
                 scales.append(1e6)
                 units.append("microvolts")
             else:  # as in the file: its word, or what the BIDS table says where it has none
-                word = own.get(name, "")
+                word = own[name]
                 word = word if unit_scale(word) is not None else given.get(name, word)
                 scale = unit_scale(word)
-                scales.append(1.0 if scale is None else scale)
+                scales.append((1.0 if scale is None else scale) / self._factors[name])
                 units.append(word if scale is None else "microvolts")
         return scales, units
 
@@ -260,9 +281,18 @@ class MneRecording:
 
     def _find_events(self, types: Mapping[str, str]) -> tuple[FileEvent, ...]:
         events = self._marks.events
-        if not events and self._sidecars.events is None:
+        if self._sidecars.events is None:
             lines = [name for name, kind in types.items() if kind == "stim"]
-            events = [self._timeline.moved(event) for event in self._triggers(lines)]
+            triggers = [self._timeline.moved(event) for event in self._triggers(lines)]
+            # Stimuli are shown again and again; notes that somebody wrote are each of their own.
+            are_notes = len({event.label for event in events}) == len(events) < len(triggers)
+            if events and triggers:
+                taken, left = ("trigger line", "notes") if are_notes else ("notes", "trigger line")
+                self._notes.append(
+                    f"{self._path.name} has {len(triggers)} events in its trigger line and "
+                    f"{len(events)} notes: those of the {taken} are taken, not the {left}."
+                )
+            events = triggers if are_notes else events
         return tuple(sorted(events, key=lambda event: event.onset))
 
     def _triggers(self, names: list[str]) -> list[FileEvent]:
@@ -274,6 +304,9 @@ class MneRecording:
             parts = []
             for begin in range(0, n_times, step):
                 values = self._read([name], begin, min(begin + step, n_times))[0]
+                if not is_digital(values):
+                    parts = []
+                    break
                 runs = runs_of(codes_of(name, values))
                 parts.append([(code, at + begin, n) for code, at, n in runs])
             found[name] = onsets(joined(parts), self._sfreq)
@@ -310,7 +343,7 @@ def _open(path: Path) -> Any:
             if path.suffix.lower() == ".vhdr":
                 with tempfile.TemporaryDirectory() as folder:
                     header = Path(folder) / path.name
-                    header.write_text(repaired_header(path), encoding="utf-8")
+                    header.write_text(repaired_header(path, header.parent), encoding="utf-8")
                     return mne.io.read_raw_brainvision(header, preload=False, verbose="ERROR")
             return readers[path.suffix.lower()](path, preload=False, verbose="ERROR")
     except Exception as error:

@@ -25,6 +25,12 @@ def plain(name: str) -> str:
     return "".join(name.split()).lower()
 
 
+def is_digital(values: NDArray[np.float64]) -> bool:
+    """Whether a line has whole numbers: what is called a trigger may be an analogue signal."""
+    known = values[np.isfinite(values)]
+    return bool(np.all(np.abs(known - np.round(known)) < 0.01))
+
+
 def codes_of(name: str, values: NDArray[np.float64]) -> Codes:
     """The line's values as codes: BioSemi's lower 16 bits; a negative one ran over 16 bits."""
     codes: Codes = np.round(np.nan_to_num(values)).astype(np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +21,14 @@ def write_edf(
     starts: Sequence[float] | None = None,
     events: Sequence[tuple[float, str]] = (),
     scale: float = 200.0,
+    digital: Mapping[int, np.ndarray] | None = None,
 ) -> np.ndarray:
     """Write one-second records of noise; return it as written, shape (n_channels, n_times).
 
     `starts` makes it EDF+D with records at these times; `events` makes it EDF+.
+    `digital`: whole numbers of signals that are counts.
     """
+    digital = digital or {}
     has_notes = starts is not None or bool(events) or not labels
     n_signals = len(labels) + has_notes
     units = units or ["uV"] * len(labels)
@@ -40,10 +43,15 @@ def write_edf(
     head += "01.01.2410.00.00" + str(256 * (n_signals + 1)).ljust(8) + kind.ljust(44)
     head += str(n_records).ljust(8) + "1".ljust(8) + str(n_signals).ljust(4)
     head += column(16, labels, "EDF Annotations") + column(80, transducers, "")
-    head += column(8, units, "") + column(8, [-scale] * n, -1) + column(8, [scale] * n, 1)
+    head += column(8, units, "") + column(
+        8, [-32768 if k in digital else -scale for k in range(n)], -1
+    )
+    head += column(8, [32767 if k in digital else scale for k in range(n)], 1)
     head += column(8, [-32768] * n, -32768) + column(8, [32767] * n, 32767)
     head += column(80, [""] * n, "") + column(8, [sfreq] * n, TAL_BYTES // 2) + " " * 32 * n_signals
     counts = np.random.default_rng(0).integers(-3000, 3000, (n, n_records * sfreq))
+    for k, values in digital.items():
+        counts[k] = values
     body = b""
     times = list(range(n_records)) if starts is None else list(starts)
     for k, start in enumerate(times):

@@ -231,7 +231,12 @@ def test_over_lsl_a_join_is_a_pause_and_a_bad_stretch_has_no_values(
 
 @pytest.mark.parametrize(
     ("unit", "factor"),
-    [("uV", 1.0), ("µV", 1.0), ("mV", 1e3), ("V", 1e6), ("nV", 1e-3), ("microV", 1.0)],
+    [
+        *(("uV", 1.0), ("µV", 1.0), ("mV", 1e3), ("V", 1e6), ("nV", 1e-3), ("microV", 1.0)),
+        # MNE calls these microvolts, and leaves their values as they are.
+        *(("UV", 1.0), ("uv", 1.0)),
+        *(("uVolts", 1.0), ("microvol", 1.0), ("ÂµV", 1.0), ("Volts", 1e6)),
+    ],
 )
 def test_units_of_edf_are_honoured(tmp_path: Path, unit: str, factor: float) -> None:
     path = tmp_path / "u.edf"
@@ -240,7 +245,7 @@ def test_units_of_edf_are_honoured(tmp_path: Path, unit: str, factor: float) -> 
     np.testing.assert_allclose(grid.data, written * factor, rtol=1e-4, atol=1e-4 * factor)
 
 
-@pytest.mark.parametrize("unit", ["", ".V", "?V"])
+@pytest.mark.parametrize("unit", ["", ".V", "?V", "MV", "ADC", "counts", "n/a", "-"])
 def test_a_unit_that_is_not_there_is_asked_for(tmp_path: Path, unit: str) -> None:
     path = tmp_path / "u.edf"
     written = write_edf(path, CHANNELS, units=[unit] * 4)
@@ -269,7 +274,12 @@ def test_the_bids_table_says_the_unit_that_the_file_does_not(tmp_path: Path) -> 
         ("Ch 1", "uV", "", "eeg"),
         ("Temp rectal", "DegC", "", "misc"),
         ("SpO2", "%", "", "misc"),
-        ("Event marker", "", "", "misc"),
+        ("Event marker", "", "", "stim"),
+        ("EEG EKG1-REF", "uV", "", "ecg"),
+        ("EEG T1-REF", "uV", "", "eeg"),
+        ("E1-M2", "uV", "", "eog"),
+        ("Cz", "ADC", "", "eeg"),
+        ("Cz", "kOhm", "", "misc"),
         ("Resp oro-nasal", "uV", "", "misc"),
         ("EMG submental", "uV", "", "emg"),
         ("EOG horizontal", "uV", "", "eog"),
@@ -296,6 +306,22 @@ def test_signals_that_are_no_eeg_stay_out(tmp_path: Path) -> None:
     live, _ = judged(path)
     assert live.info.ch_names == ("Cz", "Pz", "O1", "O2")
     assert read_continuous(path).ch_names == CHANNELS
+
+
+def test_a_signal_without_unit_beside_voltages_is_eeg_only_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "s.edf"
+    write_edf(path, [*CHANNELS, "Body", "Extra"], units=["uV"] * 4 + ["", "?"])
+    assert judged(path)[0].info.ch_names == ("Cz", "Pz", "O1", "O2")
+    write_edf(path, [*CHANNELS, "EEG Fz"], units=["uV"] * 4 + [""])
+    with pytest.raises(InfoError, match=r"no unit for channel 'EEG Fz'.*give --unit"):
+        judged(path)
+
+
+def test_signals_of_one_name_keep_their_own_units(tmp_path: Path) -> None:
+    path = tmp_path / "t.edf"
+    written = write_edf(path, ["EEG Cz", "EEG Cz"], units=["uV", "mV"], scale=2.0)
+    found = read_continuous(path, choice=StreamChoice(SourceConfig(ch_names=("Cz", "Pz")))).data
+    np.testing.assert_allclose(found, written * [[1.0], [1e3]], rtol=1e-4, atol=0.1)
 
 
 def test_a_file_of_annotations_says_so(tmp_path: Path) -> None:
@@ -368,6 +394,38 @@ def test_trigger_lines_of_a_file(tmp_path: Path) -> None:
     assert events_of(path) == [(5.0, "1"), (10.0, "2"), (15.0, "1")]
 
 
+@pytest.mark.parametrize(
+    ("notes", "n", "taken"),
+    [
+        (["began late"], 6, "trigger line"),
+        (["began late", "eyes closed"], 6, "trigger line"),
+        (["face", "house", "face"], 3, "notes"),
+    ],
+)
+def test_notes_beside_a_trigger_line_what_is_taken_is_said(
+    tmp_path: Path, notes: list[str], n: int, taken: str
+) -> None:
+    line = np.zeros(2000)
+    for k in range(6):
+        line[300 + 200 * k : 310 + 200 * k] = 1 + k % 2
+    written = [(1.0 + k, 0.0, label) for k, label in enumerate(notes)]
+    path = write_fif(tmp_path / "n_raw.fif", written, stim={"STI 014": line})
+    recording = open_recording(path)
+    recording.close()
+    assert any(f"those of the {taken} are taken" in said for said in recording.warnings)
+    assert len(events_of(path)) == n
+
+
+def test_a_trigger_line_of_edf_counts_unless_it_is_analogue(tmp_path: Path) -> None:
+    line = np.zeros(1000, dtype=int)
+    line[300:310], line[600:605] = 7, 255
+    path = tmp_path / "t.edf"
+    write_edf(path, [*CHANNELS, "TRIG"], units=["uV"] * 4 + [""], digital={4: line})
+    assert events_of(path) == [(3.0, "7"), (6.0, "255")]
+    write_edf(path, [*CHANNELS, "TRIG"], units=["uV"] * 4 + [""])
+    assert events_of(path) == []
+
+
 def test_a_cropped_file_without_a_date_has_its_events_where_mne_has_them(tmp_path: Path) -> None:
     import mne
 
@@ -432,6 +490,85 @@ def test_a_trio_without_its_samples_says_which_file_is_missing(tmp_path: Path) -
     (tmp_path / "subject01.eeg").unlink()
     with pytest.raises(FileError, match=r"P12\.eeg, which is missing.*put it there"):
         open_recording(path)
+
+
+def test_a_trio_renamed_where_case_says_nothing_is_read(tmp_path: Path) -> None:
+    path = write_brainvision(tmp_path, "subject01", inside="P12")
+    (tmp_path / "subject01.eeg").rename(tmp_path / "Subject01.EEG")
+    (tmp_path / "subject01.vmrk").rename(tmp_path / "SUBJECT01.VMRK")
+    assert events_of(path) == [(2.0, "Stimulus/S  1"), (31.5, "Stimulus/S  2")]
+
+
+def test_a_marker_file_that_is_missing_or_not_named_is_said(tmp_path: Path) -> None:
+    path = write_brainvision(tmp_path, "subject01")
+    text = path.read_text()
+    path.write_text(text.replace("MarkerFile=subject01.vmrk\n", ""))
+    recording = open_recording(path)
+    recording.close()
+    assert any("names no marker file; subject01.vmrk is read" in w for w in recording.warnings)
+    assert len(events_of(path)) == 2
+    path.write_text(text.replace("MarkerFile=subject01", "MarkerFile=gone"))
+    (tmp_path / "subject01.vmrk").unlink()
+    recording = open_recording(path)
+    recording.close()
+    assert any("gone.vmrk, which is missing" in sentence for sentence in recording.warnings)
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"), [("uV", 1.0), ("μV", 1.0), ("microV", 1.0), ("millivolts", 1e3), ("", 1.0)]
+)
+def test_units_of_brainvision_are_honoured(tmp_path: Path, unit: str, factor: float) -> None:
+    path = write_brainvision(tmp_path, "a", unit=unit)
+    grid = read_continuous(path)
+    assert grid.ch_names == ("Cz", "Pz")
+    np.testing.assert_allclose(grid.data[0, :3], np.array([0.0, 0.2, 0.4]) * factor, atol=1e-3)
+
+
+def test_a_unit_of_brainvision_that_nobody_knows_is_asked_for(tmp_path: Path) -> None:
+    path = write_brainvision(tmp_path, "a", unit="ADU")
+    with pytest.raises(InfoError, match=r"gives unit 'ADU' for channel 'Cz'.*give --unit"):
+        judged(path)
+    assert judged(path, unit="microvolts")[0].info.ch_names == ("Cz", "Pz")
+
+
+@pytest.mark.parametrize("suffix", [".vhdr", ".set"])
+def test_other_signals_are_told_by_name_where_mne_takes_all_for_eeg(
+    tmp_path: Path, suffix: str
+) -> None:
+    path = write_brainvision(tmp_path, "a")
+    path.write_text(path.read_text().replace("Ch2=Pz", "Ch2=ECG"))
+    if suffix == ".set":
+        path = write_eeglab(tmp_path, ["Cz", "ECG"], [("face", 201.0), ("face", 401.0)])
+    assert judged(path)[0].info.ch_names == ("Cz",)
+
+
+@pytest.mark.parametrize("boundary", ["boundary", -99])
+def test_a_boundary_of_eeglab_is_a_break_in_words_and_in_numbers(
+    tmp_path: Path, boundary: object
+) -> None:
+    kinds = ("face", "house") if boundary == "boundary" else (1, 2)
+    events = [(kinds[0], 201.0), (boundary, 501.5), (kinds[1], 801.0)]
+    path = write_eeglab(tmp_path, ["Cz", "Pz"], events)
+    live, verdicts = judged(path)
+    assert live.n_gaps == 1
+    assert [v.marker.label for v in verdicts] == [str(kind) for kind in kinds]
+
+
+def write_eeglab(
+    folder: Path, names: Sequence[str], events: Sequence[tuple[object, float]]
+) -> Path:
+    from scipy.io import savemat
+
+    data = np.random.default_rng(1).normal(0, 10, (len(names), 1000)).astype("f4")
+    rows = np.array(
+        [(*e, 0.0) for e in events], [(k, object) for k in ("type", "latency", "duration")]
+    )
+    places = np.array([(name,) for name in names], dtype=[("labels", object)])
+    fields = {"setname": "x", "nbchan": len(names), "trials": 1, "pnts": 1000, "srate": 100.0}
+    fields |= {"xmin": 0.0, "xmax": 9.99, "data": data, "chanlocs": places, "event": rows}
+    fields |= {k: [] for k in ("icawinv", "icasphere", "icaweights", "icachansind", "epoch")}
+    savemat(folder / "e.set", {"EEG": fields}, appendmat=False)
+    return folder / "e.set"
 
 
 @pytest.mark.parametrize(("n_channels", "sfreq"), [(4, 200), (8, 250), (16, 125)])
