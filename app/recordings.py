@@ -34,12 +34,17 @@ def read_microvolts(path: Path) -> Float32:
         info = recording.streams[0]
         types = info.ch_types or ("eeg",) * info.n_channels
         units = info.ch_units or ("",) * info.n_channels
-        # A file that names no unit holds microvolts.
-        scales = {
-            i: scale
+        eeg = {
+            i: unit
             for i, (kind, unit) in enumerate(zip(types, units, strict=True))
-            if kind == "eeg" and (scale := unit_scale(unit or "microvolts"))
+            if kind == "eeg"
         }
+        if eeg and not any(eeg.values()):
+            raise AppError(
+                f"{path} gives no unit for its EEG, expected volts, millivolts, microvolts or "
+                "nanovolts: put a BIDS channels.tsv with units beside it, or leave it out."
+            )
+        scales = {i: scale for i, unit in eeg.items() if (scale := unit_scale(unit))}
         samples = [block.samples for block in recording.blocks() if block.stream == 0]
     finally:
         recording.close()

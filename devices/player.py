@@ -22,6 +22,7 @@ from devices.errors import FileError
 from devices.files import Block, open_recording
 from devices.files.base import FileBreak
 from devices.lsl.outlet import EegOutlet, Outlet
+from pipeline.ingest import as_electrodes
 from pipeline.markers import columns_of
 from pipeline.values import Float64, StreamInfo
 
@@ -126,7 +127,8 @@ class Player:
         }
         self._outlets: dict[int, EegOutlet | TextOutlet] = {}
         self._position = start
-        self._n_laps = 0
+        self._n_laps = self._n_events = 0
+        self._has_no_event = False
         self._paused = False
         self._sought: float | None = None
         for k, info in self._played.items():
@@ -157,7 +159,15 @@ class Player:
     @property
     def warnings(self) -> Sequence[str]:
         """What to know about the file, one sentence each."""
-        return self._recording.warnings
+        info = self._recording.streams[0]
+        types = info.ch_types or ("eeg",) * len(info.ch_names)
+        eeg = [
+            name for name, kind in zip(info.ch_names, types, strict=False) if kind.lower() == "eeg"
+        ]
+        found = [*self._recording.warnings, as_electrodes(tuple(eeg))[1]]
+        if self._has_no_event and not any("no event" in sentence for sentence in found):
+            found.append(f"{self._recording.path.name} holds no event.")
+        return tuple(sentence for sentence in found if sentence)
 
     def wait_for_consumers(self, timeout: float, stop: threading.Event) -> bool:
         """Wait until somebody reads the EEG; True when so before `timeout` s or `stop`."""
@@ -196,6 +206,8 @@ class Player:
                 anchor, self._sought = _Anchor(self._clock(), self._sought), None
                 continue
             self._n_laps += 1
+            # Played from its start to its end: only then is it known of every format.
+            self._has_no_event = not self._n_events and self._start <= 0
             if not self._loop:
                 stop.wait(_DRAIN)
                 return
@@ -267,6 +279,7 @@ class Player:
         if isinstance(outlet, EegOutlet):
             outlet.push(block.samples, stamps)
             return
+        self._n_events += len(block.samples)
         for text, stamp in zip(block.samples, stamps.tolist(), strict=True):
             outlet.push(text, stamp)
 

@@ -82,7 +82,7 @@ class Ingest:
         self._scale = _scales(source, stream, names, picks)
         self._last = np.zeros(len(picks), dtype=np.float32)
         self.display_names = tuple(names[pick] for pick in picks)
-        labels, self.note = _electrodes(self.display_names)
+        labels, self.note = as_electrodes(self.display_names)
         self.info = Info(
             ch_names=_unique(labels, stream),
             sfreq=_rate(source, stream),
@@ -163,7 +163,7 @@ def _names(source: SourceConfig, stream: StreamInfo) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _electrodes(names: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+def as_electrodes(names: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
     """The labels as electrodes, and what to say of those that are differences of two."""
     pairs = [difference(name) for name in names]
     if None not in pairs and len({pair[1] for pair in pairs if pair}) == 1 < len(pairs):

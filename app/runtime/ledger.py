@@ -15,7 +15,7 @@ from dataclasses import replace
 from app.port import Result, TraceMarker
 from app.runtime.statistics import Latencies
 from pipeline.statistics import Accuracy, Identification
-from pipeline.values import Marker
+from pipeline.values import Marker, Outcome
 
 N_KEPT_EPOCHS = 64
 """Recent results that keep their epoch and picture in memory for the window."""
@@ -85,6 +85,13 @@ class Ledger:
         """Counts by outcome, in the outcomes' order of name."""
         with self._lock:
             return dict(sorted(self._outcomes.items()))
+
+    def shared_failure(self) -> str:
+        """Why every epoch of the decoder failed, where all did for one reason; else ""."""
+        with self._lock:
+            tried = [r for r in self._results if r.outcome in (Outcome.DECODED, Outcome.FAILED)]
+        reasons = {r.reason if r.outcome is Outcome.FAILED else "" for r in tried}
+        return reasons.pop().removeprefix("InfoError: ") if len(reasons) == 1 else ""
 
     def accuracy(self) -> Accuracy | None:
         """Identification so far; worked out once for each new rank, not at every look."""

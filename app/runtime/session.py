@@ -492,6 +492,8 @@ class Session:
                 self._warn(sentence)
             if not self._ledger.n_markers and acquisition.path.n_received:
                 self._warn("Not one marker came: there was nothing to decode.")
+            if reason := self._ledger.shared_failure():
+                self._warn(f"Not one epoch could be decoded: {reason}")
         recorder = self._tape.close()
         self._write_session()
         missing = self._folder.settle()

@@ -301,7 +301,7 @@ class MneRecording:
         step = max(1, int(60 * self._sfreq))
         n_times = int(self._raw.n_times)
         for name in names:
-            parts = []
+            parts: list[list[tuple[int, int, int]]] = []
             for begin in range(0, n_times, step):
                 values = self._read([name], begin, min(begin + step, n_times))[0]
                 if not is_digital(values):

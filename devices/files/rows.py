@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import IO, Final
 
 import numpy as np
 
-from devices.files.base import Block, FileEvent, Piece, cut, marker_info
+from devices.files.base import Block, FileBreak, FileEvent, Piece, cut, marker_info
 from pipeline.counter import PLAIN, CounterPattern, SampleCounter
 from pipeline.counter_watch import TRUST, CounterWatch
 from pipeline.values import StreamInfo
@@ -180,10 +180,13 @@ class RowReader:
     sfreq: float
     pattern: CounterPattern | None = None
     counts: RowCounts = field(default_factory=RowCounts)
+    _newest: int = field(default=-1, init=False)
+    _is_first: bool = field(default=True, init=False)
 
     def pieces(self, start: float = 0.0) -> Iterator[Piece]:
         """Pieces from `start` (s) on; times count samples, the lost ones included."""
         self.counts = RowCounts()
+        self._newest, self._is_first = -1, True
         with open_text(self.path) as file:
             yield from self._timed(self._rows(file), start)
 
@@ -218,9 +221,21 @@ class RowReader:
             counts.note = numbering.note
             taken = [(number, row) for number, row in numbered if number >= first]
             if taken:
-                yield self._piece(taken)
+                yield from self._pieces_of(taken)
 
-    def _piece(self, taken: list[tuple[int, Row]]) -> Piece:
+    def _pieces_of(self, taken: list[tuple[int, Row]]) -> Iterator[Piece]:
+        """The rows, cut where samples are missing: their number is known, stamps would blur it."""
+        numbers = np.array([number for number, _ in taken])
+        cuts = np.flatnonzero(np.diff(numbers, prepend=self._newest) > 1)
+        self._newest = int(numbers[-1])
+        for low, high in pairwise(sorted({0, *cuts.tolist(), len(taken)})):
+            is_cut = low in cuts and int(numbers[low]) > 0 and not self._is_first
+            self._is_first = False
+            reason = "Samples are missing here, by the package numbers and stamps."
+            pause = FileBreak(float(numbers[low]) / self.sfreq, reason, is_pause=True)
+            yield self._piece(taken[low:high], (pause,) if is_cut else ())
+
+    def _piece(self, taken: list[tuple[int, Row]], breaks: Sequence[FileBreak]) -> Piece:
         numbers = np.array([number for number, _ in taken])
         with np.errstate(over="ignore"):
             data = np.array([row.values for _, row in taken], np.float64).astype(np.float32)
@@ -229,7 +244,7 @@ class RowReader:
             for number, row in taken
             if row.marker and math.isfinite(row.marker)
         ]
-        return Piece(data, numbers / self.sfreq, events)
+        return Piece(data, numbers / self.sfreq, events, breaks)
 
 
 class RowRecording:

@@ -16,7 +16,7 @@ from typing import Final
 
 from configs.guard import UnfitFileError, open_file, read_bytes
 from configs.private import make_private, open_private
-from models.adapters.errors import AdapterError
+from models.adapters.errors import AdapterError, unwritable
 from models.adapters.store import MANIFEST_LIMIT, MANIFEST_NAME, WEIGHTS_LIMIT, WEIGHTS_NAME
 
 LIMITS: Final = {WEIGHTS_NAME: WEIGHTS_LIMIT, MANIFEST_NAME: MANIFEST_LIMIT}
@@ -47,7 +47,7 @@ def write_archive(folder: Path, path: Path) -> None:
     except FileExistsError as error:
         raise AdapterError(f"{path} exists already: give another name.") from error
     except OSError as error:
-        raise AdapterError(f"cannot write {path} ({error}).") from error
+        raise AdapterError(unwritable(path, error)) from error
 
 
 def read_adapter_files(path: Path) -> tuple[tuple[str, bytes], ...]:

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from configs.private import make_private, open_private
-from models.adapters.errors import AdapterError
+from models.adapters.errors import AdapterError, unwritable
 
 
 def write_pair(folder: Path, *files: tuple[str, bytes]) -> None:
@@ -36,4 +36,4 @@ def write_pair(folder: Path, *files: tuple[str, bytes]) -> None:
                 part.unlink(missing_ok=True)
                 raise
     except OSError as error:
-        raise AdapterError(f"cannot write to {folder} ({error}).") from error
+        raise AdapterError(unwritable(folder, error)) from error

@@ -22,7 +22,7 @@ from models.adapters import rooms
 from models.adapters.archive import read_adapter_files, write_archive
 from models.adapters.data import CalibrationData
 from models.adapters.encoder import AdapterEncoder
-from models.adapters.errors import AdapterError
+from models.adapters.errors import AdapterError, unwritable
 from models.adapters.files import write_pair
 from models.adapters.history import read_history, write_history
 from models.adapters.locking import locked
@@ -362,7 +362,7 @@ class AdapterStore:
                     stack.enter_context(locked(self.root / LOCK_NAME, timeout=LOCK_TIMEOUT))
             except OSError as error:
                 if writes:
-                    raise AdapterError(f"cannot write to {self.root} ({error}).") from error
+                    raise AdapterError(unwritable(self.root, error)) from error
             yield
 
     @contextlib.contextmanager
@@ -376,7 +376,7 @@ class AdapterStore:
                 rooms.sweep(self.root, parent)
                 room = rooms.Room.open(parent)
             except OSError as error:
-                raise AdapterError(f"cannot write to {parent} ({error}).") from error
+                raise AdapterError(unwritable(parent, error)) from error
         try:
             yield room.folder
         finally:
@@ -394,7 +394,7 @@ class AdapterStore:
                     f"{subject} was deleted while this adapter was being stored: nothing is kept."
                 ) from None
             except OSError as error:
-                raise AdapterError(f"cannot write {folder} ({error}).") from error
+                raise AdapterError(unwritable(folder, error)) from error
             if activate:
                 self._make_active(folder)
         return self._record(subject, folder)

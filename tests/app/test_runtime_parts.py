@@ -316,3 +316,21 @@ def test_a_virtual_headset_out_of_reach_advises_what_helps() -> None:
         open_source(threading.Event())
     assert "phosphene doctor" in str(caught.value)
     assert "--source-id" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ([(Outcome.FAILED, "InfoError: no electrode."), (Outcome.GAP, "g")] * 2, "no electrode."),
+        ([(Outcome.FAILED, "InfoError: no electrode."), (Outcome.DECODED, "")], ""),
+        ([(Outcome.FAILED, "a"), (Outcome.FAILED, "b")], ""),
+        ([(Outcome.GAP, "g")], ""),
+    ],
+)
+def test_why_nothing_could_be_decoded_is_said_once(
+    outcomes: list[tuple[Outcome, str]], expected: str
+) -> None:
+    ledger = Ledger(10)
+    for index, (outcome, reason) in enumerate(outcomes):
+        ledger.conclude(Result(index, float(index), "face", outcome, reason=reason))
+    assert ledger.shared_failure() == expected

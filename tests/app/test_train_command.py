@@ -11,8 +11,10 @@ import pytest
 
 from app.cli import main
 from app.commands.train import ProgressBar
+from app.errors import AppError
 from app.recordings import read_microvolts
 from models.training.loop import Progress
+from tests.devices.edf_tools import write_edf
 
 SETTINGS = """
 [model]
@@ -110,3 +112,12 @@ def test_recordings_are_read_in_microvolts(tmp_path: Path) -> None:
     made = read_microvolts(path)
     assert made.dtype == np.float32
     np.testing.assert_allclose(made, 1e6 * volts, rtol=1e-4, atol=1e-3)
+
+
+def test_a_recording_without_a_unit_is_not_taken_for_microvolts(tmp_path: Path) -> None:
+    path = tmp_path / "u.edf"
+    written = write_edf(path, ["EEG Cz", "EEG Pz"], units=["", ""])
+    with pytest.raises(AppError, match=r"u\.edf gives no unit for its EEG.*channels\.tsv"):
+        read_microvolts(path)
+    write_edf(path, ["EEG Cz", "EEG Pz"], units=["mV", "mV"])
+    np.testing.assert_allclose(read_microvolts(path), written * 1e3, rtol=1e-4, atol=10.0)

@@ -590,6 +590,29 @@ def test_version_3_of_the_gui_is_read(tmp_path: Path, n_channels: int, sfreq: in
     assert times_of(path)[-1] == pytest.approx(599 / sfreq)
 
 
+def write_gui(path: Path, numbers: Sequence[int], counts: Sequence[int]) -> Path:
+    """The GUI's version 5: samples `numbers` at 250 Hz, with these package numbers."""
+    head = "%OpenBCI Raw EXG Data\n%Number of channels = 4\n%Sample Rate = 250 Hz\n"
+    head += "Sample Index, " + "".join(f"EXG Channel {k}, " for k in range(4)) + "Timestamp\n"
+    rows = "".join(
+        f"{count}.0, 1.0, 2.0, 3.0, {number % 50}.0, {1.6e9 + number / 250:.6f}\n"
+        for number, count in zip(numbers, counts, strict=True)
+    )
+    path.write_text(head + rows)
+    return path
+
+
+@pytest.mark.parametrize("every", [10, 50])
+def test_single_samples_that_text_lacks_keep_their_place(tmp_path: Path, every: int) -> None:
+    numbers = [k for k in range(2000) if k % every != every - 1 or k == 1999]
+    path = write_gui(tmp_path / "l.txt", numbers, [k % 256 for k in numbers])
+    live, _ = judged(path)
+    assert live.n_lost == 2000 - len(numbers)
+    grid = read_continuous(path)
+    assert grid.data.shape[1] == 2000
+    np.testing.assert_array_equal(grid.data[3, numbers], [k % 50 for k in numbers])
+
+
 def test_the_sd_cards_own_text_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "OBCI_01.TXT"
     path.write_text("".join(f"{k:02X},FFE4A1,FFE4A2,FFE4A3,FFE4A4\n" for k in range(9)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -358,3 +359,21 @@ def test_streams_get_ids_of_their_own(tmp_path: Path) -> None:
     found = {info.name: info.source_id for info in player.streams}
     player.close()
     assert found == {"amp": "ids", "m2": "ids-markers", "m3": "ids-2", "gaze": "ids-3"}
+
+
+def test_bipolar_labels_and_that_there_was_no_event_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SlowClock()
+    monkeypatch.setattr(EegOutlet, "push", lambda self, x, t: None)
+    path = tmp_path / "b.xdf"
+    with XdfWriter(path) as writer:
+        info = replace(eeg_stream(), ch_names=("FP1-F7", "F7-T7", "FZ-CZ", "C3-P3"), desc={})
+        writer.add_stream(1, info)
+        writer.write_samples(1, np.zeros((50, 4), np.float32), np.arange(50) / 250)
+    player = Player(path, clock=clock)
+    assert not any("holds no event" in sentence for sentence in player.warnings)
+    player.play(VirtualStop(clock))
+    player.close()
+    assert any("are differences between two electrodes" in words for words in player.warnings)
+    assert player.warnings[-1] == "b.xdf holds no event."

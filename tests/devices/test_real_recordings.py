@@ -36,8 +36,21 @@ FILES = {
     "openbci/OpenBCI_GUI-v6-blinks-jawClench-alpha.txt": (22490, 0),
 }
 """EEG samples and markers of each, as MNE, pyxdf or a count of lines have them."""
+READ = {
+    "muse/n170-person1_raw.fif": (184380, 1174),
+    "muse/p300-person1-session1_raw.fif": (184392, 1161),
+    "muse/p300-person1-session2_raw.fif": (153660, 966),
+    "muse/p300-person3-session1_raw.fif": (153648, 980),
+    "muse/p300-person3-session2_raw.fif": (184404, 1173),
+    "muse/p300-person3-session3_raw.fif": (122904, 785),
+    "muse/p300-person5_raw.fif": (153660, 984),
+}
+"""Long ones of one kind, which are read only; counts as MNE has them."""
 REFUSED = {"xdf/empty_streams.xdf": "expected a regular numeric stream"}
-NO_RECORDING = {"openbci/cyton-packets.txt", "README.md", "faces-houses.zip"}
+NO_RECORDING = {
+    *("openbci/cyton-packets.txt", "README.md", "faces-houses.zip", "cvep/README.md"),
+    *(f"cvep/thielen2021_sub-0{k}.npz" for k in (1, 2, 3)),
+}
 """Raw packets are `test_emulated_cyton`'s, the archive is `faces_houses`."""
 PARTS = {".fdt", ".dat", ".eeg", ".vmrk", ".pth"}
 
@@ -96,7 +109,7 @@ def test_every_file_is_accounted_for(shared_data: Path) -> None:
         for p in shared_data.rglob("*")
         if p.is_file() and p.suffix not in PARTS
     }
-    assert found == {*FILES, *REFUSED, *NO_RECORDING}
+    assert found == {*FILES, *READ, *REFUSED, *NO_RECORDING}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -107,6 +120,16 @@ def test_a_recording_passes_through_our_recorder_unchanged(
     assert round_trip(shared_data / name, again) == FILES[name]
     if FILES[name][0] > 1000:
         check_grid(shared_data / name, again)
+
+
+@pytest.mark.parametrize("name", READ)
+def test_every_sample_and_marker_is_read(shared_data: Path, name: str) -> None:
+    _, items = read_all(shared_data / name)
+    counts = [
+        sum(len(packet.timestamps) for packet in of_role(items, role))
+        for role in (StreamRole.EEG, StreamRole.MARKERS)
+    ]
+    assert tuple(counts) == READ[name]
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -17,6 +18,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from models.adapters import AdapterError, AdapterStore
+from models.adapters.files import write_pair
 from models.adapters.history import LENGTH, STATE_NAME, write_history
 from models.adapters.library import LOCK_NAME
 from models.adapters.locking import hold, locked
@@ -521,3 +523,16 @@ def test_a_store_that_was_open_is_closed_by_the_next_change(
     store.root.mkdir(mode=0o755)
     store.import_(exported)
     assert stat.S_IMODE(store.root.stat().st_mode) == 0o700
+
+
+def test_a_full_disk_is_said_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path))
+
+    monkeypatch.setattr("models.adapters.files.make_private", full)
+    with pytest.raises(AdapterError) as caught:
+        write_pair(tmp_path / "new", ("a.json", b"{}"))
+    assert str(caught.value) == (
+        f"{tmp_path / 'new'} cannot be written (No space left on device): free disk space, or "
+        "choose another folder."
+    )
