@@ -248,9 +248,9 @@ class PicturePanel(QFrame):
     def forget(self) -> None:
         """Take the picture away: it is none of now."""
         if self._shown is not None:
-            self._show_nothing()
+            self._show_nothing("no picture of now")
 
-    def _show_nothing(self) -> None:
+    def _show_nothing(self, why: str = "no picture yet") -> None:
         self._shown = None
         self.seen.set_pixels(None)
         self.decoded.set_pixels(None)
@@ -259,7 +259,7 @@ class PicturePanel(QFrame):
         set_text(self.seen_label, "Seen")
         set_text(self.decoded_label, "Decoded")
         set_text(self.rank, formatting.DASH)
-        set_text(self.rank_note, "no picture yet")
+        set_text(self.rank_note, why)
         set_text(self.about, "")
         set_tone(self.rank, "")
         self.confidence.set_value(None)

@@ -54,6 +54,7 @@ class SourcesView(QWidget):
         self._listed: tuple[StreamInfo, ...] | None = None
         self.list = QTreeWidget()
         self.note = text_label("", "caption")
+        self.note.setWordWrap(True)
         self.refresh_button = Button("Refresh", icon_name="refresh", tip="Search again (F5)")
         self.board_button = Button(
             "Connect a board…", icon_name="board", tip="OpenBCI, Muse and others, without LSL (F4)"
@@ -242,6 +243,7 @@ class OptionsDialog(QDialog):
         buttons = QDialogButtonBox(
             QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
         )
+        buttons.button(QDialogButtonBox.StandardButton.Ok).setProperty("kind", "primary")
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
         form = QFormLayout()

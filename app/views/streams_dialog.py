@@ -18,9 +18,10 @@ from PySide6.QtWidgets import (
 
 from app.source_options import ChoiceNeededError, RecordedStream
 from app.view_models import formatting
-from app.views.painted import text_label
+from app.views.painted import plain_tip, text_label
 from pipeline.plain import plain
 
+_NUMBERS = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 _COLUMNS = ("Name", "Type", "source_id", "Channels", "Rate", "Samples")
 
 
@@ -31,7 +32,7 @@ class StreamsDialog(QDialog):
         super().__init__(parent)
         what = "marker stream" if question.is_markers else "EEG"
         self.setWindowTitle(f"Which {what} is meant?")
-        self.setMinimumWidth(620)
+        self.setMinimumWidth(760)
         n_streams = len(question.streams)
         kind = "marker streams with events" if question.is_markers else "streams that may be EEG"
         text = text_label(
@@ -43,15 +44,20 @@ class StreamsDialog(QDialog):
         self.list.setRootIsDecorated(False)
         self.list.setUniformRowHeights(True)
         self.list.setAccessibleName(f"Streams of the recording that may be the {what}")
+        for column in (3, 4, 5):
+            self.list.headerItem().setTextAlignment(column, _NUMBERS)
         for stream in question.streams:
             item = QTreeWidgetItem(_cells(stream))
             item.setData(0, Qt.ItemDataRole.UserRole, stream.key)
+            for column in (0, 2):
+                item.setToolTip(column, plain_tip(item.text(column)))
             for column in (3, 4, 5):
-                item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight)
+                item.setTextAlignment(column, _NUMBERS)
             self.list.addTopLevelItem(item)
         header = self.list.header()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        for column in (0, 2):  # what others wrote, of any length
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
         header.setStretchLastSection(False)
         self.buttons = QDialogButtonBox(
             QDialogButtonBox.StandardButton.Open | QDialogButtonBox.StandardButton.Cancel

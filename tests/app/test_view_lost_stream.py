@@ -49,6 +49,7 @@ def test_a_lost_stream_takes_the_picture_away_and_is_said(window: MainWindow, qt
     assert not panel.seen.has_picture
     assert panel.decoded._word == "no stream"
     assert panel.decoded_label.text() == "Decoded"
+    assert panel.rank_note.text() == "no picture of now"
     assert not panel.save.isEnabled()
     assert window.status.phase.text() == "●  No stream"
     assert banner.isVisible()

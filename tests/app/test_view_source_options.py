@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDialogButtonBox
 from pytestqt.qtbot import QtBot
 
@@ -39,6 +40,7 @@ def test_what_was_typed_reaches_the_settings(qtbot: QtBot, monkeypatch: pytest.M
     view.options_button.click()
     assert model.options == SourceOptions(("TP9", "AUX"), "value", "dev-115", "#3")
     assert "TP9, AUX" in view.note.text()
+    assert view.note.wordWrap(), "a long choice is read whole"
     view.choose_recording(Path("two.xdf"))
     assert model.choice.kind is SourceKind.REPLAY
     config = SettingsModel(SessionConfig()).build(model.choice)
@@ -75,6 +77,8 @@ def test_a_recording_of_several_streams_offers_them_in_a_list(
         assert not ok.isEnabled()
         dialog.list.setCurrentItem(items[1])
         assert ok.isEnabled()
+        number = Qt.AlignmentFlag(items[0].textAlignment(3))
+        assert number & Qt.AlignmentFlag.AlignVCenter, "on one line with the name"
         return int(dialog.DialogCode.Accepted)
 
     monkeypatch.setattr(StreamsDialog, "exec", choose)
