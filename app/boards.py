@@ -280,36 +280,37 @@ def _listen(request: dict[str, Any], stop: threading.Event) -> None:
 
 
 class _Heard:
-    """Counts what came since the first sample."""
+    """Counts what came after the first block, which had waited in the driver for unknown long.
+
+    Samples, seconds and rate are of the same stretch, so that they agree with each other.
+    """
 
     def __init__(self, title: str, now: float) -> None:
         self.title = title
         self.n_samples = 0
         self._first: float | None = None
-        self._n_first = 0
         self._last = self._now = now
 
     def take(self, n_samples: int, now: float) -> None:
         """Count `n_samples` that came at `now` (s)."""
         self._now = now
-        self.n_samples += n_samples
-        if n_samples:
-            if self._first is None:
-                # The first block has waited in the driver: it counts, but not for the rate.
-                self._first, self._n_first = now, n_samples
-            self._last = now
+        if not n_samples:
+            return
+        self._last = now
+        if self._first is None:
+            self._first = now
+        else:
+            self.n_samples += n_samples
 
     @property
     def seconds(self) -> float:
-        """Time since the first samples, s."""
+        """Time since the first block, s."""
         return 0.0 if self._first is None else self._now - self._first
 
     @property
     def rate(self) -> float | None:
         """Samples a second; None in the first second."""
-        if self._first is None or self._last - self._first < 1.0:
-            return None
-        return (self.n_samples - self._n_first) / (self._last - self._first)
+        return self.n_samples / self.seconds if self.seconds >= 1.0 else None
 
     @property
     def silent_for(self) -> float:

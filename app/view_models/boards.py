@@ -67,8 +67,9 @@ class BoardRequest:
 class TestProgress:
     """What a test has heard so far.
 
-    `seconds` since the first sample; `rate` in samples a second, None in the first moments;
-    `swings` is peak to peak of the newest half second, microvolts, by channel.
+    `seconds` since the first block of samples, `n_samples` of these seconds; `rate` is their
+    quotient, in samples a second, None in the first moments; `swings` is peak to peak of the newest
+    half second, microvolts, by channel.
     """
 
     __test__ = False

@@ -11,7 +11,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QLabel
 from pytestqt.qtbot import QtBot
 
-from app.boards import ProcessBoards, ProcessLink
+from app.boards import ProcessBoards, ProcessLink, _Heard
 from app.port import Phase
 from app.view_models.boards import (
     BoardEntry,
@@ -282,6 +282,20 @@ def wait(qtbot: QtBot, model: BoardsModel) -> None:
     qtbot.waitUntil(idle, timeout=30_000)
 
 
+def test_samples_seconds_and_rate_of_a_test_agree() -> None:
+    heard = _Heard("Cyton", 100.0)
+    heard.take(0, 100.25)
+    assert heard.rate is None
+    heard.take(65, 100.5)  # had waited in the driver
+    for k in range(1, 17):
+        heard.take(125 if k % 2 == 0 else 0, 100.5 + 0.25 * k)  # in blocks of half a second
+    assert (heard.n_samples, heard.seconds, heard.rate) == (1000, 4.0, 250.0)
+    assert heard.silent_for == 0.0
+    heard.take(0, 106.5)
+    assert heard.silent_for == 2.0
+    assert heard.rate == pytest.approx(1000 / 6)  # what stopped counts as slow
+
+
 @needs_brainflow
 def test_the_synthetic_board_is_heard(
     qtbot: QtBot, model: BoardsModel, monkeypatch: pytest.MonkeyPatch
@@ -296,6 +310,7 @@ def test_the_synthetic_board_is_heard(
     assert model.passed, model.error
     assert model.progress is not None
     assert model.progress.rate == pytest.approx(250, rel=0.1)
+    assert model.progress.n_samples == pytest.approx(250 * model.progress.seconds, rel=0.1)
     assert len(model.progress.swings) == 16
     assert max(swing for _, swing in model.progress.swings) > 10
 
