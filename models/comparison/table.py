@@ -18,7 +18,8 @@ from PIL import Image
 from models.comparison import atm, dreamdiffusion
 from models.comparison.pool import BOARD
 from models.embedded.encoder import EmbeddedEncoder
-from models.embedded.sampler import load_sampler
+from models.embedded.sampler import EmbeddedSampler, load_sampler
+from models.embedded.training.draw_grids import headed
 from models.embedded.training.evaluate_encoder import Bench
 from models.embedded.training.identification import (
     Encode,
@@ -113,7 +114,16 @@ def pictures(rows: Mapping[str, Encode], bench: Bench) -> Iterator[tuple[str, Im
         table = vectors @ bench.gallery.embeddings.T.astype(np.float64)
         found = ranks(table, shown)
         drawn = sampler.draw(_drawable(row, vectors), seeds=tuple(range(len(vectors))))
-        yield file_name, grid(bench.gallery, shown, drawn, found)
+        yield file_name, headed(grid(bench.gallery, shown, drawn, found), heading_of(row, sampler))
+
+
+def heading_of(row: str, sampler: EmbeddedSampler) -> str:
+    """What a grid shows, in a line."""
+    n_steps = sampler.options["steps"]
+    return (
+        f"{row}, SNR {PICTURE_SNR:g}: shown above, drawn below in {n_steps} "
+        f"{'step' if n_steps == 1 else 'steps'}"
+    )
 
 
 def _drawable(row: str, vectors: Float64) -> NDArray[np.float32]:
