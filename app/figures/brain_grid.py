@@ -3,7 +3,7 @@
 Reads a finished session folder of the faces-and-houses recording. What was shown is a word, for
 the recording does not say which face or house it was; what was decoded is the session's own
 picture, framed by whether the decoded class is right (green), right but for orientation or side
-(amber), or wrong (red).
+(amber), or wrong (red). A trial that was refused has no picture.
 
     python -m app.figures.brain_grid --session DIR --skip 10 --out docs/img
 """
@@ -24,11 +24,13 @@ from app.errors import AppError
 from app.figures import scores
 from app.figures.recording import TARGETS
 from app.output import write_text
+from configs import load_config
 from models.adapters import Target
 from pipeline.gallery import Gallery, load_gallery
 
 N_TRIALS, N_COLUMNS = 60, 6
-_PICTURE, _PLATE, _GAP, _TEXT = 128, 92, 14, 20
+NAME = "real-brain-grid.webp"
+_PICTURE, _PLATE, _GAP, _TEXT, _HEADING = 128, 92, 14, 20, 66
 _RIGHT, _HALF, _WRONG, _NONE = "#2f9e44", "#f08c00", "#e03131", "#868e96"
 _PAPER, _CARD, _INK, _QUIET = "#ffffff", "#20242b", "#f8f9fa", "#495057"
 
@@ -68,19 +70,32 @@ def read_trials(folder: Path) -> list[Trial]:
         The folder is not a finished session's, or holds no trial of the six kinds.
     """
     try:
-        lines = (folder / "events.jsonl").read_text(encoding="utf-8").strip("\n").split("\n")
+        lines = (folder / "events.jsonl").read_text(encoding="utf-8").split("\n")
     except OSError as error:
         raise AppError(
             f"cannot read {folder / 'events.jsonl'} ({error.strerror}), expected the folder of a "
             "finished session: give it with --session."
         ) from error
     gallery, known = load_gallery(), {target.event for target in TARGETS}
-    results = sorted(map(json.loads, lines), key=lambda result: float(result["t_onset"]))
+    results = sorted(
+        map(json.loads, filter(None, lines)), key=lambda result: float(result["t_onset"])
+    )
     wanted = [result for result in results if result["label"] in known]
     if not wanted:
         raise AppError(f"{folder} holds no face, house or checker trial: give another session.")
     first = float(wanted[0]["t_onset"])
     return [_trial(result, folder, gallery, first) for result in wanted]
+
+
+def heading_of(folder: Path) -> str:
+    """What the pictures of the session in `folder` are, in a line."""
+    config = load_config(folder / "session.toml")
+    n_steps = config.decoder.num_inference_steps
+    n_channels = len(config.source.picks) if config.source.picks else "all"
+    return (
+        f"A real person: shown (in words) and drawn, {n_channels} electrodes, "
+        f"{n_steps} step{'s' if n_steps > 1 else ''} a picture"
+    )
 
 
 def _trial(result: dict[str, Any], folder: Path, gallery: Gallery, first: float) -> Trial:
@@ -107,15 +122,33 @@ def _members(target: Target, gallery: Gallery) -> tuple[str, ...]:
     return target.members(gallery).labels
 
 
-def draw(trials: Sequence[Trial], *, n_columns: int = N_COLUMNS) -> Image.Image:
-    """Lay out the grid, row by row."""
+def draw(trials: Sequence[Trial], heading: str, *, n_columns: int = N_COLUMNS) -> Image.Image:
+    """Lay out the grid below its heading, row by row."""
     n_rows = -(-len(trials) // n_columns)
     width, height = _PLATE + _PICTURE + _GAP, _PICTURE + _TEXT + _GAP
-    sheet = Image.new("RGB", (n_columns * width + _GAP, n_rows * height + _GAP), _PAPER)
+    size = (n_columns * width + _GAP, _HEADING + n_rows * height + _GAP)
+    sheet = Image.new("RGB", size, _PAPER)
+    _draw_heading(sheet, heading)
     for number, trial in enumerate(trials):
         row, column = divmod(number, n_columns)
-        _draw_trial(sheet, trial, _GAP + column * width, _GAP + row * height, number + 1)
+        place = (_GAP + column * width, _HEADING + _GAP + row * height)
+        _draw_trial(sheet, trial, *place, number + 1)
     return sheet
+
+
+def _draw_heading(sheet: Image.Image, heading: str) -> None:
+    pen = ImageDraw.Draw(sheet)
+    pen.text((_GAP, _GAP), heading, fill=_CARD, font=_font(22))
+    left = float(_GAP)
+    for colour, words in (
+        (_RIGHT, "right"),
+        (_HALF, "right but for orientation or side"),
+        (_WRONG, "wrong"),
+        (_NONE, "refused: no picture"),
+    ):
+        pen.rectangle((left, 49, left + 14, 63), outline=colour, width=4)
+        pen.text((left + 21, 56), words, fill=_QUIET, font=_font(15), anchor="lm")
+        left += 21 + pen.textlength(words, font=_font(15)) + 26
 
 
 def _draw_trial(sheet: Image.Image, trial: Trial, left: int, top: int, number: int) -> None:
@@ -157,8 +190,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     right = np.array([trial.is_right for trial in decoded])
     shown = trials[:N_TRIALS]
     args.out.mkdir(parents=True, exist_ok=True)
-    target = args.out / "real-brain-grid.png"
-    draw(shown).save(target, optimize=True)
+    target = args.out / NAME
+    draw(shown, heading_of(args.session)).save(target, quality=85, method=6)
     n_right = sum(trial.is_right for trial in shown)
     found = scores.percent(scores.proportion(right))
     write_text(

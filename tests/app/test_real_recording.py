@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli_w
 from PIL import Image
 
 from app.errors import AppError
@@ -24,6 +25,7 @@ from app.figures.recording import (
     live_epochs,
     session_config,
 )
+from configs import DecoderConfig, SessionConfig, SourceConfig
 from devices.files.bids import read_sidecars
 from models.adapters import AdapterEncoder, calibrate
 from pipeline.electrodes import unit_positions
@@ -130,6 +132,9 @@ def _session(folder: Path) -> Path:
     picture = {"image": "picture.png", "confidence": 0.5}
     filled = [{"index": k, **picture, **line} for k, line in enumerate(lines)]
     (folder / "events.jsonl").write_text("\n".join(map(json.dumps, filled)))
+    decoder = DecoderConfig(num_inference_steps=4)
+    config = SessionConfig(source=SourceConfig(picks=("O1", "O2")), decoder=decoder)
+    (folder / "session.toml").write_text(tomli_w.dumps(config.to_table()))
     Image.new("RGB", (128, 128), "#0000ff").save(folder / "picture.png")
     return folder
 
@@ -145,11 +150,13 @@ def test_the_grid_shows_trials_in_order_and_says_what_was_wrong(tmp_path: Path) 
     ]
     assert len({trial.colour for trial in trials[:4]}) == 4
     assert trials[4].colour == trials[0].colour
-    sheet = brain_grid.draw(trials, n_columns=2)
+    heading = brain_grid.heading_of(tmp_path)
+    assert heading.endswith("2 electrodes, 4 steps a picture")
+    sheet = brain_grid.draw(trials, heading, n_columns=2)
     assert (0, 0, 255) in [colour for _, colour in sheet.getcolors(1 << 16) or ()]
     code = brain_grid.main(["--session", str(tmp_path), "--out", str(tmp_path), "--skip", "1"])
     assert code == 0
-    assert (tmp_path / "real-brain-grid.png").stat().st_size > 1000
+    assert (tmp_path / "real-brain-grid.webp").stat().st_size > 1000
 
 
 def test_a_folder_without_trials_is_refused(tmp_path: Path) -> None:
