@@ -142,7 +142,7 @@ class BoardsDialog(QDialog):
             return "Opening the board: this may take some seconds.", ""
         if heard is not None and model.entry is not None:
             rate = "" if heard.rate is None else f" at {heard.rate:.1f} samples/s"
-            words = f"{heard.title} sent {heard.n_samples} samples in {heard.seconds:.1f} s{rate}"
+            words = f"{heard.title} sent {heard.n_samples} samples in {heard.seconds:.2f} s{rate}"
             if model.doing:
                 return f"{words}…", ""
             near = heard.rate is not None and abs(heard.rate / model.entry.sfreq - 1) < 0.05

@@ -11,9 +11,7 @@ from PySide6.QtWidgets import QApplication
 from app.runtime.factory import RuntimeFactory
 from app.views.main_window import MainWindow
 from configs import load_preset
-from tests.app.screenshots import shoot
-
-N_PICTURES = 9
+from tests.app.screenshots import is_sure, shoot
 
 if __name__ == "__main__":
     app = QApplication(sys.argv[:1])
@@ -23,7 +21,7 @@ if __name__ == "__main__":
 
     def look() -> None:
         """Take the picture once there is enough to see."""
-        if len(window.session.history.pictures) >= N_PICTURES:
+        if is_sure(window.session.history.pictures):
             window.signals.open(1)
             window.tick()
             window._show_texts()

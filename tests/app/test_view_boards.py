@@ -193,7 +193,7 @@ def test_a_test_says_what_it_hears(window: MainWindow, qtbot: QtBot, service: Fa
     assert "Fp2 0 µV" in dialog.bars.accessibleDescription()
     service.release.set()
     qtbot.waitUntil(dialog.connect_button.isEnabled)
-    assert dialog.verdict.text() == "✓ Cyton sent 500 samples in 2.0 s at 250.2 samples/s."
+    assert dialog.verdict.text() == "✓ Cyton sent 500 samples in 2.00 s at 250.2 samples/s."
     assert service.asked[-1].parameters == {"serial_port": "/dev/ttyUSB0"}
 
 

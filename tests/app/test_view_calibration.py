@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
 from app.calibration.results import Verdict
@@ -27,7 +26,6 @@ from pipeline.signal_quality import Grade
 from tests.app.calibration_fakes import FakeTrainer, Stage, result_of
 from tests.app.fake_session import FakeFactory, FakeSession
 
-SCREENSHOTS = Path(__file__).resolve().parents[2] / "docs" / "img"
 STIMULI = SessionConfig().model_copy(update={"subject": "sub-1"})
 
 
@@ -199,14 +197,6 @@ def scene(qtbot: QtBot, tmp_path: Path) -> Iterator[Scene]:
     scene.end()
 
 
-def grab(widget: QWidget, name: str) -> None:
-    """Keep a picture for the documentation when it is asked for."""
-    if os.environ.get("PHOSPHENE_WRITE_SCREENSHOTS"):
-        QApplication.processEvents()
-        pixmap = widget.grab()
-        pixmap.save(str(SCREENSHOTS / f"calibration-{name}.png"))
-
-
 def test_the_whole_way_by_clicks(scene: Scene) -> None:
     view = scene.view
     assert view.primary.text() == "Begin"
@@ -219,7 +209,6 @@ def test_the_whole_way_by_clicks(scene: Scene) -> None:
     assert "good" in view.pages[1].light.text()  # type: ignore[attr-defined]
     # The main window watches the very session.
     assert scene.window.session.port is scene.stage.session
-    grab(view, "check")
     scene.click(view.primary)
     choose = view.pages[2]
     assert view.stack.currentWidget() is choose
@@ -229,7 +218,6 @@ def test_the_whole_way_by_clicks(scene: Scene) -> None:
     choose.minutes.setCurrentIndex(1)  # type: ignore[attr-defined]
     choose.minutes.activated.emit(1)  # type: ignore[attr-defined]
     assert "of 60 concepts" in choose.plan.text()  # type: ignore[attr-defined]
-    grab(view, "choose")
     scene.click(view.primary)
     assert scene.step is Step.COLLECT
     assert scene.window.stimuli.isVisible()
@@ -240,7 +228,6 @@ def test_the_whole_way_by_clicks(scene: Scene) -> None:
     shown = {n: (g, b) for n, g, b in collect.chart.counts}  # type: ignore[attr-defined]
     assert sum(g for g, _ in shown.values()) == scene.stage.collection.counts.n_good
     assert sum(b for _, b in shown.values()) == scene.stage.collection.counts.n_refused > 0
-    grab(view, "collect")
     scene.click(view.primary)  # enough
     scene.until(Step.TRAIN)
     assert not scene.window.stimuli.isVisible()
@@ -249,7 +236,6 @@ def test_the_whole_way_by_clicks(scene: Scene) -> None:
     assert result.verdict.text() == "✓ Found"  # type: ignore[attr-defined]
     names = [name for name, *_ in result.scores.rows]  # type: ignore[attr-defined]
     assert names == ["zero-shot", "alignment", "▸ ridge", "layers", "before onset"]
-    grab(view, "result")
     scene.click(view.primary)
     scene.until(Step.SAVED)
     assert scene.stage.trainer.saves == 1
@@ -268,7 +254,6 @@ def test_a_red_signal_is_gone_past_only_knowingly(qtbot: QtBot, tmp_path: Path) 
     page = scene.view.pages[1]
     assert page.light.property("tone") == "bad"  # type: ignore[attr-defined]
     assert "O1" in page.sentence.text()  # type: ignore[attr-defined]
-    grab(scene.view, "check-red")
     scene.yes = False
     scene.click(scene.view.primary)
     assert scene.step is Step.CHECK
@@ -291,8 +276,6 @@ def test_what_is_not_good_is_not_offered(qtbot: QtBot, tmp_path: Path, verdict: 
     assert page.verdict.property("tone") == tone  # type: ignore[attr-defined]
     if verdict is Verdict.LEAK:
         assert page.leak.property("tone") == "bad"  # type: ignore[attr-defined]
-    if verdict is Verdict.LEAK:
-        grab(scene.view, "leak")
     scene.click(scene.view.primary)
     assert scene.step is Step.DISCARDED
     assert scene.stage.trainer.saves == 0
@@ -306,7 +289,6 @@ def test_a_training_shows_its_loss_and_is_cancelled(qtbot: QtBot, tmp_path: Path
     scene.until(Step.TRAIN)
     page = scene.view.pages[4]
     qtbot.waitUntil(lambda: scene.view.tick() or len(page.loss.points) > 20)  # type: ignore[attr-defined]
-    grab(scene.view, "training")
     scene.click(scene.view.primary)
     assert scene.step is Step.CANCELLED
     assert scene.view.primary.text() == "Train again"
@@ -354,7 +336,6 @@ def test_adapters_are_listed_swapped_and_deleted(scene: Scene, tmp_path: Path) -
     assert [tab.tree.topLevelItem(i).text(1) for i in range(3)] == scene.shelf.order
     assert [tab.tree.topLevelItem(i).text(0) for i in range(3)] == ["", "●", ""]
     assert not tab.activate.isEnabled()
-    grab(view, "adapters")
     # Hot-swap into the running session.
     scene.window.start_demo()
     scene.qtbot.waitUntil(lambda: scene.window.session.phase is Phase.RUNNING)

@@ -1,32 +1,33 @@
-"""Pictures of the views that need no headset; those of a session are in test_view_demo."""
+"""Pictures of the running application; those of the demo's session are in test_view_demo."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from app.boards import ProcessBoards
+from app.calibration.schedule import SETS
 from app.runtime.factory import RuntimeFactory
+from app.view_models.evoked import gallery_category
 from app.view_models.preferences import Preferences, PreferencesStore
+from app.view_models.sources import SourceOptions
 from app.views.keys_dialog import KeysDialog
 from app.views.main_window import MainWindow
 from app.views.settings_dialog import SettingsDialog
-from app.views.sources_view import MontageDialog
+from app.views.signal_panel import TABS
+from app.views.sources_view import MontageDialog, OptionsDialog
 from configs import list_presets, load_preset
-from tests.app.fake_session import FakeFactory, FakeSession
-from tests.app.screenshots import only_when_wanted, shoot
-from tests.app.test_recovery import crashed
-from tests.app.test_views import STREAMS, run_demo, session_of
+from pipeline.gallery import load_gallery
+from tests.app.screenshots import is_sure, only_when_wanted, shoot
 from tests.waiting import PATIENCE
 
 pytestmark = only_when_wanted
@@ -37,7 +38,6 @@ CYTON = """
 import contextlib, pathlib, threading
 from devices.emulated import EmulatedCyton
 from devices.emulated.__main__ import alpha
-from tests.waiting import PATIENCE
 ohm = [1e3 * kiloohm for kiloohm in {ohm}]
 with EmulatedCyton(alpha, ohm=ohm, link=pathlib.Path({port!r})):
     with contextlib.suppress(KeyboardInterrupt):
@@ -45,76 +45,186 @@ with EmulatedCyton(alpha, ohm=ohm, link=pathlib.Path({port!r})):
 """
 
 
-def _window(qtbot: QtBot, theme: str = "dark", *, sessions: Path | None = None) -> MainWindow:
-    liked = Preferences(theme=theme, open_report=False, confirm=False)  # type: ignore[arg-type]
+Make = Callable[..., MainWindow]
+Popen = Callable[..., "subprocess.Popen[str]"]
+
+
+def _make(
+    out: Path,
+    preset: str = "demo",
+    *,
+    theme: Literal["dark", "light"] = "dark",
+    sessions: Path | None = None,
+    labels: tuple[str, ...] = (),
+) -> MainWindow:
+    """The application's own window on its own sessions, in `out`."""
+    liked = Preferences(theme=theme, open_report=False, confirm=False)
     if sessions is not None:
         liked = liked.model_copy(update={"sessions_folder": str(sessions)})
+    config = load_preset(preset)
+    stimuli = config.stimuli.model_copy(update={"labels": labels})
     window = MainWindow(
-        FakeFactory(template=FakeSession(decodes=False), streams=STREAMS),
-        load_preset("demo"),
-        presets=list_presets(),
+        RuntimeFactory(out=out),
+        config.model_copy(update={"stimuli": stimuli}),
+        presets=() if labels else list_presets(),
         load_preset=load_preset,
         boards=ProcessBoards(),
         preferences=PreferencesStore(None, liked),
         sessions_root=sessions,
     )
-    qtbot.addWidget(window)
     window.show()
     return window
 
 
-def _real_window(out: Path, preset: str) -> MainWindow:
-    liked = Preferences(open_report=False, confirm=False)
-    return MainWindow(
-        RuntimeFactory(out=out),
-        load_preset(preset),
-        presets=list_presets(),
-        load_preset=load_preset,
-        preferences=PreferencesStore(None, liked),
-    )
+@pytest.fixture
+def make_window(qtbot: QtBot, tmp_path: Path) -> Iterator[Make]:
+    """Makes windows as `_make` does; whatever becomes of the test, they end."""
+    made: list[MainWindow] = []
+
+    def make(*args: Any, **options: Any) -> MainWindow:
+        made.append(_make(tmp_path / "session", *args, **options))
+        qtbot.addWidget(made[-1])
+        return made[-1]
+
+    yield make
+    for window in made:
+        window.end()
 
 
 @pytest.fixture
-def window(qtbot: QtBot) -> Iterator[MainWindow]:
-    window = _window(qtbot)
-    yield window
-    window.end()
+def window(make_window: Make) -> MainWindow:
+    return make_window()
+
+
+def _headset(popen: Popen, *words: str) -> subprocess.Popen[str]:
+    """A virtual headset in a process of its own, as `phosphene simulate` is; it can be found."""
+    process = popen(
+        [sys.executable, "-m", "devices.virtual", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    return process
+
+
+def _find(window: MainWindow, qtbot: QtBot, n_streams: int) -> None:
+    """Search until so many EEG streams are listed, and choose the first."""
+    listed = window.sources_view.list
+
+    def found() -> bool:
+        if not window.sources.searching and listed.topLevelItemCount() < n_streams:
+            window.sources_view.search()
+        window.tick()
+        return listed.topLevelItemCount() == n_streams
+
+    qtbot.waitUntil(found, timeout=60_000)
+    listed.topLevelItem(0).setSelected(True)
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_first_run_sources_and_error(qtbot: QtBot, theme: str) -> None:
-    window = _window(qtbot, theme)
-    suffix = "" if theme == "dark" else "-light"
-    shoot(window, f"first-run{suffix}")
-    window.sources_view.search()
-    qtbot.waitUntil(lambda: window.sources_view.list.topLevelItemCount() == 2)
-    window.sources_view.list.topLevelItem(0).setSelected(True)
-    shoot(window, f"sources{suffix}")
-    # Pictures in the documentation are real ones only: this session draws none.
-    run_demo(window, qtbot, 13.7)
-    session_of(window).fail_at = 13.0
+def test_first_run(make_window: Make, theme: Literal["dark", "light"]) -> None:
+    window = make_window(theme=theme)
+    shoot(window, f"first-run{'' if theme == 'dark' else '-light'}")
+
+
+@pytest.mark.lsl
+def test_sources_and_their_dialogs(window: MainWindow, qtbot: QtBot, popen: Popen) -> None:
+    """A virtual cap, a stream without labels as the OpenBCI GUI sends it, and a lab's markers."""
+    from pylsl import StreamInfo, StreamOutlet
+
+    _headset(popen, "--board", "cap63")
+    unnamed = StreamOutlet(StreamInfo("obci_eeg1", "EEG", 8, 250.0, "float32", "openbcigui"))
+    markers = StreamOutlet(StreamInfo("psychopy", "Markers", 1, 0.0, "string", "pp"))
+    _find(window, qtbot, 2)
+    for suffix in ("", "-light"):
+        shoot(window, f"sources{suffix}")
+        window.toggle_theme()
+    (stream,) = (each for each in window.sources.eeg_streams if each.name == "obci_eeg1")
+    montage = MontageDialog(stream, window)
+    qtbot.addWidget(montage)
+    montage.show()
+    shoot(montage, "montage")
+    options = OptionsDialog(SourceOptions(("TP9", "AF7", "AUX"), "value", "", "#2"), window)
+    qtbot.addWidget(options)
+    options.show()
+    shoot(options, "source-options")
+    del unnamed, markers
+
+
+@pytest.mark.lsl
+def test_a_lost_stream(qtbot: QtBot, make_window: Make, popen: Popen) -> None:
+    """The headset is switched off in a session."""
+    headset = _headset(popen, "--board", "cap32")
+    window = make_window()
+    _find(window, qtbot, 1)
+    window.sources_view.connect_button.click()
+    history, session = window.session.history, window.session
+    qtbot.waitUntil(lambda: len(history.pictures) >= 9, timeout=240_000)
+    headset.kill()
+    qtbot.waitUntil(lambda: (session.silent_for or 0.0) >= 8.0, timeout=60_000)
+    window.signals.open(None)
+    window.tick()
+    for suffix in ("", "-light"):
+        window._show_texts()
+        shoot(window, f"error{suffix}")
+        window.toggle_theme()
+
+
+@pytest.mark.lsl
+def test_control(qtbot: QtBot, window: MainWindow) -> None:
+    """A session with the noise control on from its first epoch."""
+    window.set_control(True)
+    window.start_demo()
+    qtbot.waitUntil(lambda: is_sure(window.session.history.pictures), timeout=600_000)
     window.tick()
     window._show_texts()
-    shoot(window, f"error{suffix}")
-    window.end()
+    shoot(window, "control")
 
 
-def test_recent(qtbot: QtBot, tmp_path: Path) -> None:
+@pytest.mark.lsl
+def test_averages(qtbot: QtBot, make_window: Make) -> None:
+    """Twenty epochs and more of each of three categories."""
+    gallery = load_gallery()
+    shown = SETS["varied"].labels(gallery)
+    labels = tuple(x for x in shown if gallery_category(x) in ("face", "house", "food"))
+    window = make_window(labels=labels)
+    window.start_demo()
+    evoked = window.session.evoked
+
+    def enough() -> bool:
+        kinds = evoked.evoked
+        return len(kinds) == 3 and min(each.n for each in kinds) >= 20
+
+    qtbot.waitUntil(enough, timeout=600_000)
+    window.signals.open(TABS.index("Averages"))
+    QApplication.processEvents()
+    window.tick()
+    window._show_texts()
+    shoot(window, "averages")
+
+
+@pytest.mark.lsl
+@pytest.mark.skipif(sys.platform == "win32", reason="the killed session is ended by SIGKILL")
+def test_recent(qtbot: QtBot, tmp_path: Path, make_window: Make, popen: Popen) -> None:
+    """Two sessions that ended, and one that was killed."""
+    demo = [sys.executable, "-m", "app", "demo", "--headless", "--duration"]
+    for seconds in ("25", "15"):
+        assert popen([*demo, seconds], cwd=tmp_path).wait(300) == 0
+    killed = popen([*demo, "600"], cwd=tmp_path)
     root = tmp_path / "sessions"
-    for hour, subject in ((9, "S01"), (11, "S02"), (14, "S01")):
-        folder = root / f"20261120-{hour:02d}0000"
-        folder.mkdir(parents=True)
-        (folder / "events.jsonl").touch()
-        (folder / "report.html").touch()
-        summary = {"outcomes": {"decoded": 12 * hour}, "duration_s": 60.0 * hour}
-        (folder / "summary.json").write_text(json.dumps(summary | {"subject": subject}))
-        ended = datetime(2026, 11, 20, hour, hour).timestamp()
-        os.utime(folder / "events.jsonl", (ended, ended))
-    crashed(root / f"{datetime.now():%Y%m%d}-093000")
-    window = _window(qtbot, sessions=root)
-    qtbot.waitUntil(lambda: len(window.welcome.recent.rows) == 4, timeout=60_000)
+
+    def under_way() -> bool:
+        lines = [len(path.read_bytes().splitlines()) for path in root.glob("*/events.jsonl")]
+        return len(lines) == 3 and min(lines) >= 5
+
+    qtbot.waitUntil(under_way, timeout=120_000)
+    killed.kill()
+    killed.wait(PATIENCE)
+    window = make_window(sessions=root)
+    qtbot.waitUntil(lambda: len(window.welcome.recent.rows) == 3, timeout=60_000)
     shoot(window, "recent")
-    window.end()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX")
@@ -148,28 +258,19 @@ def test_boards(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
 
 @pytest.mark.lsl
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX")
-def test_impedances(qtbot: QtBot, tmp_path: Path) -> None:
+def test_impedances(qtbot: QtBot, tmp_path: Path, make_window: Make, popen: Popen) -> None:
     """A Cyton whose electrodes are measured first, then its stream with what was measured."""
     pytest.importorskip("brainflow", reason="BrainFlow is an extra")
-    window = _real_window(tmp_path / "session", "pictures")
-    qtbot.addWidget(window)
-    window.show()
+    window = make_window("pictures")
     port = tmp_path / "cyton"
     # In a process of its own: a real board does not wait for the window either.
-    cyton = subprocess.Popen([sys.executable, "-c", CYTON.format(port=str(port), ohm=KILOOHM)])
+    cyton = popen([sys.executable, "-c", CYTON.format(port=str(port), ohm=KILOOHM)])
     qtbot.waitUntil(port.exists, timeout=60_000)
     command = [sys.executable, "-m", "app", "device", "cyton", "--serial-port", str(port)]
-    bridge = subprocess.Popen([*command, "--montage", BACK, "--impedance-first"])
+    bridge = popen([*command, "--montage", BACK, "--impedance-first"])
     try:
-        sources = window.sources_view
-        for _ in range(60):
-            sources.search()
-            qtbot.waitUntil(lambda: not window.sources.searching, timeout=60_000)
-            window.tick()
-            if sources.list.topLevelItemCount():
-                break
-        sources.list.topLevelItem(0).setSelected(True)
-        sources.connect_button.click()
+        _find(window, qtbot, 1)
+        window.sources_view.connect_button.click()
         history = window.session.history
         qtbot.waitUntil(lambda: len(history.pictures) >= 5, timeout=240_000)
         window.signals.open(1)
@@ -177,7 +278,6 @@ def test_impedances(qtbot: QtBot, tmp_path: Path) -> None:
         window._show_texts()
         shoot(window, "impedance")
     finally:
-        window.end()
         for process in (bridge, cyton):
             process.send_signal(signal.SIGINT)
             process.wait(PATIENCE)
@@ -210,21 +310,14 @@ def test_settings(window: MainWindow, qtbot: QtBot) -> None:
     shoot(dialog, "settings-problem")
 
 
-def test_keys_and_montage(window: MainWindow, qtbot: QtBot) -> None:
+def test_keys(window: MainWindow, qtbot: QtBot) -> None:
     keys = KeysDialog(window)
     qtbot.addWidget(keys)
     keys.show()
     shoot(keys, "keys")
-    montage = MontageDialog(STREAMS[1], window)
-    qtbot.addWidget(montage)
-    montage.show()
-    shoot(montage, "montage")
-    QApplication.processEvents()
 
 
-def test_large_text(qtbot: QtBot) -> None:
-    window = _window(qtbot)
+def test_large_text(window: MainWindow) -> None:
     window.scale_text(2)
     shoot(window, "large-text")
     window.scale_text(-2)
-    window.end()
