@@ -205,8 +205,12 @@ class _Grid:
 
     def sample_at(self, t: float) -> int | None:
         """The sample nearest to `t` (local clock, s); None outside of the recording."""
-        for start, times in zip(reversed(self.starts), reversed(self.times), strict=True):
-            if t >= times[0] - 0.5 / self.sfreq:
+        half = 0.5 / self.sfreq
+        runs = list(zip(reversed(self.starts), reversed(self.times), strict=True))
+        # A clock that jumped back gives a time twice: one that has samples is meant.
+        within = [run for run in runs if run[1][0] - half <= t <= run[1][-1] + half]
+        for start, times in within or runs:
+            if t >= times[0] - half:
                 place = int(np.searchsorted(times, t))
                 if place == len(times):
                     # Behind this stretch: within a gap, or between two samples at a seam.

@@ -242,3 +242,16 @@ def test_a_real_recording_names_its_own_maker_and_no_other(tmp_path: Path) -> No
     folder = export(write_recording(tmp_path / "a.xdf", nameless), root, "01")
     assert table_of(folder / "sub-01_task-rest_eeg.json")["Manufacturer"] == "n/a"
     assert "simulated" not in (root / "participants.tsv").read_text(encoding="utf-8-sig")
+
+
+def test_a_clock_that_jumped_back_takes_no_event_from_what_came_before(tmp_path: Path) -> None:
+    path = tmp_path / "jump.xdf"
+    with XdfWriter(path) as writer:
+        writer.add_stream(1, eeg_stream())
+        writer.add_stream(2, marker_stream())
+        writer.write_samples(2, ("face", "house"), np.array([103.5, 22.0]))
+        for second in range(10):
+            stamps = (100.0 if second < 6 else 20.0 - 6) + second + np.arange(250) / 250
+            writer.write_samples(1, np.ones((250, 4), np.float32), stamps)
+    events = [(event.sample, event.label) for event in read_continuous(path).events]
+    assert events == [(875, "face"), (2000, "house")]

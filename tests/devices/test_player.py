@@ -18,6 +18,7 @@ from devices.lsl.outlet import EegOutlet
 from devices.player import Player
 from devices.xdf import XdfWriter
 from pipeline.values import StreamInfo
+from tests.devices.edf_tools import write_edf
 from tests.devices.xdf_tools import eeg_stream, marker_stream
 from tests.waiting import PATIENCE, Stopwatch
 
@@ -377,3 +378,13 @@ def test_bipolar_labels_and_that_there_was_no_event_are_said(
     player.close()
     assert any("are differences between two electrodes" in words for words in player.warnings)
     assert player.warnings[-1] == "b.xdf holds no event."
+
+
+def test_that_the_recording_gives_no_unit_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "u.edf"
+    for unit, expected in (("", True), ("ADC", True), ("mV", False)):
+        write_edf(path, ["EEG Cz", "EEG Pz"], units=[unit] * 2)
+        player = Player(path)
+        player.close()
+        said = any("no readable unit for EEG Cz, EEG Pz" in words for words in player.warnings)
+        assert said == expected
