@@ -23,6 +23,7 @@ from devices.files import Block, open_recording
 from devices.files.base import FileBreak
 from devices.lsl.outlet import EegOutlet, Outlet
 from pipeline.ingest import as_electrodes
+from pipeline.labels import unit_scale
 from pipeline.markers import columns_of
 from pipeline.values import Float64, StreamInfo
 
@@ -161,10 +162,17 @@ class Player:
         """What to know about the file, one sentence each."""
         info = self._recording.streams[0]
         types = info.ch_types or ("eeg",) * len(info.ch_names)
-        eeg = [
-            name for name, kind in zip(info.ch_names, types, strict=False) if kind.lower() == "eeg"
-        ]
+        units = info.ch_units or ("",) * len(info.ch_names)
+        named = zip(info.ch_names, types, units, strict=False)
+        eeg = {name: unit for name, kind, unit in named if kind.lower() == "eeg"}
         found = [*self._recording.warnings, as_electrodes(tuple(eeg))[1]]
+        unknown = [name for name, unit in eeg.items() if unit_scale(unit) is None]
+        if unknown:
+            more = f" and {len(unknown) - 4} more" if len(unknown) > 4 else ""
+            found.append(
+                f"{self._recording.path.name} gives no readable unit for "
+                f"{', '.join(unknown[:4])}{more}: give --unit to what reads the stream."
+            )
         if self._has_no_event and not any("no event" in sentence for sentence in found):
             found.append(f"{self._recording.path.name} holds no event.")
         return tuple(sentence for sentence in found if sentence)
