@@ -38,6 +38,8 @@ LONGEST_LOSS = 60.0
 N_AGREEING = 3
 """Probes that see no change, after which a jump of the stamps is taken as it is."""
 MAX_BREAKS = 4096
+_FIRST = 2
+"""Samples of a run within which a number that does not follow says nothing, if its stamp does."""
 
 
 class TimeBase:
@@ -420,6 +422,9 @@ class TimeBase:
         advance = counter.advance(counts[at], by_stamps)
         off = np.inf if advance is None else abs(by_stamps - advance) * line.period
         if advance is None or off > max(TRUST, line.tolerance):  # it started anew
+            if line.age <= _FIRST and line.fits(stamp, 1):
+                counter.expect(counts[at])  # its first numbers are of a lap that it had not begun
+                return at
             self._break_reason, self._line_must_restart = "sample counter restarted", True
             if self._doubt_clock(stamp):  # or the clock did: then the counter may well go on
                 by_stamps = (

@@ -255,3 +255,24 @@ def test_a_clock_that_jumped_back_takes_no_event_from_what_came_before(tmp_path:
             writer.write_samples(1, np.ones((250, 4), np.float32), stamps)
     events = [(event.sample, event.label) for event in read_continuous(path).events]
     assert events == [(875, "face"), (2000, "house")]
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.002])
+@pytest.mark.parametrize("n_lost", [0, 8])
+def test_a_ganglion_that_begins_with_a_lone_zero_has_no_seam_there(
+    tmp_path: Path, jitter: float, n_lost: int
+) -> None:
+    lap = [0, *(number for number in range(101, 201) for _ in range(2))]
+    counts = np.array((lap * 10)[:1500], np.float32)
+    kept = np.delete(np.arange(1500), np.arange(702, 702 + n_lost))
+    stamps = 100.0 + np.arange(1500) / 200 + np.random.default_rng(0).normal(0, jitter, 1500)
+    data = np.column_stack([np.random.default_rng(1).normal(0, 20, (1500, 4)), counts])
+    info = eeg_stream(5, 200.0)
+    names = (*info.ch_names[:4], "COUNTER")
+    path = tmp_path / "g.xdf"
+    with XdfWriter(path) as writer:
+        writer.add_stream(1, replace(info, ch_names=names, desc={}))
+        writer.write_samples(1, data[kept].astype(np.float32), stamps[kept])
+    grid = read_continuous(path)
+    assert grid.data.shape[1] == 1500
+    assert [(gap.sample, gap.n_times) for gap in grid.gaps] == ([(702, n_lost)] if n_lost else [])
