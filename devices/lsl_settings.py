@@ -7,6 +7,7 @@ before anything of `devices.lsl` is imported.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -18,13 +19,23 @@ _QUIET = "level = -3"
 on version and settings file (0) help nobody."""
 
 
+_FIRST_PORT, _N_PORTS, _N_RANGES = 17_000, 96, 150
+"""Ranges of ports below those that systems give out by themselves; liblsl's own has 32."""
+
+
 def machine_only(session_id: str) -> str:
     """Return settings under which only streams of one session id on this machine are in reach.
+
+    The session id chooses a range of ports too: on a machine with many outlets the usual ones are
+    all taken, and an outlet beyond them is not found.
 
     `KnownPeers` stands beside the scope because liblsl before 1.18 (the one in MNE-LSL) hears its
     own machine by multicast only, which one of several outlets answers; asked directly, all do.
     """
+    number = int.from_bytes(hashlib.sha256(session_id.encode()).digest()[:4], "big")
+    port = _FIRST_PORT + _N_PORTS * (number % _N_RANGES)
     return (
+        f"[ports]\nMulticastPort = {port}\nBasePort = {port + 1}\nPortRange = {_N_PORTS - 1}\n"
         "[multicast]\nResolveScope = machine\n"
         f"[lab]\nKnownPeers = {{127.0.0.1}}\nSessionID = {session_id}\n"
         f"[log]\n{_QUIET}\n"

@@ -16,11 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from pytestqt.qtbot import QtBot
 
 from devices.lsl_settings import machine_only
 from tests.waiting import PATIENCE
 
+# How long an example takes is the machine's load, not the code's right or wrong.
+settings.register_profile("phosphene", deadline=None)
+settings.load_profile("phosphene")
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A suite started in a shell's background ignores Ctrl-C, and so would every command it tests.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from app.benchmarks.signal_scenes import (
 from app.errors import AppError
 from app.output import show_progress
 from app.runtime.processes import end_command, start_module
+from devices.lsl_settings import machine_only
 
 WAYS: dict[str, tuple[signal.Signals, ...]] = {
     "INT": (signal.SIGINT,),
@@ -167,8 +167,10 @@ def _what_it_says(said: str, code: int | None, sent: signal.Signals) -> list[str
     # What a child says that loses its parent while it is being started is Python's own.
     killed = sent is signal.SIGKILL
     faults = ["a traceback"] if "Traceback" in said and not killed else []
-    # A command may have ended by itself just before, or be one that ends by being stopped.
-    expected = {0, 128 + sent, -sent if killed else 0, None}
+    # A command may have ended by itself just before, or be one that ends by being stopped; one that
+    # has finished everything and is closing its interpreter is ended by the signal itself, which a
+    # shell calls 128 + signal as well.
+    expected = {0, 128 + sent, -sent, None}
     return faults if code in expected else [*faults, f"exit code {code}"]
 
 
@@ -273,14 +275,7 @@ def _tagged(tag: str) -> dict[int, str]:
 def own_environment(root: Path) -> dict[str, str]:
     """An LSL and user folders of the campaign's own; no screen is needed."""
     lsl = root / "lsl.cfg"
-    # Ports of its own: on a machine with many outlets the usual ones are all taken.
-    base = 20_000 + 100 * secrets.randbelow(300)
-    lsl.write_text(
-        f"[ports]\nMulticastPort = {base}\nBasePort = {base + 1}\nPortRange = 96\n"
-        "[multicast]\nResolveScope = machine\n[lab]\nKnownPeers = {127.0.0.1}\n"
-        f"SessionID = signals-{uuid.uuid4().hex[:8]}\n[log]\nlevel = -2\n",
-        encoding="utf-8",
-    )
+    lsl.write_text(machine_only(f"signals-{uuid.uuid4().hex[:8]}"), encoding="utf-8")
     names = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
     return {
         "LSLAPICFG": str(lsl),

@@ -28,6 +28,8 @@ PATIENCE = 2.0
 COMMAND_PATIENCE = 3.0
 """What a command gets to end by itself, s: it may have a device to give back."""
 
+_SAFE_PATH = "PYTHONSAFEPATH"
+_ENVIRONMENT = threading.Lock()
 _started: weakref.WeakSet[BaseProcess | subprocess.Popen[str]] = weakref.WeakSet()
 
 
@@ -35,17 +37,16 @@ def start_process(
     target: Callable[..., object], *args: object, name: str
 ) -> tuple[SpawnProcess, Connection]:
     """Spawn a process that runs `target(connection, *args)`; our end of its pipe comes with it."""
-    # multiprocessing hands on the flags of this interpreter, which may have been started without.
-    os.environ.setdefault("PYTHONSAFEPATH", "1")
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_enter, args=(target, theirs, *args), name=name, daemon=True)
-    if sys.platform != "win32":
-        # multiprocessing's own helper, whose first start lets signals through again.
+    with _without_the_current_folder():
+        if sys.platform != "win32":
+            # multiprocessing's own helper, whose first start lets signals through again.
+            with _signals_held_back():
+                resource_tracker.ensure_running()
         with _signals_held_back():
-            resource_tracker.ensure_running()
-    with _signals_held_back():
-        process.start()
+            process.start()
     theirs.close()
     _started.add(process)
     return process, ours
@@ -63,6 +64,25 @@ def start_module(module: str, *arguments: str, stderr: int | None = None) -> sub
     )
     _started.add(process)
     return process
+
+
+@contextlib.contextmanager
+def _without_the_current_folder() -> Iterator[None]:
+    """Within, a spawned Python keeps the current folder off its path, as with `-P`.
+
+    multiprocessing hands on the flags of this interpreter, which may have been started without; the
+    environment is put back, because other programs of this process inherit it.
+    """
+    with _ENVIRONMENT:
+        before = os.environ.get(_SAFE_PATH)
+        os.environ[_SAFE_PATH] = "1"
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[_SAFE_PATH]
+            else:
+                os.environ[_SAFE_PATH] = before
 
 
 @contextlib.contextmanager

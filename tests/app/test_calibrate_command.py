@@ -262,7 +262,6 @@ def test_bad_usage_is_one_line(
         ("calibrate", "--snr", "0"): "--virtual",
         ("calibrate", "--labels", "a,b"): "--from",
         ("calibrate", "--virtual", "--markers", "m"): "--virtual has markers of its own",
-        ("calibrate", "--virtual", "--minutes", "0"): "0 minutes",
         ("calibrate", "--virtual", "--set", "nope"): "expected one of varied",
         ("calibrate", "--virtual", "--fast", "--board", "nope"): "nope",
         ("calibrate", "--from", str(tmp_path / "no.xdf")): "no.xdf",

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import diagnosis
+from app import diagnosis, display
 from app.commands import doctor, systems
 from app.diagnosis import Status
 from app.output import Colour, clear_progress, paint, show_progress, table, write_json
@@ -108,11 +108,19 @@ def test_a_library_that_dies_does_not_take_the_doctor_along(code: str, reason: s
 
 
 def test_qt_that_cannot_start_is_a_note_with_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnosis, "run_probe", lambda *_, **__: (None, "libEGL.so.1: no"))
+    monkeypatch.setattr(display, "missing_packages", lambda: ["libegl1"])
     check = diagnosis.check_qt()
     assert check.status is Status.NOTE
-    assert "libEGL.so.1" in check.found
-    assert "libegl1" in check.advice
+    assert "sessions run headless" in check.found
+    assert check.advice.endswith("sudo apt install libegl1")
+
+
+def test_qt_that_dies_for_another_reason_gives_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(display, "missing_packages", list)
+    monkeypatch.setattr(diagnosis, "run_probe", lambda *_, **__: (None, "the plugin is broken"))
+    check = diagnosis.check_qt()
+    assert check.status is Status.NOTE
+    assert "the plugin is broken" in check.found
 
 
 def test_doctor_shows_advice_and_fails_when_something_is_broken(
@@ -252,7 +260,7 @@ def test_progress_is_one_line_on_a_terminal_and_silence_elsewhere(
         monkeypatch.setattr("sys.stderr", stream)
         show_progress("x" * 500)
         clear_progress()
-    assert terminal.getvalue() == f"\r\x1b[K{'x' * 110}\r\x1b[K"
+    assert terminal.getvalue() == f"\r\x1b[K{'x' * 109}…\r\x1b[K"
     assert log.getvalue() == ""
 
 

@@ -166,6 +166,5 @@ def test_an_outlet_that_lsl_does_not_give_costs_only_itself(
         session.stop()
     snapshot = session.snapshot()
     assert snapshot.phase is Phase.STOPPED
-    (warning,) = snapshot.warnings
-    assert "cannot be opened" in warning
+    (_warning,) = [each for each in snapshot.warnings if "cannot be opened" in each]
     assert len(opened) == n_opened
