@@ -101,6 +101,7 @@ def _own_user_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         "XDG_CACHE_HOME": "cache",
         "XDG_CONFIG_HOME": "config",
         "XDG_DATA_HOME": "data",
+        "XDG_DOCUMENTS_DIR": "documents",
         "XDG_STATE_HOME": "state",
     }
     before = {name: os.environ.get(name) for name in names}

@@ -58,7 +58,13 @@ def environment(tmp_path: Path, display: Screen) -> dict[str, str]:
     browser = bin_folder / "xdg-open"
     browser.write_text(f'#!/bin/sh\necho "$1" >> "{tmp_path}/opened"\n')
     browser.chmod(0o755)
-    names = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
+    names = (
+        "XDG_CACHE_HOME",
+        "XDG_CONFIG_HOME",
+        "XDG_DATA_HOME",
+        "XDG_DOCUMENTS_DIR",
+        "XDG_STATE_HOME",
+    )
     return (
         {name: value for name, value in os.environ.items() if name != "WAYLAND_DISPLAY"}
         | {name: str(tmp_path / name.lower()) for name in names}
@@ -109,9 +115,8 @@ def _use(folder: Path, display: Screen) -> None:
     place = until(lambda: _still_button(display), "the demo's button", timeout=QUICK)
     display.press("r")  # recording is on from the start: turn it off, so that R starts it later
     display.click(*place)
-    session = until(
-        lambda: next(iter((folder / "sessions").glob("*/")), None), "a session folder", timeout=LONG
-    )
+    kept = folder / "xdg_documents_dir" / "Phosphene"
+    session = until(lambda: next(iter(kept.glob("*/")), None), "a session folder", timeout=LONG)
     until(lambda: _decoded(session), "a decoded picture", timeout=LONG)
     assert not list(session.glob("*.xdf"))
     until(lambda: _newest_is_seen(session, display), "the picture on the screen", timeout=QUICK)
