@@ -47,7 +47,12 @@ class Running:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "app", *arguments],
                 cwd=folder,
-                env={**os.environ, **environment, "HOME": str(folder)},
+                env={
+                    **os.environ,
+                    **environment,
+                    "HOME": str(folder),
+                    "XDG_DOCUMENTS_DIR": str(folder / "Documents"),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,

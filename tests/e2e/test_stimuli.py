@@ -16,6 +16,7 @@ import pytest
 
 from tests.e2e.screen import Screen, missing_parts, screen, until
 from tests.e2e.stimulus_program import TIMING
+from tests.waiting import starved
 
 pytestmark = pytest.mark.skipif(
     bool(missing_parts()),
@@ -62,6 +63,7 @@ def said_by(running: subprocess.Popen[str]) -> dict[str, Any]:
 def test_pictures_stand_on_the_screen_for_whole_frames_and_are_stamped(
     display: Screen, surface: str
 ) -> None:
+    before_it = starved()
     with program(display, surface) as running:
         for colour in (WHITE, BLACK, WHITE):
             until(lambda: corner(display) == colour, f"a square of {colour}", timeout=LONG)  # noqa: B023
@@ -70,8 +72,10 @@ def test_pictures_stand_on_the_screen_for_whole_frames_and_are_stamped(
     assert [label for label, _ in said["stamps"]] == said["planned"]
     planned = (TIMING.fixation + TIMING.stimulus + TIMING.blank) / 60
     # A frame may be dropped and stretch a step; a stamp may be late and shorten the next distance.
+    # How late is the promise of a machine that has a processor for us.
+    late = 0.1 + starved() - before_it
     for (_, before), (_, after) in pairwise(said["stamps"]):
-        assert after - before > planned - 0.1
+        assert after - before > planned - late
     # No graphics card here: a window that called this locked to the screen would lie.
     assert not said["figures"]["locked"]
     assert "timer" in said["figures"]["method"]
