@@ -63,6 +63,8 @@ class BurstModel:
     def rest(self, *, n_samples: int, waited: float) -> None:
         """Take note of the second pull: samples that came one by one were no burst."""
         self._run += n_samples
+        if not n_samples:
+            self._idle += waited  # silence, as if it had been waited for a first one
         if n_samples and waited > 0.5 * n_samples * self._period:
             self.burst = self._run = 1
 

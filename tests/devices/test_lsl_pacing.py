@@ -66,8 +66,7 @@ def test_single_samples_are_gathered_for_one_chunk_length():
 def test_no_sample_waits_longer_than_the_chunk_length(burst, sfreq, chunk):
     pulls = simulate(burst=burst, sfreq=sfreq, chunk=chunk, n_bursts=40)
     assert max(late for late, _ in pulls) <= max(chunk, LINGER) + 1e-4
-    # Learned by now; shorter ones are gathered, and those of about the chunk's length may be.
-    if burst > 1 and burst / sfreq >= 1.25 * chunk:
+    if burst > 1 and burst / sfreq >= chunk:  # learned by now; shorter ones are gathered
         assert max(late for late, _ in pulls[-10:]) <= LINGER + 1e-4
 
 
