@@ -17,7 +17,7 @@ from pipeline.values import StreamInfo
 class _Stream(BaseModel):
     """What names a stream at the next start: its uid changes with each of its own starts."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
 
     name: str
     type: str
@@ -25,37 +25,17 @@ class _Stream(BaseModel):
     n_channels: int
     sfreq: float
     channel_format: str
-    ch_names: list[str]
-    ch_units: list[str]
+    ch_names: tuple[str, ...]
+    ch_units: tuple[str, ...]
 
     @classmethod
     def of(cls, stream: StreamInfo | None) -> _Stream | None:
         """Keep a stream, where there is one."""
-        if stream is None:
-            return None
-        return cls(
-            name=stream.name,
-            type=stream.type,
-            source_id=stream.source_id,
-            n_channels=stream.n_channels,
-            sfreq=stream.sfreq,
-            channel_format=stream.channel_format,
-            ch_names=list(stream.ch_names),
-            ch_units=list(stream.ch_units),
-        )
+        return None if stream is None else cls.model_validate(stream)
 
     def info(self) -> StreamInfo:
         """Return it as a search would."""
-        return StreamInfo(
-            name=self.name,
-            type=self.type,
-            source_id=self.source_id,
-            n_channels=self.n_channels,
-            sfreq=self.sfreq,
-            channel_format=self.channel_format,
-            ch_names=tuple(self.ch_names),
-            ch_units=tuple(self.ch_units),
-        )
+        return StreamInfo(**self.model_dump())
 
 
 class _Source(BaseModel):
