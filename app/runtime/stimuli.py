@@ -71,7 +71,7 @@ def candidate_labels(gallery: Gallery, config: StimuliConfig) -> list[str]:
     if unknown:
         raise ConfigurationError(
             f"stimuli.labels names {unknown[0]!r}, expected labels of the gallery's "
-            f"{' and '.join(config.kinds)} stimuli: see pipeline/gallery/gallery.json."
+            f"{' and '.join(config.kinds)} stimuli: see gallery.json."
         )
     return [label for label in known if not config.labels or label in config.labels]
 

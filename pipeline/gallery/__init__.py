@@ -228,7 +228,7 @@ class Gallery:
 def _image(stimulus: Stimulus, size: int) -> Uint8:
     if stimulus.kind == "checkerboard":
         return read_only(_checkerboard(stimulus.label.removeprefix("checkerboard-"), size))
-    path = resources.files(__name__) / "images" / f"{stimulus.concept}.webp"
+    path = resources.files(__name__) / "fluent_emoji" / "images" / f"{stimulus.concept}.webp"
     with path.open("rb") as stream, Image.open(stream) as picture:
         upright = picture.convert("RGB")
     if upright.width != size:
@@ -252,10 +252,10 @@ def _checkerboard(side: str, size: int, *, n_cells: int = 8) -> Uint8:
 
 @functools.cache
 def _bytes() -> tuple[bytes, bytes]:
-    folder = resources.files(__name__)
+    folder = resources.files(__name__) / "fluent_emoji"
     return (
         (folder / "gallery.json").read_bytes(),
-        (folder / "embeddings.safetensors").read_bytes(),
+        (folder / "phosphene-gallery-64.safetensors").read_bytes(),
     )
 
 

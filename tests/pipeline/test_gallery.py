@@ -13,6 +13,7 @@ from pipeline.errors import GalleryError
 from pipeline.gallery import Gallery, Stimulus, load_gallery
 
 GALLERY = load_gallery()
+FOLDER = resources.files("pipeline.gallery.fluent_emoji")
 UPRIGHT = GALLERY.subset(kind="upright")
 
 
@@ -37,9 +38,12 @@ def test_every_stimulus_has_its_own_picture() -> None:
 
 
 def test_no_picture_is_shipped_for_nothing() -> None:
-    shipped = {path.name for path in (resources.files("pipeline.gallery") / "images").iterdir()}
+    shipped = {
+        path.name
+        for path in (resources.files("pipeline.gallery.fluent_emoji") / "images").iterdir()
+    }
     assert shipped == {f"{each.concept}.webp" for each in UPRIGHT.stimuli}
-    notice = (resources.files("pipeline.gallery") / "LICENSE").read_text(encoding="utf-8")
+    notice = (FOLDER / "LICENSE").read_text(encoding="utf-8")
     assert "Microsoft" in notice
     assert "MIT" in notice
 

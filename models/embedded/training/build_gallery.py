@@ -1,4 +1,4 @@
-"""Build `pipeline/gallery`: pictures, list of stimuli and the embedding table.
+"""Build `pipeline/gallery/fluent_emoji`: pictures, list of stimuli and the embedding table.
 
     python -m models.embedded.training.build_gallery --renders TGZ --names TGZ --extras FILE
 
@@ -269,7 +269,7 @@ def report(stimuli: Sequence[Stimulus], table: Float32) -> dict[str, Any]:
 
 
 def write_gallery(folder: Path, stimuli: Sequence[Stimulus], table: Float32) -> None:
-    """Write pictures, `gallery.json` and `embeddings.safetensors` into the package."""
+    """Write pictures, `gallery.json` and `phosphene-gallery-64.safetensors` into the package."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     for each in stimuli:
         if each.kind == "upright":
@@ -283,7 +283,7 @@ def write_gallery(folder: Path, stimuli: Sequence[Stimulus], table: Float32) -> 
     }
     text = json.dumps(document, indent=1) + "\n"
     (folder / "gallery.json").write_text(text, encoding="utf-8")
-    save_file({"embeddings": table}, folder / "embeddings.safetensors")
+    save_file({"embeddings": table}, folder / "phosphene-gallery-64.safetensors")
 
 
 def main() -> None:
@@ -291,7 +291,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--renders", type=Path, required=True, help="fluent-emoji-3d npm tarball")
     parser.add_argument("--names", type=Path, required=True, help="emoji-datasource npm tarball")
-    parser.add_argument("--out", type=Path, default=Path("pipeline/gallery"))
+    parser.add_argument("--out", type=Path, default=Path("pipeline/gallery/fluent_emoji"))
     parser.add_argument("--extras", type=Path, required=True, help="safetensors file to write")
     parser.add_argument("--variants", type=int, default=N_VARIANTS, metavar="N")
     options = parser.parse_args()
