@@ -79,7 +79,7 @@ TRAIN_OUT ?= build/embedded
 train-embedded: $(DEV_STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(TRAIN_PACKAGES)
 	$(BIN)/python scripts/fetch_packages.py $(TRAIN_OUT)/packages
-	$(BIN)/python -m models.embedded.training.chain --out $(TRAIN_OUT) $(ARGS)
+	$(BIN)/python -m research.embedded.chain --out $(TRAIN_OUT) $(ARGS)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build

@@ -2,7 +2,7 @@
 
 Owns the list of stimuli, their pictures and their embeddings, all shipped as package data and read
 through `importlib.resources`. Knows nothing of EEG, of encoders or of how the embeddings were made
-(that is `models/embedded/training/build_gallery.py`). Pictures: Fluent Emoji, MIT, see LICENSE.
+(that is `research/embedded/build_gallery.py`). Pictures: Fluent Emoji, MIT, see LICENSE.
 """
 
 from __future__ import annotations

@@ -194,7 +194,7 @@ def test_bad_options_are_refused(words: tuple[str, ...], message: str) -> None:
 
 
 def test_training_knows_the_same_boards() -> None:
-    from models.embedded.training.encoder_batches import MONTAGES
+    from research.embedded.encoder_batches import MONTAGES
 
     for name, board in BOARDS.items():
         assert MONTAGES[name] == (board.ch_names, board.sfreq)

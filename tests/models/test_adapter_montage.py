@@ -7,8 +7,8 @@ import pytest
 
 from models.adapters import AdapterError
 from models.adapters.montage import coverage, expectation, map_montage, spline_matrix
-from models.embedded.training.encoder_batches import MONTAGES, TEN_TEN
 from pipeline.electrodes import unit_positions
+from research.embedded.encoder_batches import MONTAGES, TEN_TEN
 
 
 def test_names_are_matched_in_any_spelling_and_order() -> None:

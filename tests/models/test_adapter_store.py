@@ -18,9 +18,9 @@ from models.adapters import AdapterError, AdapterStore, CalibrationData, history
 from models.adapters.manifest import PersonalManifest
 from models.adapters.store import MANIFEST_NAME, WEIGHTS_NAME, load_live
 from models.adapters.train import Calibration, train_adapter
-from models.adapters.training.people import record_board
 from models.embedded.encoder import load_encoder as load_shipped
 from models.systems import load_encoder as load_session_encoder
+from research.adapters.people import record_board
 from tests.models.adapter_files import edit_manifest, edit_weights, put_weights
 
 ROOT = Path(__file__).parents[2]

@@ -22,9 +22,9 @@ from models.adapters.scoring import (
     time_and_stimulus_splits,
 )
 from models.adapters.train import Calibration, Progress, train_adapter
-from models.adapters.training.people import record_board, uprights
 from models.embedded.encoder import load_encoder
 from pipeline.values import Epoch, Float32, Float64
+from research.adapters.people import record_board, uprights
 
 FAST = ("aligned", "ridge", "pattern")
 

@@ -21,11 +21,6 @@ from models.embedded.encoder_input import (
     prepare,
     resample,
 )
-from models.embedded.training import train_encoder
-from models.embedded.training.encoder_batches import MONTAGES, held_out_concepts
-from models.embedded.training.encoder_pool import EpochPool, NoiseBank, network_input
-from models.embedded.training.encoder_sessions import Session, record_session
-from models.embedded.training.identification import calibration_error, ranks
 from pipeline.errors import InfoError
 from pipeline.gallery import load_gallery
 from pipeline.ports import Encoder
@@ -37,6 +32,11 @@ from pipeline.virtual_brain.evoked import (
     code_kernels,
     common_kernels,
 )
+from research.embedded import train_encoder
+from research.embedded.encoder_batches import MONTAGES, held_out_concepts
+from research.embedded.encoder_pool import EpochPool, NoiseBank, network_input
+from research.embedded.encoder_sessions import Session, record_session
+from research.embedded.identification import calibration_error, ranks
 
 
 @pytest.fixture(scope="module")

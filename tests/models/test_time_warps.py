@@ -18,12 +18,12 @@ from models.embedded.encoder import load_encoder
 from models.embedded.encoder_input import N_CONDITIONS, N_TIMES, N_VIRTUAL, SFREQ, TMAX, TMIN
 from models.embedded.encoder_network import UNMEASURED, EncoderNetwork, straight_features
 from models.embedded.time_warps import N_BINS, WARPS, grid_matrices, window_edges, window_matrix
-from models.embedded.training.encoder_batches import MONTAGES
-from models.embedded.training.encoder_pool import EpochPool
-from models.embedded.training.moments import Mean, Moments
 from pipeline.gallery import load_gallery
 from pipeline.values import Epoch, Float32, Float64, Info
 from pipeline.virtual_brain.subject import draw_subject
+from research.embedded.encoder_batches import MONTAGES
+from research.embedded.encoder_pool import EpochPool
+from research.embedded.moments import Mean, Moments
 
 AVERAGE = WARPS.index((1.0, 0.0))
 TIMES = TMIN + np.arange(N_TIMES) / SFREQ

@@ -1,4 +1,0 @@
-"""Figures and tables of the documentation that come from real recordings.
-
-Each module runs as `python -m app.figures.NAME`; nothing here is part of a session.
-"""

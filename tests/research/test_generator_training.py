@@ -1,0 +1,149 @@
+"""The arithmetic behind the generator's training, at toy size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderDC
+from PIL import Image
+from safetensors.torch import save_file
+
+from pipeline.gallery import load_gallery
+from research.embedded import renders as pictures
+from research.embedded.latents import (
+    BLIND,
+    CLEAR,
+    FOG_LEVELS,
+    N_POSE,
+    SCALING,
+    fog_of,
+    length_of,
+)
+from research.embedded.refine_decoder import fold
+from research.embedded.train_autoencoder import CONFIG, split
+from research.embedded.train_unet import Pool, couple
+
+
+def _render() -> Image.Image:
+    """A red square with a transparent margin and a blue upper half."""
+    pixels = np.zeros((64, 64, 4), np.uint8)
+    pixels[8:56, 8:56] = (220, 30, 30, 255)
+    pixels[8:32, 8:56] = (30, 30, 220, 255)
+    return Image.fromarray(pixels)
+
+
+def test_noise_keeps_its_distribution_when_a_pose_is_written_into_it() -> None:
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(2000, 6, 4, 4, generator=generator)
+    numbers = torch.randn(2000, 5, generator=generator)
+    coupled = couple(noise, numbers)
+    torch.testing.assert_close(coupled[:, :5].mean((2, 3)) * 4, numbers, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(coupled[:, 5], noise[:, 5])
+    flat = coupled.flatten(1)
+    covariance = flat.T @ flat / len(flat)
+    assert (covariance - torch.eye(96)).abs().max() < 0.15
+    assert abs(float(flat.mean())) < 0.01
+
+
+def test_folding_normalises_latents_and_changes_nothing_else() -> None:
+    torch.manual_seed(0)
+    vae = AutoencoderDC(**CONFIG)
+    sample = torch.rand(3, 3, 192, 192) * 2 - 1
+    with torch.no_grad():
+        folded = fold(vae, sample)
+        latents = folded.encoder(sample)
+        before, after = vae.decoder(vae.encoder(sample)), folded.decoder(latents)
+    assert latents.mean((0, 2, 3)).abs().max() < 1e-4
+    torch.testing.assert_close(latents.std((0, 2, 3)), torch.ones(16), atol=1e-3, rtol=1e-3)
+    # Only near the rim they differ: there the decoder's zero padding now means the mean.
+    inner = (..., slice(88, 104), slice(88, 104))
+    assert (before - after)[inner].abs().max() < 1e-3 * before.std()
+
+
+def test_fog_and_length_are_inverse_on_the_slope() -> None:
+    fog = np.array(FOG_LEVELS)
+    np.testing.assert_allclose(fog_of(length_of(fog)), fog, atol=1e-12)
+    assert fog_of(CLEAR + 0.1) == 0.0
+    assert fog_of(BLIND / 2) == 1.0
+
+
+def test_full_fog_shows_nothing_and_no_fog_changes_nothing() -> None:
+    picture = pictures.compose(_render(), pictures.Pose(), pictures.flat_background(64))
+    assert pictures.fog(picture, 0.0) is picture
+    np.testing.assert_array_equal(
+        pictures.to_array(pictures.fog(picture, 1.0)),
+        np.broadcast_to(np.array(pictures.FOG, np.uint8), (64, 64, 3)),
+    )
+    contrast = [pictures.to_array(pictures.fog(picture, f)).std() for f in FOG_LEVELS]
+    assert contrast == sorted(contrast, reverse=True)
+
+
+def test_composition_places_turns_and_mirrors() -> None:
+    def centre(pose: pictures.Pose, colour: int) -> tuple[float, float]:
+        pixels = pictures.to_array(
+            pictures.compose(_render(), pose, pictures.flat_background(64, (0, 0, 0)))
+        )
+        rows, columns = np.nonzero(pixels[..., colour] > 128)
+        return float(rows.mean()), float(columns.mean())
+
+    assert centre(pictures.Pose(), 2)[0] < 28 < 36 < centre(pictures.Pose(), 0)[0]
+    assert centre(pictures.Pose(angle=180), 2)[0] > 36
+    # A quarter turn counter-clockwise takes the upper half to the left.
+    assert centre(pictures.Pose(angle=90), 2)[1] < 28
+    # Mirroring comes before turning: up and down are what they were.
+    assert centre(pictures.Pose(angle=90, mirror=True), 2)[1] < 28
+    left = _render().transpose(Image.Transpose.ROTATE_90)
+    mirrored = pictures.compose(left, pictures.Pose(mirror=True), pictures.flat_background(64))
+    assert np.nonzero(pictures.to_array(mirrored)[..., 0] < 100)[1].mean() > 36
+    assert centre(pictures.Pose(shift=(0.125, 0.0)), 0)[1] == pytest.approx(
+        centre(pictures.Pose(), 0)[1] + 8, abs=0.5
+    )
+
+
+def test_held_out_renders_have_no_sibling_in_training() -> None:
+    names = [f"{base:x}{tail}" for base in range(0x1F400, 0x1F440) for tail in ("", "-1f3fb")]
+    train, held_out = split(names)
+    assert sorted(train + held_out) == sorted(names)
+    assert held_out
+    assert not {n.split("-")[0] for n in train} & {n.split("-")[0] for n in held_out}
+
+
+def test_batches_pair_each_condition_with_its_own_latents(tmp_path: Path) -> None:
+    """Latents carry their owner and fog, so that a wrong pairing shows."""
+    gallery = load_gallery()
+    owners = [o for o in range(len(gallery)) for _ in FOG_LEVELS] + [len(gallery)]
+    levels = [level for _ in gallery.stimuli for level in range(len(FOG_LEVELS))] + [0]
+    latents = torch.zeros(len(owners), 6, 2, 4)
+    latents[:, 0, 0, 0] = torch.tensor(owners)
+    latents[:, 1, 0, 0] = torch.tensor(levels)
+    extra = -torch.from_numpy(gallery.embeddings[:1].copy())
+    save_file(
+        {
+            "latents": latents.half(),
+            "numbers": torch.randn(len(owners), N_POSE, generator=torch.Generator().manual_seed(1)),
+            "owners": torch.tensor(owners),
+            "levels": torch.tensor(levels),
+            "conditions": torch.cat([torch.from_numpy(gallery.embeddings.copy()), extra]),
+        },
+        tmp_path / "pool.safetensors",
+        metadata={"n_gallery": str(len(gallery))},
+    )
+    pool = Pool(tmp_path / "pool.safetensors")
+    conditions, noise, drawn = pool.batch(torch.Generator().manual_seed(0), 300)
+    drawn = (drawn / SCALING).round()
+    again, _, _ = pool.batch(torch.Generator().manual_seed(0), 300)
+    torch.testing.assert_close(conditions, again)
+    assert noise.shape == drawn.shape
+    table = torch.cat([torch.from_numpy(gallery.embeddings.copy()), extra])
+    own = table[drawn[:, 0, 0, 0].long()]
+    cosine = torch.nn.functional.cosine_similarity(conditions, own)
+    clear = conditions.norm(dim=1) > 0.5
+    # One in eight is a mixture, which is not near its own stimulus.
+    assert (cosine[clear] > 0.9).float().mean() > 0.8
+    fog = torch.tensor(FOG_LEVELS)[drawn[:, 1, 0, 0].long()]
+    wanted = torch.from_numpy(np.asarray(fog_of(conditions.norm(dim=1).double().numpy())))
+    # Only the jitter of the condition lies between.
+    assert (fog - wanted)[clear].abs().mean() < 0.12

@@ -1,0 +1,171 @@
+"""A real brain through the live path: against MNE, and decodable."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tomli_w
+from PIL import Image
+
+from app.errors import AppError
+from configs import DecoderConfig, SessionConfig, SourceConfig
+from devices.files.bids import read_sidecars
+from models.adapters import AdapterEncoder, calibrate
+from pipeline.electrodes import unit_positions
+from pipeline.filters import CausalFilter
+from pipeline.gallery import load_gallery
+from pipeline.values import Info
+from research.figures import brain_grid, scores
+from research.figures.faces_houses import compare
+from research.figures.real_brain import face_scores, truth_of
+from research.figures.recording import (
+    FILTER,
+    MONTAGES,
+    SITES,
+    TARGETS,
+    LiveEpochs,
+    find_recording,
+    live_epochs,
+    session_config,
+)
+
+
+@pytest.fixture(scope="module")
+def recording(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    archive = shared_data / "faces-houses.zip"
+    if not archive.is_file():
+        pytest.skip(f"{archive} is absent")
+    folder = tmp_path_factory.mktemp("faces-houses")
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(folder)
+    return find_recording(folder)
+
+
+@pytest.fixture(scope="module")
+def four_minutes(recording: Path) -> LiveEpochs:
+    return live_epochs(recording, session_config(MONTAGES["8"]), stop=240.0)
+
+
+def test_live_epochs_are_mnes_on_the_causally_filtered_file(recording: Path) -> None:
+    found = compare(recording, ("B7", "A23"), stop=80.0)
+    assert len(found.events) > 70
+    assert np.ptp(found.live) > 10
+    assert found.largest_difference < 1e-3
+    # Against a filter that sees the future, the live responses come late, by less than the delay.
+    delay = CausalFilter(FILTER, Info(("B7",), found.sfreq)).group_delay(6.0)
+    assert 0 < found.lag() < delay
+
+
+def test_the_eight_electrodes_stand_where_they_are_said_to(recording: Path) -> None:
+    """Against the head model's own 10-05 directions, in the file's coordinates."""
+    places = read_sidecars(recording).positions
+    assert places is not None
+    names = MONTAGES["8"]
+    measured = np.array([places[name] for name in names])
+    measured[:, 2] -= 0.04015  # the sphere's centre, m: it fits all 128 positions exactly
+    measured /= np.linalg.norm(measured, axis=1, keepdims=True)
+    expected = unit_positions([SITES[name] for name in names])
+    angles = np.degrees(np.arccos(np.clip((measured * expected).sum(axis=1), -1, 1)))
+    assert angles.max() < 15
+
+
+def test_every_trial_ends_as_an_epoch_but_where_the_file_says_bad(
+    four_minutes: LiveEpochs,
+) -> None:
+    """Its own marks (0:55 to 0:58, 2:42 to 2:43) touch five trials."""
+    assert set(four_minutes.outcomes) <= {"decoded", "no_data", "settling", "artifact"}
+    assert four_minutes.outcomes["artifact"] == 5
+    assert four_minutes.outcomes["decoded"] == len(four_minutes.epochs) > 240
+
+
+def test_a_person_is_decoded_from_eight_electrodes(four_minutes: LiveEpochs) -> None:
+    """Within the first four minutes only: the last 40 % of the recording stays unseen by tests."""
+    epochs = four_minutes.epochs
+    adapter = calibrate(epochs[:160], TARGETS, load_gallery(), filter_config=FILTER)
+    rest = epochs[160:]
+    truth = truth_of(rest)
+    probability = _decode(adapter, four_minutes)[160:]
+    assert scores.proportion(probability.argmax(axis=1) == truth).low > 0.4
+    pictures = truth < 4
+    assert scores.area(face_scores(probability)[pictures], truth[pictures] < 2) > 0.85
+    assert adapter.manifest.scores.p_value < 1e-10
+
+
+def test_before_onset_nothing_is_decoded(four_minutes: LiveEpochs) -> None:
+    adapter = calibrate(
+        four_minutes.epochs,
+        TARGETS,
+        load_gallery(),
+        filter_config=FILTER,
+        tmin=-0.2,
+        tmax=0.0,
+    )
+    assert adapter.manifest.scores.p_value > 0.01
+
+
+def _decode(adapter: AdapterEncoder, found: LiveEpochs) -> np.ndarray:
+    return np.stack([adapter.predict_proba(epoch) for epoch in found.epochs])
+
+
+def test_scores_agree_with_their_definitions() -> None:
+    rng = np.random.default_rng(0)
+    values, positive = rng.normal(size=40), rng.random(40) < 0.4
+    pairs = [float(a > b) for a in values[positive] for b in values[~positive]]
+    assert scores.area(values, positive) == pytest.approx(np.mean(pairs))
+    estimate = scores.area_estimate(values, positive, n_draws=200)
+    assert estimate.low < estimate.value < estimate.high
+    half = scores.proportion(np.array([True, False] * 50))
+    assert (half.low, half.high) == pytest.approx((0.4038, 0.5962), abs=1e-3)
+    table = scores.confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)
+    assert table.tolist() == [[1, 1], [0, 1]]
+
+
+def _session(folder: Path) -> Path:
+    lines = [
+        {"label": "press-left", "t_onset": 0.5, "outcome": "ignored", "top": [], "image": None},
+        {"label": "face-upright", "t_onset": 3.0, "top": [["smiling-face", 0.5]]},
+        {"label": "face-inverted", "t_onset": 2.0, "top": [["girl", 0.4]]},
+        {"label": "house-upright", "t_onset": 1.0, "top": [["ghost", 0.3]]},
+        {"label": "checker-left", "t_onset": 4.0, "top": [], "image": None},
+        {"label": "checker-right", "t_onset": 5.0, "top": [["banana", 0.1]]},
+    ]
+    picture = {"image": "picture.png", "confidence": 0.5}
+    filled = [{"index": k, **picture, **line} for k, line in enumerate(lines)]
+    (folder / "events.jsonl").write_text("\n".join(map(json.dumps, filled)))
+    decoder = DecoderConfig(num_inference_steps=4)
+    config = SessionConfig(source=SourceConfig(picks=("O1", "O2")), decoder=decoder)
+    (folder / "session.toml").write_text(tomli_w.dumps(config.to_table()))
+    Image.new("RGB", (128, 128), "#0000ff").save(folder / "picture.png")
+    return folder
+
+
+def test_the_grid_shows_trials_in_order_and_says_what_was_wrong(tmp_path: Path) -> None:
+    trials = brain_grid.read_trials(_session(tmp_path))
+    assert [(t.event, t.decoded) for t in trials] == [
+        ("house-upright", "face-upright"),
+        ("face-inverted", "face-upright"),
+        ("face-upright", "face-upright"),
+        ("checker-left", None),
+        ("checker-right", "something else"),
+    ]
+    assert len({trial.colour for trial in trials[:4]}) == 4
+    assert trials[4].colour == trials[0].colour
+    heading = brain_grid.heading_of(tmp_path)
+    assert heading.endswith("2 electrodes, 4 steps a picture")
+    sheet = brain_grid.draw(trials, heading, n_columns=2)
+    assert (0, 0, 255) in [colour for _, colour in sheet.getcolors(1 << 16) or ()]
+    code = brain_grid.main(["--session", str(tmp_path), "--out", str(tmp_path), "--skip", "1"])
+    assert code == 0
+    assert (tmp_path / "real-brain-grid.webp").stat().st_size > 1000
+
+
+def test_a_folder_without_trials_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AppError, match="finished session"):
+        brain_grid.read_trials(tmp_path)
+    (tmp_path / "events.jsonl").write_text("")
+    with pytest.raises(AppError, match="holds no"):
+        brain_grid.read_trials(tmp_path)
