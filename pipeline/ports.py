@@ -6,7 +6,7 @@ so the core runs with neither.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -51,6 +51,28 @@ class Admitting(Protocol):
 
     def admit(self, host: str) -> None:
         """Take namesakes of `host` for the lost streams from now on. Safe from any thread."""
+        ...
+
+
+@runtime_checkable
+class TakesMarkers(Protocol):
+    """A source that a person can add a marker to, stamped now."""
+
+    def inject_marker(self, label: str) -> float:
+        """Add a marker and return its stamp (`local_clock`, s). Safe from any thread.
+
+        Raises `SourceError` (devices) where the marker stream has no place for `label`.
+        """
+        ...
+
+
+@runtime_checkable
+class StatesWarnings(Protocol):
+    """A source that says what is odd about what it reads; may grow until the end."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """One sentence each."""
         ...
 
 

@@ -27,6 +27,7 @@ from devices.errors import FileError
 from devices.files import open_recording
 from devices.replay import RecordedSource
 from devices.xdf import XdfFile, XdfWriter
+from devices.xdf.reader import XdfSamples
 from pipeline.values import StreamInfo
 
 SLOW: Final = 5.0
@@ -147,7 +148,7 @@ def judge(path: Path) -> str:
 
 def _through_xdf(path: Path) -> None:
     with XdfFile(path) as file:
-        n = sum(len(getattr(item, "timestamps", ())) for item in file.iter_chunks())
+        n = sum(len(i.timestamps) for i in file.iter_chunks() if isinstance(i, XdfSamples))
         loaded = sum(len(series.timestamps) for series in file.load().values())
         if n != loaded:
             raise ValueError(f"{n} samples one by one, {loaded} at once")

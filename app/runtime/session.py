@@ -46,7 +46,7 @@ from devices.errors import SourceError
 from devices.recorder import Recorder
 from pipeline.errors import PhospheneError
 from pipeline.gallery import load_gallery
-from pipeline.ports import Admitting, Source
+from pipeline.ports import Admitting, Source, StatesWarnings, TakesMarkers
 from pipeline.signal_quality import ChannelQuality
 from pipeline.values import StreamRole, Verdict
 
@@ -283,11 +283,10 @@ class Session:
     def add_marker(self, label: str) -> None:
         """Stamp a manual marker now; one that the stream cannot carry is a warning."""
         acquisition = self._acquisition
-        inject = None if acquisition is None else getattr(acquisition.source, "inject_marker", None)
-        if inject is None:
+        if acquisition is None or not isinstance(acquisition.source, TakesMarkers):
             return
         try:
-            inject(label)
+            acquisition.source.inject_marker(label)
         except SourceError as error:
             # A stream of numbers has no place for a word: said, and the session goes on.
             self._warn(str(error))
@@ -484,10 +483,11 @@ class Session:
         acquisition = self._acquisition
         if acquisition is not None:
             self._take_news(acquisition)
-        # A damaged recording is replayed as far as it goes, and said to be damaged.
-        for sentence in () if acquisition is None else getattr(acquisition.source, "warnings", ()):
-            self._warn(sentence)
         if acquisition is not None:
+            if isinstance(acquisition.source, StatesWarnings):
+                # A damaged recording is replayed as far as it goes, and said to be damaged.
+                for sentence in acquisition.source.warnings:
+                    self._warn(sentence)
             for sentence in acquisition.path.notes:
                 self._warn(sentence)
             if not self._ledger.n_markers and acquisition.path.n_received:

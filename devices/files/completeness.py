@@ -99,12 +99,11 @@ def _check_eeglab(path: Path) -> None:
             return  # MATLAB 7.3 (HDF5): MNE says what it needs.
     try:
         names = ["EEG", "data", "nbchan", "pnts", "trials"]
-        found = loadmat(path, variable_names=names, squeeze_me=True, struct_as_record=False)
-        eeg = found.get("EEG")
-        read = (lambda key: getattr(eeg, key)) if eeg is not None else found.__getitem__
-        n_channels, n_times, n_trials = (int(read(k)) for k in ("nbchan", "pnts", "trials"))
-        data = read("data")
-    except (MatReadError, KeyError, AttributeError, ValueError, TypeError, OSError) as error:
+        found = loadmat(path, variable_names=names, simplify_cells=True)
+        eeg = found.get("EEG", found)
+        n_channels, n_times, n_trials = (int(eeg[k]) for k in ("nbchan", "pnts", "trials"))
+        data = eeg["data"]
+    except (MatReadError, LookupError, ValueError, TypeError, OSError) as error:
         raise FileError(
             f"{path} is no EEGLAB data set ({str(error)[:120]}), expected a MATLAB file with the "
             "fields nbchan, pnts, trials and data: save it again."

@@ -20,7 +20,9 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class _Lasting(Fault):
+class Lasting(Fault):
+    """Something that goes wrong for `duration`, s."""
+
     duration: float
 
     @property
@@ -33,7 +35,7 @@ class _Lasting(Fault):
 
 
 @dataclass(frozen=True, slots=True)
-class Gap(_Lasting):
+class Gap(Lasting):
     """The samples of this time are lost; the stream stays."""
 
 
@@ -45,14 +47,14 @@ class Loss(Fault):
 
 
 @dataclass(frozen=True, slots=True)
-class RandomLoss(_Lasting):
+class RandomLoss(Lasting):
     """Each sample is lost with probability `rate`."""
 
     rate: float = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Burst(_Lasting):
+class Burst(Lasting):
     """The network stalls: nothing arrives for `duration`, then all of it in one packet."""
 
 
@@ -67,7 +69,7 @@ class Reordered(Fault):
 
 
 @dataclass(frozen=True, slots=True)
-class Death(_Lasting):
+class Death(Lasting):
     """The source dies and returns after `duration`.
 
     It may return with its channels in another `order` (positions in the old one), under
@@ -84,7 +86,7 @@ class Death(_Lasting):
 
 
 @dataclass(frozen=True, slots=True)
-class Jitter(_Lasting):
+class Jitter(Lasting):
     """Stamps err by up to `size` s, each on its own."""
 
     size: float = 0.005
@@ -98,7 +100,7 @@ class ClockJump(Fault):
 
 
 @dataclass(frozen=True, slots=True)
-class Drift(_Lasting):
+class Drift(Lasting):
     """The sender's clock runs fast by `ppm` parts in a million."""
 
     ppm: float = 100.0
@@ -117,14 +119,14 @@ class NotFinite(Fault):
 
 
 @dataclass(frozen=True, slots=True)
-class Flat(_Lasting):
+class Flat(Lasting):
     """A channel stands still."""
 
     ch_name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Railed(_Lasting):
+class Railed(Lasting):
     """A channel sits at its amplifier's limit, microvolts."""
 
     ch_name: str
@@ -132,7 +134,7 @@ class Railed(_Lasting):
 
 
 @dataclass(frozen=True, slots=True)
-class LineNoise(_Lasting):
+class LineNoise(Lasting):
     """A channel picks up the mains with `amplitude_uv`."""
 
     ch_name: str
@@ -148,18 +150,22 @@ class Pop(Fault):
     size_uv: float = 400.0
 
 
+OfChannel = NotFinite | Flat | Railed | LineNoise | Pop
+"""A fault in the values of one channel, `ch_name`."""
+
+
 # -- markers -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class LateMarkers(_Lasting):
+class LateMarkers(Lasting):
     """Markers of this time arrive `delay` s after their onset."""
 
     delay: float = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class ShuffledMarkers(_Lasting):
+class ShuffledMarkers(Lasting):
     """Markers of this time arrive together at its end, in a random order."""
 
 
@@ -172,7 +178,7 @@ class MalformedMarkers(Fault):
 
 
 @dataclass(frozen=True, slots=True)
-class MarkerStorm(_Lasting):
+class MarkerStorm(Lasting):
     """`rate` markers a second."""
 
     rate: float = 1000.0

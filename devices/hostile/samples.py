@@ -50,7 +50,7 @@ class Samples:
     def __init__(self, ch_names: tuple[str, ...], rate: float, faults: Sequence[Fault]) -> None:
         self._ch_names = ch_names
         self._rate = rate
-        spans = [(self._span(f), f) for f in faults if hasattr(f, "ch_name")]
+        spans = [(self._span(f), f) for f in faults if isinstance(f, kinds.OfChannel)]
         self._faults = sorted(spans, key=lambda pair: pair[0])
         self._starts = np.array([span[0] for span, _ in self._faults], dtype=np.int64)
         self._longest = max((span[1] - span[0] for span, _ in self._faults), default=0)
@@ -77,7 +77,7 @@ class Samples:
         first = int(np.ceil(fault.at * self._rate))
         if isinstance(fault, kinds.NotFinite):
             return first, first + fault.n_samples
-        end = getattr(fault, "end", fault.at + POP_TIME)
+        end = fault.end if isinstance(fault, kinds.Lasting) else fault.at + POP_TIME
         return first, int(np.ceil(end * self._rate))
 
     def _spoilt(self, fault: Fault, values: Float32, numbers: NDArray[np.int64]) -> Float32:

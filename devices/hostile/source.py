@@ -189,9 +189,10 @@ class HostileSource:
 
     def _end(self, fault: Fault) -> float:
         """When a fault has certainly passed, s of stream time."""
-        n_samples = getattr(fault, "n_samples", 0)
-        end: float = getattr(fault, "end", fault.at + 1.0 + n_samples / self._rate)
-        return end
+        if isinstance(fault, kinds.Lasting):
+            return fault.end
+        n_samples = fault.n_samples if isinstance(fault, kinds.Loss | kinds.NotFinite) else 0
+        return fault.at + 1.0 + n_samples / self._rate
 
     def _put(self, arrival: float, item: SourceItem) -> None:
         heapq.heappush(self._queue, (arrival, next(self._number), item))
