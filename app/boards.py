@@ -1,7 +1,7 @@
 """Boards for the window: listed here, tested and bridged in processes of their own.
 
 Owns these processes and what they say to each other. A driver that hangs or crashes costs a
-sentence, never the window. Satisfies `app.view_models.boards.BoardService`; knows nothing of Qt.
+sentence, never the window. Satisfies `app.view_models.sources.boards.BoardService`; knows no Qt.
 
 `python -m app.boards` is the process of a test: it reads a request and writes a line of JSON for
 every quarter of a second that it has heard.
@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from app.errors import AppError
 from app.runtime.processes import end_command, start_module
-from app.view_models.boards import BoardEntry, BoardRequest, TestProgress
+from app.view_models.sources.boards import BoardEntry, BoardRequest, TestProgress
 from pipeline.values import StreamInfo
 
 SILENCE = 5.0

@@ -162,8 +162,8 @@ def _contenders(
 
 
 def _ours(stream: _Stream, n_channels: int, window: float, mode: str) -> Frame:
-    from app.view_models.traces import TraceMode, TraceModel
-    from app.views.trace_widget import TraceWidget
+    from app.view_models.signals.traces import TraceMode, TraceModel
+    from app.views.signals.trace_widget import TraceWidget
     from pipeline.values import Info
 
     model = TraceModel()
@@ -269,7 +269,7 @@ def _start_to_window() -> float:
         "import sys\n"
         "from PySide6.QtWidgets import QApplication\n"
         "app = QApplication(['bench'])\n"
-        "from app.views.main_window import MainWindow\n"
+        "from app.views.window.main_window import MainWindow\n"
         "from configs import SessionConfig\n"
         "class Factory:\n"
         "    discover = demo = live = replay = None\n"

@@ -22,7 +22,7 @@ from app.port import Phase
 from configs import SessionConfig
 
 if TYPE_CHECKING:
-    from app.views.main_window import MainWindow
+    from app.views.window.main_window import MainWindow
 
 START_GOAL = 2.0
 """Longest start to a painted window, s."""
@@ -38,7 +38,7 @@ _CHILD = """
 import sys
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
-from app.views.main_window import MainWindow
+from app.views.window.main_window import MainWindow
 
 painted = MainWindow.paintEvent
 
@@ -126,7 +126,7 @@ def run_gui_live_bench(*, minutes: float = 1.0) -> dict[str, Any]:
     own_lsl()
     _app = _application()  # kept: Qt ends with its last reference
     from app.runtime.factory import RuntimeFactory
-    from app.views.main_window import FRAME_MS, MainWindow
+    from app.views.window.main_window import FRAME_MS, MainWindow
 
     with tempfile.TemporaryDirectory(prefix="phosphene-gui-") as folder:
         out = Path(folder) / "session"

@@ -22,7 +22,7 @@ from configs import SessionConfig
 
 if TYPE_CHECKING:
     from app.runtime.session import Session
-    from app.views.main_window import MainWindow
+    from app.views.window.main_window import MainWindow
 
 HOURS = 8.0
 WARM = 0.125
@@ -47,8 +47,8 @@ def run_gui_soak_bench(*, minutes: float = 60 * HOURS, seed: int = 0) -> dict[st
     _app = _application()  # kept: Qt ends with its last reference
     from PySide6.QtCore import qInstallMessageHandler
 
-    from app.view_models.sources import SourceChoice
-    from app.views.main_window import MainWindow
+    from app.view_models.sources.model import SourceChoice
+    from app.views.window.main_window import MainWindow
 
     messages: Counter[str] = Counter()
     first: list[float] = []

@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from string import Template
 
+from app import formatting
 from app.calibration.files import REPORT_NAME
 from app.calibration.results import CalibrationResult, LeakCheck, MethodScore, Verdict
 from app.calibration.steps import FlowView
@@ -28,7 +29,6 @@ from app.report.svg import (
     x_axis,
     y_axis,
 )
-from app.view_models import formatting
 from configs.private import open_private
 
 _TONES = {Verdict.FOUND: "good", Verdict.NOTHING: "warning", Verdict.LEAK: "warning"}

@@ -1,6 +1,6 @@
 """What a calibration shows, and when: the stimulus set, its order, catch trials and breaks.
 
-Owns the choices a person makes and how they become a plan of `app.view_models.presentation`, which
+Owns the choices a person makes and how they become a plan of `app.presentation`, which
 owns the order (interleaved, never blocked): in frames for a screen, in seconds for a presenter
 without one. Pure; knows nothing of who presents.
 """
@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from app.view_models.presentation import (
+from app.presentation import (
     CATCH_LABEL,
     PresentationPlan,
     Show,

@@ -5,10 +5,10 @@ Owns the wording only.
 
 from __future__ import annotations
 
+from app import formatting
 from app.calibration.results import CalibrationResult, MethodScore, Verdict
 from app.calibration.signal_check import Light
 from app.calibration.steps import FlowView, Step
-from app.view_models import formatting
 
 STEP_WORDS = {
     Step.OPENING: "Connecting",

@@ -74,7 +74,7 @@ _HEADINGS = ("active", "id", "method", "accuracy", "without", "chance", "p", "mi
 
 
 def _cells(line: AdapterLine) -> tuple[str, ...]:
-    from app.view_models.formatting import percent
+    from app.formatting import percent
 
     if line.problem:
         return ("", line.id, line.problem, *([""] * (len(_HEADINGS) - 3)))

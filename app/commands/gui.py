@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from PySide6.QtCore import QTimer
     from PySide6.QtWidgets import QApplication
 
-    from app.view_models.factory import SessionFactory
-    from app.views.main_window import MainWindow
+    from app.session_factory import SessionFactory
+    from app.views.window.main_window import MainWindow
     from configs import SessionConfig
 
 
@@ -89,9 +89,9 @@ def run_window(
     from PySide6.QtCore import QEvent, QSettings
 
     from app.boards import ProcessBoards
-    from app.view_models.preferences import PreferencesStore, preferences_path
-    from app.view_models.preset_shelf import presets_folder
-    from app.views.main_window import MainWindow
+    from app.view_models.settings.preferences import PreferencesStore, preferences_path
+    from app.view_models.settings.presets import presets_folder
+    from app.views.window.main_window import MainWindow
     from configs import list_presets, load_preset
 
     app = _application()
@@ -146,7 +146,7 @@ def _leave_when_asked(app: QApplication, window: MainWindow, end: Ending) -> QTi
 
 
 def _autostart(window: MainWindow, config: SessionConfig, *, demo: bool) -> None:
-    from app.view_models.sources import SourceChoice, SourceKind
+    from app.view_models.sources.model import SourceChoice, SourceKind
 
     if demo:
         window.start_demo()
@@ -156,8 +156,8 @@ def _autostart(window: MainWindow, config: SessionConfig, *, demo: bool) -> None
 
 
 def _open_calibration(window: MainWindow, config: SessionConfig) -> None:
-    from app.view_models.sources import SourceChoice, SourceKind
-    from app.views.tools import TOOLS
+    from app.view_models.sources.model import SourceChoice, SourceKind
+    from app.views.window.tools import TOOLS
 
     live = bool(config.source.source_id or config.source.name)
     window.sources.choose(SourceChoice(SourceKind.LIVE if live else SourceKind.DEMO))

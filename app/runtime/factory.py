@@ -1,4 +1,4 @@
-"""What the window asks to make sessions; satisfies `app.view_models.factory.SessionFactory`.
+"""What the window asks to make sessions; satisfies `app.session_factory.SessionFactory`.
 
 The runtime (LSL, SciPy) is imported when a session is asked for, in the worker thread that asks:
 the window stands a second earlier.

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from PySide6.QtWidgets import QApplication, QWidget
 
-from app.view_models.traces import TraceMode, TraceModel
-from app.views.picture_panel import PictureView
-from app.views.stimulus_window import StimulusWindow
-from app.views.theme import DARK, apply_theme
-from app.views.trace_widget import TraceWidget
+from app.view_models.signals.traces import TraceMode, TraceModel
+from app.views.common.theme import DARK, apply_theme
+from app.views.session.picture_panel import PictureView
+from app.views.signals.trace_widget import TraceWidget
+from app.views.stimuli.window import StimulusWindow
 from pipeline.values import Info
 from tests.app.test_views import _Spike, pixels_of
 

@@ -9,7 +9,7 @@ from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
 from app.runtime.factory import RuntimeFactory
-from app.views.main_window import MainWindow
+from app.views.window.main_window import MainWindow
 from configs import load_preset
 from tests.app.screenshots import is_sure, shoot
 

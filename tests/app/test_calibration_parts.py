@@ -17,7 +17,7 @@ from app.calibration.schedule import SETS, Choices, Planned, length, plan, timel
 from app.calibration.signal_check import SECONDS, Light, SignalChecker
 from app.errors import AppError
 from app.port import EpochEvent
-from app.view_models.presentation import CATCH_LABEL as CATCH
+from app.presentation import CATCH_LABEL as CATCH
 from configs import StimuliConfig
 from pipeline.errors import ConfigurationError
 from pipeline.gallery import load_gallery

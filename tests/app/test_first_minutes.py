@@ -15,12 +15,12 @@ from app.errors import AppError
 from app.runtime import launch
 from app.runtime.launch import VirtualHeadset
 from app.runtime.processes import start_module
-from app.view_models.last_source import source_of, source_text
-from app.view_models.paint_times import PaintTimes
-from app.view_models.preferences import Preferences
-from app.view_models.sources import SEARCH_EVERY, SourceChoice, SourceKind
-from app.views.charts import free_of
-from app.views.main_window import MainWindow
+from app.view_models.session.paint_times import PaintTimes
+from app.view_models.settings.preferences import Preferences
+from app.view_models.sources.last_source import source_of, source_text
+from app.view_models.sources.model import SEARCH_EVERY, SourceChoice, SourceKind
+from app.views.session.charts import free_of
+from app.views.window.main_window import MainWindow
 from configs import SessionConfig, list_presets, load_preset
 from devices.lsl.inlet import LslSource
 from tests.app.fake_session import FakeFactory, FakeSession

@@ -11,8 +11,8 @@ from pytestqt.qtbot import QtBot
 
 from app.benchmarks.gui_live import run_gui_start_bench
 from app.benchmarks.gui_soak import run_gui_soak_bench
-from app.view_models.sources import SourceChoice
-from app.views.main_window import MainWindow
+from app.view_models.sources.model import SourceChoice
+from app.views.window.main_window import MainWindow
 from configs import SessionConfig, StimuliConfig
 from tests.app.fake_session import FakeFactory, FakeSession
 
@@ -23,7 +23,7 @@ def test_the_window_stands_without_torch_scipy_and_lsl() -> None:
     code = (
         "import sys\n"
         "from app.runtime.factory import RuntimeFactory\n"
-        "from app.views.main_window import MainWindow\n"
+        "from app.views.window.main_window import MainWindow\n"
         "heavy = ('torch', 'diffusers', 'scipy', 'pylsl', 'mne', 'pyqtgraph')\n"
         "sys.exit(' '.join(name for name in heavy if name in sys.modules) or 0)\n"
     )

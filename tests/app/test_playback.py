@@ -15,8 +15,8 @@ from app.errors import AppError
 from app.port import EpochEvent, Phase
 from app.runtime.playback import PlaybackClock
 from app.runtime.session import Session
-from app.views.main_window import MainWindow
-from app.views.transport_bar import SPEEDS
+from app.views.session.transport_bar import SPEEDS
+from app.views.window.main_window import MainWindow
 from configs import DecoderConfig, EpochsConfig, FilterConfig, RecordingConfig, SessionConfig
 from devices.recorder import Recorder
 from devices.replay import RecordedSource

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.view_models.presentation import (
+from app.presentation import (
     CATCH_LABEL,
     Frame,
     Player,

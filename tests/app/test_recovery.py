@@ -20,7 +20,7 @@ from app.report.markup import clean
 from app.report.record import read_record
 from app.runtime.folder import LOCK, SessionFolder
 from app.runtime.recovery import is_abandoned, recover
-from app.view_models.past_sessions import PastSessionsModel, scan
+from app.view_models.session.past_sessions import PastSessionsModel, scan
 from configs import SessionConfig
 from devices.montage import read_montage
 from pipeline.values import Outcome

@@ -14,12 +14,12 @@ from PySide6.QtGui import QColor, QImage
 from pytestqt.qtbot import QtBot
 
 from app.port import Cue, DisplayFigures
-from app.view_models.frame_clock import N_FOR_ESTIMATE, FrameClock, in_words
-from app.view_models.presentation import CATCH_LABEL, Player, Show, Timing, plan_presentation
-from app.view_models.session_frames import TOO_LATE, SessionFrames
-from app.views.main_window import MainWindow
-from app.views.stimulus_canvas import BACKGROUND, CATCH_COLOUR
-from app.views.stimulus_window import StimulusWindow
+from app.presentation import CATCH_LABEL, Player, Show, Timing, plan_presentation
+from app.view_models.stimuli.frame_clock import N_FOR_ESTIMATE, FrameClock, in_words
+from app.view_models.stimuli.session_frames import TOO_LATE, SessionFrames
+from app.views.stimuli.canvas import BACKGROUND, CATCH_COLOUR
+from app.views.stimuli.window import StimulusWindow
+from app.views.window.main_window import MainWindow
 from configs import SessionConfig, StimuliConfig
 from tests.app.fake_session import FakeFactory, FakeSession
 

@@ -10,9 +10,9 @@ import pytest
 from app.cli import main
 from app.errors import AppError
 from app.report.record import ReportError, read_record
-from app.view_models.past_sessions import scan
-from app.view_models.preferences import Preferences, PreferencesStore
-from app.view_models.preset_shelf import PresetShelf
+from app.view_models.session.past_sessions import scan
+from app.view_models.settings.preferences import Preferences, PreferencesStore
+from app.view_models.settings.presets import PresetShelf
 from configs import DecoderConfig, SessionConfig
 from models.systems import UnknownSystemError, load_system
 

@@ -6,12 +6,12 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
+from app import formatting
 from app.port import Phase, Snapshot
-from app.view_models import formatting
-from app.view_models.head import HeadModel
-from app.views.adapter_bar import HIGH_DRIFT
-from app.views.head_plot import HeadPlot
-from app.views.main_window import MainWindow
+from app.view_models.signals.head import HeadModel
+from app.views.session.adapter_bar import HIGH_DRIFT
+from app.views.signals.head_plot import HeadPlot
+from app.views.window.main_window import MainWindow
 from pipeline.signal_quality import Grade
 from tests.app.fake_session import FakeFactory, FakeSession
 from tests.app.test_views import STIMULI, grabbed, run_demo

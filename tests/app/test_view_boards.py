@@ -13,15 +13,15 @@ from pytestqt.qtbot import QtBot
 
 from app.boards import ProcessBoards, ProcessLink, _Heard
 from app.port import Phase
-from app.view_models.boards import (
+from app.view_models.sources.boards import (
     BoardEntry,
     BoardLink,
     BoardRequest,
     BoardsModel,
     TestProgress,
 )
-from app.views.boards_dialog import BoardsDialog
-from app.views.main_window import MainWindow
+from app.views.sources.boards_dialog import BoardsDialog
+from app.views.window.main_window import MainWindow
 from pipeline.errors import PhospheneError
 from pipeline.values import StreamInfo
 from tests.app.fake_session import FakeFactory, FakeSession
@@ -300,7 +300,7 @@ def test_samples_seconds_and_rate_of_a_test_agree() -> None:
 def test_the_synthetic_board_is_heard(
     qtbot: QtBot, model: BoardsModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.view_models.boards.TEST_SECONDS", 1.2)
+    monkeypatch.setattr("app.view_models.sources.boards.TEST_SECONDS", 1.2)
     model.refresh()
     wait(qtbot, model)
     assert {"cyton", "ganglion", "synthetic", "playback-file"} <= {e.name for e in model.entries}
@@ -325,7 +325,7 @@ def test_a_cyton_is_tested_and_bridged_and_one_that_is_not_there_is_refused(
     from devices.emulated.__main__ import alpha
     from devices.lsl.discovery import resolve
 
-    monkeypatch.setattr("app.view_models.boards.TEST_SECONDS", 0.3)
+    monkeypatch.setattr("app.view_models.sources.boards.TEST_SECONDS", 0.3)
     model.refresh()
     wait(qtbot, model)
     model.choose("cyton")

@@ -16,10 +16,10 @@ from app.calibration.signal_check import SECONDS
 from app.calibration.steps import Step
 from app.commands import gui
 from app.port import Phase
-from app.views.calibration_view import CalibrationView
-from app.views.main_window import MainWindow
-from app.views.theme import THEMES
-from app.views.tools import TOOLS, ToolContext
+from app.views.calibration.view import CalibrationView
+from app.views.common.theme import THEMES
+from app.views.window.main_window import MainWindow
+from app.views.window.tools import TOOLS, ToolContext
 from configs import SessionConfig
 from pipeline.errors import PhospheneError
 from pipeline.signal_quality import Grade

@@ -19,10 +19,10 @@ from app.calibration.signal_check import Light
 from app.calibration.steps import Step
 from app.cli import main
 from app.runtime.factory import RuntimeFactory
-from app.view_models.preferences import Preferences, PreferencesStore
-from app.view_models.sources import SourceChoice, SourceKind
-from app.views.calibration_view import CalibrationView
-from app.views.main_window import MainWindow
+from app.view_models.settings.preferences import Preferences, PreferencesStore
+from app.view_models.sources.model import SourceChoice, SourceKind
+from app.views.calibration.view import CalibrationView
+from app.views.window.main_window import MainWindow
 from configs import SessionConfig, load_preset
 from pipeline.gallery import load_gallery
 from tests.app.screenshots import only_when_wanted, shoot

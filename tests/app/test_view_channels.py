@@ -11,12 +11,12 @@ from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from app.view_models.display_filter import DISPLAY_FILTERS
-from app.view_models.lanes import FEWEST
-from app.view_models.traces import TraceMode, TraceModel
-from app.views.main_window import MainWindow
-from app.views.theme import DARK
-from app.views.trace_widget import TraceWidget
+from app.view_models.signals.display_filter import DISPLAY_FILTERS
+from app.view_models.signals.lanes import FEWEST
+from app.view_models.signals.traces import TraceMode, TraceModel
+from app.views.common.theme import DARK
+from app.views.signals.trace_widget import TraceWidget
+from app.views.window.main_window import MainWindow
 from pipeline.signal_quality import Grade
 from pipeline.values import Info
 from tests.app.fake_session import FakeFactory, FakeSession

@@ -15,10 +15,10 @@ from app.calibration.factory import CalibrationFactory
 from app.cli import main
 from app.port import Phase
 from app.runtime.factory import RuntimeFactory
-from app.view_models.preferences import Preferences, PreferencesStore
-from app.view_models.traces import TraceMode
-from app.views.main_window import MainWindow
-from app.views.signal_panel import TABS
+from app.view_models.settings.preferences import Preferences, PreferencesStore
+from app.view_models.signals.traces import TraceMode
+from app.views.signals.signal_panel import TABS
+from app.views.window.main_window import MainWindow
 from configs import list_presets, load_preset
 from tests.app.screenshots import WANTED, is_sure, shoot
 

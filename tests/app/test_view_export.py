@@ -16,7 +16,7 @@ from pytestqt.qtbot import QtBot
 
 from app.errors import AppError
 from app.port import Result
-from app.view_models.export import (
+from app.view_models.session.export import (
     CELL,
     COLUMNS,
     FRAME_MS,
@@ -26,10 +26,10 @@ from app.view_models.export import (
     export_history,
     save_picture,
 )
-from app.view_models.settings import SettingsModel
-from app.view_models.sources import SourceChoice
-from app.views.main_window import MainWindow
-from app.views.picture_actions import EXPORTS
+from app.view_models.settings.model import SettingsModel
+from app.view_models.sources.model import SourceChoice
+from app.views.session.picture_actions import EXPORTS
+from app.views.window.main_window import MainWindow
 from configs import SessionConfig
 from pipeline.values import Outcome, Uint8
 from tests.app.fake_session import FakeFactory, FakeSession

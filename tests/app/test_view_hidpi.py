@@ -13,9 +13,9 @@ from PySide6.QtCore import QEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from app.view_models.history import HistoryModel
-from app.views.history_strip import HistoryStrip
-from app.views.trace_widget import TraceWidget
+from app.view_models.session.history import HistoryModel
+from app.views.session.history_strip import HistoryStrip
+from app.views.signals.trace_widget import TraceWidget
 from tests.app.fake_session import FakeSession
 from tests.app.test_view_models import traces_of
 

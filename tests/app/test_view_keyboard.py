@@ -19,13 +19,13 @@ from PySide6.QtWidgets import (
 from pytestqt.qtbot import QtBot
 
 from app.runtime.playback import PlaybackClock
-from app.view_models.boards import BoardsModel
-from app.view_models.preferences import PreferencesStore
-from app.view_models.settings_form import SettingsForm
-from app.views.boards_dialog import BoardsDialog
-from app.views.main_window import MainWindow
-from app.views.settings_dialog import SettingsDialog
-from app.views.signal_panel import TABS
+from app.view_models.settings.form import SettingsForm
+from app.view_models.settings.preferences import PreferencesStore
+from app.view_models.sources.boards import BoardsModel
+from app.views.signals.signal_panel import TABS
+from app.views.sources.boards_dialog import BoardsDialog
+from app.views.window.main_window import MainWindow
+from app.views.window.settings_dialog import SettingsDialog
 from configs import SessionConfig
 from tests.app.fake_session import FakeFactory, FakeSession
 from tests.app.test_view_boards import FakeBoards

@@ -9,9 +9,9 @@ import pytest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from app.view_models.paint_times import NEWEST, PaintTimes
-from app.views.charts import LatencyChart
-from app.views.main_window import MainWindow
+from app.view_models.session.paint_times import NEWEST, PaintTimes
+from app.views.session.charts import LatencyChart
+from app.views.window.main_window import MainWindow
 from tests.app.fake_session import FakeFactory, FakeSession
 from tests.app.test_views import STIMULI, run_demo
 

@@ -12,15 +12,15 @@ from PySide6.QtGui import QFontMetrics, QPainter
 from PySide6.QtWidgets import QApplication, QLabel
 from pytestqt.qtbot import QtBot
 
+from app import formatting
 from app.port import Snapshot
-from app.view_models import formatting
-from app.view_models.head import Electrode
-from app.views import swing_table
-from app.views.charts import fitting
-from app.views.main_window import MainWindow
-from app.views.painted import Button, Combo, elided
-from app.views.swing_table import KOHM, swing_grid
-from app.views.theme import DARK, LIGHT, Theme
+from app.view_models.signals.head import Electrode
+from app.views.common.painted import Button, Combo, elided
+from app.views.common.theme import DARK, LIGHT, Theme
+from app.views.session.charts import fitting
+from app.views.signals import peak_to_peak_table as swing_table
+from app.views.signals.peak_to_peak_table import KOHM, swing_grid
+from app.views.window.main_window import MainWindow
 from tests.app.fake_session import CAP32, FakeFactory, FakeSession
 from tests.app.test_view_transport import FakePlayback
 from tests.app.test_views import STIMULI, grabbed, run_demo

@@ -13,8 +13,8 @@ from pytestqt.qtbot import QtBot
 
 from app.port import Phase
 from app.runtime.lock import LOCK, this_process
-from app.views.main_window import MainWindow
-from app.views.recent_view import IN_DOUBT
+from app.views.session.recent_view import IN_DOUBT
+from app.views.window.main_window import MainWindow
 from tests.app.fake_session import FakeFactory, FakeSession
 from tests.app.test_recovery import crashed
 from tests.app.test_view_sessions import answer

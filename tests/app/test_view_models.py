@@ -12,15 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
+from app import formatting
 from app.port import Phase, TraceBlock
-from app.view_models import formatting
-from app.view_models.columns import ColumnStore
-from app.view_models.display_filter import DISPLAY_FILTERS, DisplayFilter, DisplayFilterConfig
-from app.view_models.history import HistoryModel
-from app.view_models.session import SessionModel
-from app.view_models.settings import SettingsModel
-from app.view_models.sources import SourceChoice, SourceKind, SourcesModel
-from app.view_models.traces import SCALES_UV, TraceMode, TraceModel
+from app.view_models.session.history import HistoryModel
+from app.view_models.session.model import SessionModel
+from app.view_models.settings.model import SettingsModel
+from app.view_models.signals.columns import ColumnStore
+from app.view_models.signals.display_filter import (
+    DISPLAY_FILTERS,
+    DisplayFilter,
+    DisplayFilterConfig,
+)
+from app.view_models.signals.traces import SCALES_UV, TraceMode, TraceModel
+from app.view_models.sources.model import SourceChoice, SourceKind, SourcesModel
 from configs import ConfigError, SessionConfig
 from pipeline.values import Info, StreamInfo
 from tests.app.fake_session import T0, FakeFactory, FakeSession

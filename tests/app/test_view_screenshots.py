@@ -17,14 +17,14 @@ from pytestqt.qtbot import QtBot
 from app.boards import ProcessBoards
 from app.calibration.schedule import SETS
 from app.runtime.factory import RuntimeFactory
-from app.view_models.evoked import gallery_category
-from app.view_models.preferences import Preferences, PreferencesStore
-from app.view_models.sources import SourceOptions
-from app.views.keys_dialog import KeysDialog
-from app.views.main_window import MainWindow
-from app.views.settings_dialog import SettingsDialog
-from app.views.signal_panel import TABS
-from app.views.sources_view import MontageDialog, OptionsDialog
+from app.view_models.settings.preferences import Preferences, PreferencesStore
+from app.view_models.signals.evoked import gallery_category
+from app.view_models.sources.model import SourceOptions
+from app.views.signals.signal_panel import TABS
+from app.views.sources.view import MontageDialog, OptionsDialog
+from app.views.window.keys_dialog import KeysDialog
+from app.views.window.main_window import MainWindow
+from app.views.window.settings_dialog import SettingsDialog
 from configs import list_presets, load_preset
 from pipeline.gallery import load_gallery
 from tests.app.screenshots import is_sure, only_when_wanted, shoot

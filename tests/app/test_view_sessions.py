@@ -13,10 +13,10 @@ from pytestqt.qtbot import QtBot
 
 from app.port import Phase
 from app.runtime.factory import RuntimeFactory
-from app.view_models.past_sessions import PastSession
-from app.view_models.preferences import Preferences, PreferencesStore
-from app.views.main_window import MainWindow
-from app.views.signal_panel import TABS
+from app.view_models.session.past_sessions import PastSession
+from app.view_models.settings.preferences import Preferences, PreferencesStore
+from app.views.signals.signal_panel import TABS
+from app.views.window.main_window import MainWindow
 from configs import load_preset
 from tests.app.fake_session import FakeFactory, FakeSession
 from tests.app.test_recovery import crashed

@@ -13,13 +13,13 @@ from PySide6.QtWidgets import QApplication, QCheckBox, QFileDialog, QLineEdit
 from pytestqt.qtbot import QtBot
 
 from app.errors import AppError
-from app.view_models.preferences import TEXT_SCALES, Preferences, PreferencesStore
-from app.view_models.preset_shelf import PresetShelf
-from app.view_models.settings import SettingsModel
-from app.view_models.settings_form import ELSEWHERE, Kind, SettingsForm, from_text, to_text
-from app.views.main_window import MainWindow
-from app.views.settings_dialog import SettingsDialog
-from app.views.theme import DARK, LIGHT, px, text_scale
+from app.view_models.settings.form import ELSEWHERE, Kind, SettingsForm, from_text, to_text
+from app.view_models.settings.model import SettingsModel
+from app.view_models.settings.preferences import TEXT_SCALES, Preferences, PreferencesStore
+from app.view_models.settings.presets import PresetShelf
+from app.views.common.theme import DARK, LIGHT, px, text_scale
+from app.views.window.main_window import MainWindow
+from app.views.window.settings_dialog import SettingsDialog
 from configs import SessionConfig, list_presets, load_preset
 from tests.app.fake_session import FakeFactory, FakeSession
 from tests.app.test_views import session_of

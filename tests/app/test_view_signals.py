@@ -11,13 +11,13 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from app.port import Result, Snapshot
-from app.view_models.evoked import EvokedModel
-from app.view_models.head import HeadModel, project
-from app.view_models.spectrum import SpectrumModel, estimate
-from app.view_models.stream_health import StreamHealthModel
-from app.views.head_plot import HeadPlot
-from app.views.main_window import MainWindow
-from app.views.signal_panel import TABS
+from app.view_models.signals.evoked import EvokedModel
+from app.view_models.signals.head import HeadModel, project
+from app.view_models.signals.spectrum import SpectrumModel, estimate
+from app.view_models.signals.stream_health import StreamHealthModel
+from app.views.signals.head_plot import HeadPlot
+from app.views.signals.signal_panel import TABS
+from app.views.window.main_window import MainWindow
 from pipeline.signal_quality import Grade
 from pipeline.values import Outcome
 from tests.app.fake_session import FakeFactory, FakeSession

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QApplication, QMessageBox
 from app.commands import gui
 from app.ending import caught
 from app.port import Phase
-from app.views.main_window import MainWindow
+from app.views.window.main_window import MainWindow
 from configs import SessionConfig
 from tests.app.fake_session import FakeFactory, FakeSession
 

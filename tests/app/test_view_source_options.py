@@ -14,11 +14,11 @@ from app.calibration.factory import CalibrationFactory
 from app.calibration.headless import run_flow
 from app.runtime.factory import RuntimeFactory
 from app.source_options import SourceOptions
-from app.view_models.settings import SettingsModel
-from app.view_models.sources import SourceKind, SourcesModel
-from app.views.main_window import MainWindow
-from app.views.sources_view import OptionsDialog, SourcesView
-from app.views.streams_dialog import StreamsDialog
+from app.view_models.settings.model import SettingsModel
+from app.view_models.sources.model import SourceKind, SourcesModel
+from app.views.sources.streams_dialog import StreamsDialog
+from app.views.sources.view import OptionsDialog, SourcesView
+from app.views.window.main_window import MainWindow
 from configs import SessionConfig
 from tests.app.fake_session import FakeFactory
 from tests.app.test_recording_streams import two_headsets

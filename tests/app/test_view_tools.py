@@ -7,12 +7,12 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from app.views.keys_dialog import KeysDialog
-from app.views.main_window import MainWindow
-from app.views.painted import Button
-from app.views.shortcuts import SHORTCUTS, Keyboard
-from app.views.theme import LIGHT
-from app.views.tools import Tool, ToolContext, ToolView
+from app.views.common.painted import Button
+from app.views.common.theme import LIGHT
+from app.views.window.keys_dialog import KeysDialog
+from app.views.window.main_window import MainWindow
+from app.views.window.shortcuts import SHORTCUTS, Keyboard
+from app.views.window.tools import Tool, ToolContext, ToolView
 from tests.app.fake_session import FakeFactory, FakeSession
 from tests.app.test_views import STIMULI, run_demo
 

@@ -10,8 +10,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QAbstractSlider, QApplication
 from pytestqt.qtbot import QtBot
 
-from app.views.main_window import MainWindow
-from app.views.transport_bar import SPEEDS, STEP
+from app.views.session.transport_bar import SPEEDS, STEP
+from app.views.window.main_window import MainWindow
 from tests.app.fake_session import FakeFactory, FakeSession
 from tests.app.test_views import STIMULI, run_demo
 

@@ -17,15 +17,15 @@ from pytestqt.qtbot import QtBot
 
 from app.commands import gui
 from app.port import Phase, TraceBlock
-from app.view_models.display_filter import DISPLAY_FILTERS
-from app.view_models.preferences import PreferencesStore
-from app.view_models.sources import SourceKind
-from app.view_models.traces import WINDOWS, TraceMode, TraceModel
-from app.views.charts import AccuracyChart, OutcomeChart, TopList
-from app.views.main_window import MainWindow
-from app.views.sources_view import MontageDialog
-from app.views.theme import DARK, LIGHT, THEMES, Theme
-from app.views.trace_widget import TraceWidget
+from app.view_models.settings.preferences import PreferencesStore
+from app.view_models.signals.display_filter import DISPLAY_FILTERS
+from app.view_models.signals.traces import WINDOWS, TraceMode, TraceModel
+from app.view_models.sources.model import SourceKind
+from app.views.common.theme import DARK, LIGHT, THEMES, Theme
+from app.views.session.charts import AccuracyChart, OutcomeChart, TopList
+from app.views.signals.trace_widget import TraceWidget
+from app.views.sources.view import MontageDialog
+from app.views.window.main_window import MainWindow
 from configs import SessionConfig, StimuliConfig
 from pipeline.gallery import load_gallery
 from pipeline.statistics import Accuracy

@@ -13,8 +13,8 @@ import numpy as np
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
-from app.view_models.presentation import Player, Timing, plan_presentation
-from app.views.stimulus_window import StimulusWindow
+from app.presentation import Player, Timing, plan_presentation
+from app.views.stimuli.window import StimulusWindow
 from configs import StimuliConfig
 
 TIMING = Timing(fixation=10, stimulus=12, blank=8)

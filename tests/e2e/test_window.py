@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.views.theme import DARK
+from app.views.common.theme import DARK
 from devices.lsl_settings import machine_only
 from tests.e2e.screen import (
     QT,

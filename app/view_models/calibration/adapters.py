@@ -1,0 +1,157 @@
+"""The stored adapters as a window lists them, and what can be done with one.
+
+Owns the rows and the requests, which run in the background one at a time (an adapter is tried
+before it is taken, which needs seconds); errors become sentences. Knows nothing of Qt; the store is
+given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from app.calibration.background import Background
+from app.calibration.shelf import AdapterLine, Shelf
+from app.port import Phase
+from app.view_models.session.model import SessionModel
+from app.view_models.settings.model import SettingsModel
+
+
+class AdaptersModel:
+    """The list of adapters, read when it is asked for.
+
+    Parameters
+    ----------
+    open_shelf : callable
+        Opens the store; called once, when the list is first seen.
+    session : SessionModel
+        Whose running session an adapter is swapped into.
+    settings : SettingsModel
+        Whose next session begins with the active adapter.
+    """
+
+    def __init__(
+        self, open_shelf: Callable[[], Shelf], session: SessionModel, settings: SettingsModel
+    ) -> None:
+        self._open = open_shelf
+        self._session = session
+        self._settings = settings
+        self._shelf: Shelf | None = None
+        self.lines: tuple[AdapterLine, ...] = ()
+        self.error = ""
+        self.note = ""
+        self.revision = 0
+        self._task: Background[tuple[tuple[AdapterLine, ...], Path | None]] | None = None
+        self._note, self._uses = "", False
+        self._next: tuple[Callable[[Shelf], object], str, bool] | None = None
+
+    @property
+    def in_use(self) -> str | None:
+        """Folder of the adapter that decodes now; None: none, or nothing runs."""
+        return self._session.snapshot.adapter if self._running else None
+
+    @property
+    def loading(self) -> str | None:
+        """Folder of an adapter that is being loaded."""
+        return self._session.snapshot.adapter_loading if self._running else None
+
+    @property
+    def _running(self) -> bool:
+        return self._session.port is not None and self._session.phase is Phase.RUNNING
+
+    def line(self, adapter_id: str) -> AdapterLine | None:
+        """One row."""
+        return next((each for each in self.lines if each.id == adapter_id), None)
+
+    def refresh(self) -> None:
+        """Read the store anew."""
+        self._do(lambda _shelf: None, "")
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is under way."""
+        return self._task is not None
+
+    def activate(self, adapter_id: str) -> None:
+        """Make it its subject's active one, and swap it into the session that runs."""
+        self._do(
+            lambda shelf: shelf.activate(adapter_id),
+            f"{adapter_id} is active{self._now}.",
+            use=True,
+        )
+
+    def deactivate(self) -> None:
+        """Decode without an adapter, in the running session and the next."""
+        self._use(None)
+        self.note = f"No adapter is used{self._now}."
+
+    def roll_back(self, subject: str) -> None:
+        """Activate what was active before."""
+        note = f"{subject} is back at the adapter before{self._now}."
+        self._do(lambda shelf: shelf.roll_back(subject), note, use=True)
+
+    def export(self, adapter_id: str, path: Path) -> None:
+        """Write one into a file."""
+        self._do(lambda shelf: shelf.export(adapter_id, path), f"Exported to {path}.")
+
+    def import_(self, path: Path) -> None:
+        """Take one from a file."""
+        self._do(lambda shelf: shelf.import_(path), f"Imported from {path}.")
+
+    def delete(self, adapter_id: str) -> None:
+        """Delete one for good."""
+        self._do(lambda shelf: shelf.delete(adapter_id), f"{adapter_id} is deleted.")
+
+    def delete_subject(self, subject: str) -> None:
+        """Delete all of a subject."""
+        self._do(lambda shelf: shelf.delete_subject(subject), f"All of {subject} is deleted.")
+
+    @property
+    def _now(self) -> str:
+        return "; the running session swaps to it between two pictures" if self._running else ""
+
+    def _use(self, folder: Path | None) -> None:
+        self._settings.adapter = None if folder is None else str(folder)
+        port = self._session.port
+        if port is not None and self._running:
+            port.swap_adapter(folder)
+
+    def poll(self) -> None:
+        """Take what a request has brought; call it some times a second."""
+        task = self._task
+        if task is None or not task.done:
+            return
+        self._task = None
+        self.revision += 1
+        if task.value is None:
+            self.error = task.error
+        else:
+            self.lines, folder = task.value
+            self.note = self._note
+            if self._uses:
+                self._use(folder)
+        waiting, self._next = self._next, None
+        if waiting is not None:
+            act, note, use = waiting
+            self._do(act, note, use=use)
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Wait for a request that is under way."""
+        if self._task is not None:
+            self._task.join(timeout)
+
+    def _do(self, act: Callable[[Shelf], object], note: str, *, use: bool = False) -> None:
+        if self._task is not None:
+            # One may wait; a newer one takes its place.
+            self._next = (act, note, use)
+            return
+        self.error = self.note = ""
+        self._note, self._uses = note, use
+        self._task = Background(lambda: self._act(act), name="adapters")
+
+    def _act(self, act: Callable[[Shelf], object]) -> tuple[tuple[AdapterLine, ...], Path | None]:
+        """In the background: the request, then the list anew."""
+        if self._shelf is None:
+            self._shelf = self._open()
+        said = act(self._shelf)
+        return tuple(self._shelf.lines()), said if isinstance(said, Path) else None

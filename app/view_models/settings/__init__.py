@@ -1,0 +1,1 @@
+"""The window's settings, without Qt: forms, presets, preferences."""

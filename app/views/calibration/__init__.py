@@ -1,0 +1,1 @@
+"""Calibration, page by page, and the adapters that it left."""

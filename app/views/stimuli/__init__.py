@@ -1,0 +1,1 @@
+"""The window that shows stimuli: frames painted at the screen's rate, markers at the flip."""
