@@ -6,6 +6,7 @@ nothing of Qt, LSL or torch. Watchers poll; nothing here calls back from another
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -126,6 +127,11 @@ AdaptCommand = Literal["freeze", "resume", "reset"]
 
 TOO_FEW = f"too few to say: a verdict takes {N_FIRST} pictures"
 """What stands in the place of p and interval where `Accuracy.is_few`."""
+
+
+def kind_of(warning: str) -> str:
+    """Return a warning without its numbers: one that differs in these only has been said."""
+    return re.sub(r"\d+", "", warning)
 
 
 def is_above_chance(found: Accuracy) -> bool:

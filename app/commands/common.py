@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -292,8 +291,10 @@ def check_given(*paths: Path | None) -> None:
 
 def _say_new(warnings: Sequence[str], said: set[str]) -> None:
     """Say each warning when it comes; one that differs in its numbers only has been said."""
+    from app.port import kind_of
+
     for sentence in warnings:
-        kind = re.sub(r"\d+", "", sentence)
+        kind = kind_of(sentence)
         if kind not in said:
             said.add(kind)
             say_above_progress(sentence)

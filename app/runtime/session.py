@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +26,7 @@ from app.port import (
     Snapshot,
     TraceBlock,
     TraceMarker,
+    kind_of,
 )
 from app.runtime.acquisition import Acquisition, stream_fields
 from app.runtime.closing import describe_run, summarize
@@ -567,7 +567,7 @@ class Session:
         if self._folder.alarm:
             self._warn(self._folder.alarm, about="files")
         alarm = "" if recorder is None else recorder.alarm
-        kind = re.sub(r"\d+", "", alarm)
+        kind = kind_of(alarm)
         if kind != self._alarm_kind:
             passed = f"{self._warnings.get('recording', '')} That has passed: nothing is missing."
             self._warn(alarm or passed, about="recording")

@@ -74,6 +74,14 @@ def _check_brainvision(path: Path) -> tuple[str, ...]:
             f"{path} is no BrainVision header ({error}), expected [Common Infos] with DataFile and "
             "NumberOfChannels: copy it again."
         ) from error
+    named = parser["Channel Infos"] if parser.has_section("Channel Infos") else ()
+    n_listed = sum(key.startswith("ch") for key in named)
+    if n_listed != n_channels:
+        raise FileError(
+            f"{path} says NumberOfChannels={n_channels} and lists {n_listed} under [Channel "
+            "Infos], expected a line for each: export it again, or give the header that belongs to "
+            "the file of samples."
+        )
     notes = (said,) if said else ()
     if common.get("DataFormat", "BINARY").upper() != "BINARY":
         return notes

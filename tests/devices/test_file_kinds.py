@@ -468,6 +468,14 @@ def write_brainvision(
     return folder / f"{name}.vhdr"
 
 
+def test_a_header_that_lists_too_few_channels_is_refused_in_our_words(tmp_path: Path) -> None:
+    header = write_brainvision(tmp_path, "short")
+    header.write_text(header.read_text().replace("Ch2=Pz,,0.1,µV\n", ""))
+    with pytest.raises(FileError, match="NumberOfChannels=2 and lists 1 under") as caught:
+        open_recording(header)
+    assert "data_files" not in str(caught.value)  # nothing of MNE's own advice
+
+
 @pytest.mark.parametrize(
     ("inside", "encoding"), [("", "utf-8"), ("", "latin-1"), ("P12", "utf-8"), ("P12", "latin-1")]
 )
