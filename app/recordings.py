@@ -1,4 +1,4 @@
-"""A recording of any known format as one array, for training.
+"""Recordings of any known format: as one array for training, and as a choice in a dialog.
 
 Owns the joining of blocks and the choice of EEG channels; the formats are `devices.files`'s.
 """
@@ -12,6 +12,14 @@ import numpy as np
 from app.errors import AppError
 from pipeline.labels import unit_scale
 from pipeline.values import Float32
+
+
+def dialog_filter() -> str:
+    """Filter of a file dialog: every suffix that a registered reader has."""
+    from devices.files.readers import readers
+
+    suffixes = " ".join(f"*{suffix}" for suffix in readers().suffixes)
+    return f"Recordings ({suffixes});;All files (*)"
 
 
 def read_microvolts(path: Path) -> Float32:

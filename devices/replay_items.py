@@ -18,7 +18,7 @@ import numpy as np
 from devices.choosing import StreamChoice, choose_streams
 from devices.files import open_recording
 from devices.files.base import Recording
-from devices.files.opening import is_xdf
+from devices.files.formats import XDF
 from devices.files.xdf import streams_of
 from devices.recorder import decode_state, decode_time
 from devices.xdf.reader import XdfFile, XdfItem, XdfOffset, XdfSamples
@@ -70,7 +70,7 @@ class Items(Protocol):
 
 def open_items(path: Path, *, choice: StreamChoice, board: str | None = None) -> Items:
     """Open a recording of any known format; see `devices.replay.RecordedSource`."""
-    return _Xdf(path, choice) if is_xdf(path) else _Other(path, choice, board)
+    return _Xdf(path, choice) if XDF.suits(path) else _Other(path, choice, board)
 
 
 class _Xdf:

@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
 def _request(args: argparse.Namespace, stop: Callable[[], bool]) -> StageRequest:
     from app.output import write_note
     from app.recordings import read_microvolts
-    from devices.files.opening import KNOWN
+    from devices.files.readers import readers
     from models.stages import StageRequest
 
     return StageRequest(
@@ -115,7 +115,7 @@ def _request(args: argparse.Namespace, stop: Callable[[], bool]) -> StageRequest
         device=args.device,
         read_recording=read_microvolts,
         # Tables of numbers lie about in data folders; recordings are named as such.
-        suffixes=tuple(s for s in KNOWN if s not in (".txt", ".csv", ".tsv")),
+        suffixes=tuple(s for s in readers().suffixes if s not in (".txt", ".csv", ".tsv")),
         on_step=ProgressBar(sys.stderr),
         on_note=write_note,
         stop=stop,

@@ -1,36 +1,24 @@
-"""Chooses the reader of a file: by extension, and by content where one extension means several.
+"""Opens a recording with the reader that the table of formats has for it.
 
-Owns the list of formats and the refusal of everything else. Heavy readers are imported on use.
+Owns what is refused before any reader sees the file: what is not there, empty, no file, of a
+suffix that nobody reads, or not the streams that were asked for.
 """
 
 from __future__ import annotations
 
-import glob
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
-from configs.guard import SETTINGS_LIMIT, UnfitFileError, check_file, open_file, read_bytes
+from configs.guard import UnfitFileError, check_file
 from devices.choosing import StreamChoice, check_only
 from devices.errors import FileError
 from devices.files.base import Recording
-
-_SD_CARD = re.compile(rb"^[0-9A-F]{2}(?:,[0-9A-F]{6}){4,16}(?:,[0-9A-F]{4})*\r?$", re.MULTILINE)
-MNE_SUFFIXES = (".fif", ".edf", ".bdf", ".vhdr", ".set")
-_HEAD = 1 << 16
-"""A text without a line end in so many bytes is no recording."""
-KNOWN = (*MNE_SUFFIXES, ".xdf", ".xdfz", ".txt", ".csv", ".tsv")
-
-
-def is_xdf(path: Path) -> bool:
-    """Whether a name is one of an XDF file, compressed (`.xdfz`, `.xdf.gz`) or not."""
-    return path.name.lower().endswith((".xdf", ".xdfz", ".xdf.gz"))
+from devices.files.readers import ReadOptions, Registered, readers
 
 
 def open_recording(
     path: Path | str, *, board: str | None = None, choice: StreamChoice | None = None
 ) -> Recording:
-    """Open a recording of any known format.
+    """Open a recording of any registered format.
 
     Parameters
     ----------
@@ -47,8 +35,9 @@ def open_recording(
         Not there, empty, unknown, truncated or damaged; or not the streams that were asked for.
     """
     path, choice = Path(path), choice or StreamChoice()
-    recording = _open(path, board, choice)
-    if not is_xdf(path):
+    entry = _reader_of(path)
+    recording = entry.open(path, ReadOptions(choice=choice, board=board))
+    if not entry.reader.chooses:
         try:
             check_only(recording.streams, choice, path)
         except FileError:
@@ -57,32 +46,14 @@ def open_recording(
     return recording
 
 
-def _open(path: Path, board: str | None, choice: StreamChoice) -> Recording:
-    _check_there(path)
-    suffix = path.suffix.lower()
-    if is_xdf(path):
-        from devices.files.xdf import XdfRecording
-
-        return XdfRecording(path, choice)
-    if suffix in MNE_SUFFIXES or path.name.lower().endswith(".fif.gz"):
-        from devices.files.mne_files import MneRecording
-
-        return MneRecording(path)
-    if suffix in (".txt", ".csv", ".tsv"):
-        return _open_text(path, board)
-    raise FileError(
-        f"{path} has the unknown extension {suffix!r}, expected one of {', '.join(KNOWN)}"
-        + _advice(path)
-    )
-
-
-def _check_there(path: Path) -> None:
+def _reader_of(path: Path) -> Registered:
     if path.is_dir():
         raise FileError(f"{path} is a folder, expected a file: give the recording in it.")
     try:
         if check_file(path) == 0:
             raise FileError(f"{path} is empty, expected a recording: copy it again.")
-        for each in _beside(path):
+        entry = readers().choose(path)
+        for each in () if entry is None else entry.beside(path):
             if each.exists():
                 check_file(each)
     except FileNotFoundError:
@@ -93,18 +64,12 @@ def _check_there(path: Path) -> None:
         ) from None
     except OSError as error:
         raise FileError(f"{path} cannot be read ({error.strerror}): check its rights.") from error
-
-
-def _beside(path: Path) -> Iterator[Path]:
-    """What MNE opens by itself: the files that a header names, and the parts of a split FIF."""
-    suffix = path.suffix.lower()
-    if suffix == ".vhdr":
-        header = read_bytes(path, limit=SETTINGS_LIMIT).decode("utf-8", errors="replace")
-        for name in re.findall(r"(?mi)^\s*(?:DataFile|MarkerFile)\s*=\s*(\S.*?)\s*$", header):
-            yield path.parent / name.replace("$b", path.stem)
-        yield from (path.with_suffix(each) for each in (".eeg", ".dat", ".vmrk"))
-    elif suffix in (".fif", ".gz"):
-        yield from path.parent.glob(f"{glob.escape(path.name.split('.fif')[0])}-*.fif*")
+    if entry is None:
+        table = readers()
+        known = ", ".join(table.suffixes) or "none (no reader is registered: install Phosphene)"
+        said = f"{path} has the unknown extension {path.suffix.lower()!r}, expected one of {known}"
+        raise FileError(" ".join((said + _advice(path), *table.problems)))
+    return entry
 
 
 def _advice(path: Path) -> str:
@@ -115,27 +80,3 @@ def _advice(path: Path) -> str:
     if path.suffix.lower() == ".gz":
         return ": unpack it first (gunzip)."
     return ": export the recording to one of these."
-
-
-def _open_text(path: Path, board: str | None) -> Recording:
-    with open_file(path) as file:
-        head = file.read(_HEAD)
-    if b"\0" in head:
-        raise FileError(f"{path} is binary, expected text: OpenBCI TXT or BrainFlow CSV.")
-    if len(head) == _HEAD and not set(b"\r\n") & set(head):
-        raise FileError(
-            f"{path} has no line end in its first {_HEAD} bytes, expected a sample a line: it is "
-            "no OpenBCI TXT or BrainFlow CSV, or it was joined into one line."
-        )
-    if _SD_CARD.search(head):
-        raise FileError(
-            f"{path} is as OpenBCI's SD card writes it (hexadecimal numbers, no rate), expected a "
-            "recording in microvolts: convert it with the OpenBCI GUI (Playback, Convert SD File)."
-        )
-    if head.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"%"):
-        from devices.files.openbci import OpenBciRecording
-
-        return OpenBciRecording(path)
-    from devices.files.brainflow import BrainFlowRecording
-
-    return BrainFlowRecording(path, board=board)

@@ -24,6 +24,7 @@ from PySide6.QtWidgets import (
 )
 
 from app import formatting
+from app.recordings import dialog_filter
 from app.source_options import SourceOptions
 from app.view_models.sources.model import (
     MONTAGES,
@@ -36,8 +37,6 @@ from app.views.common.painted import Button, Combo, plain_tip, set_text, text_la
 from app.views.common.theme import Theme
 from pipeline.plain import plain
 from pipeline.values import StreamInfo
-
-RECORDINGS = "Recordings (*.xdf *.xdfz *.fif *.edf *.bdf *.vhdr *.set *.txt *.csv);;All files (*)"
 
 
 class SourcesView(QWidget):
@@ -146,7 +145,7 @@ class SourcesView(QWidget):
 
     def open_recording(self) -> None:
         """Ask for a file and choose it."""
-        name, _ = QFileDialog.getOpenFileName(self, "Open a recording", "", RECORDINGS)
+        name, _ = QFileDialog.getOpenFileName(self, "Open a recording", "", dialog_filter())
         if name:
             self.choose_recording(Path(name))
 
