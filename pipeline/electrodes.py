@@ -2,7 +2,7 @@
 
 Owns one small table: label to unit vector from the centre of the sphere that fits the head
 (x right, y front, z up). Knows nothing of signals, files of recordings or MNE; the table was made
-once from MNE's template by `python -m devices.virtual.tables`.
+once from MNE's template by `python -m research.virtual_brain.tables`.
 """
 
 from __future__ import annotations

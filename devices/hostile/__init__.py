@@ -23,7 +23,9 @@ from devices.hostile.faults import (
     ShuffledMarkers,
     random_faults,
 )
-from devices.hostile.source import HostileSettings, HostileSource, TrueMarker
+from devices.hostile.markers import TrueMarker
+from devices.hostile.settings import HostileSettings
+from devices.hostile.source import HostileSource
 from devices.hostile.witness import Witness, untouched
 
 __all__ = [

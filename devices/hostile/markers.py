@@ -10,16 +10,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from devices.hostile import faults as kinds
 from devices.hostile.faults import Fault
+from devices.hostile.settings import HostileSettings
 from pipeline.values import Packet, StreamRole
-
-if TYPE_CHECKING:
-    from devices.hostile.source import HostileSettings
 
 LATENCY = 0.002
 """From a marker's onset to its arrival, s."""

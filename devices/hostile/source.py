@@ -13,7 +13,7 @@ import heapq
 import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from types import MappingProxyType
 
@@ -25,6 +25,7 @@ from devices.hostile import faults as kinds
 from devices.hostile.faults import Fault
 from devices.hostile.markers import MarkerPlan, TrueMarker
 from devices.hostile.samples import Samples
+from devices.hostile.settings import HostileSettings
 from devices.lsl.changes import channel_order
 from pipeline.values import (
     ClockOffset,
@@ -48,28 +49,6 @@ LOST_AFTER = 1.5
 """Time without a sample until the stream is called stalled, lost, s."""
 PROBE_ERROR = 1e-4
 """Standard deviation of a clock probe, s."""
-
-
-@dataclass(frozen=True, slots=True)
-class HostileSettings:
-    """The stream as it would be without faults.
-
-    `sfreq` is what it declares and `true_sfreq` what it has (0: the same), Hz; `duration`,
-    `latency`, `probe_interval` and `marker_interval` (0: no markers) are s; `chunk` is samples a
-    packet; `clock_offset` is what the sender's clock lags behind ours, s.
-    """
-
-    ch_names: tuple[str, ...] = ("C3", "C4", "O1", "O2")
-    sfreq: float = 250.0
-    duration: float = 60.0
-    chunk: int = 10
-    true_sfreq: float = 0.0
-    latency: float = 0.005
-    clock_offset: float = 0.0
-    probe_interval: float = 5.0
-    marker_interval: float = 1.5
-    labels: tuple[str, ...] = ("face", "house")
-    seed: int = 0
 
 
 class HostileSource:

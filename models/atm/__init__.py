@@ -1,1 +1,1 @@
-"""ATM-S and its ancestor NICE: EEG encoders, objectives, diffusion prior, retrieval."""
+"""ATM-S and its ancestor NICE: EEG encoders, objectives, diffusion prior."""

@@ -16,7 +16,7 @@ from models.atm.nice import NiceEncoder, class_probabilities, from_published
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.atm.prior_sampling import make_scheduler, sample_prior
 from models.atm.prior_training import PriorDraws, learning_rate, train_pass
-from models.atm.retrieval import k_way_retrieval, published_loss
+from research.comparison.retrieval import k_way_retrieval, published_loss
 from tests.models.golden import Golden, load
 
 

@@ -15,7 +15,6 @@ from models.atm.errors import AtmError
 from models.atm.folder import load_encoder, load_prior
 from models.atm.losses import clip_loss, multi_positive_clip_loss
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
-from models.atm.retrieval import draw_competitors, k_way_retrieval
 from models.atm.stages import EncoderTask, PriorTask
 from models.multimodal.modalities import Modality
 from models.multimodal.stage import MultimodalModel, MultimodalTask
@@ -23,6 +22,7 @@ from models.stages import STAGES, StageRequest, find
 from models.things_eeg2.montage import CH_NAMES, POSTERIOR
 from models.training import LoopConfig, Task, make_engine, train
 from pipeline.errors import ConfigurationError
+from research.comparison.retrieval import draw_competitors, k_way_retrieval
 
 N_IMAGES, N_REPETITIONS, N_FEATURES = 12, 4, 16
 TARGETS = ("ViT-H-14", "ViT-H-14.text", "RN50", *(m.published_name for m in Modality))

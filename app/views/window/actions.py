@@ -1,76 +1,57 @@
-"""What each action of the keyboard and the menu does to the main window.
+"""What actions of the keyboard and the menu do to the parts of the main window.
 
-Owns the table from an action's name to the call; keys and words stand in `shortcuts`.
+Owns the tables from an action's name to the call, a part each; keys and words stand in `shortcuts`.
+The window adds what it does itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
 
-from app.views.session.transport_bar import STEP
-
-if TYPE_CHECKING:
-    from app.views.window.main_window import MainWindow
+from app.view_models.session.model import SessionModel
+from app.views.session.picture_actions import PictureActions
+from app.views.session.transport_bar import STEP, TransportBar
+from app.views.signals.trace_panel import TracePanel
+from app.views.sources.view import SourcesView
 
 Actions = dict[str, Callable[[], object]]
 
 
-def actions_of(window: MainWindow) -> Actions:
-    """Return every action of `window`."""
+def session_actions(session: SessionModel) -> Actions:
+    """Return the markers by key, and what follows the person."""
+    marks: Actions = {f"mark{n}": partial(session.add_marker, str(n)) for n in range(1, 9)}
+    return marks | {"mark": partial(session.add_marker, "M"), "align": session.toggle_alignment}
+
+
+def source_actions(sources: SourcesView) -> Actions:
+    """Return what finds a source."""
+    return {"open": sources.open_recording, "search": sources.search}
+
+
+def replay_actions(transport: TransportBar) -> Actions:
+    """Return what moves in a recording."""
     return {
-        **_session_actions(window),
-        **_trace_actions(window),
-        "views": window.signals.step,
-        "control": lambda: window.set_control(not window.settings.control),
-        "align": window.session.toggle_alignment,
-        "save": window.pictures.save,
-        "copy": window.pictures.copy,
-        "export": window.pictures.export,
-        "report": window.banner.open_report,
-        "settings": window.show_settings,
-        "stimuli": window.show_stimuli,
-        "theme": window.toggle_theme,
-        "text_larger": lambda: window.scale_text(1),
-        "text_smaller": lambda: window.scale_text(-1),
-        "menu": window.top_bar.menu.showMenu,
-        "keys": window.show_keys,
-        "dismiss": window.dismiss,
-        "quit": window.close,
+        "play": transport.toggle,
+        "seek_back": partial(transport.step, -STEP),
+        "seek_on": partial(transport.step, STEP),
+        "loop": transport.toggle_loop,
     }
 
 
-def _session_actions(window: MainWindow) -> Actions:
-    actions: Actions = {
-        "toggle": window.toggle,
-        "record": window.toggle_recording,
-        "mark": lambda: window.session.add_marker("M"),
-        "sources": window.show_sources,
-        "boards": window.show_boards,
-        "open": window.sources_view.open_recording,
-        "search": window.sources_view.search,
-        "play": window.transport.toggle,
-        "seek_back": lambda: window.transport.step(-STEP),
-        "seek_on": lambda: window.transport.step(STEP),
-        "loop": window.transport.toggle_loop,
-    }
-    for number in range(1, 9):
-        actions[f"mark{number}"] = _marker(window, str(number))
-    return actions
-
-
-def _marker(window: MainWindow, label: str) -> Callable[[], object]:
-    return lambda: window.session.add_marker(label)
-
-
-def _trace_actions(window: MainWindow) -> Actions:
-    panel = window.trace_panel
+def trace_actions(panel: TracePanel) -> Actions:
+    """Return what changes the traces that are seen."""
     return {
-        "larger": lambda: panel.zoom(1),
-        "smaller": lambda: panel.zoom(-1),
+        "larger": partial(panel.zoom, 1),
+        "smaller": partial(panel.zoom, -1),
         "pause": panel.toggle_pause,
-        "page_up": lambda: panel.turn(-1),
-        "page_down": lambda: panel.turn(1),
-        "back": lambda: panel.look_back(0.1),
-        "forth": lambda: panel.look_back(-0.1),
+        "page_up": partial(panel.turn, -1),
+        "page_down": partial(panel.turn, 1),
+        "back": partial(panel.look_back, 0.1),
+        "forth": partial(panel.look_back, -0.1),
     }
+
+
+def picture_actions(pictures: PictureActions) -> Actions:
+    """Return what keeps pictures."""
+    return {"save": pictures.save, "copy": pictures.copy, "export": pictures.export}

@@ -46,7 +46,14 @@ from app.views.sources.host_question import HostQuestion
 from app.views.sources.streams_dialog import StreamsDialog
 from app.views.sources.view import SourcesView
 from app.views.stimuli.window import StimulusWindow
-from app.views.window.actions import actions_of
+from app.views.window.actions import (
+    Actions,
+    picture_actions,
+    replay_actions,
+    session_actions,
+    source_actions,
+    trace_actions,
+)
 from app.views.window.keys_dialog import KeysDialog
 from app.views.window.menu import build_menu
 from app.views.window.settings_dialog import SettingsDialog
@@ -506,7 +513,7 @@ class MainWindow(QMainWindow):
         )
 
     def _connect(self) -> None:
-        self.keyboard = Keyboard(actions_of(self))
+        self.keyboard = Keyboard(self._actions())
         for tool in self._tools:
             self.keyboard.add(tool.key, f"tool:{tool.title}", partial(self.open_tool, tool))
         bar = self.top_bar
@@ -532,3 +539,28 @@ class MainWindow(QMainWindow):
         panel.adapter.asked.connect(self.session.adapt)
         panel.set_control(self.settings.control)
         self.history.chosen.connect(self.inspect_result)
+
+    def _actions(self) -> Actions:
+        return {
+            **session_actions(self.session),
+            **source_actions(self.sources_view),
+            **replay_actions(self.transport),
+            **trace_actions(self.trace_panel),
+            **picture_actions(self.pictures),
+            "toggle": self.toggle,
+            "record": self.toggle_recording,
+            "sources": self.show_sources,
+            "boards": self.show_boards,
+            "views": self.signals.step,
+            "control": lambda: self.set_control(not self.settings.control),
+            "report": self.banner.open_report,
+            "settings": self.show_settings,
+            "stimuli": self.show_stimuli,
+            "theme": self.toggle_theme,
+            "text_larger": partial(self.scale_text, 1),
+            "text_smaller": partial(self.scale_text, -1),
+            "menu": self.top_bar.menu.showMenu,
+            "keys": self.show_keys,
+            "dismiss": self.dismiss,
+            "quit": self.close,
+        }

@@ -1,4 +1,4 @@
-"""Makes the two tables that the virtual brain ships with, from MNE (`python -m ...tables`).
+"""Makes the tables that the virtual brain ships with: `python -m research.virtual_brain.tables`.
 
 Owns the recipe of `pipeline/electrodes.json` (directions of the 10-05 template) and of
 `pipeline/virtual_brain/leadfield.safetensors` (every dipole at every electrode). Not needed at run
