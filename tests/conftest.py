@@ -29,6 +29,9 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A suite started in a shell's background ignores Ctrl-C, and so would every command it tests.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    # The same of `nohup`, which a command obeys: it outlives its terminal.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # liblsl reads its settings once, at its first call in a process; so they are written before any
