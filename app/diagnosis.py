@@ -158,9 +158,12 @@ def check_folder(name: str, folder: Path) -> Check:
 
 def check_weights() -> Iterator[Check]:
     """Compare the weights of every system that can run with their hashes."""
-    from models.registry import EMBEDDED_WEIGHTS, SYSTEMS
+    from models.registry import read_registry
 
-    for facts in SYSTEMS:
+    registry = read_registry()
+    for problem in registry.problems:
+        yield Check("plug-in", Status.NOTE, problem, "update or remove that distribution")
+    for facts in (found.descriptor for found in registry.systems.values()):
         status = facts.status()
         if status is None:
             continue
@@ -171,7 +174,7 @@ def check_weights() -> Iterator[Check]:
         }
         words = f"{status.state}, {status.n_files} files, {status.n_bytes / 1e6:.1f} MB"
         levels = {"ready": Status.OK, "unverified": Status.NOTE}
-        if facts.folder != EMBEDDED_WEIGHTS:
+        if not facts.is_shipped:
             # A published system that nobody installed is no fault of this machine.
             levels["missing"] = Status.NOTE
         level = levels.get(status.state, Status.ERROR)

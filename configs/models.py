@@ -161,6 +161,9 @@ class DecoderConfig(_Frozen):
     """Name as `phosphene systems` lists it."""
     weights: str | None = None
     """Folder of the weights; None: the ones that are installed."""
+    generator: str | None = None
+    """What draws: a name as `phosphene systems` lists it, or a folder of its weights; None: the
+    system's own."""
     adapter: str | None = None
     """Folder of the person's adapter; None: zero-shot."""
     align: bool = False

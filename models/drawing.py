@@ -15,12 +15,12 @@ from typing import Any
 import torch
 
 from configs import DecoderConfig
+from models.api import EncoderSpec
 from models.atm.live import AtmEncoder, AtmSampler
 from models.multimodal.live import MultimodalSampler
 from models.multimodal.modalities import ACCUMULATION, Faults, Modality
 from models.systems import System, load_system
 from pipeline.errors import ConfigurationError
-from pipeline.ports import EncoderSpec
 from pipeline.values import Embedding, Epoch, Float32, Uint8
 
 SINGLE = "single"
@@ -104,7 +104,7 @@ class Drawer(ABC):
         return {
             "system": self.system.name,
             "encoder_sha256": self.spec.sha256,
-            "sampler_sha256": self.system.sampler.sha256,
+            "sampler_sha256": self.system.sampler.spec.sha256,
             "versions": dict(self.system.versions),
             **self.system.options,
         }

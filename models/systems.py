@@ -1,7 +1,7 @@
-"""One decoding system, ready to run: an encoder and a sampler behind the ports.
+"""One decoding system, ready to run: an encoder and a sampler that fit each other.
 
-Owns the choice by name and the settings of torch that make a picture repeatable. Knows nothing
-of streams, processes or windows.
+Owns loading by name and the settings of torch that make a picture repeatable. Knows no system by
+name, and nothing of streams, processes or windows.
 """
 
 from __future__ import annotations
@@ -17,35 +17,33 @@ import torch
 
 from configs import DecoderConfig
 from configs.guard import UnfitFileError, check_tree
-from models.extras import extras_named
-from pipeline.errors import PhospheneError
-from pipeline.ports import Encoder, ImageSampler, StatesOptions
+from models.api import (
+    Aligning,
+    Encoder,
+    EncoderSpec,
+    ExpectsCovariance,
+    Sampler,
+    StatesOptions,
+    SystemDescriptor,
+)
+from models.registry import (
+    Registered,
+    UnknownSystemError,
+    find_system,
+    load_function,
+    named,
+    read_registry,
+)
 from pipeline.values import Epoch, Info
-
-LOADERS = {
-    "atm": "models.atm.live:load",
-    "atm-multimodal": "models.multimodal.live:load",
-    "atm-multimodal-toy": "models.multimodal.live:load_toy",
-    "atm-toy": "models.atm.live:load_toy",
-    "dreamdiffusion": "models.dreamdiffusion.live:load",
-    "dreamdiffusion-toy": "models.dreamdiffusion.live:load_toy",
-}
-"""Published systems by name: `module:function`, which takes a `DecoderConfig` and returns an
-`Encoder` and an `ImageSampler`."""
-
-
-class UnknownSystemError(PhospheneError):
-    """A system is unknown, or its weights are missing or damaged."""
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """An encoder and a sampler that belong together."""
+    """An encoder and a sampler that fit each other."""
 
     name: str
     encoder: Encoder
-    sampler: ImageSampler
-    device: str
+    sampler: Sampler
     versions: Mapping[str, str]
     idle: tuple[str, ...] = ()
     """Sentences on settings of the session that this system has no use for."""
@@ -63,61 +61,74 @@ class System:
 
     def warm_up(self) -> None:
         """Decode one epoch of noise, so that the first real one meets warm code."""
-        spec = self.encoder.spec
-        # A person's adapter takes the montage that it was calibrated on, or one much like it.
-        person = getattr(getattr(self.encoder, "inner", self.encoder), "manifest", None)
-        own: tuple[str, ...] = spec.ch_names or getattr(person, "ch_names", ())
-        ch_names = own or ("O1", "Oz", "O2", "P7", "P8")
-        n_times = round((spec.tmax - spec.tmin) * spec.sfreq) + 1
-        noise = np.random.default_rng(0).normal(0, 10, (len(ch_names), n_times))
-        epoch = Epoch(
-            data=noise.astype(np.float32),
-            tmin=spec.tmin,
-            tmax=spec.tmax,
-            t_onset=0.0,
-            event="",
-            info=Info(ch_names, spec.sfreq),
-            index=0,
-        )
+        epoch = noise_epoch(self.encoder.spec)
         for _ in range(2):
             self.sampler.sample(self.encoder.encode(epoch), seed=0)
 
 
+def noise_epoch(spec: EncoderSpec, *, seed: int = 0) -> Epoch:
+    """Make an epoch of noise that an encoder takes."""
+    given = spec.input
+    numbered = tuple(f"{given.kind}{i + 1}" for i in range(given.n_channels or 0))
+    ch_names = given.ch_names or given.montage or numbered or ("O1", "Oz", "O2", "P7", "P8")
+    n_times = given.n_times or round((spec.tmax - spec.tmin) * given.sfreq) + 1
+    noise = np.random.default_rng(seed).normal(0, 10, (len(ch_names), n_times))
+    return Epoch(
+        data=noise.astype(np.float32),
+        tmin=spec.tmin,
+        tmax=spec.tmax,
+        t_onset=0.0,
+        event="",
+        info=Info(ch_names, given.sfreq, (given.kind,) * len(ch_names)),
+        index=0,
+    )
+
+
 def load_system(config: DecoderConfig) -> System:
-    """Load the system that `config` names, from its installed weights or `config.weights`.
+    """Load the encoder and the generator that `config` names.
 
     Raises
     ------
     PhospheneError
-        The name is unknown, or a weight file is missing or damaged; the sentence says which.
+        A name is unknown, a weight file is missing or damaged, or the two do not fit; one
+        sentence.
     """
     _make_repeatable(config.threads)
     _check_folders(config)
-    if config.system in LOADERS:
-        if config.adapter is not None:
-            load_encoder(config)  # refuses it
-        return _load_published(config)
-    if config.system != "embedded":
+    encoder = load_encoder(config)
+    sampler = load_sampler(config)
+    if encoder.spec.space != sampler.spec.space:
         raise UnknownSystemError(
-            f"system {config.system!r} cannot run live, expected 'embedded' or one of "
-            f"{', '.join(sorted(LOADERS))}: see `phosphene systems` for what each one needs."
+            f"{encoder.spec.name} gives vectors of the space {encoder.spec.space or 'its own'!r}, "
+            f"the generator {sampler.spec.name} takes {sampler.spec.space or 'its own'!r}: "
+            f"{_fitting(encoder.spec.space)}."
         )
     import diffusers
 
-    from models.embedded.sampler import load_sampler
-
-    folder = None if config.weights is None else Path(config.weights)
-    return System(
-        name="embedded",
-        encoder=load_encoder(config),
-        sampler=load_sampler(
-            folder,
-            num_inference_steps=config.num_inference_steps,
-            guidance_scale=1.0 if config.guidance_scale is None else config.guidance_scale,
-        ),
-        device="cpu",
-        versions={"torch": str(torch.__version__), "diffusers": diffusers.__version__},
+    idle = (
+        f"{config.system} follows nobody: --align (decoder.align) changes nothing with it."
+        if config.align and not isinstance(encoder, Aligning)
+        else ""
     )
+    return System(
+        name=config.system,
+        encoder=encoder,
+        sampler=sampler,
+        versions={"torch": str(torch.__version__), "diffusers": diffusers.__version__},
+        idle=(idle,) if idle else (),
+    )
+
+
+def _fitting(space: str) -> str:
+    """Say which generators draw a space."""
+    found = [
+        name
+        for name, each in read_registry().systems.items()
+        if space and each.descriptor.sampler and each.descriptor.space == space
+    ]
+    if not found:
+        return "no generator of that space is installed"
+    return f"choose decoder.generator = {' or '.join(repr(name) for name in found)}"
 
 
 def _check_folders(config: DecoderConfig) -> None:
@@ -136,58 +147,72 @@ def _check_folders(config: DecoderConfig) -> None:
 
 def import_system(config: DecoderConfig) -> None:
     """Import the modules of the system that `config` names, and load nothing."""
-    if config.system in LOADERS:
-        importlib.import_module(LOADERS[config.system].partition(":")[0])
-        return
-    for name in ("models.embedded.encoder", "models.embedded.sampler", "models.adapters"):
-        importlib.import_module(name)
+    found = find_system(config.system).descriptor
+    for text in (found.encoder, found.sampler, "models.adapters:"):
+        if text:
+            importlib.import_module(text.partition(":")[0])
 
 
 def load_encoder(config: DecoderConfig) -> Encoder:
     """Load the encoder alone, the adapter's where `config` names one; from any thread.
 
-    It stands behind online alignment, which begins frozen and then changes nothing.
+    Where it can be aligned to a person, it stands behind online alignment, which begins frozen
+    and then changes nothing.
 
     Raises
     ------
     PhospheneError
-        A file is missing or damaged, or the system takes no adapter.
+        A file is missing or damaged, or the adapter is none of this encoder.
     """
     # Torch keeps this setting by thread.
     torch.set_grad_enabled(False)
-    if config.system != "embedded":
-        raise UnknownSystemError(
-            f"system {config.system!r} takes no adapter, expected 'embedded': leave out "
-            "decoder.adapter, or choose that system."
-        )
-    from models.embedded.encoder import load_encoder as load_embedded
-
-    embedded = load_embedded(None if config.weights is None else Path(config.weights) / "encoder")
+    found = _found(config.system, "encoder")
+    with named(found):
+        encoder = load_function(found.descriptor.encoder)(config)
+    if not isinstance(encoder, Encoder):
+        raise UnknownSystemError(_not_a("encoder", found))
     if config.adapter is not None:
         from models.adapters import load_live
 
-        return load_live(Path(config.adapter), encoder=embedded)
-    from models.adapters import OnlineAligned
-    from models.adapters.parts.plain import pool_covariance
+        return load_live(Path(config.adapter), encoder=encoder)
+    if isinstance(encoder, ExpectsCovariance):
+        from models.adapters import OnlineAligned
 
-    # Frozen: nothing changes unless the user lets alignment follow.
-    return OnlineAligned(embedded, reference=pool_covariance)
+        return OnlineAligned(encoder, reference=encoder.expected_covariance)
+    return encoder
 
 
-def _load_published(config: DecoderConfig) -> System:
-    import diffusers
+def load_sampler(config: DecoderConfig) -> Sampler:
+    """Load the generator alone.
 
-    module, _, function = LOADERS[config.system].partition(":")
-    with extras_named(f"The system {config.system}"):
-        encoder, sampler = getattr(importlib.import_module(module), function)(config)
-    idle = f"{config.system} follows nobody: --align (decoder.align) changes nothing with it."
-    return System(
-        name=config.system,
-        encoder=encoder,
-        sampler=sampler,
-        device="cpu",
-        versions={"torch": str(torch.__version__), "diffusers": diffusers.__version__},
-        idle=(idle,) if config.align else (),
+    Raises
+    ------
+    PhospheneError
+        A file is missing or damaged, or the system has no generator.
+    """
+    found = _found(config.system, "sampler")
+    with named(found):
+        sampler = load_function(found.descriptor.sampler)(config)
+    if not isinstance(sampler, Sampler):
+        raise UnknownSystemError(_not_a("sampler", found))
+    return sampler
+
+
+def _found(name: str, part: str) -> Registered:
+    found = find_system(name)
+    descriptor: SystemDescriptor = found.descriptor
+    if not (descriptor.encoder if part == "encoder" else descriptor.sampler):
+        state = f"brings no {part}" if descriptor.is_implemented else "cannot run yet"
+        raise UnknownSystemError(
+            f"system {name!r} {state}: see `phosphene systems` for what each one is."
+        )
+    return found
+
+
+def _not_a(part: str, found: Registered) -> str:
+    return (
+        f"the {part} of {found.descriptor.name!r} ({found.distribution or 'phosphene'}) is none as "
+        "models.api describes it: see docs/how-to/add-a-system.md."
     )
 
 

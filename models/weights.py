@@ -60,11 +60,16 @@ def write_hashes(folder: Path) -> Path:
 
 
 def check_weights(
-    folder: Path, required: Sequence[str] = (), *, remedy: str = "install Phosphene again"
+    folder: Path,
+    required: Sequence[str] = (),
+    *,
+    remedy: str = "install Phosphene again",
+    below: str = "",
 ) -> WeightStatus:
     """Look for `required` files (paths below `folder`), then compare all with `hashes.json`.
 
-    `remedy` says what to do about a file that was changed.
+    `remedy` says what to do about a file that was changed; only paths that begin with `below` are
+    compared.
     """
     files = sorted(folder.rglob(f"*{SUFFIX}")) if folder.is_dir() else []
     n_bytes = sum(path.stat().st_size for path in files)
@@ -81,7 +86,7 @@ def check_weights(
     problems = tuple(
         sentence
         for name, digest in expected.items()
-        if (sentence := _problem(folder, name, digest, remedy))
+        if name.startswith(below) and (sentence := _problem(folder, name, digest, remedy))
     )
     state = WeightState.DAMAGED if problems else WeightState.READY
     return WeightStatus(state, folder, len(files), n_bytes, problems)

@@ -1,16 +1,15 @@
-"""What the core asks of the parts around it: a `Source`, an `Encoder`, an `ImageSampler`.
+"""What the core asks of the streams around it: a `Source`.
 
-Protocols only. `devices` satisfies `Source`, `models` the other two; neither is imported here,
-so the core runs with neither.
+Protocols only, which `devices` satisfies; it is not imported here, so the core runs without it.
+What an encoder and a sampler are is the contract of `models.api`: the core asks neither.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from pipeline.values import Embedding, Epoch, GeneratedImage, SourceItem, StreamInfo, StreamRole
+from pipeline.values import SourceItem, StreamInfo, StreamRole
 
 
 @runtime_checkable
@@ -73,70 +72,4 @@ class StatesWarnings(Protocol):
     @property
     def warnings(self) -> Sequence[str]:
         """One sentence each."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderSpec:
-    """What an encoder wants and gives.
-
-    `sfreq` Hz, `tmin`/`tmax` s from onset, `l_freq`/`h_freq` Hz are what it was trained on;
-    `ch_names` empty means any labelled montage. `sha256` is of its weights. `space` names what
-    the vectors mean: only a gallery of the same space can rank them; empty: a space of its own.
-    `states_confidence` says whether its embeddings carry a confidence.
-    """
-
-    name: str
-    sfreq: float
-    tmin: float
-    tmax: float
-    l_freq: float | None
-    h_freq: float | None
-    n_features: int
-    ch_names: tuple[str, ...] = ()
-    sha256: str = ""
-    space: str = ""
-    states_confidence: bool = False
-
-
-@runtime_checkable
-class Encoder(Protocol):
-    """Maps an epoch to an image embedding."""
-
-    @property
-    def spec(self) -> EncoderSpec:
-        """What it wants and gives."""
-        ...
-
-    def encode(self, epoch: Epoch) -> Embedding:
-        """Embed one epoch of any labelled montage and rate; deterministic."""
-        ...
-
-
-@runtime_checkable
-class ImageSampler(Protocol):
-    """Draws the picture of an embedding."""
-
-    @property
-    def sha256(self) -> str:
-        """Hash of its weights."""
-        ...
-
-    def sample(self, embedding: Embedding, *, seed: int) -> GeneratedImage:
-        """Draw; a pure function of the embedding, the seed and the sampler's settings."""
-        ...
-
-
-@runtime_checkable
-class StatesOptions(Protocol):
-    """A sampler that says which settings act on its pictures."""
-
-    @property
-    def options(self) -> Mapping[str, str | int | float]:
-        """What acts beside the embedding and the seed, by name: `steps`, `guidance`, ..."""
-        ...
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """Sentences on settings that do not act as one would think."""
         ...

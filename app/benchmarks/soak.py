@@ -26,9 +26,9 @@ from app.runtime.messages import Answer, Load, Loaded, Ready
 from configs import SessionConfig
 from configs.models import SourceConfig
 from devices.hostile import HostileSettings, HostileSource, Witness, random_faults, untouched
+from models.api import EncoderSpec, InputSpec
 from pipeline.gallery import SPACE, load_gallery
 from pipeline.live import LivePath
-from pipeline.ports import EncoderSpec
 from pipeline.values import Outcome, Verdict
 
 HOURS = 8.0
@@ -163,7 +163,7 @@ def memory_mb() -> float:
 def idle_decoder(connection: Connection, _: SessionConfig) -> None:
     """Answer every job with a grey picture."""
     n_features = load_gallery().embeddings.shape[1]
-    spec = EncoderSpec("idle", 250.0, -0.2, 0.8, None, None, n_features, space=SPACE)
+    spec = EncoderSpec("idle", InputSpec(250.0), -0.2, 0.8, None, None, n_features, space=SPACE)
     connection.send(Ready(spec, "0" * 64, "cpu", {}))
     while True:
         try:

@@ -151,7 +151,8 @@ def _peer(case: Case, folder: Path, device: str) -> Iterator[float]:
 
 
 def _measure(case: Case, folder: Path, device: str) -> dict[str, Any]:
-    from models.stages import STAGES, StageRequest, find
+    from models.registry import find_entry, find_system
+    from models.stages import StageRequest
     from models.training.engine import choose_precision
 
     peer = _peer(case, folder, device)
@@ -169,7 +170,9 @@ def _measure(case: Case, folder: Path, device: str) -> dict[str, Any]:
             raise _Enough
         began = (perf_counter(), process_time())
 
-    stage: Callable[[StageRequest], Any] = find(STAGES[case.system], case.stage, what="stage")
+    stage: Callable[[StageRequest], Any] = find_entry(
+        find_system(case.system).descriptor.stages, case.stage, what="stage"
+    )
     data = folder / ("epochs" if case.system == "atm" else "signals")
     with tempfile.TemporaryDirectory(prefix="phosphene-bench-") as out:
         request = StageRequest(data, Path(out), table=case.table, device=device, on_step=take_turns)

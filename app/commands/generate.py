@@ -33,8 +33,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "generate",
         help="draw pictures of recorded EEG with a published system",
         description="Draw pictures of recorded EEG, in every mode of a system.",
-        epilog="SYSTEM is atm, atm-multimodal, dreamdiffusion, embedded, or a toy (atm-toy, "
-        "atm-multimodal-toy, dreamdiffusion-toy): random weights, pictures that mean nothing.",
+        epilog="SYSTEM is one of `phosphene systems`, or a toy of a published one (its name with "
+        "-toy): random weights, pictures that mean nothing.",
     )
     parser.add_argument("system", metavar="SYSTEM")
     parser.add_argument(
@@ -198,8 +198,10 @@ def _config(args: argparse.Namespace) -> SessionConfig:
 
 
 def _preset(system: str) -> str:
-    """Name the preset whose epochs and filter fit a system: its own, where there is one."""
-    return "default" if system == "embedded" else system
+    """Preset whose epochs and filter fit a system."""
+    from models.registry import find_system
+
+    return find_system(system).descriptor.preset
 
 
 def _options(args: argparse.Namespace) -> DrawingOptions:

@@ -43,9 +43,11 @@ def run(args: argparse.Namespace) -> int:
     import inspect
 
     from app.output import write_json, write_note, write_text
-    from models.stages import IMPORTERS, find
+    from models.registry import find_entry, read_registry
 
-    importer = find(IMPORTERS, args.system, what="system")
+    systems = read_registry().systems.items()
+    importers = {name: entry for name, each in systems if (entry := each.descriptor.importer)}
+    importer = find_entry(importers, args.system, what="system")
     options = {name: value for name in OPTIONS if (value := getattr(args, name, None)) is not None}
     for name in options:
         if name not in inspect.signature(importer).parameters:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from models.registry import SystemFacts
+    from models.registry import Registered
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,41 +25,61 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """List the systems."""
-    from app.output import table, write_json, write_text
-    from models.registry import SYSTEMS
+    from app.output import table, write_json, write_note, write_text
+    from models.registry import read_registry
 
-    entries = [describe(facts) for facts in _chosen(SYSTEMS, args.name)]
+    registry = read_registry()
+    entries = [describe(found) for found in _chosen(registry.systems, args.name)]
     if args.json:
-        write_json({"systems": entries})
+        write_json({"systems": entries, "problems": list(registry.problems)})
     elif args.name or args.verbose:
         write_text("\n\n".join(_details(entry) for entry in entries))
     else:
         headings = ("system", "modality", "generator", "weights")
         write_text(table(headings, [_row(entry) for entry in entries]))
         write_text("\n`phosphene systems NAME` tells what one needs and what can be chosen.")
+    for problem in registry.problems:
+        write_note(f"Warning: {problem}")
     return 0
 
 
-def _chosen(systems: Sequence[SystemFacts], names: Sequence[str]) -> list[SystemFacts]:
+def _chosen(systems: Mapping[str, Registered], names: Sequence[str]) -> list[Registered]:
     """Return the named systems, all where none is named; raise `AppError` for an unknown name."""
     from app.errors import AppError
 
-    known = {facts.name: facts for facts in systems}
+    listed = [name for name, found in systems.items() if found.descriptor.is_listed]
     for name in names:
-        if name not in known:
-            raise AppError(f"Unknown system {name!r}, expected one of {', '.join(known)}.")
-    return [known[name] for name in names or known]
+        if name not in systems:
+            raise AppError(f"Unknown system {name!r}, expected one of {', '.join(listed)}.")
+    return [systems[name] for name in names or listed]
 
 
-def describe(facts: SystemFacts) -> dict[str, Any]:
+def describe(found: Registered) -> dict[str, Any]:
     """One system as the JSON shows it: its facts, and what was found on this machine."""
+    facts = found.descriptor
     status = facts.status()
-    entry = asdict(facts)
-    del entry["folder"]
     # Without a list of hashes weights cannot be checked, but they can be used.
-    entry["available"] = status is not None and status.state in ("ready", "unverified")
-    entry["found"] = (
-        None
+    usable = ("ready", "unverified") if facts.folder else (None,)
+    return {
+        "name": facts.name,
+        "title": facts.title,
+        "modality": facts.modality,
+        "input_shape": facts.input_shape,
+        "target_space": facts.target_space,
+        "space": facts.space,
+        "generator": facts.generator,
+        "weights": [asdict(item) for item in facts.weights],
+        "is_implemented": facts.is_implemented,
+        "decodes": bool(facts.encoder),
+        "draws": bool(facts.sampler),
+        "reference": facts.reference,
+        "notes": facts.notes,
+        "options": facts.options,
+        "stages": {name: stage.summary for name, stage in facts.stages.items()},
+        "imports": "" if facts.importer is None else facts.importer.summary,
+        "distribution": found.distribution,
+        "available": facts.is_implemented and (status and str(status.state)) in usable,
+        "found": None
         if status is None
         else {
             "state": str(status.state),
@@ -67,21 +87,23 @@ def describe(facts: SystemFacts) -> dict[str, Any]:
             "files": status.n_files,
             "bytes": status.n_bytes,
             "problems": list(status.problems),
-        }
-    )
-    return entry
+        },
+    }
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, str, str, str]:
     """One line of the table; a generator's steps and sizes are among the details."""
     generator = entry["generator"].partition(",")[0].partition(" (")[0]
-    state = str(entry["found"]["state"]) if entry["is_implemented"] else "not implemented yet"
+    state = "none needed" if entry["found"] is None else str(entry["found"]["state"])
+    if not entry["is_implemented"]:
+        state = "not implemented yet"
     return entry["name"], entry["modality"], generator, state
 
 
 def _details(entry: dict[str, Any]) -> str:
     lines = [
         f"{entry['name']}: {entry['title']}, to {entry['target_space']}",
+        *([f"  from {entry['distribution']}"] if entry["distribution"] else []),
         f"  reads {entry['modality']} {entry['input_shape']}; draws with {entry['generator']}",
     ]
     lines += [
@@ -95,6 +117,8 @@ def _details(entry: dict[str, Any]) -> str:
             f"in {found['folder']}"
         )
         lines += [f"  {problem.partition(', expected')[0]}" for problem in found["problems"]]
+    lines += [f"  train {name}: {summary}" for name, summary in entry["stages"].items()]
+    lines += [f"  import: {entry['imports']}"] if entry["imports"] else []
     lines += [f"  option {name}: {gain}" for name, gain in entry["options"]]
     if entry["notes"]:
         lines.append(f"  {entry['notes']}")

@@ -60,17 +60,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Train."""
     from app.output import write_json, write_note, write_text
-    from models.stages import STAGES, find
+    from models.registry import find_entry, find_system, read_registry
 
-    stages = STAGES.get(args.system, {})
-    if not stages:
+    found = find_system(args.system)
+    if not found.descriptor.stages:
         from app.errors import AppError
 
+        known = read_registry().systems.items()
+        trained = [name for name, each in known if each.descriptor.stages]
         raise AppError(
             f"system {args.system!r} has no training stages, expected one of "
-            f"{', '.join(sorted(STAGES))}."
+            f"{', '.join(sorted(trained))}."
         )
-    train = find(stages, args.stage, what=f"stage of {args.system}")
+    train = find_entry(found.descriptor.stages, args.stage, what=f"stage of {args.system}")
     check_given(args.data, args.resume)
     with orderly() as end:
 

@@ -21,16 +21,16 @@ from app.runtime.messages import AdapterKey, Answer, Job, Load, Loaded, Ready, f
 from app.runtime.results import Cut, decoded, refusal, seed_of, stages_of
 from app.runtime.steering import Change, Steering, decode_change, encode_change
 from configs import SessionConfig
+from models.api import EncoderSpec, InputSpec
 from pipeline.errors import PhospheneError
 from pipeline.gallery import Gallery
-from pipeline.ports import EncoderSpec
 from pipeline.values import Float32, Marker, Outcome, Verdict
 
 WALL_CLOCK_OUTCOMES = frozenset({Outcome.OVERLOAD, Outcome.FAILED})
 """Outcomes that depend on how fast this machine was; a replay takes them from the recording."""
 
 
-NO_SPEC = EncoderSpec("", 0.0, 0.0, 0.0, None, None, 0)
+NO_SPEC = EncoderSpec("", InputSpec(0.0), 0.0, 0.0, None, None, 0)
 """Of a process that ended right after its answer: ranks nothing, states nothing."""
 
 

@@ -1,45 +1,23 @@
 """The decoder process's encoders: the system's own, and one for each adapter in use.
 
 Owns which of them are in memory, whether one fits the session, and in what state of alignment the
-next epoch finds it. An encoder that aligns itself to a person online has `observe`, `freeze`,
-`resume` and `reset` (and a `drift`); one without them is left alone.
+next epoch finds it. An encoder that aligns itself to a person online says so (`Aligning`); one that
+does not is left alone.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import Protocol, runtime_checkable
 
 from app.errors import AppError
 from app.runtime.messages import AdapterKey, Steer, first_adapter
 from configs import SessionConfig
-from pipeline.ports import Encoder, EncoderSpec
+from models.api import Aligning, ChecksFilter, ChecksMontage, Encoder, EncoderSpec, StatesDrift
 from pipeline.values import Epoch
 
 N_KEPT = 4
 """Encoders that stay in memory, so that going back to the one before takes no time."""
-
-
-@runtime_checkable
-class Aligning(Protocol):
-    """An encoder whose alignment follows the epochs that it observes; `encode` changes nothing."""
-
-    def observe(self, epoch: Epoch) -> None:
-        """Take in an epoch that is about to be decoded."""
-        ...
-
-    def freeze(self) -> None:
-        """Follow no further epoch."""
-        ...
-
-    def resume(self) -> None:
-        """Follow again."""
-        ...
-
-    def reset(self) -> None:
-        """Go back to the calibration's alignment."""
-        ...
 
 
 class Encoders:
@@ -125,7 +103,7 @@ class Steered:
         before = self._steer
         if self._encoder is None or before is None or before.adapter != steer.adapter:
             self._encoder, before = self._encoders.get(steer.adapter), None
-            self._aligning = as_aligning(self._encoder)
+            self._aligning = self._encoder if isinstance(self._encoder, Aligning) else None
         if self._aligning is not None:
             if before is None or steer.n_resets != before.n_resets:
                 self._aligning.reset()
@@ -144,18 +122,12 @@ class Steered:
         """`running`, `frozen`, or empty without alignment."""
         if self._aligning is None:
             return ""
-        return "frozen" if getattr(self._aligning, "is_frozen", False) else "running"
+        return "frozen" if self._aligning.is_frozen else "running"
 
     @property
     def drift(self) -> float | None:
         """What the encoder says of how far it has gone."""
-        drift = getattr(self._encoder, "drift", None)
-        return float(drift) if isinstance(drift, int | float) else None
-
-
-def as_aligning(encoder: object) -> Aligning | None:
-    """The encoder, if it aligns itself."""
-    return encoder if isinstance(encoder, Aligning) else None
+        return float(self._encoder.drift) if isinstance(self._encoder, StatesDrift) else None
 
 
 def check_encoder(
@@ -168,26 +140,21 @@ def check_encoder(
     PhospheneError
         One sentence: what the session has, what the adapter needs.
     """
-    adapter = getattr(encoder, "inner", encoder)  # behind alignment stands the adapter itself
-    check_filter = getattr(adapter, "check_filter", None)
-    if check_filter is not None:
-        check_filter(config.filter)
-    check_montage = getattr(adapter, "check_montage", None)
-    if check_montage is not None and ch_names:
-        check_montage(ch_names)
-    check_montage = getattr(encoder, "check_montage", None)
-    if check_montage is not None and ch_names:
-        check_montage(ch_names)
+    if isinstance(encoder, ChecksFilter):
+        encoder.check_filter(config.filter)
+    if isinstance(encoder, ChecksMontage) and ch_names:
+        encoder.check_montage(ch_names)
     spec, epochs = encoder.spec, config.epochs
-    slack = 1.5 / spec.sfreq
+    slack = 1.5 / spec.input.sfreq
     if spec.tmin < epochs.tmin - slack or spec.tmax > epochs.tmax + slack:
         raise AppError(
             f"epochs.tmin and epochs.tmax are {epochs.tmin:g} and {epochs.tmax:g} s, the adapter "
             f"in {folder} needs {spec.tmin:g} to {spec.tmax:g} s: widen them, or calibrate again."
         )
-    missing = [name for name in spec.ch_names if name not in ch_names] if ch_names else []
+    needed = spec.input.ch_names
+    missing = [name for name in needed if name not in ch_names] if ch_names else []
     if missing:
         raise AppError(
-            f"the montage lacks {', '.join(missing[:8])} of the {len(spec.ch_names)} channels of "
+            f"the montage lacks {', '.join(missing[:8])} of the {len(needed)} channels of "
             f"the adapter in {folder}: give the labels with source.ch_names, or calibrate again."
         )

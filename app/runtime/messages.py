@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from configs import DecoderConfig
-from pipeline.ports import EncoderSpec
+from models.api import EncoderSpec
 from pipeline.values import Epoch, Float32, Info, Uint8
 
 

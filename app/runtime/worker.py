@@ -132,8 +132,8 @@ class Worker:
         self._steered = Steered(self._encoders)
         self.ready = Ready(
             spec=system.encoder.spec,
-            sampler_sha256=system.sampler.sha256,
-            device=system.device,
+            sampler_sha256=system.sampler.spec.sha256,
+            device=system.sampler.spec.device,
             versions=system.versions,
             options=system.options,
             remarks=system.remarks,

@@ -19,14 +19,14 @@ from models.adapters.errors import AdapterError
 from models.adapters.lda import SpatioTemporalLda
 from models.adapters.manifest import AdapterManifest, check_filter
 from models.adapters.window import Window
+from models.api import EncoderSpec, InputSpec
 from pipeline.gallery import SPACE
-from pipeline.ports import EncoderSpec
 from pipeline.values import Embedding, Epoch, Float32, Float64, length_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AdapterEncoder:
-    """A person's decoder behind the `pipeline.ports.Encoder` Protocol.
+    """A person's decoder behind the `models.api.Encoder` Protocol.
 
     Attributes
     ----------
@@ -77,13 +77,12 @@ class AdapterEncoder:
         m = self.manifest
         return EncoderSpec(
             name=f"adapter:{m.subject}",
-            sfreq=m.sfreq,
+            input=InputSpec(m.sfreq, ch_names=m.ch_names),
             tmin=m.tmin,
             tmax=m.tmax,
             l_freq=m.filter.l_freq,
             h_freq=m.filter.h_freq,
             n_features=self.prototypes.shape[1],
-            ch_names=m.ch_names,
             sha256=self.sha256,
             space=SPACE,
             states_confidence=True,

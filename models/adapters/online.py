@@ -16,9 +16,9 @@ import numpy as np
 
 from configs import FilterConfig
 from models.adapters.timings import OnlineTiming, TimedEncoder
+from models.api import ChecksFilter, ChecksMontage, Encoder, EncoderSpec
 from pipeline.alignment import OnlineAlignment, mean_covariance
 from pipeline.electrodes import canonical_name
-from pipeline.ports import Encoder, EncoderSpec
 from pipeline.values import Embedding, Epoch, Float64
 
 N_START = 20
@@ -98,15 +98,13 @@ class OnlineAligned:
 
     def check_filter(self, config: FilterConfig) -> None:
         """Raise when the encoder was made for another filter."""
-        check = getattr(self.inner, "check_filter", None)
-        if check is not None:
-            check(config)
+        if isinstance(self.inner, ChecksFilter):
+            self.inner.check_filter(config)
 
     def check_montage(self, ch_names: tuple[str, ...]) -> None:
         """Raise when the encoder cannot do with a session's channels."""
-        check = getattr(self.inner, "check_montage", None)
-        if check is not None:
-            check(ch_names)
+        if isinstance(self.inner, ChecksMontage):
+            self.inner.check_montage(ch_names)
 
     def observe(self, epoch: Epoch) -> None:
         """Take in one epoch; one without all channels, or with NaN, does not count."""

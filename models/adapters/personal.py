@@ -16,13 +16,13 @@ from models.adapters.manifest import PersonalManifest, check_filter
 from models.adapters.montage import map_montage
 from models.adapters.parts.base import PictureAdapter
 from models.adapters.prepared import EncoderView, Prepared, check_channels, prepare_epoch
-from pipeline.ports import EncoderSpec
+from models.api import EncoderSpec, InputSpec
 from pipeline.values import Embedding, Epoch, Float32, Float64, length_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PersonalEncoder:
-    """A person's adapter on the shipped encoder, behind `pipeline.ports.Encoder`.
+    """A person's adapter on the shipped encoder, behind `models.api.Encoder`.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class PersonalEncoder:
         inner, m = self.view.encoder.spec, self.manifest
         return EncoderSpec(
             name=f"adapter:{m.subject}",
-            sfreq=inner.sfreq,
+            input=InputSpec(inner.input.sfreq, montage=m.ch_names),
             tmin=inner.tmin,
             tmax=inner.tmax,
             l_freq=m.filter.l_freq,

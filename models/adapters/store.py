@@ -29,6 +29,7 @@ from pipeline.gallery import Gallery, load_gallery
 
 if TYPE_CHECKING:
     from models.adapters.personal import PersonalEncoder
+    from models.api import Encoder
     from models.embedded.encoder import EmbeddedEncoder
 
 _Manifest = TypeVar("_Manifest", bound=BaseModel)
@@ -179,16 +180,21 @@ def parse_manifest(text: bytes, path: Path) -> AdapterManifest | PersonalManifes
     return _parse_as(AdapterManifest, text, path)
 
 
-def load_any(
-    folder: Path, *, encoder: EmbeddedEncoder | None = None
-) -> AdapterEncoder | PersonalEncoder:
+def load_any(folder: Path, *, encoder: Encoder | None = None) -> AdapterEncoder | PersonalEncoder:
     """Read an adapter of either kind."""
     if isinstance(read_manifest(folder), PersonalManifest):
+        from models.embedded.encoder import EmbeddedEncoder
+
+        if encoder is not None and not isinstance(encoder, EmbeddedEncoder):
+            raise AdapterError(
+                f"the adapter in {folder} stands behind Phosphene's own encoder, not behind "
+                f"{encoder.spec.name}: leave out decoder.adapter, or choose that system."
+            )
         return load_personal(folder, encoder=encoder)
     return load_adapter(folder)
 
 
-def load_live(folder: Path, *, encoder: EmbeddedEncoder | None = None) -> OnlineAligned:
+def load_live(folder: Path, *, encoder: Encoder | None = None) -> OnlineAligned:
     """Read an adapter of either kind behind (frozen) online alignment, as sessions use it."""
     adapter = load_any(folder, encoder=encoder)
     if isinstance(adapter, AdapterEncoder):

@@ -62,6 +62,15 @@ class EncoderFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class VectorFacts:
+    """What a generator must know of the vectors that it takes; defaults: of OpenCLIP ViT-H/14."""
+
+    n_features: int = 1024
+    space: str = "clip"
+    output_scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class SystemSettings:
     """How the parts are run live; defaults are those of the base system.
 
@@ -138,6 +147,28 @@ def load_encoder(folder: Path) -> tuple[AnyEncoder, EncoderFacts, Tensor | None]
     return model.eval(), facts, whitening
 
 
+def load_vector_facts(folder: Path) -> VectorFacts:
+    """Read what the encoder in `folder` gives; where there is none, CLIP's own.
+
+    Raises
+    ------
+    AtmError
+        Its `config.json` describes no encoder.
+    """
+    if not (folder / CONFIG).is_file():
+        return VectorFacts()
+    config = _read_config(folder / CONFIG)
+    try:
+        facts = config["facts"]
+        return VectorFacts(
+            int(config["network"]["n_features"]),
+            str(facts.get("space", "clip")),
+            float(facts.get("output_scale", 1.0)),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise AtmError(f"{folder / CONFIG} describes no encoder ({error}).") from None
+
+
 def _network(kind: str, sizes: Mapping[str, Any]) -> AnyEncoder:
     if kind == "nice":
         return NiceEncoder(**asdict(NiceConfig(**sizes)))
@@ -189,11 +220,14 @@ def _write(folder: Path, state: Mapping[str, Tensor], config: Mapping[str, Any])
 
 def _read(folder: Path, part: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     state = tensors_of(load_checkpoint(require(folder / MODEL, part)))
-    path = require(folder / CONFIG, part)
+    return _read_config(require(folder / CONFIG, part)), state
+
+
+def _read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise AtmError(f"{path} is not JSON ({error}).") from None
     if not isinstance(config, dict):
         raise AtmError(f"{path} holds no table of settings.")
-    return config, state
+    return config

@@ -19,30 +19,43 @@ from torch import Tensor
 from torch.nn import functional
 
 from configs import DecoderConfig
+from models.api import (
+    CLIP_H_IMAGE,
+    EncoderSpec,
+    InputSpec,
+    SamplerSpec,
+    installed_weights,
+)
 from models.atm.errors import AtmError
 from models.atm.folder import (
     MODEL,
     AnyEncoder,
     EncoderFacts,
+    SystemSettings,
+    VectorFacts,
     hash_of,
-    load_encoder,
     load_prior,
     load_settings,
+    load_vector_facts,
 )
+from models.atm.folder import load_encoder as read_encoder
 from models.atm.generation import AdapterGenerator, GenerationSettings, quiet_libraries
 from models.atm.input import network_input
 from models.atm.prior import DiffusionPriorUNet
 from models.atm.prior_sampling import sample_prior
-from models.registry import installed_weights
 from models.weights import WeightState, check_weights
 from pipeline.errors import ShapeError
-from pipeline.gallery import load_gallery
-from pipeline.ports import EncoderSpec
+from pipeline.gallery import SPACE, load_gallery
 from pipeline.values import Embedding, Epoch, Float32, GeneratedImage
 
 
+def space_of(facts: EncoderFacts | VectorFacts) -> str:
+    """Name of the space that a folder's vectors live in."""
+    return {"gallery": SPACE, "clip": CLIP_H_IMAGE}.get(facts.space, facts.space)
+
+
 class AtmEncoder:
-    """ATM-S; satisfies `pipeline.ports.Encoder`.
+    """ATM-S; satisfies `models.api.Encoder`.
 
     It states no confidence: a contrastive encoder's vectors are as long on noise as on EEG.
     Vectors of CLIP's space come as one token, (1, n_features).
@@ -56,19 +69,19 @@ class AtmEncoder:
         self._subject = torch.tensor([facts.subject_id])
         self._spec = EncoderSpec(
             name="atm",
-            sfreq=facts.sfreq,
+            input=InputSpec(facts.sfreq),
             tmin=0.0,
             tmax=model.config.n_times / facts.sfreq,
             l_freq=facts.l_freq,
             h_freq=facts.h_freq,
             n_features=model.config.n_features,
             sha256=sha256,
-            space=facts.space,
+            space=space_of(facts),
         )
 
     @property
     def spec(self) -> EncoderSpec:
-        """What it wants and gives; `ch_names` is empty: any labelled montage is mapped."""
+        """What it wants and gives; any labelled montage is mapped."""
         return self._spec
 
     @torch.inference_mode()
@@ -122,24 +135,23 @@ class AtmEncoder:
 
 
 class VectorSampler(ABC):
-    """Draws from a vector of the encoder; satisfies `pipeline.ports.ImageSampler`.
+    """Draws from a vector of the encoder; satisfies `models.api.Sampler`.
 
     Parameters
     ----------
-    n_features : int
-        Width of the encoder's vectors.
-    input_scale : float
-        What vectors are multiplied by before anything else: the inverse of the encoder's
-        `output_scale`.
+    vectors : VectorFacts
+        What it takes: width, and the scale that is undone before anything else.
+    spec : SamplerSpec
     """
 
-    def __init__(self, *, n_features: int, input_scale: float, sha256: str) -> None:
-        self._n_features, self._input_scale, self._sha256 = n_features, input_scale, sha256
+    def __init__(self, *, vectors: VectorFacts, spec: SamplerSpec) -> None:
+        self._n_features, self._input_scale = vectors.n_features, 1.0 / vectors.output_scale
+        self._spec = spec
 
     @property
-    def sha256(self) -> str:
-        """Hash of its weights."""
-        return self._sha256
+    def spec(self) -> SamplerSpec:
+        """What it takes and draws."""
+        return self._spec
 
     @torch.inference_mode()
     def sample(self, embedding: Embedding, *, seed: int) -> GeneratedImage:
@@ -194,7 +206,7 @@ class AtmSampler(VectorSampler):
         None sends the encoder's vectors straight into the adapter.
     target_norm : float or None
         Norm that CLIP vectors are brought to; None leaves them.
-    n_features, input_scale, sha256
+    vectors, spec
         As `VectorSampler`.
     """
 
@@ -205,12 +217,11 @@ class AtmSampler(VectorSampler):
         *,
         prior_steps: int = 50,
         prior_guidance: float | None = 5.0,
-        input_scale: float = 1.0,
         target_norm: float | None = None,
-        n_features: int,
-        sha256: str,
+        vectors: VectorFacts,
+        spec: SamplerSpec,
     ) -> None:
-        super().__init__(n_features=n_features, input_scale=input_scale, sha256=sha256)
+        super().__init__(vectors=vectors, spec=spec)
         self._prior, self._generator = prior, generator
         self.prior_steps, self._guidance = prior_steps, prior_guidance
         self._target_norm = target_norm
@@ -248,20 +259,59 @@ class AtmSampler(VectorSampler):
         return vector
 
 
-def load(config: DecoderConfig) -> tuple[AtmEncoder, AtmSampler]:
-    """Load from `config.weights`, or from the user's data folder.
+def load_encoder(config: DecoderConfig) -> AtmEncoder:
+    """Load the encoder below `config.weights`, or in the user's data folder.
 
     Raises
     ------
     PhospheneError
         A file is missing or damaged: which, where it comes from and where it belongs.
     """
+    return open_encoder(weights_folder(config, "atm"))
+
+
+def load_sampler(config: DecoderConfig) -> AtmSampler:
+    """Load prior, adapter and diffusion model; as `load_encoder`."""
     folder = weights_folder(config, "atm")
-    return load_folder(
-        folder,
-        num_inference_steps=config.num_inference_steps,
-        guidance_scale=config.guidance_scale,
+    settings, vectors = load_settings(folder), load_vector_facts(folder / "encoder")
+    prior, target_norm = load_prior(folder / "prior") if settings.has_prior else (None, None)
+    refuse_damaged(folder)
+    generator = AdapterGenerator(folder, settings=generation_settings(config, settings))
+    generator.set_scales(1.0)
+    parts = [folder / "prior" / MODEL] if prior is not None else []
+    return AtmSampler(
+        prior,
+        generator,
+        prior_steps=settings.prior_steps,
+        prior_guidance=settings.prior_guidance,
+        target_norm=target_norm,
+        vectors=vectors,
+        spec=sampler_spec(
+            "atm", vectors, generator.settings, sha256=hash_of(*parts, *generator.files)
+        ),
     )
+
+
+def load_toy_encoder(config: DecoderConfig) -> AtmEncoder:
+    """Load the toy's encoder: random weights in the published layouts."""
+    return load_encoder(_toy(config))
+
+
+def load_toy_sampler(config: DecoderConfig) -> AtmSampler:
+    """Load the toy's generator, in the bundled gallery's width."""
+    return load_sampler(_toy(config))
+
+
+def _toy(config: DecoderConfig) -> DecoderConfig:
+    quiet_libraries()  # before diffusers' pipelines load, which remark on what they lack
+    from models.atm.toy import toy_folder
+
+    return in_folder(config, toy_folder(n_features=load_gallery().n_features))
+
+
+def in_folder(config: DecoderConfig, folder: Path) -> DecoderConfig:
+    """Settings that load from `folder`, unless they name another."""
+    return config if config.weights else config.model_copy(update={"weights": str(folder)})
 
 
 def weights_folder(config: DecoderConfig, system: str) -> Path:
@@ -269,79 +319,50 @@ def weights_folder(config: DecoderConfig, system: str) -> Path:
     return Path(config.weights) if config.weights else installed_weights(system)
 
 
-def refuse_damaged(folder: Path) -> None:
-    """Compare a folder with its list of hashes, if it has one.
+def generation_settings(config: DecoderConfig, settings: SystemSettings) -> GenerationSettings:
+    """How to draw; a guidance of None is the folder's own."""
+    guidance = config.guidance_scale
+    return GenerationSettings(
+        num_inference_steps=config.num_inference_steps,
+        guidance_scale=settings.guidance_scale if guidance is None else guidance,
+        size=settings.size,
+    )
+
+
+def sampler_spec(
+    name: str, vectors: VectorFacts, settings: GenerationSettings, *, sha256: str
+) -> SamplerSpec:
+    """What a sampler of these vectors takes and draws."""
+    return SamplerSpec(
+        name=name,
+        space=space_of(vectors),
+        size=(settings.size, settings.size),
+        steps=settings.num_inference_steps,
+        sha256=sha256,
+    )
+
+
+def refuse_damaged(folder: Path, *, below: str = "") -> None:
+    """Compare what lies `below` in a folder with its list of hashes, if it has one.
 
     Raises
     ------
     AtmError
         A file was changed or is gone.
     """
-    status = check_weights(folder)
+    status = check_weights(folder, below=below)
     if status.state == WeightState.DAMAGED:
         raise AtmError(f"{status.problems[0].split(';')[0]}; fetch or train it again.")
 
 
-def load_toy(config: DecoderConfig) -> tuple[AtmEncoder, AtmSampler]:
-    """Load the toy: random weights in the published layouts, in the bundled gallery's width."""
-    quiet_libraries()  # before diffusers' pipelines load, which remark on what they lack
-    from models.atm.toy import toy_folder
-
-    made = toy_folder(n_features=load_gallery().n_features)
-    folder = Path(config.weights) if config.weights else made
-    return load_folder(
-        folder,
-        num_inference_steps=config.num_inference_steps,
-        guidance_scale=config.guidance_scale,
-    )
-
-
-def load_folder(
-    folder: Path, *, num_inference_steps: int, guidance_scale: float | None = None
-) -> tuple[AtmEncoder, AtmSampler]:
-    """Load the encoder and the sampler of a folder of weights.
-
-    `guidance_scale` None: as the folder's settings say.
-
-    Raises
-    ------
-    PhospheneError
-        As `load`.
-    """
-    settings = load_settings(folder)
-    encoder, facts = open_encoder(folder / "encoder")
-    prior, target_norm = load_prior(folder / "prior") if settings.has_prior else (None, None)
-    refuse_damaged(folder)
-    generator = AdapterGenerator(
-        folder,
-        settings=GenerationSettings(
-            num_inference_steps=num_inference_steps,
-            guidance_scale=settings.guidance_scale if guidance_scale is None else guidance_scale,
-            size=settings.size,
-        ),
-    )
-    generator.set_scales(1.0)
-    parts = [folder / "prior" / MODEL] if prior is not None else []
-    sampler = AtmSampler(
-        prior,
-        generator,
-        prior_steps=settings.prior_steps,
-        prior_guidance=settings.prior_guidance,
-        input_scale=1.0 / facts.output_scale,
-        target_norm=target_norm,
-        n_features=encoder.spec.n_features,
-        sha256=hash_of(*parts, *generator.files),
-    )
-    return encoder, sampler
-
-
-def open_encoder(folder: Path) -> tuple[AtmEncoder, EncoderFacts]:
-    """Load an encoder behind the port, with its facts.
+def open_encoder(folder: Path) -> AtmEncoder:
+    """Load the encoder of a folder of weights.
 
     Raises
     ------
     PhospheneError
         A file is missing or damaged.
     """
-    model, facts, whitening = load_encoder(folder)
-    return AtmEncoder(model, facts, whitening, sha256=hash_of(folder / MODEL)), facts
+    model, facts, whitening = read_encoder(folder / "encoder")
+    refuse_damaged(folder, below="encoder/")
+    return AtmEncoder(model, facts, whitening, sha256=hash_of(folder / "encoder" / MODEL))

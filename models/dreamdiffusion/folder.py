@@ -108,6 +108,32 @@ def read_config(folder: Path) -> dict[str, Any]:
     return table
 
 
+def load_stage(folder: Path) -> tuple[ConditionStage, dict[str, Any]]:
+    """Load the condition stage alone, ready to run, and `config.json`.
+
+    Raises
+    ------
+    CheckpointError
+        A part is missing or does not fit; the sentence names the file.
+    """
+    table = read_config(folder)
+    state = load_checkpoint(folder / "condition" / "model.safetensors")
+    return _stage(folder, table, state).eval(), table
+
+
+def _stage(folder: Path, table: dict[str, Any], state: dict[str, Any]) -> ConditionStage:
+    stage = make_stage(_sizes(table))
+    load_into(stage, below(state, "stage."), what=f"{folder / 'condition'}")
+    return stage
+
+
+def _sizes(table: dict[str, Any]) -> Sizes:
+    return Sizes(
+        MaskedAutoencoderConfig.model_validate(table["encoder"]),
+        ConditionConfig.model_validate(table["condition"]),
+    )
+
+
 def load_model(folder: Path) -> tuple[LatentDiffusion, dict[str, Any]]:
     """Load the model and its `config.json`.
 
@@ -121,16 +147,11 @@ def load_model(folder: Path) -> tuple[LatentDiffusion, dict[str, Any]]:
         path = folder / name / "diffusion_pytorch_model.safetensors"
         if not path.is_file():
             raise CheckpointError(f"{path} is missing: get it from {SOURCE}.")
-    sizes = Sizes(
-        MaskedAutoencoderConfig.model_validate(table["encoder"]),
-        ConditionConfig.model_validate(table["condition"]),
-    )
     state = load_checkpoint(folder / "condition" / "model.safetensors")
-    stage = make_stage(sizes)
-    load_into(stage, below(state, "stage."), what=f"{folder / 'condition'}")
+    stage = _stage(folder, table, state)
     time_condition = None
     if table["time_condition"]:
-        time_condition = make_time_condition(sizes.condition)
+        time_condition = make_time_condition(_sizes(table).condition)
         load_into(time_condition, below(state, "time."), what=f"{folder / 'condition'}")
     model = LatentDiffusion(
         unet=UNet2DConditionModel.from_pretrained(folder / "unet", local_files_only=True),

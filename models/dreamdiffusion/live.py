@@ -19,19 +19,20 @@ import torch
 from torch import Tensor
 
 from configs import DecoderConfig
+from models.api import EncoderSpec, InputSpec, SamplerSpec, installed_weights
 from models.checkpoints import CheckpointError
-from models.dreamdiffusion.folder import load_model
+from models.dreamdiffusion.folder import load_model, load_stage
 from models.dreamdiffusion.items import fill_channels
+from models.latent_diffusion.conditioning import ConditionStage
 from models.latent_diffusion.lora import LORA_FILE, fuse_lora
 from models.latent_diffusion.model import LatentDiffusion, sample_latents
 from models.latent_diffusion.schedules import SamplerName, make_scheduler
-from models.registry import installed_weights
 from models.weights import HASHES, WeightState, check_weights
 from pipeline.electrodes import canonical_name
 from pipeline.errors import ConfigurationError, ShapeError
-from pipeline.ports import EncoderSpec
 from pipeline.values import Embedding, Epoch, Float32, GeneratedImage
 
+NAME = "dreamdiffusion"
 FEW_STEPS = 8
 """Up to this many steps a sampler for few steps draws; above, PLMS as published."""
 SOLVERS: dict[SamplerName, str] = {"lcm": "LCM", "dpm": "DPM-Solver++", "plms": "PLMS"}
@@ -83,16 +84,19 @@ def _arrange(data: np.ndarray[Any, Any], names: list[str], wanted: list[str]) ->
 
 
 class ContextEncoder:
-    """The condition stage; satisfies `pipeline.ports.Encoder`. It states no confidence."""
+    """The condition stage; satisfies `models.api.Encoder`. It states no confidence."""
 
-    def __init__(self, model: LatentDiffusion, table: dict[str, Any], *, sha256: str) -> None:
-        self._stage = model.condition_stage
+    def __init__(self, stage: ConditionStage, table: dict[str, Any], *, sha256: str) -> None:
+        self._stage = stage
         self._preprocessing: dict[str, Any] = table["preprocessing"]
         sizes = table["encoder"]
         self._shape = (int(sizes["n_channels"]), int(sizes["n_times"]))
         self._spec = EncoderSpec(
-            name="dreamdiffusion",
-            sfreq=float(self._preprocessing["sfreq"]),
+            name=NAME,
+            input=InputSpec(
+                float(self._preprocessing["sfreq"]),
+                ch_names=tuple(self._preprocessing.get("ch_names") or ()),
+            ),
             tmin=float(self._preprocessing["tmin"]),
             tmax=float(self._preprocessing["tmax"]),
             l_freq=5.0,
@@ -101,9 +105,8 @@ class ContextEncoder:
             n_features=int(
                 table["condition"]["context_tokens"] * table["condition"]["context_dim"]
             ),
-            ch_names=tuple(self._preprocessing.get("ch_names") or ()),
             sha256=sha256,
-            space="context",
+            space=space_of(table),
         )
 
     @property
@@ -122,30 +125,28 @@ class ContextEncoder:
 
 
 class ContextSampler:
-    """Stable Diffusion with both condition paths; satisfies `pipeline.ports.ImageSampler`."""
+    """Stable Diffusion with both condition paths; satisfies `models.api.Sampler`."""
 
     def __init__(
         self,
         model: LatentDiffusion,
         *,
-        num_inference_steps: int,
         guidance_scale: float | None = None,
         solver: SamplerName = "plms",
-        sha256: str,
-        side: int,
+        spec: SamplerSpec,
     ) -> None:
         self._guidance = 1.0 if guidance_scale is None else guidance_scale
         self._model = model
-        self._steps = num_inference_steps
+        self._spec, self._steps = spec, spec.steps
         self._solver: SamplerName = solver
-        self._sha256 = sha256
         depth = len(model.vae.config.block_out_channels) - 1
-        self._latent = (model.vae.config.latent_channels, side // 2**depth, side // 2**depth)
+        height, width = (side // 2**depth for side in spec.size)
+        self._latent = (model.vae.config.latent_channels, height, width)
 
     @property
-    def sha256(self) -> str:
-        """Hash of its weights."""
-        return self._sha256
+    def spec(self) -> SamplerSpec:
+        """What it takes and draws."""
+        return self._spec
 
     @property
     def options(self) -> Mapping[str, str | int | float]:
@@ -203,62 +204,85 @@ class ContextSampler:
         )
 
 
-def load(config: DecoderConfig) -> tuple[ContextEncoder, ContextSampler]:
-    """Load encoder and sampler from `config.weights`, or from the user's data folder.
+def load_encoder(config: DecoderConfig) -> ContextEncoder:
+    """Load the condition stage from `config.weights`, or from the user's data folder.
 
     Raises
     ------
     PhospheneError
         Weights are missing, damaged, or set for something else; one sentence.
     """
-    folder = Path(config.weights) if config.weights else installed_weights("dreamdiffusion")
-    return load_folder(
-        folder,
-        num_inference_steps=config.num_inference_steps,
-        guidance_scale=config.guidance_scale,
-    )
+    folder = _folder(config)
+    stage, table = load_stage(folder)
+    _refuse_damaged(folder, below="condition/")
+    return ContextEncoder(stage, table, sha256=_digest(folder))
 
 
-def load_toy(config: DecoderConfig) -> tuple[ContextEncoder, ContextSampler]:
-    """Load the toy: random weights in the published layout, through the real importer."""
-    from models.dreamdiffusion.toy import toy_folder
-
-    folder = Path(config.weights) if config.weights else toy_folder()
-    return load_folder(
-        folder,
-        num_inference_steps=config.num_inference_steps,
-        guidance_scale=config.guidance_scale,
-    )
-
-
-def load_folder(
-    folder: Path, *, num_inference_steps: int, guidance_scale: float | None = None
-) -> tuple[ContextEncoder, ContextSampler]:
-    """Load encoder and sampler of a folder that `import` or stage B wrote."""
+def load_sampler(config: DecoderConfig) -> ContextSampler:
+    """Load Stable Diffusion with both condition paths; as `load_encoder`."""
+    folder, steps = _folder(config), config.num_inference_steps
     model, table = load_model(folder)
-    status = check_weights(folder)
-    if status.state == WeightState.DAMAGED:
-        raise CheckpointError(f"{status.problems[0]}; import the published checkpoint again.")
-    solver: SamplerName = "dpm" if num_inference_steps <= FEW_STEPS else "plms"
+    del model.condition_stage  # the encoder's, which has its own
+    _refuse_damaged(folder)
+    solver: SamplerName = "dpm" if steps <= FEW_STEPS else "plms"
     if _is_distilled(folder):
         solver = "lcm"
-    elif num_inference_steps <= FEW_STEPS and (folder / LORA_FILE).is_file():
+    elif steps <= FEW_STEPS and (folder / LORA_FILE).is_file():
         fuse_lora(model.unet, folder / LORA_FILE)
         solver = "lcm"
-    hashes = folder / HASHES
-    table_of_hashes = json.loads(hashes.read_text()) if hashes.is_file() else {}
-    digest = hashlib.sha256(json.dumps(table_of_hashes, sort_keys=True).encode()).hexdigest()
     side = int(table["preprocessing"].get("side", 512))
-    encoder = ContextEncoder(model, table, sha256=digest)
-    sampler = ContextSampler(
+    return ContextSampler(
         model,
-        num_inference_steps=num_inference_steps,
-        guidance_scale=guidance_scale,
+        guidance_scale=config.guidance_scale,
         solver=solver,
-        sha256=digest,
-        side=side,
+        spec=SamplerSpec(
+            name=NAME,
+            space=space_of(table),
+            size=(side, side),
+            steps=steps,
+            sha256=_digest(folder),
+        ),
     )
-    return encoder, sampler
+
+
+def load_toy_encoder(config: DecoderConfig) -> ContextEncoder:
+    """Load the toy's encoder: random weights in the published layout, through the importer."""
+    return load_encoder(_toy(config))
+
+
+def load_toy_sampler(config: DecoderConfig) -> ContextSampler:
+    """Load the toy's generator; as `load_toy_encoder`."""
+    return load_sampler(_toy(config))
+
+
+def space_of(table: Mapping[str, Any]) -> str:
+    """Name of the space of a folder's contexts: their own, by tokens and width."""
+    condition = table["condition"]
+    return f"dreamdiffusion-context-{condition['context_tokens']}x{condition['context_dim']}"
+
+
+def _folder(config: DecoderConfig) -> Path:
+    return Path(config.weights) if config.weights else installed_weights(NAME)
+
+
+def _toy(config: DecoderConfig) -> DecoderConfig:
+    from models.dreamdiffusion.toy import toy_folder
+
+    folder = config.weights or str(toy_folder())
+    return config.model_copy(update={"weights": folder})
+
+
+def _refuse_damaged(folder: Path, *, below: str = "") -> None:
+    status = check_weights(folder, below=below)
+    if status.state == WeightState.DAMAGED:
+        raise CheckpointError(f"{status.problems[0]}; import the published checkpoint again.")
+
+
+def _digest(folder: Path) -> str:
+    """SHA-256 over the folder's list of hashes."""
+    hashes = folder / HASHES
+    table = json.loads(hashes.read_text()) if hashes.is_file() else {}
+    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
 
 
 def _is_distilled(folder: Path) -> bool:

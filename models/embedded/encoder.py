@@ -1,6 +1,6 @@
 """The shipped encoder: an epoch of any labelled montage becomes a point of the gallery's space.
 
-Owns loading (safetensors and JSON, checked) and the `pipeline.ports.Encoder` around the network;
+Owns loading (safetensors and JSON, checked) and the `models.api.Encoder` around the network;
 knows nothing of training or of how pictures are drawn.
 """
 
@@ -19,11 +19,12 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from configs.models import FilterConfig
+from models.api import EncoderSpec, InputSpec
 from models.embedded.encoder_input import SFREQ, TMAX, TMIN, prepare
 from models.embedded.encoder_network import EncoderNetwork, NetworkConfig
+from models.embedded.training_pool import pool_covariance
 from pipeline.errors import PhospheneError
 from pipeline.gallery import SPACE
-from pipeline.ports import EncoderSpec
 from pipeline.values import Embedding, Epoch, Float64, length_of
 
 WEIGHTS = Path(__file__).with_name("weights") / "encoder"
@@ -100,7 +101,7 @@ def build_network(files: EncoderFiles) -> EncoderNetwork:
 
 
 class EmbeddedEncoder:
-    """The virtual-pool encoder; satisfies `pipeline.ports.Encoder`.
+    """The virtual-pool encoder; satisfies `models.api.Encoder`.
 
     It states the vector's length as its confidence: near 0 where nothing was seen, about 1 when
     sure.
@@ -113,7 +114,7 @@ class EmbeddedEncoder:
         filters = FilterConfig()
         self._spec = EncoderSpec(
             name=str(files.config.get("name", "embedded")),
-            sfreq=SFREQ,
+            input=InputSpec(SFREQ),
             tmin=TMIN,
             tmax=TMAX,
             l_freq=filters.l_freq,
@@ -122,12 +123,17 @@ class EmbeddedEncoder:
             sha256=str(files.config["sha256"]),
             space=SPACE,
             states_confidence=True,
+            temperature=self.temperature,
         )
 
     @property
     def spec(self) -> EncoderSpec:
-        """What it wants and gives; `ch_names` is empty: any labelled montage will do."""
+        """What it wants and gives; any labelled montage will do."""
         return self._spec
+
+    def expected_covariance(self, ch_names: tuple[str, ...]) -> Float64:
+        """Covariance (n_channels, n_channels) of its training pool under a montage, uV squared."""
+        return pool_covariance(ch_names)
 
     @property
     def log_warp_prior(self) -> Float64:

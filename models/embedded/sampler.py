@@ -20,8 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from models.api import SamplerSpec
 from models.embedded.generator import Generator, load_generator
 from pipeline.errors import ConfigurationError, ShapeError
+from pipeline.gallery import SPACE
 from pipeline.values import Embedding, GeneratedImage
 
 MAX_STEPS = 50
@@ -39,7 +41,7 @@ def sigmas_of(num_inference_steps: int) -> tuple[float, ...]:
 
 
 class EmbeddedSampler:
-    """The `ImageSampler` of the embedded model.
+    """The `Sampler` of the embedded model.
 
     Parameters
     ----------
@@ -73,9 +75,17 @@ class EmbeddedSampler:
         self._scaling = float(generator.vae.config.scaling_factor)
 
     @property
-    def sha256(self) -> str:
-        """Hash of the generator's weights."""
-        return self._generator.sha256
+    def spec(self) -> SamplerSpec:
+        """What it takes and draws."""
+        _, height, width = self._generator.latent_shape
+        scale = self._generator.vae.spatial_compression_ratio
+        return SamplerSpec(
+            name="embedded",
+            space=SPACE,
+            size=(scale * height, scale * width),
+            steps=len(self._times),
+            sha256=self._generator.sha256,
+        )
 
     @property
     def options(self) -> Mapping[str, str | int | float]:

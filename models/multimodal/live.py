@@ -8,20 +8,31 @@ layout), the IP-Adapter's file, `system.json`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from configs import DecoderConfig
-from models.atm.folder import MODEL, SystemSettings, hash_of, load_prior, load_settings
-from models.atm.generation import AdapterGenerator, GenerationSettings, quiet_libraries
+from models.api import SamplerSpec
+from models.atm.folder import (
+    MODEL,
+    SystemSettings,
+    VectorFacts,
+    hash_of,
+    load_prior,
+    load_settings,
+    load_vector_facts,
+)
+from models.atm.generation import AdapterGenerator, quiet_libraries
 from models.atm.live import (
     AtmEncoder,
     VectorSampler,
+    generation_settings,
+    in_folder,
     open_encoder,
     refuse_damaged,
+    sampler_spec,
     weights_folder,
 )
 from models.multimodal.errors import MultimodalError
@@ -29,6 +40,7 @@ from models.multimodal.generation import PRIOR_STEPS, MultimodalGenerator
 from models.multimodal.modalities import Faults, Modality
 from pipeline.gallery import load_gallery
 
+NAME = "atm-multimodal"
 PUBLISHED = SystemSettings(prior_steps=PRIOR_STEPS, guidance_scale=5.0, size=768)
 
 
@@ -39,11 +51,10 @@ class MultimodalSampler(VectorSampler):
         self,
         generator: MultimodalGenerator,
         *,
-        n_features: int,
-        input_scale: float,
-        sha256: str,
+        vectors: VectorFacts,
+        spec: SamplerSpec,
     ) -> None:
-        super().__init__(n_features=n_features, input_scale=input_scale, sha256=sha256)
+        super().__init__(vectors=vectors, spec=spec)
         self.generator = generator
 
     @property
@@ -56,54 +67,22 @@ class MultimodalSampler(VectorSampler):
         return self.generator.fused(self.generator.clip_vectors(condition, seed=seed), seed=seed)
 
 
-def load(config: DecoderConfig) -> tuple[AtmEncoder, MultimodalSampler]:
-    """Load from `config.weights`, or from the user's data folder.
+def load_encoder(config: DecoderConfig) -> AtmEncoder:
+    """Load the encoder below `config.weights`, or in the user's data folder.
 
     Raises
     ------
     PhospheneError
         A file is missing or damaged: which, where it comes from and where it belongs.
     """
-    folder = weights_folder(config, "atm-multimodal")
-    return load_folder(
-        folder,
-        num_inference_steps=config.num_inference_steps,
-        guidance_scale=config.guidance_scale,
-    )
+    return open_encoder(weights_folder(config, NAME))
 
 
-def load_toy(config: DecoderConfig) -> tuple[AtmEncoder, MultimodalSampler]:
-    """Load the toy: random weights in the published layouts, in the bundled gallery's width."""
-    quiet_libraries()  # before diffusers' pipelines load, which remark on what they lack
-    from models.multimodal.toy import toy_folder
-
-    made = toy_folder(n_features=load_gallery().n_features)
-    folder = Path(config.weights) if config.weights else made
-    return load_folder(
-        folder,
-        num_inference_steps=config.num_inference_steps,
-        guidance_scale=config.guidance_scale,
-    )
-
-
-def load_folder(
-    folder: Path,
-    *,
-    num_inference_steps: int,
-    guidance_scale: float | None = None,
-    faults: Faults | None = None,
-) -> tuple[AtmEncoder, MultimodalSampler]:
-    """Load the encoder and the sampler of a folder of weights.
-
-    `guidance_scale` None: as the folder's settings say.
-
-    Raises
-    ------
-    PhospheneError
-        As `load`.
-    """
+def load_sampler(config: DecoderConfig, *, faults: Faults | None = None) -> MultimodalSampler:
+    """Load the five priors and the diffusion model; as `load_encoder`."""
+    folder = weights_folder(config, NAME)
     settings = load_settings(folder, PUBLISHED)
-    encoder, facts = open_encoder(folder / "encoder")
+    vectors = load_vector_facts(folder / "encoder")
     priors, norms = {}, {}
     for modality in Modality:
         prior, norm = load_prior(folder / "priors" / modality)
@@ -116,20 +95,30 @@ def load_folder(
         priors[modality], norms[modality] = prior, norm
     refuse_damaged(folder)
     adapters = AdapterGenerator(
-        folder,
-        n_adapters=len(Modality),
-        settings=GenerationSettings(
-            num_inference_steps,
-            settings.guidance_scale if guidance_scale is None else guidance_scale,
-            settings.size,
-        ),
+        folder, n_adapters=len(Modality), settings=generation_settings(config, settings)
     )
-    sampler = MultimodalSampler(
+    sha256 = hash_of(*(folder / "priors" / m / MODEL for m in Modality), *adapters.files)
+    return MultimodalSampler(
         MultimodalGenerator(
             priors, adapters, target_norms=norms, prior_steps=settings.prior_steps, faults=faults
         ),
-        n_features=encoder.spec.n_features,
-        input_scale=1.0 / facts.output_scale,
-        sha256=hash_of(*(folder / "priors" / m / MODEL for m in Modality), *adapters.files),
+        vectors=vectors,
+        spec=sampler_spec(NAME, vectors, adapters.settings, sha256=sha256),
     )
-    return encoder, sampler
+
+
+def load_toy_encoder(config: DecoderConfig) -> AtmEncoder:
+    """Load the toy's encoder: random weights in the published layouts."""
+    return load_encoder(_toy(config))
+
+
+def load_toy_sampler(config: DecoderConfig) -> MultimodalSampler:
+    """Load the toy's generator, in the bundled gallery's width."""
+    return load_sampler(_toy(config))
+
+
+def _toy(config: DecoderConfig) -> DecoderConfig:
+    quiet_libraries()  # before diffusers' pipelines load, which remark on what they lack
+    from models.multimodal.toy import toy_folder
+
+    return in_folder(config, toy_folder(n_features=load_gallery().n_features))

@@ -28,7 +28,7 @@ Uint8 = NDArray[np.uint8]
 Kind = Literal["upright", "inverted", "checkerboard"]
 
 SCHEMA = 1
-SPACE = "gallery"
+SPACE = "phosphene-gallery-64"
 """Name of the bundled gallery's embedding space, as `EncoderSpec.space` gives it."""
 TEMPERATURE = 0.06
 """Units of the inner product; at 0.06 a stimulus that leads by 0.1 is 5 times as probable. The

@@ -18,10 +18,10 @@ from app.runtime import worker
 from app.runtime.decoder import Decoder, first_word
 from app.runtime.messages import Answer, Job, Loading, Ready, Refused
 from configs import DecoderConfig, SessionConfig
-from pipeline.ports import EncoderSpec
+from models.api import EncoderSpec, InputSpec
 from tests.waiting import PATIENCE
 
-SPEC = EncoderSpec("toy", 100.0, 0.0, 0.5, None, None, 4)
+SPEC = EncoderSpec("toy", InputSpec(100.0), 0.0, 0.5, None, None, 4)
 
 
 def queued(size: int) -> SessionConfig:

@@ -27,12 +27,12 @@ from app.runtime.session import Session
 from configs import DecoderConfig, EpochsConfig, OutletsConfig, SessionConfig
 from devices.hostile import HostileSettings, HostileSource
 from devices.replay import RecordedSource
-from pipeline.ports import EncoderSpec
+from models.api import EncoderSpec, InputSpec
 from pipeline.values import Outcome
 from tests.app.toy_system import toy_main
 from tests.waiting import PATIENCE, wait_for
 
-SPEC = EncoderSpec("toy", 100.0, 0.0, 0.5, None, None, 4)
+SPEC = EncoderSpec("toy", InputSpec(100.0), 0.0, 0.5, None, None, 4)
 MAX_WAIT = 1.0
 
 

@@ -18,12 +18,13 @@ from app.runtime.folder import SessionFolder, result_to_json
 from app.runtime.messages import Answer, job_of
 from app.runtime.results import Cut, decoded
 from configs import SessionConfig
+from models.api import EncoderSpec, InputSpec
 from pipeline.gallery import SPACE, load_gallery
-from pipeline.ports import EncoderSpec
 from pipeline.values import Epoch, Float32, Info, length_of
 
 GALLERY = load_gallery()
-RANKING = EncoderSpec("ours", 250.0, -0.2, 0.8, None, None, GALLERY.n_features, space=SPACE)
+WANTED = InputSpec(250.0)
+RANKING = EncoderSpec("ours", WANTED, -0.2, 0.8, None, None, GALLERY.n_features, space=SPACE)
 STATING = replace(RANKING, states_confidence=True)
 FOREIGN = replace(RANKING, name="foreign", space="clip")
 

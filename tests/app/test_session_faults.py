@@ -34,8 +34,8 @@ from configs import (
 from devices.hostile import HostileSettings, HostileSource
 from devices.lsl.inlet import LslSource
 from devices.xdf import XdfFile
+from models.api import EncoderSpec, InputSpec
 from pipeline.gallery import SPACE, load_gallery
-from pipeline.ports import EncoderSpec
 from tests.devices.lsl_tools import Feeder
 from tests.waiting import PATIENCE, Stopwatch, wait_for
 
@@ -43,11 +43,9 @@ from tests.waiting import PATIENCE, Stopwatch, wait_for
 def slow_decoder(connection: Connection, _: SessionConfig) -> None:
     """Take longer for a picture than the next epoch takes to come."""
     n_features = load_gallery().embeddings.shape[1]
-    connection.send(
-        Ready(
-            EncoderSpec("slow", 250.0, -0.2, 0.8, None, None, n_features, space=SPACE), "", "", {}
-        )
-    )
+    wanted = InputSpec(250.0)
+    spec = EncoderSpec("slow", wanted, -0.2, 0.8, None, None, n_features, space=SPACE)
+    connection.send(Ready(spec, "", "", {}))
     pixels = np.zeros((2, 2, 3), np.uint8)
     while (job := connection.recv()) is not None:
         threading.Event().wait(0.5)

@@ -20,9 +20,9 @@ import numpy as np
 
 from app.runtime import worker
 from configs import DecoderConfig, SessionConfig
+from models.api import EncoderSpec, InputSpec, SamplerSpec
 from pipeline.errors import PhospheneError
 from pipeline.gallery import SPACE, load_gallery
-from pipeline.ports import EncoderSpec
 from pipeline.values import Embedding, Epoch, GeneratedImage
 
 
@@ -40,7 +40,15 @@ class ToyEncoder:
         n_features = load_gallery().embeddings.shape[1]
         sha256 = hashlib.sha256(text.encode()).hexdigest()
         self.spec = EncoderSpec(
-            f"toy:{seed}", 250.0, -0.2, 0.8, None, None, n_features, (), sha256, SPACE
+            f"toy:{seed}",
+            InputSpec(250.0),
+            -0.2,
+            0.8,
+            None,
+            None,
+            n_features,
+            sha256=sha256,
+            space=SPACE,
         )
         self._mixing = np.random.default_rng(seed).normal(size=(n_features, 4))
         self.is_frozen = bool(FROZEN)
@@ -77,7 +85,7 @@ class ToyEncoder:
 class ToySampler:
     """A picture of the vector's first numbers; fails where it is told to."""
 
-    sha256 = "0" * 64
+    spec = SamplerSpec("toy", SPACE, (8, 8), 0, sha256="0" * 64)
 
     def sample(self, embedding: Embedding, *, seed: int) -> GeneratedImage:
         if embedding.index in FAILING:
@@ -97,7 +105,6 @@ FAILING: set[int] = set()
 class ToySystem:
     encoder: ToyEncoder
     sampler: ToySampler
-    device: str = "cpu"
 
     @property
     def versions(self) -> dict[str, str]:

@@ -31,8 +31,8 @@ from devices.hostile import (
     MalformedMarkers,
     NotFinite,
 )
+from models.api import EncoderSpec, InputSpec
 from pipeline.gallery import SPACE
-from pipeline.ports import EncoderSpec
 from pipeline.signal_quality import Grade
 from tests.waiting import PATIENCE, wait_for
 
@@ -41,7 +41,7 @@ SETTINGS = HostileSettings(duration=60.0, chunk=20, clock_offset=12.0)
 
 def unfit_decoder(connection: Connection, _: SessionConfig) -> None:
     """Answer with vectors of another length than the gallery's."""
-    spec = EncoderSpec("unfit", 250.0, -0.2, 0.8, None, None, 3, space=SPACE)
+    spec = EncoderSpec("unfit", InputSpec(250.0), -0.2, 0.8, None, None, 3, space=SPACE)
     connection.send(Ready(spec, "", "cpu", {}))
     pixels = np.zeros((2, 2, 3), np.uint8)
     while (job := connection.recv()) is not None:

@@ -14,7 +14,6 @@ from models.adapters.evaluation import Scored, choose, learning_curve
 from models.adapters.leaks import check_leaks, order_test
 from models.adapters.parts import METHODS, find_method
 from models.adapters.parts.base import Stopped, Watch
-from models.adapters.parts.plain import pool_covariance
 from models.adapters.prepared import EncoderView, prepare_data, prepare_epoch
 from models.adapters.scoring import (
     block_splits,
@@ -23,6 +22,7 @@ from models.adapters.scoring import (
 )
 from models.adapters.train import Calibration, Progress, train_adapter
 from models.embedded.encoder import load_encoder
+from models.embedded.training_pool import pool_covariance
 from pipeline.values import Epoch, Float32, Float64
 from research.adapters.people import record_board, uprights
 

@@ -26,8 +26,8 @@ from models.adapters import (
     selection,
 )
 from models.adapters.store import MANIFEST_NAME, WEIGHTS_NAME
+from models.api import Encoder
 from pipeline.gallery import load_gallery
-from pipeline.ports import Encoder
 from pipeline.values import Epoch, Info
 from tests.models.adapter_files import edit_manifest, edit_weights, put_weights
 

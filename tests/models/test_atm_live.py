@@ -11,15 +11,16 @@ import pytest
 import torch
 
 from configs import DecoderConfig, load_preset
+from models.api import Encoder, Sampler
+from models.atm import live
 from models.atm.encoder import AtmsConfig, AtmsEncoder
 from models.atm.errors import AtmError
 from models.atm.folder import EncoderFacts, load_encoder, save_encoder
 from models.atm.generation import ADAPTER_FILE
 from models.atm.input import montage_map, network_input
-from models.atm.live import AtmEncoder, AtmSampler, load, load_folder
+from models.atm.live import AtmEncoder, AtmSampler
 from models.atm.toy import TOY_SIZE, write_toy_weights
 from models.things_eeg2.montage import CH_NAMES, POSTERIOR
-from pipeline.ports import Encoder, ImageSampler
 from pipeline.values import Epoch, Info
 
 CAP = ("Fz", "Cz", "Pz", "Oz", "O1", "O2", "P7", "P8", "PO3", "PO4", "C3", "C4")
@@ -48,13 +49,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def system(folder: Path) -> tuple[AtmEncoder, AtmSampler]:
-    return load_folder(folder, num_inference_steps=2)
+    return _load(folder)
+
+
+def _load(folder: Path) -> tuple[AtmEncoder, AtmSampler]:
+    config = DecoderConfig(weights=str(folder), num_inference_steps=2)
+    return live.load_encoder(config), live.load_sampler(config)
 
 
 def test_an_epoch_becomes_a_picture(system: tuple[AtmEncoder, AtmSampler]) -> None:
     encoder, sampler = system
     assert isinstance(encoder, Encoder)
-    assert isinstance(sampler, ImageSampler)
+    assert isinstance(sampler, Sampler)
     embedding = encoder.encode(_epoch())
     assert embedding.vector.shape == (48,)
     image = sampler.sample(embedding, seed=4)
@@ -123,7 +129,7 @@ def test_a_missing_file_is_named_with_its_source(
     shutil.copytree(folder, copy)
     (copy / part).unlink()
     with pytest.raises(AtmError) as error:
-        load_folder(copy, num_inference_steps=2)
+        _load(copy)
     sentence = str(error.value)
     assert str(copy / part) in sentence
     assert source in sentence
@@ -133,7 +139,7 @@ def test_a_missing_file_is_named_with_its_source(
 def test_the_full_size_preset_says_what_it_lacks(tmp_path: Path) -> None:
     config = load_preset("atm").decoder.model_copy(update={"weights": str(tmp_path)})
     with pytest.raises(AtmError, match=r"encoder/model\.safetensors is missing"):
-        load(config)
+        live.load_encoder(config)
 
 
 def test_presets_cover_the_epoch_that_the_networks_want() -> None:

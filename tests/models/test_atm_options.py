@@ -11,14 +11,16 @@ import pytest
 import torch
 
 from app.cli import main
+from configs import DecoderConfig
 from configs.atm import RetrievalTrainingConfig
+from models.api import SystemDescriptor
+from models.atm import live
 from models.atm.data import write_epochs
 from models.atm.folder import load_encoder
 from models.atm.generation import ADAPTER_FILE
-from models.atm.live import load_folder
 from models.atm.nice import NiceEncoder
 from models.atm.toy import write_toy_weights
-from models.registry import SystemFacts, find_system
+from models.registry import find_system
 from models.things_eeg2.montage import CH_NAMES, POSTERIOR
 from models.weights import WeightState
 from pipeline.values import Epoch, Info
@@ -107,7 +109,8 @@ def test_enigma_decodes_without_a_prior(folder: Path, tmp_path: Path) -> None:
     shutil.copy(tmp_path / "toy" / ADAPTER_FILE, out)
     settings = json.loads((out / "system.json").read_text())
     (out / "system.json").write_text(json.dumps(settings | {"size": 64}))
-    encoder, sampler = load_folder(out, num_inference_steps=1)
+    config = DecoderConfig(weights=str(out), num_inference_steps=1)
+    encoder, sampler = live.load_encoder(config), live.load_sampler(config)
     data = np.random.default_rng(0).normal(0, 10, (17, 301)).astype(np.float32)
     info = Info(POSTERIOR, 250.0)
     embedding = encoder.encode(
@@ -127,12 +130,10 @@ def test_enigma_decodes_without_a_prior(folder: Path, tmp_path: Path) -> None:
     assert [p for p in status.problems if "prior" in p]
 
 
-def _at(system: str, folder: Path) -> SystemFacts:
+def _at(system: str, folder: Path) -> SystemDescriptor:
     from dataclasses import replace
 
-    facts = find_system(system)
-    assert facts is not None
-    return replace(facts, folder=folder)
+    return replace(find_system(system).descriptor, folder=folder)
 
 
 @pytest.mark.parametrize("system", ["atm", "atm-multimodal", "dreamdiffusion"])

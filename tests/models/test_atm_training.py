@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,8 @@ from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.atm.stages import EncoderTask, PriorTask
 from models.multimodal.modalities import Modality
 from models.multimodal.stage import MultimodalModel, MultimodalTask
-from models.stages import STAGES, StageRequest, find
+from models.registry import find_entry, find_system
+from models.stages import StageRequest
 from models.things_eeg2.montage import CH_NAMES, POSTERIOR
 from models.training import LoopConfig, Task, make_engine, train
 from pipeline.errors import ConfigurationError
@@ -26,6 +29,10 @@ from research.comparison.retrieval import draw_competitors, k_way_retrieval
 
 N_IMAGES, N_REPETITIONS, N_FEATURES = 12, 4, 16
 TARGETS = ("ViT-H-14", "ViT-H-14.text", "RN50", *(m.published_name for m in Modality))
+
+
+def _stage(system: str, stage: str) -> Callable[..., Any]:
+    return find_entry(find_system(system).descriptor.stages, stage, what="stage")
 
 
 @pytest.fixture(scope="module")
@@ -206,11 +213,11 @@ def test_stages_of_the_command_make_a_system_that_decodes(folder: Path, tmp_path
         "model": {"feedforward": 32},
         "training": {"objective": "reconstruction", "passes": 1, "picks": "posterior"},
     }
-    encoder = find(STAGES["atm"], "encoder", what="stage")
+    encoder = _stage("atm", "encoder")
     encoder(StageRequest(**common, table=settings, on_step=lambda at: made.append(at.step)))
     assert made == [1]  # 46 samples in one batch of 64
     sizes = {"prior": {"hidden_dim": [16, 8]}, "training": {"passes": 1}}
-    report = find(STAGES["atm"], "prior", what="stage")(
+    report = _stage("atm", "prior")(
         StageRequest(
             **common | {"out": tmp_path / "p"}, table=sizes | {"encoder": str(tmp_path / "encoder")}
         )
@@ -224,7 +231,7 @@ def test_stages_of_the_command_make_a_system_that_decodes(folder: Path, tmp_path
 
 def test_the_multimodal_stage_writes_six_networks(folder: Path, tmp_path: Path) -> None:
     settings = {"prior": {"hidden_dim": [16, 8]}, "training": {"passes": 1, "batch_size": 16}}
-    stage = find(STAGES["atm-multimodal"], "train", what="stage")
+    stage = _stage("atm-multimodal", "train")
     stage(StageRequest(data=folder, out=tmp_path, device="cpu", stop_after=1, table=settings))
     features = np.load(folder / "features" / "superpixel_few.npy")
     _, norm = load_prior(tmp_path / "priors" / "few")
@@ -233,7 +240,7 @@ def test_the_multimodal_stage_writes_six_networks(folder: Path, tmp_path: Path) 
 
 
 def test_a_misspelt_setting_is_named(folder: Path, tmp_path: Path) -> None:
-    stage = find(STAGES["atm"], "encoder", what="stage")
+    stage = _stage("atm", "encoder")
     for table, key in (
         ({"model": {"n_chanels": 3}}, "n_chanels"),
         ({"training": {"batch": 3}}, "training.batch"),

@@ -11,19 +11,20 @@ import torch
 from safetensors.torch import save_file
 
 from configs import DecoderConfig, load_preset
+from models.api import Encoder, Sampler
 from models.checkpoints import CheckpointError
 from models.dreamdiffusion import toy
 from models.dreamdiffusion.errors import DatasetError
 from models.dreamdiffusion.folder import load_model
 from models.dreamdiffusion.items import paired_item
-from models.dreamdiffusion.live import load, load_folder, signal_of
+from models.dreamdiffusion.live import load_encoder, load_sampler, signal_of
 from models.dreamdiffusion.stages import run_import, run_stage_a, run_stage_b
 from models.latent_diffusion.lora import LORA_FILE, fuse_lora
-from models.stages import STAGES, StageRequest, find
+from models.registry import find_entry, find_system
+from models.stages import StageRequest
 from models.systems import load_system
 from models.training.loop import Progress
 from pipeline.errors import ConfigurationError
-from pipeline.ports import Encoder, ImageSampler
 from pipeline.values import Embedding, Epoch, Info
 from tests.models.imagenet40_files import write_stage_b_files
 
@@ -74,7 +75,8 @@ def test_a_then_b_then_a_picture(data: Path, tmp_path: Path) -> None:
     last = np.mean([each.losses["loss"] for each in seen[-6:]])
     assert last < 0.9 * first
     _frozen_is_unchanged(Path(b["model"]))
-    encoder, sampler = load_folder(Path(b["model"]), num_inference_steps=2)
+    config = DecoderConfig(weights=str(b["model"]), num_inference_steps=2)
+    encoder, sampler = load_encoder(config), load_sampler(config)
     image = sampler.sample(encoder.encode(_epoch()), seed=5)
     assert image.pixels.shape[2] == 3
 
@@ -119,7 +121,9 @@ def test_missing_pictures_are_an_error_not_noise(data: Path, tmp_path: Path) -> 
     with pytest.raises(ConfigurationError, match=r"settings: training\.batchsize"):
         run_stage_b(StageRequest(data, tmp_path, table={"training": {"batchsize": 1}}))
     with pytest.raises(ConfigurationError, match=r"stage of dreamdiffusion 'c' is unknown"):
-        find(STAGES["dreamdiffusion"], "c", what="stage of dreamdiffusion")
+        find_entry(
+            find_system("dreamdiffusion").descriptor.stages, "c", what="stage of dreamdiffusion"
+        )
 
 
 def test_import_of_a_generation_checkpoint(tmp_path: Path) -> None:
@@ -197,7 +201,7 @@ def test_any_montage_fills_the_network() -> None:
 def test_the_toy_runs_behind_the_ports() -> None:
     system = load_system(load_preset("dreamdiffusion-toy").decoder)
     assert isinstance(system.encoder, Encoder)
-    assert isinstance(system.sampler, ImageSampler)
+    assert isinstance(system.sampler, Sampler)
     system.warm_up()
     embedding = system.encoder.encode(_epoch())
     assert embedding.vector.shape == (77, toy.CONDITION.context_dim)
@@ -208,15 +212,17 @@ def test_the_toy_runs_behind_the_ports() -> None:
     assert image.pixels.std() > 0
     other = Embedding(vector=-embedding.vector, index=7, t_onset=0.0)
     assert not np.array_equal(system.sampler.sample(other, seed=1).pixels, image.pixels)
-    _, published = load_folder(toy.toy_folder(), num_inference_steps=10)
+    weights = str(toy.toy_folder())
+    published = load_sampler(DecoderConfig(weights=weights, num_inference_steps=10))
     assert not np.array_equal(published.sample(embedding, seed=1).pixels, image.pixels)
-    _, guided = load_folder(toy.toy_folder(), num_inference_steps=4, guidance_scale=3.0)
+    settings = DecoderConfig(weights=weights, num_inference_steps=4, guidance_scale=3.0)
+    guided = load_sampler(settings)
     assert not np.array_equal(guided.sample(embedding, seed=1).pixels, image.pixels)
 
 
 def test_missing_weights_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as info:
-        load(DecoderConfig(system="dreamdiffusion", weights=str(tmp_path)))
+        load_encoder(DecoderConfig(system="dreamdiffusion", weights=str(tmp_path)))
     sentence = str(info.value)
     assert "config.json is missing" in sentence
     assert "phosphene import dreamdiffusion" in sentence

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from scipy import signal, stats
 
+from models.api import Encoder
 from models.embedded.encoder import WEIGHTS, EmbeddedEncoder, EncoderError, load_encoder
 from models.embedded.encoder_input import (
     N_TIMES,
@@ -23,7 +24,6 @@ from models.embedded.encoder_input import (
 )
 from pipeline.errors import InfoError
 from pipeline.gallery import load_gallery
-from pipeline.ports import Encoder
 from pipeline.values import Epoch, Float32, Info
 from pipeline.virtual_brain import draw_subject
 from pipeline.virtual_brain.evoked import (
@@ -78,7 +78,7 @@ def test_it_is_an_encoder_and_repeats_itself_to_the_bit(
     encoder: EmbeddedEncoder, epochs: tuple[Epoch, ...]
 ) -> None:
     assert isinstance(encoder, Encoder)
-    assert encoder.spec.ch_names == ()
+    assert encoder.spec.input.ch_names == ()
     assert len(encoder.spec.sha256) == 64
     first, second = encoder.encode(epochs[1]), load_encoder().encode(epochs[1])
     assert first.vector.shape == (encoder.spec.n_features,)

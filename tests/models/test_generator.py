@@ -12,10 +12,10 @@ from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler, UNet2DCond
 from diffusers.models.embeddings import ImageProjection, PixArtAlphaTextProjection
 from safetensors.torch import save_file
 
+from models.api import Sampler
 from models.embedded.generator import FILE, PARTS, Generator, GeneratorError, load_generator
 from models.embedded.sampler import EmbeddedSampler, load_sampler, sigmas_of
 from pipeline.errors import ConfigurationError, ShapeError
-from pipeline.ports import ImageSampler
 from pipeline.values import Embedding
 
 N_FEATURES = 6
@@ -162,11 +162,11 @@ def test_guidance_one_is_none_and_more_pushes_from_the_empty_condition(
 
 def test_it_keeps_the_port_and_the_epochs_identity(folder: Path) -> None:
     sampler = load_sampler(folder)
-    assert isinstance(sampler, ImageSampler)
+    assert isinstance(sampler, Sampler)
     image = sampler.sample(_embedding(), seed=9)
     assert (image.index, image.t_onset, image.seed) == (3, 12.5, 9)
     assert image.pixels.shape == (32, 32, 3)
-    assert len(sampler.sha256) == 64
+    assert len(sampler.spec.sha256) == 64
 
 
 def test_half_precision_on_disk_is_float32_at_work(folder: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from configs import DecoderConfig
+from models.api import Sampler
 from models.atm.encoder import AtmsConfig, AtmsEncoder
 from models.atm.errors import AtmError
 from models.atm.folder import EncoderFacts, save_encoder, save_prior
@@ -21,7 +22,7 @@ from models.atm.toy import TOY_SIZE, make_toy_pipeline, write_toy_adapter
 from models.multimodal.adapter_scales import adaptive_weights, fused_scales
 from models.multimodal.errors import MultimodalError
 from models.multimodal.generation import GAP, MultimodalGenerator, picture_grid
-from models.multimodal.live import load
+from models.multimodal.live import load_encoder, load_sampler
 from models.multimodal.modalities import (
     ENCODER_KEYS,
     FUSION_WEIGHTS,
@@ -33,7 +34,6 @@ from models.multimodal.stage import MultimodalModel
 from models.multimodal.superpixels import LEVELS, lab_8bit, superpixel_image, texture
 from models.multimodal.training import named_priors
 from models.things_eeg2.montage import POSTERIOR
-from pipeline.ports import ImageSampler
 from pipeline.values import Epoch, Info
 
 N_FEATURES = 24
@@ -185,8 +185,9 @@ def test_the_whole_decodes_behind_the_ports(tmp_path: Path) -> None:
     write_toy_adapter(tmp_path / ADAPTER_FILE, pipeline.unet, n_features=N_FEATURES)
     settings = json.dumps({"prior_steps": 2, "size": TOY_SIZE})
     (tmp_path / "system.json").write_text(settings, encoding="utf-8")
-    encoder, sampler = load(DecoderConfig(weights=str(tmp_path), num_inference_steps=1))
-    assert isinstance(sampler, ImageSampler)
+    settings_of = DecoderConfig(weights=str(tmp_path), num_inference_steps=1)
+    encoder, sampler = load_encoder(settings_of), load_sampler(settings_of)
+    assert isinstance(sampler, Sampler)
     data = np.random.default_rng(0).normal(0, 10, (4, 301)).astype(np.float32)
     info = Info(("O1", "Oz", "O2", "Pz"), 250.0)
     epoch = Epoch(data, tmin=-0.2, tmax=1.0, t_onset=1.0, event="", info=info, index=5)
@@ -197,4 +198,4 @@ def test_the_whole_decodes_behind_the_ports(tmp_path: Path) -> None:
     assert image.index == 5
     (tmp_path / "priors" / "large" / "model.safetensors").unlink()
     with pytest.raises(AtmError, match=r"priors/large/model\.safetensors is missing"):
-        load(DecoderConfig(weights=str(tmp_path), num_inference_steps=1))
+        load_sampler(settings_of)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,12 @@ from transformers import CLIPConfig, CLIPModel
 from models.atm.toy import make_toy_pipeline
 from models.multimodal.errors import MultimodalError
 from models.multimodal.features import ClipFeatures, concept_of, list_pictures
-from models.stages import STAGES, StageRequest, find
+from models.registry import find_entry, find_system
+from models.stages import StageRequest
+
+
+def _stage(system: str, stage: str) -> Callable[..., Any]:
+    return find_entry(find_system(system).descriptor.stages, stage, what="stage")
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +46,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_targets_are_written_in_the_order_of_the_manifest(data: Path, tmp_path: Path) -> None:
-    stage = find(STAGES["atm-multimodal"], "features", what="stage")
+    stage = _stage("atm-multimodal", "features")
     has_slic = importlib.util.find_spec("skimage") is not None
     report = stage(StageRequest(data=data, out=tmp_path, table={"superpixels": has_slic}))
     assert report["pictures"] == 2

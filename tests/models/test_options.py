@@ -12,12 +12,12 @@ import pytest
 from configs import DecoderConfig, SessionConfig, load_preset
 from models.drawing import DrawingOptions, open_drawer
 from models.latent_diffusion.lora import LORA_FILE
-from models.systems import LOADERS
+from models.registry import read_registry
 from pipeline.errors import PhospheneError
 from pipeline.values import Epoch, Info, Uint8
 
 pytestmark = pytest.mark.slow
-SYSTEMS = ("embedded", *sorted(name for name in LOADERS if name.endswith("-toy")))
+SYSTEMS = ("embedded", *sorted(n for n in read_registry().systems if n.endswith("-toy")))
 CH_NAMES = ("O1", "Oz", "O2", "P7", "P8", "PO3", "PO4", "Pz")
 
 

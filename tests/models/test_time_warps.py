@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from scipy import special
 
 from models.adapters import OnlineAligned
-from models.adapters.parts.plain import pool_covariance
 from models.adapters.parts.timing import Expected, person_timing
 from models.adapters.prepared import EncoderView, Prepared
 from models.adapters.timings import learn_warps
@@ -18,6 +17,7 @@ from models.embedded.encoder import load_encoder
 from models.embedded.encoder_input import N_CONDITIONS, N_TIMES, N_VIRTUAL, SFREQ, TMAX, TMIN
 from models.embedded.encoder_network import UNMEASURED, EncoderNetwork, straight_features
 from models.embedded.time_warps import N_BINS, WARPS, grid_matrices, window_edges, window_matrix
+from models.embedded.training_pool import pool_covariance
 from pipeline.gallery import load_gallery
 from pipeline.values import Epoch, Float32, Float64, Info
 from pipeline.virtual_brain.subject import draw_subject

@@ -20,7 +20,8 @@ from configs.published import MaskedAutoencoderConfig, MaskedTrainingConfig
 from models.atm.data import write_epochs
 from models.dreamdiffusion.pretraining import MaskedModelling, loop_config
 from models.dreamdiffusion.recordings import RecordingFolder, open_folder
-from models.stages import STAGES, StageRequest, find
+from models.registry import find_entry, find_system
+from models.stages import StageRequest
 from models.training import LoopConfig, make_engine, train
 from models.training.engine import choose_precision
 from models.training.errors import TrainingError
@@ -29,6 +30,10 @@ from tests.models.test_training import SIZES
 from tests.models.two_processes import Line
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def _stage(system: str, stage: str) -> Callable[..., Any]:
+    return find_entry(find_system(system).descriptor.stages, stage, what="stage")
 
 
 def _modelling() -> MaskedModelling:
@@ -215,7 +220,7 @@ def test_only_the_first_process_writes_what_is_kept(
         features={"ViT-H-14": rng.normal(size=(4, 8))},
         ch_names=("O1", "O2"),
     )
-    stage = find(STAGES["atm"], "encoder", what="stage")
+    stage = _stage("atm", "encoder")
     table = {"training": {"passes": 1, "batch_size": 4, "validation_fraction": 0}}
     for rank in ("1", "0"):
         monkeypatch.setenv("RANK", rank)

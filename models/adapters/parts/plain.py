@@ -1,13 +1,11 @@
 """The two that need no labels: the encoder as it is, and aligned with its training pool.
 
-Owns also the covariance that the encoder's training pool has under a montage, which is what
-alignment brings a person to. Knows nothing of scores.
+Knows nothing of scores.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import ClassVar, Self
 
 import numpy as np
@@ -17,14 +15,9 @@ from models.adapters.parts.base import Arrays, PictureAdapter, Watch, checked
 from models.adapters.prepared import EncoderView, Prepared
 from models.adapters.timings import learn_warps
 from models.embedded.time_warps import WARPS
-from pipeline.alignment import EuclideanAlignment, shrunk
-from pipeline.values import Float64, read_only
-from pipeline.virtual_brain.background import SENSOR_UV, alpha_mixing, background_mixing
-from pipeline.virtual_brain.head import AVERAGE, oriented, reference_matrix, table_leadfield
-from pipeline.virtual_brain.subject import draw_subject
-
-N_POOL = 40
-"""Virtual people whose covariance is averaged; more change it by less than a percent."""
+from models.embedded.training_pool import pool_covariance
+from pipeline.alignment import EuclideanAlignment
+from pipeline.values import Float64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,27 +115,3 @@ class Aligned(PictureAdapter):
         }
         found = checked(arrays, shapes)
         return cls(found["matrix"].astype(np.float64), found["warp_bias"].astype(np.float64))
-
-
-@lru_cache(maxsize=64)
-def pool_covariance(ch_names: tuple[str, ...]) -> Float64:
-    """Mean covariance of the encoder's training pool under a montage, average reference.
-
-    Worked out from the virtual people's sources, not simulated: background, alpha and sensor
-    noise; blinks and muscle bursts, which alignment turns down, are left out.
-
-    Returns
-    -------
-    ndarray, shape (n_channels, n_channels), float64, microvolts squared
-    """
-    leadfield = table_leadfield(ch_names)
-    referencing = reference_matrix(ch_names, AVERAGE)
-    total = np.zeros((len(ch_names), len(ch_names)))
-    for number in range(N_POOL):
-        subject = draw_subject(number)
-        field = oriented(leadfield, subject.orientations)
-        brain = background_mixing(field, referencing, subject)
-        alpha = alpha_mixing(field, referencing, subject)
-        total += brain @ brain.T + alpha @ alpha.T
-    white = SENSOR_UV**2 * referencing @ referencing.T
-    return read_only(shrunk(total / N_POOL + white))

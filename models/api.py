@@ -1,0 +1,369 @@
+"""What a decoding system is: an encoder, a generator, and a description that costs no import.
+
+Owns the contract between the app and every system, ours and other people's. Knows no system, and
+nothing of torch: a description must be readable at once, and where torch is broken.
+`docs/how-to/add-a-system.md` follows it step by step.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import platformdirs
+
+from configs import FilterConfig
+from configs.guard import read_text
+from models.weights import WeightState, WeightStatus, check_weights
+from pipeline.values import Embedding, Epoch, Float64, GeneratedImage
+
+CLIP_H_IMAGE = "clip-vit-h-14-image"
+"""Space of OpenCLIP ViT-H/14 image vectors (1024)."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """What one input of an encoder is.
+
+    Every kind travels as an `Epoch`: an fMRI sample is one of `n_channels` voxels and few times.
+
+    Attributes
+    ----------
+    sfreq : float
+        Rate that it was trained at, Hz.
+    kind : str
+        Type of its channels: `eeg`, `fmri`, ...
+    n_channels, n_times : int or None
+        Sizes that it needs; None: any.
+    unit : str
+        Of the samples.
+    ch_names : tuple of str
+        Channels that it needs, all of them; empty: any labelled montage.
+    montage : tuple of str
+        Channels of a montage that will do, where neither any will nor all are needed.
+    """
+
+    sfreq: float
+    kind: str = "eeg"
+    n_channels: int | None = None
+    n_times: int | None = None
+    unit: str = "microvolts"
+    ch_names: tuple[str, ...] = ()
+    montage: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSpec:
+    """What an encoder wants and gives.
+
+    Attributes
+    ----------
+    name : str
+    input : InputSpec
+    tmin, tmax : float
+        What it uses of an epoch, s from onset.
+    l_freq, h_freq : float or None
+        Filter that it was trained behind, Hz; None: none.
+    n_features : int
+        Numbers of one embedding.
+    sha256 : str
+        Of its weights.
+    space : str
+        Name of the space that its vectors live in: galleries and generators of the same space can
+        rank and draw them. Empty: a space of its own.
+    states_confidence : bool
+        Whether its embeddings carry a confidence.
+    temperature : float or None
+        What similarities are divided by for honest probabilities; None: the gallery's own.
+    """
+
+    name: str
+    input: InputSpec
+    tmin: float
+    tmax: float
+    l_freq: float | None
+    h_freq: float | None
+    n_features: int
+    sha256: str = ""
+    space: str = ""
+    states_confidence: bool = False
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SamplerSpec:
+    """What a sampler takes and draws.
+
+    Attributes
+    ----------
+    name : str
+    space : str
+        Of the vectors that it draws; as `EncoderSpec.space`.
+    size : tuple of int
+        Height and width of its pictures, pixels.
+    steps : int
+        Evaluations of its network a picture, 0 for one that has none.
+    sha256 : str
+        Of its weights.
+    device : str
+        Where it computes.
+    """
+
+    name: str
+    space: str
+    size: tuple[int, int]
+    steps: int
+    sha256: str = ""
+    device: str = "cpu"
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Maps an epoch to an image embedding."""
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """What it wants and gives."""
+        ...
+
+    def encode(self, epoch: Epoch) -> Embedding:
+        """Embed one epoch; deterministic. Raises `PhospheneError` for one that does not fit."""
+        ...
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Draws the picture of an embedding."""
+
+    @property
+    def spec(self) -> SamplerSpec:
+        """What it takes and draws."""
+        ...
+
+    def sample(self, embedding: Embedding, *, seed: int) -> GeneratedImage:
+        """Draw; a pure function of the embedding, the seed and the sampler's settings.
+
+        Raises `PhospheneError` for an embedding of another shape.
+        """
+        ...
+
+
+@runtime_checkable
+class StatesOptions(Protocol):
+    """A sampler that says which settings act on its pictures."""
+
+    @property
+    def options(self) -> Mapping[str, str | int | float]:
+        """What acts beside the embedding and the seed, by name: `steps`, `guidance`, ..."""
+        ...
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences on settings that do not act as one would think."""
+        ...
+
+
+@runtime_checkable
+class Aligning(Protocol):
+    """An encoder whose alignment follows the epochs that it observes; `encode` changes nothing."""
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether what is applied stays as it is."""
+        ...
+
+    def observe(self, epoch: Epoch) -> None:
+        """Take in an epoch that is about to be decoded."""
+        ...
+
+    def freeze(self) -> None:
+        """Follow no further epoch."""
+        ...
+
+    def resume(self) -> None:
+        """Follow again."""
+        ...
+
+    def reset(self) -> None:
+        """Go back to the calibration's alignment."""
+        ...
+
+
+@runtime_checkable
+class ExpectsCovariance(Protocol):
+    """An encoder that can be aligned without labels, to what its training data looked like."""
+
+    def expected_covariance(self, ch_names: tuple[str, ...]) -> Float64:
+        """Covariance (n_channels, n_channels) of its training data under a montage, uV squared."""
+        ...
+
+
+@runtime_checkable
+class ChecksFilter(Protocol):
+    """An encoder that works behind one filter only."""
+
+    def check_filter(self, config: FilterConfig) -> None:
+        """Raise `PhospheneError` when a session filters otherwise."""
+        ...
+
+
+@runtime_checkable
+class ChecksMontage(Protocol):
+    """An encoder that works with some montages only, beyond what `InputSpec` can say."""
+
+    def check_montage(self, ch_names: tuple[str, ...]) -> None:
+        """Raise `PhospheneError` when it cannot do with a session's channels."""
+        ...
+
+
+@runtime_checkable
+class StatesDrift(Protocol):
+    """An encoder that says how far a session has gone from its calibration."""
+
+    @property
+    def drift(self) -> float:
+        """Distance from the calibration; 0: none."""
+        ...
+
+
+@runtime_checkable
+class Wraps(Protocol):
+    """An encoder in front of another."""
+
+    @property
+    def inner(self) -> Encoder:
+        """The one behind."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """One set of weights: what it is for, its files (where they have a name), their origin.
+
+    `switch` is a key of the folder's `system.json`; a folder where it is false does without.
+    """
+
+    purpose: str
+    files: tuple[str, ...]
+    source: str
+    switch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A function `module:name`, and what it does in one sentence."""
+
+    function: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemDescriptor:
+    """Everything that is known of a decoding system before it is loaded.
+
+    A system brings an encoder, a generator (called sampler in code), or both; one that brings
+    neither is announced and cannot run yet. Functions are text, `module:name`, so that listing
+    imports none of them.
+
+    Attributes
+    ----------
+    name : str
+        As `decoder.system` and `decoder.generator` take it; that of its entry point.
+    title : str
+        What people call it.
+    modality : str
+        EEG or fMRI.
+    input_shape : str
+        Shape of one input, with its axes.
+    target_space : str
+        What the encoder's output means, in words.
+    space : str
+        The name of that space; empty: a space of its own.
+    generator : str
+        What draws the picture, in words.
+    encoder, sampler : str
+        `(DecoderConfig) -> Encoder` and `(DecoderConfig) -> Sampler`; the configuration's
+        `weights` is the folder to load from, None: `folder`. Empty: it brings none.
+    weights : tuple of Weights
+        Everything that must be there before it can decode.
+    folder : Path or None
+        Where its weights lie; None: it needs none, or nothing can load them yet.
+    is_shipped : bool
+        Whether the weights come with the distribution.
+    is_listed : bool
+        Whether `phosphene systems` shows it unasked; toys of random weights are not.
+    preset : str
+        Shipped preset, or path of a TOML file, whose epochs and filter fit it.
+    stages : mapping of str to Entry
+        Training stages, `(StageRequest) -> dict`, a report.
+    importer : Entry or None
+        `(files: Sequence[Path], out: Path) -> dict`, a report.
+    reference : str
+        The paper; empty for our own.
+    notes : str
+        What a reader of its figures must know.
+    options : tuple of (str, str)
+        Training settings beside the published ones, each with its published gain.
+    """
+
+    name: str
+    title: str
+    modality: str = "EEG"
+    input_shape: str = ""
+    target_space: str = ""
+    space: str = ""
+    generator: str = ""
+    encoder: str = ""
+    sampler: str = ""
+    weights: tuple[Weights, ...] = ()
+    folder: Path | None = None
+    is_shipped: bool = False
+    is_listed: bool = True
+    preset: str = "default"
+    stages: Mapping[str, Entry] = field(default_factory=dict)
+    importer: Entry | None = None
+    reference: str = ""
+    notes: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_implemented(self) -> bool:
+        """Whether this version can run it."""
+        return bool(self.encoder or self.sampler)
+
+    def status(self) -> WeightStatus | None:
+        """Look for the weights; None for a system that has none to look for.
+
+        Each file that is missing gives one sentence: where it belongs, what it is, its source.
+        """
+        if self.folder is None:
+            return None
+        sources = {name: item for item in self._needed(self.folder) for name in item.files}
+        remedy = "install Phosphene again" if self.is_shipped else "import or train it again"
+        found = check_weights(self.folder, list(sources), remedy=remedy)
+        if found.state != WeightState.MISSING:
+            return found
+        problems = tuple(
+            f"{self.folder / name} is missing, expected the {item.purpose}: {item.source}"
+            for name, item in sources.items()
+            if not (self.folder / name).is_file()
+        )
+        return replace(found, problems=problems)
+
+    def _needed(self, folder: Path) -> tuple[Weights, ...]:
+        """Leave out what the folder's settings say that it does without."""
+        try:
+            settings = json.loads(read_text(folder / "system.json"))
+            off = {name for name, value in settings.items() if value is False}
+        except (OSError, ValueError, AttributeError, RecursionError):
+            off = set()
+        return tuple(item for item in self.weights if item.switch not in off)
+
+
+def installed_weights(system: str) -> Path:
+    """Folder where the user's weights of a published system are looked for."""
+    data = platformdirs.user_data_path("phosphene", appauthor=False)
+    return Path(data) / "systems" / system

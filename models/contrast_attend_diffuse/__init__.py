@@ -1,0 +1,1 @@
+"""Contrast, Attend and Diffuse: announced, not implemented yet."""

@@ -1,0 +1,38 @@
+"""Phosphene's own system, loaded as a session's settings say.
+
+Owns the way from the settings to its encoder and its sampler. Knows nothing of streams.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from configs import DecoderConfig
+from models.embedded import encoder, sampler
+
+
+def load_encoder(config: DecoderConfig) -> encoder.EmbeddedEncoder:
+    """Load the shipped encoder, or the one below `config.weights`.
+
+    Raises
+    ------
+    EncoderError
+        The folder holds no usable encoder.
+    """
+    folder = None if config.weights is None else Path(config.weights) / "encoder"
+    return encoder.load_encoder(folder)
+
+
+def load_sampler(config: DecoderConfig) -> sampler.EmbeddedSampler:
+    """Load the shipped generator, or the one in `config.weights`.
+
+    Raises
+    ------
+    PhospheneError
+        The folder holds no usable generator, or the settings are none of its.
+    """
+    return sampler.load_sampler(
+        None if config.weights is None else Path(config.weights),
+        num_inference_steps=config.num_inference_steps,
+        guidance_scale=1.0 if config.guidance_scale is None else config.guidance_scale,
+    )

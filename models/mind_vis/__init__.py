@@ -1,0 +1,1 @@
+"""MinD-Vis: announced, not implemented yet."""

@@ -1,0 +1,1 @@
+"""MindEye: announced, not implemented yet."""
