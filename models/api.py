@@ -8,17 +8,17 @@ nothing of torch: a description must be readable at once, and where torch is bro
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import platformdirs
 
 from configs import FilterConfig
 from configs.guard import read_text
 from models.weights import WeightState, WeightStatus, check_weights
-from pipeline.values import Embedding, Epoch, Float64, GeneratedImage
+from pipeline.values import Embedding, Epoch, Float32, Float64, GeneratedImage, Uint8
 
 CLIP_H_IMAGE = "clip-vit-h-14-image"
 """Space of OpenCLIP ViT-H/14 image vectors (1024)."""
@@ -166,6 +166,74 @@ class StatesOptions(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class DrawingOptions:
+    """How `phosphene generate` draws.
+
+    Attributes
+    ----------
+    adaptive : bool
+        Share the modalities' strength by how sure each prior is.
+    oracle_prompt : bool
+        Give the true label away in the text prompt.
+    faults : tuple of str
+        Of `DrawsModes.faults`, to repeat.
+    prior_steps : int or None
+        Steps of the priors; None: as the weights' settings say.
+    """
+
+    adaptive: bool = False
+    oracle_prompt: bool = False
+    faults: tuple[str, ...] = ()
+    prior_steps: int | None = None
+
+
+@runtime_checkable
+class DrawsModes(Protocol):
+    """A sampler that draws one embedding in several ways."""
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """Names of the ways."""
+        ...
+
+    def apply(self, options: DrawingOptions) -> Mapping[str, Any]:
+        """Draw so from now on; return what the provenance of a picture says of it.
+
+        Raises `ConfigurationError` for an option that it has not.
+        """
+        ...
+
+    def draw_mode(
+        self, embedding: Embedding, *, mode: str, seed: int, label: str
+    ) -> tuple[dict[str, Uint8], dict[str, Any]]:
+        """Pictures (height, width, 3) by name in the mode's order, and facts about them."""
+        ...
+
+
+@runtime_checkable
+class HasPrior(Protocol):
+    """A sampler that may have a prior in front, whose steps can be chosen."""
+
+    prior_steps: int
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether it has one."""
+        ...
+
+
+@runtime_checkable
+class EncodesPrepared(Protocol):
+    """An encoder that takes prepared THINGS-EEG2 as it lies on disk."""
+
+    def encode_prepared(
+        self, eeg: Float32, ch_names: Sequence[str], *, subject_id: int, index: int
+    ) -> Embedding:
+        """Embed a whitened epoch (n_channels, n_times) at its rate, from onset on."""
+        ...
+
+
 @runtime_checkable
 class Aligning(Protocol):
     """An encoder whose alignment follows the epochs that it observes; `encode` changes nothing."""
@@ -295,6 +363,8 @@ class SystemDescriptor:
         Whether the weights come with the distribution.
     is_listed : bool
         Whether `phosphene systems` shows it unasked; toys of random weights are not.
+    drawn_by : str
+        Generator that draws it unless another is chosen; empty: its own.
     preset : str
         Shipped preset, or path of a TOML file, whose epochs and filter fit it.
     stages : mapping of str to Entry
@@ -318,6 +388,7 @@ class SystemDescriptor:
     generator: str = ""
     encoder: str = ""
     sampler: str = ""
+    drawn_by: str = ""
     weights: tuple[Weights, ...] = ()
     folder: Path | None = None
     is_shipped: bool = False

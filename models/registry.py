@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from configs.plugins import Plugin, PluginError, find_plugins, reason_of
 from models.api import Entry, SystemDescriptor
@@ -24,6 +24,7 @@ ENCODERS = "phosphene.encoders"
 SAMPLERS = "phosphene.samplers"
 """Generators alone."""
 GROUPS = (SYSTEMS, ENCODERS, SAMPLERS)
+Part = Literal["encoder", "sampler"]
 
 
 class UnknownSystemError(PhospheneError):
@@ -69,7 +70,8 @@ def find_system(name: str, *, what: str = "system") -> Registered:
     """
     plugin = find_plugins(*GROUPS).found.get(name)
     if plugin is None:
-        known = ", ".join(sorted(_runnable(what)))
+        part: Part = "sampler" if what == "generator" else "encoder"
+        known = ", ".join(names_with(part, are_listed=False))
         raise UnknownSystemError(
             f"{what} {name!r} is unknown, expected one of {known}: see `phosphene systems` for "
             "what each one needs."
@@ -80,11 +82,14 @@ def find_system(name: str, *, what: str = "system") -> Registered:
         raise UnknownSystemError(str(error)) from None
 
 
-def _runnable(what: str) -> Iterator[str]:
-    for name, found in read_registry().systems.items():
-        has = found.descriptor.sampler if what == "generator" else found.descriptor.encoder
-        if has:
-            yield name
+def names_with(part: Part, *, are_listed: bool = True) -> tuple[str, ...]:
+    """Names of the systems that bring a part: those of `phosphene systems`, or all."""
+    return tuple(
+        name
+        for name, found in read_registry().systems.items()
+        if (found.descriptor.encoder if part == "encoder" else found.descriptor.sampler)
+        and (found.descriptor.is_listed or not are_listed)
+    )
 
 
 def find_entry(table: Mapping[str, Entry], name: str, *, what: str) -> Callable[..., Any]:

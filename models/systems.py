@@ -7,6 +7,7 @@ name, and nothing of streams, processes or windows.
 from __future__ import annotations
 
 import importlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ import numpy as np
 import torch
 
 from configs import DecoderConfig
-from configs.guard import UnfitFileError, check_tree
+from configs.guard import UnfitFileError, check_tree, read_text
+from configs.plugins import ID_RULE
 from models.api import (
     Aligning,
     Encoder,
@@ -97,7 +99,8 @@ def load_system(config: DecoderConfig) -> System:
     _check_folders(config)
     encoder = load_encoder(config)
     sampler = load_sampler(config)
-    if encoder.spec.space != sampler.spec.space:
+    is_own = choose_generator(config)[0].descriptor.name == config.system
+    if encoder.spec.space != sampler.spec.space or not (encoder.spec.space or is_own):
         raise UnknownSystemError(
             f"{encoder.spec.name} gives vectors of the space {encoder.spec.space or 'its own'!r}, "
             f"the generator {sampler.spec.name} takes {sampler.spec.space or 'its own'!r}: "
@@ -133,7 +136,7 @@ def _fitting(space: str) -> str:
 
 def _check_folders(config: DecoderConfig) -> None:
     """Refuse folders of a stranger's settings that hold what would hang whoever opens it."""
-    for folder in (config.weights, config.adapter):
+    for folder in (config.weights, config.generator, config.adapter):
         try:
             if folder is not None:
                 check_tree(folder)
@@ -147,8 +150,9 @@ def _check_folders(config: DecoderConfig) -> None:
 
 def import_system(config: DecoderConfig) -> None:
     """Import the modules of the system that `config` names, and load nothing."""
-    found = find_system(config.system).descriptor
-    for text in (found.encoder, found.sampler, "models.adapters:"):
+    encoder = find_system(config.system).descriptor.encoder
+    sampler = choose_generator(config)[0].descriptor.sampler
+    for text in (encoder, sampler, "models.adapters:"):
         if text:
             importlib.import_module(text.partition(":")[0])
 
@@ -183,28 +187,68 @@ def load_encoder(config: DecoderConfig) -> Encoder:
 
 
 def load_sampler(config: DecoderConfig) -> Sampler:
-    """Load the generator alone.
+    """Load the generator alone: the system's own, or the chosen one.
 
     Raises
     ------
     PhospheneError
-        A file is missing or damaged, or the system has no generator.
+        A file is missing or damaged, or there is no such generator.
     """
-    found = _found(config.system, "sampler")
+    found, weights = choose_generator(config)
     with named(found):
-        sampler = load_function(found.descriptor.sampler)(config)
+        own = config.model_copy(update={"weights": weights})
+        sampler = load_function(found.descriptor.sampler)(own)
     if not isinstance(sampler, Sampler):
         raise UnknownSystemError(_not_a("sampler", found))
     return sampler
 
 
-def _found(name: str, part: str) -> Registered:
-    found = find_system(name)
+def choose_generator(config: DecoderConfig) -> tuple[Registered, str | None]:
+    """Find what draws, and the folder of its weights (None: the installed ones).
+
+    A folder is loaded by the generator that it names in its `system.json` (`generator`) or
+    `config.json` (`system`), else by the system's own.
+
+    Raises
+    ------
+    UnknownSystemError
+        There is none of that name, or the system has none of its own.
+    """
+    own = find_system(config.system).descriptor
+    default = own.drawn_by or own.name
+    chosen = config.generator
+    if chosen is None:
+        return _found(default, "sampler"), config.weights if default == own.name else None
+    if ID_RULE.fullmatch(chosen) and not Path(chosen).is_dir():
+        weights = config.weights if chosen == own.name else None
+        return _found(chosen, "sampler", what="generator"), weights
+    if not Path(chosen).is_dir():
+        raise UnknownSystemError(
+            f"generator {chosen!r} is neither a name that `phosphene systems` lists nor a folder: "
+            "mend decoder.generator."
+        )
+    return _found(_generator_of(Path(chosen)) or default, "sampler"), chosen
+
+
+def _generator_of(folder: Path) -> str:
+    """Name of the generator that a folder of weights says it is of; empty where it does not."""
+    for file, key in (("system.json", "generator"), ("config.json", "system")):
+        try:
+            name = json.loads(read_text(folder / file)).get(key)
+        except (OSError, ValueError, AttributeError, RecursionError):
+            continue
+        if isinstance(name, str) and name:
+            return name
+    return ""
+
+
+def _found(name: str, part: str, *, what: str = "system") -> Registered:
+    found = find_system(name, what=what)
     descriptor: SystemDescriptor = found.descriptor
     if not (descriptor.encoder if part == "encoder" else descriptor.sampler):
         state = f"brings no {part}" if descriptor.is_implemented else "cannot run yet"
         raise UnknownSystemError(
-            f"system {name!r} {state}: see `phosphene systems` for what each one is."
+            f"{what} {name!r} {state}: see `phosphene systems` for what each one is."
         )
     return found
 

@@ -21,7 +21,8 @@ from configs import SessionConfig
 
 if TYPE_CHECKING:
     from app.generation.pictures import Row
-    from models.drawing import Drawer, DrawingOptions
+    from models.api import DrawingOptions
+    from models.drawing import Drawer
 
 MODES = ("separate", "fused", "progressive")
 FAULTS = ("blocks_without_attention", "unit_norm_embeddings")
@@ -81,7 +82,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--seed", type=int, default=None, metavar="N")
     parser.add_argument("--json", action="store_true", help="print generation.json")
-    _add_multimodal(parser.add_argument_group("atm-multimodal only"))
+    _add_multimodal(parser.add_argument_group("systems with several modalities only"))
 
 
 def _add_multimodal(group: argparse._ArgumentGroup) -> None:
@@ -205,7 +206,7 @@ def _preset(system: str) -> str:
 
 
 def _options(args: argparse.Namespace) -> DrawingOptions:
-    from models.drawing import DrawingOptions
+    from models.api import DrawingOptions
 
     return DrawingOptions(
         adaptive=args.adaptive,
@@ -222,8 +223,8 @@ def _modes(asked: str | None, drawer: Drawer) -> tuple[str, ...]:
         return drawer.modes
     if asked not in drawer.modes:
         raise AppError(
-            f"{drawer.system.name} has no mode {asked!r}: leave --mode out, or choose "
-            "atm-multimodal."
+            f"{drawer.system.name} has no mode {asked!r}: leave --mode out, or choose a system "
+            "with several modalities."
         )
     return (asked,)
 

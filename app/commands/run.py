@@ -62,6 +62,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="ID",
         help="the person's adapter: an id of `phosphene adapters list`, or its folder",
     )
+    parser.add_argument(
+        "--generator",
+        default=None,
+        metavar="NAME|FOLDER",
+        help="what draws: a name of `phosphene systems`, or a folder of weights; the system's own",
+    )
     add_align(parser)
     add_fallback(parser)
     add_any_host(parser)
@@ -84,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
             "seed": args.seed,
             "subject": args.subject,
             "decoder.adapter": None if args.adapter is None else _adapter_folder(args.adapter),
+            "decoder.generator": None if args.generator is None else _generator(args.generator),
             "decoder.align": args.align,
         },
     )
@@ -110,6 +117,11 @@ def run(args: argparse.Namespace) -> int:
         )
 
     return watch(make, as_json=args.json, expected=args.duration)
+
+
+def _generator(text: str) -> str:
+    """A name as it is; a folder as it is found from anywhere."""
+    return str(Path(text).resolve()) if Path(text).is_dir() else text
 
 
 def _adapter_folder(reference: str) -> str:

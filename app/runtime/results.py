@@ -115,6 +115,8 @@ def decoded(
         "phosphene:adapter": Path(cut.adapter.folder).name,
         "phosphene:version": _version(),
     }
+    if config.decoder.generator is not None:
+        provenance["phosphene:generator"] = Path(config.decoder.generator).name
     if config.decoder.guidance_scale not in (None, 1.0):
         provenance["phosphene:guidance"] = str(config.decoder.guidance_scale)
     path, image_sha256 = folder.write_image(epoch.index, encode_png(pixels, provenance))

@@ -8,13 +8,15 @@ layout), the IP-Adapter's file, `system.json`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from configs import DecoderConfig
-from models.api import SamplerSpec
+from models.api import DrawingOptions, SamplerSpec
 from models.atm.folder import (
     MODEL,
     SystemSettings,
@@ -37,8 +39,10 @@ from models.atm.live import (
 )
 from models.multimodal.errors import MultimodalError
 from models.multimodal.generation import PRIOR_STEPS, MultimodalGenerator
-from models.multimodal.modalities import Faults, Modality
+from models.multimodal.modalities import ACCUMULATION, DRAWING_FAULTS, MODES, Faults, Modality
+from pipeline.errors import ConfigurationError
 from pipeline.gallery import load_gallery
+from pipeline.values import Embedding, Uint8
 
 NAME = "atm-multimodal"
 PUBLISHED = SystemSettings(prior_steps=PRIOR_STEPS, guidance_scale=5.0, size=768)
@@ -56,15 +60,66 @@ class MultimodalSampler(VectorSampler):
     ) -> None:
         super().__init__(vectors=vectors, spec=spec)
         self.generator = generator
+        self._is_adaptive = False
 
     @property
     def options(self) -> Mapping[str, str | int | float]:
         """What acts on its pictures."""
         return {**self.generator.options}
 
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The three ways to draw an embedding."""
+        return MODES
+
+    def apply(self, options: DrawingOptions) -> Mapping[str, Any]:
+        """Draw so from now on; return what the provenance of a picture says of it.
+
+        Raises
+        ------
+        ConfigurationError
+            A fault is unknown.
+        """
+        unknown = [name for name in options.faults if name not in DRAWING_FAULTS]
+        if unknown:
+            raise ConfigurationError(
+                f"fault {unknown[0]!r} is unknown, expected {', '.join(DRAWING_FAULTS)}."
+            )
+        named = dict.fromkeys(options.faults, True)
+        self.generator.faults = Faults(oracle_prompt=options.oracle_prompt, **named)
+        if options.prior_steps is not None:
+            self.generator.prior_steps = options.prior_steps
+        self._is_adaptive = options.adaptive
+        oracle = ["oracle_prompt"] if options.oracle_prompt else []
+        faults = [name for name in DRAWING_FAULTS if name in options.faults]
+        return {"adaptive": options.adaptive, "faults": oracle + faults}
+
+    @torch.inference_mode()
+    def draw_mode(
+        self, embedding: Embedding, *, mode: str, seed: int, label: str
+    ) -> tuple[dict[str, Uint8], dict[str, Any]]:
+        """Pictures (height, width, 3) by name in the mode's order, and facts about them."""
+        generator, condition = self.generator, self.condition(embedding)
+        vectors = generator.clip_vectors(condition, seed=seed)
+        confidence = generator.confidence(condition, seed=seed) if self._is_adaptive else None
+        facts = {} if confidence is None else {"confidence": _plain(confidence)}
+        if mode == "separate":
+            separate = generator.separate(vectors, seed=seed, label=label)
+            return {str(m): separate[m] for m in ACCUMULATION}, facts
+        if mode == "progressive":
+            pictures = generator.progressive(vectors, seed=seed, label=label, confidence=confidence)
+            names = [f"{'+' if i else ''}{m}" for i, m in enumerate(ACCUMULATION)]
+            return dict(zip(names, pictures, strict=True)), facts
+        fused = generator.fused(vectors, seed=seed, label=label, confidence=confidence)
+        return {"fused": fused}, facts
+
     def draw(self, condition: Tensor, *, seed: int) -> NDArray[np.uint8]:
         """Draw the fused picture (height, width, 3) of an EEG vector (n_features,)."""
         return self.generator.fused(self.generator.clip_vectors(condition, seed=seed), seed=seed)
+
+
+def _plain(table: Mapping[Modality, float]) -> dict[str, float]:
+    return {str(modality): round(value, 6) for modality, value in table.items()}
 
 
 def load_encoder(config: DecoderConfig) -> AtmEncoder:

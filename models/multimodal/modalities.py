@@ -46,6 +46,12 @@ FUSION_WEIGHTS = LOSS_WEIGHTS
 ACCUMULATION = (Modality.FEW, Modality.MIDDLE, Modality.LARGE, Modality.TEXT, Modality.IMAGE)
 """Order in which the progressive mode adds them."""
 
+MODES = ("separate", "fused", "progressive")
+"""Each modality alone, all in one picture, one more in each picture."""
+DRAWING_FAULTS = ("blocks_without_attention", "unit_norm_embeddings")
+"""Faults of the original that act when it draws, but for the label in its prompt, which has an
+option of its own; `pair_all_conditions` acts in training."""
+
 
 @dataclass(frozen=True, slots=True)
 class Faults:

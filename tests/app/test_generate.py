@@ -17,9 +17,10 @@ from app.cli import main
 from app.generation.items import items_of, parse_picks
 from app.generation.pictures import CELL, GAP, LEFT, TOP
 from configs import load_preset
+from models.api import DrawingOptions
 from models.atm.data import write_epochs
 from models.atm.toy import write_toy_weights as write_atm
-from models.drawing import DrawingOptions, open_drawer
+from models.drawing import open_drawer
 from models.dreamdiffusion.toy import NUM_HEADS, SIDE, write_checkpoint
 from models.multimodal.toy import write_toy_weights as write_multimodal
 from models.things_eeg2.montage import CH_NAMES

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from configs import DecoderConfig, SessionConfig, load_preset
-from models.drawing import DrawingOptions, open_drawer
+from models.api import DrawingOptions
+from models.drawing import open_drawer
 from models.latent_diffusion.lora import LORA_FILE
 from models.registry import read_registry
 from pipeline.errors import PhospheneError

@@ -7,7 +7,7 @@ models' own, so a new setting appears by itself. Knows nothing of Qt.
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, Union, get_args, get_origin
@@ -114,10 +114,20 @@ class SettingSection:
 
 
 class SettingsForm:
-    """Texts of every setting, begun from `config`; `defaults` is what a reset goes back to."""
+    """Texts of every setting, begun from `config`; `defaults` is what a reset goes back to.
 
-    def __init__(self, config: SessionConfig, defaults: SessionConfig) -> None:
+    `known` holds words that a free text may well be, by path.
+    """
+
+    def __init__(
+        self,
+        config: SessionConfig,
+        defaults: SessionConfig,
+        *,
+        known: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         self._config, self._defaults = config, defaults
+        self.known = {} if known is None else known
         self.sections = tuple(_sections())
         self._annotations = {
             field.path: annotation for name in SECTIONS for field, annotation in _fields(name)

@@ -13,6 +13,7 @@ from app.view_models.settings.form import SettingsForm
 from app.view_models.settings.presets import PresetShelf
 from app.view_models.sources.model import SourceChoice, SourceKind
 from configs import ConfigError, SessionConfig
+from models.registry import names_with
 
 SUBJECT_RULE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -80,7 +81,11 @@ class SettingsModel:
         shipped = self._base
         if self.shelf is not None and self.preset in self.shelf.names:
             shipped = self.shelf.shipped(self.preset)
-        return SettingsForm(now, shipped)
+        known = {
+            "decoder.system": names_with("encoder"),
+            "decoder.generator": names_with("sampler"),
+        }
+        return SettingsForm(now, shipped, known=known)
 
     def take(self, config: SessionConfig) -> None:
         """Use `config` from the next session on, and keep it for its preset.

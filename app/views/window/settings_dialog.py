@@ -5,9 +5,12 @@ Owns the dialog; `SettingsForm` knows the settings and their rules.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import (
     QCheckBox,
+    QCompleter,
     QDialog,
     QFileDialog,
     QFrame,
@@ -41,9 +44,11 @@ class SettingRow(QWidget):
 
     changed = Signal(str, str)
 
-    def __init__(self, field: SettingField, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, field: SettingField, known: Sequence[str] = (), parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
-        self.field = field
+        self.field, self._known = field, known
         self.title = text_label(field.title)
         self.problem = text_label("", "small")
         self.problem.setWordWrap(True)
@@ -94,6 +99,11 @@ class SettingRow(QWidget):
         line = QLineEdit()
         line.setPlaceholderText("none")
         line.textEdited.connect(lambda text: self.changed.emit(path, text))
+        if self._known:
+            line.setPlaceholderText(f"none, or one of {', '.join(self._known)}")
+            completer = QCompleter(self._known, line)
+            completer.activated.connect(lambda text: self.changed.emit(path, text))
+            line.setCompleter(completer)
         return line
 
 
@@ -202,7 +212,7 @@ class SettingsDialog(QDialog):
             column = QVBoxLayout(page)
             column.setContentsMargins(4, 4, 4, 4)
             for field in section.fields:
-                row = self.rows[field.path] = SettingRow(field)
+                row = self.rows[field.path] = SettingRow(field, self.form.known.get(field.path, ()))
                 row.changed.connect(self._take)
                 column.addWidget(row)
             column.addStretch(1)
