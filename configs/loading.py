@@ -61,7 +61,7 @@ def load_preset(name: str) -> SessionConfig:
             "choose one with --preset, or give a file with --config."
         )
     text = (resources.files("configs") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
-    return _validate(tomllib.loads(text), where=f"preset {name}")
+    return validate(tomllib.loads(text), where=f"preset {name}")
 
 
 def load_config(path: Path) -> SessionConfig:
@@ -98,7 +98,7 @@ def read_config(path: Path) -> LoadedConfig:
     if run and "options" not in run:
         _forget_idle_guidance(table)
     if writer is None:
-        return LoadedConfig(_validate(table, where=str(path)), run=run)
+        return LoadedConfig(validate(table, where=str(path)), run=run)
     return replace(_take_known(table, where=f"{path} (written by {writer})"), run=run)
 
 
@@ -165,7 +165,8 @@ def _drop(table: dict[str, Any], loc: tuple[int | str, ...]) -> str:
     return "(whole file)"
 
 
-def _validate(table: dict[str, Any], *, where: str) -> SessionConfig:
+def validate(table: dict[str, Any], *, where: str) -> SessionConfig:
+    """Check a table of settings; `where` is what an error names first."""
     try:
         return SessionConfig.model_validate(table)
     except ValidationError as error:

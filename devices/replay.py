@@ -20,6 +20,7 @@ import numpy as np
 
 from devices.choosing import StreamChoice
 from devices.errors import FileError
+from devices.files.base import Recording
 from devices.replay_items import open_items
 from pipeline.values import (
     ClockOffset,
@@ -44,8 +45,8 @@ class RecordedSource:
 
     Parameters
     ----------
-    path : Path
-        XDF, FIF, EDF/BDF, BrainVision, EEGLAB, OpenBCI TXT or BrainFlow CSV.
+    recording : Path or Recording
+        A file of any registered format, or a recording that is open already.
     speed : float, optional
         Times real time; None: as fast as it is read.
     start : float
@@ -67,7 +68,7 @@ class RecordedSource:
 
     def __init__(
         self,
-        path: Path | str,
+        recording: Path | str | Recording,
         *,
         speed: float | None = None,
         start: float = 0.0,
@@ -76,7 +77,8 @@ class RecordedSource:
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], object] | None = None,
     ) -> None:
-        self.path = Path(path)
+        opened = Path(recording) if isinstance(recording, str) else recording
+        self.path = opened if isinstance(opened, Path) else opened.path
         if speed is not None and not (np.isfinite(speed) and speed > 0):
             raise FileError(f"speed is {speed}, expected a number above 0: 1 is real time.")
         self._speed = speed
@@ -85,7 +87,7 @@ class RecordedSource:
         self._wait = wait or self._closed.wait
         # Held while the file is read, so that `close` never unmaps it under a reader.
         self._reading = threading.Lock()
-        self._recording = open_items(self.path, choice=choice or StreamChoice(), board=board)
+        self._recording = open_items(opened, choice=choice or StreamChoice(), board=board)
         self._loop = False
         # Where to go on; set from any thread, taken by the reader.
         self._sought: float | None = None

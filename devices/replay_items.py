@@ -68,9 +68,15 @@ class Items(Protocol):
         ...
 
 
-def open_items(path: Path, *, choice: StreamChoice, board: str | None = None) -> Items:
+def open_items(
+    recording: Path | Recording, *, choice: StreamChoice, board: str | None = None
+) -> Items:
     """Open a recording of any known format; see `devices.replay.RecordedSource`."""
-    return _Xdf(path, choice) if XDF.suits(path) else _Other(path, choice, board)
+    if isinstance(recording, Recording):
+        return _Other(recording)
+    if XDF.suits(recording):
+        return _Xdf(recording, choice)
+    return _Other(open_recording(recording, board=board, choice=choice))
 
 
 class _Xdf:
@@ -164,8 +170,8 @@ class _Xdf:
 class _Other:
     """Items of any other format: one EEG stream, one marker stream, on one clock from 0."""
 
-    def __init__(self, path: Path, choice: StreamChoice, board: str | None) -> None:
-        self._file: Recording = open_recording(path, board=board, choice=choice)
+    def __init__(self, recording: Recording) -> None:
+        self._file = recording
         roles = (StreamRole.EEG, StreamRole.MARKERS)
         self.streams = dict(zip(roles, self._file.streams, strict=False))
         self._roles = tuple(self.streams)

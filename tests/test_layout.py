@@ -16,7 +16,7 @@ import pytest
 from app.cli import COMMANDS, build_parser
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("app", "configs", "devices", "models", "pipeline")
+PACKAGES = ("app", "configs", "devices", "models", "phosphene", "pipeline")
 """What the wheel holds."""
 CHECKED = (*PACKAGES, "research")
 """What is held to the same rules: `research` made the weights and tables, outside of the wheel."""

@@ -12,7 +12,7 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -45,6 +45,26 @@ class Event:
     confidence: float | None
     image: str | None
     image_sha256: str | None
+    embedding_sha256: str | None = None
+    stages_ms: Mapping[str, float] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """Flatten it, for a row of a table; stages as `ms_encode` and the like."""
+        best = self.top[0] if self.top else (None, None)
+        row = {
+            "index": self.index,
+            "t_onset": self.t_onset,
+            "label": self.label,
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "answer": best[0],
+            "probability": best[1],
+            "rank": self.rank,
+            "chance": self.chance,
+            "confidence": self.confidence,
+            "image": self.image,
+        }
+        return row | {f"ms_{name}": value for name, value in self.stages_ms.items()}
 
     @property
     def is_decoded(self) -> bool:
@@ -203,7 +223,14 @@ def _read_event(line: str) -> Event | None:
         confidence=as_number(table.get("confidence")),
         image=as_text(table.get("image")) or None,
         image_sha256=as_text(table.get("image_sha256")) or None,
+        embedding_sha256=as_text(table.get("embedding_sha256")) or None,
+        stages_ms=_read_stages(table.get("stages_ms")),
     )
+
+
+def _read_stages(value: object) -> dict[str, float]:
+    pairs = ((clean(name), as_number(each)) for name, each in as_table(value).items())
+    return {name: number for name, number in pairs if number is not None}
 
 
 def _read_top(value: object) -> tuple[tuple[str, float], ...]:

@@ -29,7 +29,7 @@ from devices.files.base import (
     eeg_info,
     marker_info,
 )
-from devices.files.bids import read_sidecars
+from devices.files.bids import Sidecars, read_sidecars
 from devices.files.brainvision import channel_units, marker_note, repaired_header, segment_starts
 from devices.files.completeness import check_complete
 from devices.files.edf import read_header, read_notes
@@ -43,12 +43,19 @@ from pipeline.values import StreamInfo
 _PIECE: Final = 10.0
 """Length of one read, s: long enough that opening the file each time costs nothing."""
 # Types whose samples MNE gives in volts.
-_VOLTS: Final = ("eeg", "eog", "ecg", "emg", "seeg", "ecog", "dbs", "bio")
+VOLTS: Final = ("eeg", "eog", "ecg", "emg", "seeg", "ecog", "dbs", "bio")
 _LEFT_OUT: Final = ("stim", "syst", "chpi", "exci", "ias")
 
 
 class MneRecording:
     """A file that MNE reads, as a `Recording`.
+
+    Parameters
+    ----------
+    path : Path
+        With `raw`: what it is called.
+    raw : mne.io.BaseRaw, optional
+        An object that stands for the file; it is read as the FIF file that holds the same.
 
     Raises
     ------
@@ -56,12 +63,14 @@ class MneRecording:
         Unreadable, truncated, empty, or cut into epochs.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, raw: Any = None) -> None:
         self._path = path
-        self._notes = list(check_complete(path))
-        self._raw = _open(path)
-        self._edf = read_header(path) if path.suffix.lower() in (".edf", ".bdf") else None
-        self._sidecars = read_sidecars(path)
+        suffix = ".fif" if raw is not None else path.suffix.lower()
+        self._suffix = ".fif" if path.name.lower().endswith(".fif.gz") else suffix
+        self._notes = [] if raw is not None else list(check_complete(path))
+        self._raw = _open(path) if raw is None else raw
+        self._edf = read_header(path) if suffix in (".edf", ".bdf") else None
+        self._sidecars = Sidecars() if raw is not None else read_sidecars(path)
         names = list(self._raw.ch_names)
         self._said_units, self._factors = self._read_units(names)
         types = self._types(names)
@@ -76,7 +85,7 @@ class MneRecording:
         self._marks = sort_marks(self._annotations())
         self._timeline = self._make_timeline()
         self._events = self._find_events(types)
-        if path.suffix.lower() == ".vhdr":
+        if self._suffix == ".vhdr":
             self._notes += marker_note(path)
         if not self._events:
             self._notes.append(f"{path.name} holds no event.")
@@ -201,7 +210,7 @@ class MneRecording:
                 dict(zip(names, units, strict=True)),
                 dict(zip(names, map(float, factors), strict=True)),
             )
-        if self._path.suffix.lower() == ".vhdr":
+        if self._suffix == ".vhdr":
             odd = channel_units(self._path)
             return odd, dict.fromkeys(odd, 1.0)
         return {}, {}
@@ -209,7 +218,7 @@ class MneRecording:
     def _types(self, names: list[str]) -> Mapping[str, str]:
         """MNE's word for each channel's type; the BIDS table's where there is one."""
         own = dict(zip(names, self._raw.get_channel_types(), strict=True))
-        if not self._path.name.lower().endswith((".fif", ".fif.gz")):
+        if self._suffix != ".fif":
             # MNE takes every signal of these for EEG.
             units = [self._said_units.get(name, "uV") for name in names]
             labels, sensors = names, [""] * len(names)
@@ -233,7 +242,7 @@ class MneRecording:
         given, own = self._sidecars.ch_units or {}, self._said_units
         scales, units = [], []
         for name in names:
-            if types[name] not in _VOLTS:
+            if types[name] not in VOLTS:
                 scales.append(1.0)
                 units.append(own.get(name, "") or given.get(name, "") or "unknown")
             elif name not in own:
@@ -269,7 +278,7 @@ class MneRecording:
             joins = [replace(j, onset=timeline.place_of(j.onset)) for j in self._marks.joins]
             return timeline.with_joins(joins)
         timeline = Timeline.whole(n_times, self._sfreq)
-        if self._path.suffix.lower() == ".vhdr":
+        if self._suffix == ".vhdr":
             timeline = timeline.with_pauses(segment_starts(self._path, self._sfreq))
         timeline = timeline.without(self._marks.skips).with_joins(self._marks.joins)
         self._marks.events = [timeline.moved(event) for event in self._marks.events]

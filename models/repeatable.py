@@ -1,0 +1,41 @@
+"""How torch computes while a system decodes: one epoch, one vector, one picture.
+
+Owns those settings. They are the whole process's, so a library must give them back.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+def make_repeatable(threads: int) -> None:
+    """Set this process for good: for one that does nothing but decode."""
+    # The order of a sum depends on how many threads share it: one count, one picture.
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_grad_enabled(False)
+
+
+@contextmanager
+def repeatable(threads: int) -> Iterator[None]:
+    """Within, torch computes as in a session; afterwards as it did before."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    n_threads, has_grad = torch.get_num_threads(), torch.is_grad_enabled()
+    is_strict = torch.are_deterministic_algorithms_enabled()
+    only_warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        make_repeatable(threads)
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
+        torch.set_grad_enabled(has_grad)
+        torch.use_deterministic_algorithms(is_strict, warn_only=only_warns)
+        if before is None:
+            os.environ.pop("OMP_NUM_THREADS", None)
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
