@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +35,7 @@ from models.registry import (
     named,
     read_registry,
 )
+from models.repeatable import make_repeatable
 from pipeline.values import Epoch, Info
 
 
@@ -95,7 +95,7 @@ def load_system(config: DecoderConfig) -> System:
         A name is unknown, a weight file is missing or damaged, or the two do not fit; one
         sentence.
     """
-    _make_repeatable(config.threads)
+    make_repeatable(config.threads)
     _check_folders(config)
     encoder = load_encoder(config)
     sampler = load_sampler(config)
@@ -258,11 +258,3 @@ def _not_a(part: str, found: Registered) -> str:
         f"the {part} of {found.descriptor.name!r} ({found.distribution or 'phosphene'}) is none as "
         "models.api describes it: see docs/how-to/add-a-system.md."
     )
-
-
-def _make_repeatable(threads: int) -> None:
-    # The order of a sum depends on how many threads share it: one count, one picture.
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.set_grad_enabled(False)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from app.report.record import Event
     from configs import SessionConfig
     from devices.files.readers import Reader
+    from models.api import EncoderSpec
     from phosphene.decoding import Trial, decode, score
     from phosphene.live import cut_epochs
     from phosphene.sessions import Session, read_session
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from phosphene.systems import System, list_systems, load_system
     from pipeline.errors import PhospheneError
     from pipeline.gallery import Gallery, load_gallery
-    from pipeline.ports import EncoderSpec, Source
+    from pipeline.ports import Source
     from pipeline.statistics import Accuracy
     from pipeline.values import (
         Embedding,
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 _HOMES: Final = {
     "Accuracy": "pipeline.statistics",
     "Embedding": "pipeline.values",
-    "EncoderSpec": "pipeline.ports",
+    "EncoderSpec": "models.api",
     "Epoch": "pipeline.values",
     "Event": "app.report.record",
     "Gallery": "pipeline.gallery",

@@ -19,7 +19,7 @@ from configs import SessionConfig
 from phosphene.live import cut_epochs
 from phosphene.systems import System
 from pipeline.errors import PhospheneError
-from pipeline.gallery import Gallery, load_gallery
+from pipeline.gallery import TEMPERATURE, Gallery, load_gallery
 from pipeline.ports import Source
 from pipeline.statistics import Accuracy
 from pipeline.values import Embedding, Epoch, GeneratedImage, Outcome, Verdict
@@ -194,7 +194,11 @@ class _Run:
         seed = seed_of(self._settings.seed, epoch)
         image = self._system.draw(embedding, seed=seed) if self._draw else None
         spec, gallery = encoder.spec, self._gallery
-        ranked = () if gallery is None else gallery.rank(embedding.vector)
+        ranked = (
+            ()
+            if gallery is None
+            else gallery.rank(embedding.vector, temperature=spec.temperature or TEMPERATURE)
+        )
         places = {each.label: place for place, each in enumerate(ranked, 1)}
         return Trial(
             epoch.index,

@@ -13,7 +13,7 @@ from pipeline.values import Embedding, Epoch, GeneratedImage
 
 if TYPE_CHECKING:
     from app.runtime.encoders import Encoders
-    from pipeline.ports import EncoderSpec
+    from models.api import EncoderSpec, SystemDescriptor
 
 
 class System:
@@ -113,7 +113,7 @@ def load_system(
         Beside `decoder` those that an adapter is checked against: `filter` and `epochs`.
     **decoder
         Settings of `decoder` that are to be otherwise: `adapter` (folder), `weights` (folder),
-        `num_inference_steps`, `guidance_scale`, `threads`, ...
+        `generator`, `num_inference_steps`, `guidance_scale`, `threads`, ...
 
     Returns
     -------
@@ -143,7 +143,7 @@ def load_system(
     return System(load_settings(**{**tables, "decoder": {**tables["decoder"], **update}}))
 
 
-def list_systems() -> dict[str, Any]:
+def list_systems() -> dict[str, SystemDescriptor]:
     """Every decoding system by name, with what is known of it before it is loaded.
 
     Returns
@@ -158,6 +158,6 @@ def list_systems() -> dict[str, Any]:
     >>> phosphene.list_systems()["embedded"].modality
     'EEG'
     """
-    from models.registry import SYSTEMS
+    from models.registry import read_registry
 
-    return {facts.name: facts for facts in SYSTEMS}
+    return {name: each.descriptor for name, each in read_registry().systems.items()}
