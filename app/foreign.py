@@ -17,7 +17,6 @@ from configs import LoadedConfig, SessionConfig
 _WEIGHTS: Final = {
     "encoder_sha256": "encoder (or adapter)",
     "sampler_sha256": "sampler",
-    "gallery_sha256": "gallery",
 }
 
 
@@ -42,7 +41,7 @@ def without_foreign_fallback(loaded: LoadedConfig, path: Path) -> tuple[SessionC
 
 
 def other_weights(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Say which weights differ from those of the run that is replayed; empty where none does.
+    """Say which weights or gallery differ from those of the run that is replayed, else nothing.
 
     Both are `run` tables of a `session.toml`; what either lacks is not compared.
     """
@@ -51,12 +50,19 @@ def other_weights(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         for key, word in _WEIGHTS.items()
         if key in recorded and key in now and recorded[key] != now[key]
     ]
-    if not differ:
-        return ""
-    return (
-        f"Other weights than recorded: {', '.join(differ)}. Vectors and pictures are not those of "
-        "the recorded session."
-    )
+    sentences = []
+    if differ:
+        sentences.append(
+            f"Other weights than recorded: {', '.join(differ)}. Vectors and pictures are not those "
+            "of the recorded session."
+        )
+    before, after = recorded.get("gallery_sha256"), now.get("gallery_sha256")
+    if before and after and before != after:
+        sentences.append(
+            f"Another gallery than recorded: {now.get('gallery')} {_short(after)} (recorded: "
+            f"{_short(before)}). Rankings and chance are not those of the recorded session."
+        )
+    return " ".join(sentences)
 
 
 def _is_own_folder(folder: Path) -> bool:

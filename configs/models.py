@@ -270,6 +270,9 @@ class SessionConfig(_Frozen):
     """Seed of stimuli and pictures."""
     subject: str = Field(default="anonymous", pattern=r"^[A-Za-z0-9_-]{1,64}$")
     """Subject code, no name: letters, digits, `_`, `-`."""
+    gallery: str | None = Field(default=None, min_length=1)
+    """Pictures that are shown and identified among: a folder, or the name of a registered gallery;
+    None: the shipped one."""
     buffer: float = Field(default=60.0, ge=5, le=3600)
     """Length of the ring, s."""
     source: SourceConfig = SourceConfig()

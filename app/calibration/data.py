@@ -45,7 +45,7 @@ def calibration_data(epochs: Sequence[tuple[str, Epoch]], config: SessionConfig)
             f"{len(odd)} of {len(epochs)} epochs have another shape or other channels than the "
             "first, expected one montage and one rate: calibrate on one recording."
         )
-    gallery = load_gallery()
+    gallery = load_gallery(config.gallery)
     labels = tuple(name for name, _ in epochs)
     shown = set(labels)
     # All or none: classes of events have no place in the space of pictures.

@@ -80,9 +80,10 @@ class CalibrationFactory:
         def open_live(out: Path, collection: Collection) -> Calibrating:
             from app.calibration.live import open_accelerated
 
-            planned = Flow.plan_of(choices)
+            gallery = load_gallery(config.gallery)
+            planned = Flow.plan_of(choices, gallery)
             # Before the first sample: it does not wait for anybody.
-            collection.expect(choices.labels(load_gallery()))
+            collection.expect(choices.labels(gallery))
             return open_accelerated(config, out=out, collection=collection, planned=planned)
 
         return self._live(config, open_live, out=out, choices=choices, origin=_virtual(config))
@@ -122,7 +123,8 @@ class CalibrationFactory:
                 read_epochs(path, config, collection, stop=stop, board=board, choice=choice)
             )
             if not classes:
-                collection.restrict(default_classes(collection.counts.good))
+                gallery = load_gallery(used[0].gallery)
+                collection.restrict(default_classes(collection.counts.good, gallery))
 
         return Flow(
             subject=config.subject,
@@ -160,6 +162,7 @@ class CalibrationFactory:
             ),
             open_live=lambda: open_live(folder, collection),
             choices=choices,
+            gallery=load_gallery(config.gallery),
             origin=origin,
         )
 

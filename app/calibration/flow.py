@@ -26,7 +26,7 @@ from app.calibration.signal_check import Light, SignalCheck, SignalChecker
 from app.calibration.steps import ENDS, FlowView, Step, Training, may_follow
 from app.errors import AppError
 from app.port import Phase, SessionPort, Snapshot
-from pipeline.gallery import load_gallery
+from pipeline.gallery import Gallery, load_gallery
 
 LEAST_EPOCHS = 20
 """Good epochs below which nothing is trained."""
@@ -53,6 +53,8 @@ class Flow:
         Writes the epochs and makes the trainer; may block.
     choices : Choices
         What is shown unless `begin` is given others.
+    gallery : Gallery
+        Whose pictures are shown; the shipped one if not given.
     origin : str
         Where the epochs come from, in words.
     clock : callable
@@ -69,6 +71,7 @@ class Flow:
         open_live: Callable[[], Calibrating] | None = None,
         read: Callable[[threading.Event], object] | None = None,
         choices: Choices | None = None,
+        gallery: Gallery | None = None,
         origin: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -81,6 +84,7 @@ class Flow:
         self._open_live = open_live
         self._read = read
         self._choices = choices or Choices()
+        self._gallery = gallery or load_gallery()
         self._origin = origin
         self._clock = clock
         self._step = Step.OPENING if open_live is not None else Step.READING
@@ -171,17 +175,17 @@ class Flow:
         self._require(Step.CHOOSE, "begin")
         if self._live is not None:
             self._choices = choices or self._choices
-            self._planned = self.plan_of(self._choices)
-            self.collection.expect(self._choices.labels(load_gallery()))
+            self._planned = self.plan_of(self._choices, self._gallery)
+            self.collection.expect(self._choices.labels(self._gallery))
             self._live.begin(self._planned)
         self._begun_at = self._clock()
         self._move(Step.COLLECT, "Look at the middle of the pictures.")
         self._write("collecting")
 
     @staticmethod
-    def plan_of(choices: Choices) -> tuple[Planned, ...]:
+    def plan_of(choices: Choices, gallery: Gallery) -> tuple[Planned, ...]:
         """When what will be shown under these choices."""
-        return timeline(plan(choices, choices.labels(load_gallery())))
+        return timeline(plan(choices, choices.labels(gallery)))
 
     def respond(self) -> None:
         """Take a press of the person's key: an answer to a catch trial, or a false alarm."""
@@ -279,7 +283,7 @@ class Flow:
         if self._live.waits:
             self._move(Step.CHECK, "Sit still: the electrodes are being checked.")
         else:
-            self._planned = self.plan_of(self._choices)
+            self._planned = self.plan_of(self._choices, self._gallery)
             self._move(Step.COLLECT, "Collecting.")
 
     def _poll_session(self, live: Calibrating) -> None:

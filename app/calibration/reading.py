@@ -20,7 +20,7 @@ from configs import SessionConfig, load_config
 from configs.guard import read_text
 from devices.choosing import StreamChoice
 from devices.replay import RecordedSource
-from pipeline.gallery import load_gallery
+from pipeline.gallery import Gallery
 from pipeline.live import LivePath
 from pipeline.values import Packet, StreamRole, Verdict
 
@@ -149,7 +149,7 @@ def _take_all(collection: Collection, verdicts: Sequence[Verdict]) -> None:
         collection.take(EpochEvent.of(verdict))
 
 
-def default_classes(counts: Mapping[str, int]) -> dict[str, str]:
+def default_classes(counts: Mapping[str, int], gallery: Gallery) -> dict[str, str]:
     """Classes where none were named: what the gallery knows, else every label often enough.
 
     Raises
@@ -157,7 +157,7 @@ def default_classes(counts: Mapping[str, int]) -> dict[str, str]:
     AppError
         Fewer than two labels can be classes.
     """
-    known = {label: label for label in counts if label in set(load_gallery().labels)}
+    known = {label: label for label in counts if label in set(gallery.labels)}
     if len(known) >= 2:
         return known
     often = {label: label for label, n in counts.items() if n >= LEAST_OFTEN}

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from app.commands.common import (
     add_any_host,
     add_fallback,
+    add_gallery,
     add_out,
     add_settings,
     add_source_options,
     apply_overrides,
+    gallery_named,
     load,
     positive,
     stream_choice,
@@ -40,6 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--subject", default=None, metavar="S", help="subject code")
     add_settings(parser)
     add_fallback(parser)
+    add_gallery(parser)
     add_any_host(parser)
     _add_sources(parser)
     parser.add_argument(
@@ -174,6 +177,7 @@ def _config(args: argparse.Namespace) -> SessionConfig:
             "simulation.subject_number": args.virtual,
             "simulation.board": args.board if args.virtual is not None else None,
             "simulation.snr": args.snr,
+            "gallery": gallery_named(args.gallery),
         },
     )
 

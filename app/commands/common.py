@@ -131,6 +131,32 @@ def add_out(parser: argparse.ArgumentParser, *, suffix: str = "") -> None:
     )
 
 
+def add_gallery(parser: argparse.ArgumentParser) -> None:
+    """Add `--gallery`, whose value `gallery_named` takes."""
+    parser.add_argument(
+        "--gallery",
+        default=None,
+        metavar="DIR|NAME",
+        help="pictures to show and identify among (the shipped): see `phosphene gallery list`",
+    )
+
+
+def gallery_named(given: str | None) -> str | None:
+    """Return `--gallery` as a setting: a folder by its whole path, for who reads it elsewhere.
+
+    Raises
+    ------
+    GalleryError
+        There is no such gallery, or it is not whole.
+    """
+    if given is None:
+        return None
+    from pipeline.gallery import load_gallery
+
+    folder = load_gallery(given).folder
+    return str(folder.resolve()) if folder is not None and Path(given).is_dir() else given
+
+
 def add_align(parser: argparse.ArgumentParser) -> None:
     """Add `--align`."""
     parser.add_argument(

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from app.commands.common import add_align, add_out, apply_overrides, positive, watch
+from app.commands.common import (
+    add_align,
+    add_gallery,
+    add_out,
+    apply_overrides,
+    gallery_named,
+    positive,
+    watch,
+)
 from app.display import window_problem
 
 
@@ -53,6 +61,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="no LSL and no waiting: the same brain and path under a virtual clock (for controls)",
     )
     add_align(parser)
+    add_gallery(parser)
     parser.add_argument("--preset", default="demo")
     add_out(parser)
     parser.add_argument("--json", action="store_true", help="print summary.json at the end")
@@ -71,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
             "simulation.snr": args.snr,
             "decoder.control": args.control,
             "decoder.align": args.align,
+            "gallery": gallery_named(args.gallery),
         },
     )
     problem = "" if args.headless or args.fast else window_problem()

@@ -10,10 +10,12 @@ from app.commands.common import (
     add_align,
     add_any_host,
     add_fallback,
+    add_gallery,
     add_out,
     add_settings,
     add_source_options,
     apply_overrides,
+    gallery_named,
     load_run,
     positive,
     say_above_progress,
@@ -69,6 +71,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="what draws: a name of `phosphene systems`, or a folder of weights; the system's own",
     )
     add_align(parser)
+    add_gallery(parser)
     add_fallback(parser)
     add_any_host(parser)
     parser.add_argument("--seed", type=int, default=None, metavar="N")
@@ -92,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
             "decoder.adapter": None if args.adapter is None else _adapter_folder(args.adapter),
             "decoder.generator": None if args.generator is None else _generator(args.generator),
             "decoder.align": args.align,
+            "gallery": gallery_named(args.gallery),
         },
     )
     if not args.headless and args.replay is None and has_display():

@@ -26,7 +26,7 @@ def build_report(folder: Path, *, stimuli: Stimuli | None = None) -> Path:
     folder : Path
         A session folder with at least `summary.json`.
     stimuli : callable, optional
-        Label to picture, (height, width, 3) uint8; the bundled gallery by default.
+        Label to picture, (height, width, 3) uint8; the session's gallery by default.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def build_report(folder: Path, *, stimuli: Stimuli | None = None) -> Path:
 def report_page(folder: Path, *, stimuli: Stimuli | None = None, with_pictures: bool = True) -> str:
     """Return the page of a finished session folder; see `build_report`."""
     record = read_record(folder)
-    return render(record, stimuli or gallery_stimuli(), with_pictures=with_pictures)
+    return render(record, stimuli or gallery_stimuli(record), with_pictures=with_pictures)
 
 
 def render(record: SessionRecord, stimuli: Stimuli, *, with_pictures: bool = True) -> str:

@@ -90,7 +90,7 @@ def _accuracy(record: SessionRecord) -> Iterator[Finding]:
         if dig(record.settings, "epochs", "mode") == "free":
             why = "free-running windows are cut without markers, so no window has a true picture"
         elif decoded and all(event.chance is None for event in decoded):
-            why = "this decoder's vectors are not of the gallery's space, so it ranks no concepts"
+            why = "the gallery has no vectors of this decoder's space, so nothing is ranked"
         yield Finding(
             Tone.NOTE,
             f"Identification was not scored: {why}. The pictures cannot be told right or wrong.",

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from app.report.record import Event, SessionRecord, picture_is_genuine, read_picture
+from app.report.record import Event, SessionRecord, dig, picture_is_genuine, read_picture
 from pipeline.values import Uint8
 
 MAX_SIDE = 160
@@ -46,17 +46,27 @@ def decoded_uri(record: SessionRecord, event: Event) -> tuple[str | None, bool]:
         return None, False
 
 
-def gallery_stimuli() -> Stimuli:
-    """Look labels up in the gallery that ships with the app."""
+def gallery_stimuli(record: SessionRecord) -> Stimuli:
+    """Look labels up in the session's gallery; none are found where it is gone or changed."""
+    from pipeline.errors import GalleryError
     from pipeline.gallery import load_gallery
 
-    gallery = load_gallery()
-    known = frozenset(gallery.labels)
+    named = dig(record.settings, "gallery")
+    recorded = dig(record.settings, "run", "gallery_sha256")
+    try:
+        gallery = load_gallery(named if isinstance(named, str) else None)
+    except GalleryError:
+        return lambda _label: None
 
     def look_up(label: str) -> Uint8 | None:
-        return gallery.image(label) if label in known else None
+        try:
+            return gallery.image(label) if label in gallery.labels else None
+        except GalleryError:
+            return None
 
-    return look_up
+    # Other pictures under the same labels would be shown as what the person saw.
+    is_same = named is None or recorded is None or gallery.sha256 == recorded
+    return look_up if is_same else lambda _label: None
 
 
 def _encode(image: Image.Image) -> str:

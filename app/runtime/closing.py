@@ -19,10 +19,11 @@ from app.runtime.messages import Ready
 from app.runtime.summary import StreamFigures, summary_of
 from configs import SessionConfig
 from devices.recorder import Recorder
+from pipeline.gallery import Gallery
 
 
 def describe_run(
-    config: SessionConfig, *, ready: Ready | None, gallery_sha256: str, replay_of: Path | None
+    config: SessionConfig, *, ready: Ready | None, gallery: Gallery, replay_of: Path | None
 ) -> dict[str, Any]:
     """Versions, seed and hashes, for the `run` table of `session.toml`."""
     run: dict[str, Any] = {
@@ -31,7 +32,8 @@ def describe_run(
         "scipy": version("scipy"),
         "seed": config.seed,
         "replay_of": None if replay_of is None else str(replay_of),
-        "gallery_sha256": gallery_sha256,
+        "gallery": gallery.name,
+        "gallery_sha256": gallery.sha256,
         "options": {} if ready is None else dict(ready.options),
     }
     if ready is not None:

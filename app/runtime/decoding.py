@@ -342,6 +342,7 @@ class Decoding:
             return
         self._newest = answer
         spec = self._spec_of(cut.adapter)
+        self._note_space(spec)
         try:
             result = decoded(
                 answer,
@@ -361,6 +362,16 @@ class Decoding:
         stages = stages_of(cut, answer, now=now, returned=returned, is_live=self._is_live)
         result = replace(result, stages=stages, returned=returned)
         self._let_go(Conclusion(result, answer.vector, observed))
+
+    def _note_space(self, spec: EncoderSpec) -> None:
+        """Say that nothing is ranked, where the gallery has no vectors of the encoder's space."""
+        candidates = self._candidates
+        if spec is not NO_SPEC and candidates.in_space(spec.space) is None:
+            self._warn(
+                f"Nothing is ranked: the decoder's vectors are of "
+                f"{spec.space or 'a space of its own'}, and the gallery {candidates.name} has "
+                f"{', '.join(candidates.spaces) or 'no vectors'}."
+            )
 
     def _fail(self, job: Job, cut: Cut, reason: str, *, observed: bool) -> None:
         outcome = Outcome.FAILED

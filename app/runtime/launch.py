@@ -80,6 +80,8 @@ class VirtualHeadset:
         ]
         if simulation.sfreq is not None:
             self._options += ["--sfreq", str(simulation.sfreq)]
+        if config.gallery is not None:
+            self._options += ["--gallery", config.gallery]
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._clock = clock
@@ -231,7 +233,9 @@ def demo_session(
 
     As everywhere here, a session without `out` gets a new folder below `root`.
     """
-    board_of(config.simulation.board)  # an unknown board is said before anything is started
+    # What is wrong is said before anything is started.
+    board_of(config.simulation.board)
+    gallery_embeddings(config.gallery)
     token = uuid.uuid4().hex[:8]
     markers_id = f"phosphene-stimuli-{token}"
     headset_id = f"{OWN_HEADSET}{token}"
@@ -274,7 +278,7 @@ def accelerated_session(
     duration: float = 60.0,
 ) -> Session:
     """Make the demo's session without LSL and without waiting: same brain, same path."""
-    labels = candidate_labels(load_gallery(), config.stimuli)
+    labels = candidate_labels(load_gallery(config.gallery), config.stimuli)
     shown = itertools.takewhile(
         lambda item: item.at <= duration, plan(config.stimuli, labels, seed=config.seed)
     )
@@ -309,7 +313,7 @@ def accelerated_source(
         duration=SETTLE_SECONDS + duration + config.epochs.tmax + 0.5,
     )
     onsets = ((SETTLE_SECONDS + at, label) for at, label in shown)
-    return AcceleratedSource(settings, gallery_embeddings(), onsets)
+    return AcceleratedSource(settings, gallery_embeddings(config.gallery), onsets)
 
 
 def live_session(
@@ -382,7 +386,7 @@ def _live(
     on_end: Callable[[], None],
     tend: Callable[[], str] = lambda: "",
 ) -> Session:
-    labels = candidate_labels(load_gallery(), config.stimuli)
+    labels = candidate_labels(load_gallery(config.gallery), config.stimuli)
 
     def make_presenter() -> Presenter:
         return Presenter(

@@ -21,7 +21,7 @@ from app.runtime.messages import AdapterKey, Answer, Job
 from configs import SessionConfig
 from models.api import EncoderSpec
 from pipeline.errors import PhospheneError
-from pipeline.gallery import TEMPERATURE, Gallery, Ranked
+from pipeline.gallery import Gallery
 from pipeline.signal_quality import ChannelQuality
 from pipeline.values import Epoch, Marker, Outcome
 
@@ -96,9 +96,8 @@ def decoded(
     epoch, vector, pixels = cut.epoch, answer.vector, answer.pixels
     if vector is None or pixels is None:
         raise PhospheneError(f"the decoder gave no picture of epoch {epoch.index}.")
-    ranked: tuple[Ranked, ...] = ()
-    if spec.space == candidates.space:
-        ranked = candidates.rank(vector, temperature=spec.temperature or TEMPERATURE)
+    among = candidates.in_space(spec.space)
+    ranked = () if among is None else among.rank(vector, temperature=spec.temperature)
     position = {each.label: i + 1 for i, each in enumerate(ranked)}
     digest = hashlib.sha256(np.ascontiguousarray(vector, dtype="<f4").tobytes()).hexdigest()
     provenance = {

@@ -144,7 +144,7 @@ class Session:
         self._playback = playback
         self._on_epoch = on_epoch
         self._on_end = on_end
-        self._gallery = load_gallery()
+        self._gallery = load_gallery(config.gallery)
         # The stimuli that a picture is identified among.
         candidates = self._gallery.subset(labels=candidate_labels(self._gallery, config.stimuli))
         fallback = config.recording.fallback
@@ -547,7 +547,7 @@ class Session:
         return describe_run(
             self._config,
             ready=self._decoding.ready,
-            gallery_sha256=self._gallery.sha256,
+            gallery=self._gallery,
             replay_of=self._replay_of,
         )
 

@@ -41,7 +41,8 @@ class HeadsetSettings:
     """What a virtual headset is: who wears it, which board, how strong the responses are.
 
     `snr`, `seed` as in `VirtualBrain`; `sfreq` Hz, None for the board's own; `counter` adds a
-    channel that counts samples; `duration` s, None until stopped.
+    channel that counts samples; `duration` s, None until stopped; `gallery` as
+    `pipeline.gallery.load_gallery` takes it.
     """
 
     board: Board
@@ -54,6 +55,7 @@ class HeadsetSettings:
     counter: bool = False
     markers_source_id: str = "phosphene-stimuli"
     duration: float | None = None
+    gallery: str | None = None
 
     @property
     def rate(self) -> float:

@@ -57,6 +57,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="marker stream to obey (%(default)s)",
     )
+    parser.add_argument(
+        "--gallery", metavar="DIR|NAME", help="gallery of the pictures that it sees (the shipped)"
+    )
     parser.add_argument("--duration", type=float, metavar="S", help="stop by itself (never)")
 
 
@@ -94,4 +97,5 @@ def settings_from(args: argparse.Namespace) -> HeadsetSettings:
         counter=args.counter,
         markers_source_id=args.markers_source_id,
         duration=args.duration,
+        gallery=args.gallery,
     )

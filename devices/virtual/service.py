@@ -1,4 +1,4 @@
-"""Runs a virtual headset until it is to stop: what it says of itself, the gallery.
+"""Runs a virtual headset until it is to stop: what it says of itself, the pictures it knows.
 
 The streaming itself is `headset`'s.
 """
@@ -11,13 +11,19 @@ from collections.abc import Callable
 from typing import Any
 
 from devices.virtual.headset import HeadsetSettings, VirtualHeadset
-from pipeline.gallery import load_gallery
+from pipeline.gallery import SPACE, load_gallery
 from pipeline.values import Float32
 
 
-def gallery_embeddings() -> dict[str, Float32]:
-    """Return the embedding of every gallery stimulus by its label."""
-    gallery = load_gallery()
+def gallery_embeddings(which: str | None = None) -> dict[str, Float32]:
+    """Return the embedding of every stimulus of a gallery by its label.
+
+    Raises
+    ------
+    GalleryError
+        There is no such gallery, or it has no vectors that the virtual brain is made for.
+    """
+    gallery = load_gallery(which).demand(SPACE, what="the virtual headset")
     return dict(zip(gallery.labels, gallery.embeddings, strict=True))
 
 
@@ -46,5 +52,5 @@ def serve(
     on_follow: Callable[[], None] | None = None,
 ) -> None:
     """Stream until `stop` is set or the duration is over."""
-    headset = VirtualHeadset(settings, gallery_embeddings())
+    headset = VirtualHeadset(settings, gallery_embeddings(settings.gallery))
     headset.run(stop, on_ready=on_ready, on_follow=on_follow)

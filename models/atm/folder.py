@@ -47,9 +47,9 @@ class EncoderFacts:
     """What an encoder's folder says beside its sizes.
 
     `ch_names` in the order of the input; `sfreq` Hz; `l_freq`/`h_freq` Hz, None: none;
-    `subject_id` used live, -1: the shared token. `space` says what the vectors mean: `clip`, or
-    `gallery` (the bundled one, so that a session can rank). `output_scale` multiplies vectors as
-    they leave the encoder; samplers undo it.
+    `subject_id` used live, -1: the shared token. `space` names the space that the vectors
+    live in; folders of earlier versions say `clip` and `gallery`. `output_scale` multiplies vectors
+    as they leave the encoder; samplers undo it.
     """
 
     ch_names: tuple[str, ...]

@@ -131,7 +131,7 @@ class AtmEncoder:
     def _embedded(self, data: Float32, subject: Tensor) -> Float32:
         vector = self._model(torch.from_numpy(data)[None], subject)
         scaled = (vector * self._facts.output_scale).numpy().astype(np.float32)
-        return np.asarray(scaled[0] if self._facts.space == "gallery" else scaled)
+        return np.asarray(scaled[0] if self._spec.space == SPACE else scaled)
 
 
 class VectorSampler(ABC):

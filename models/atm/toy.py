@@ -34,6 +34,7 @@ from models.atm.generation import ADAPTER_FILE, quiet_libraries
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.things_eeg2.montage import POSTERIOR
 from models.weights import HASHES, write_hashes
+from pipeline.gallery import SPACE
 
 TEXT_WIDTH = 16
 CONTEXT_WIDTH = 2 * TEXT_WIDTH
@@ -76,7 +77,7 @@ def write_toy_weights(folder: Path, *, n_features: int, seed: int = 0) -> None:
         encoder = AtmsEncoder(
             AtmsConfig(n_channels=len(POSTERIOR), n_features=n_features, n_subjects=2)
         )
-        facts = EncoderFacts(ch_names=POSTERIOR, space="gallery", output_scale=UNTRAINED)
+        facts = EncoderFacts(ch_names=POSTERIOR, space=SPACE, output_scale=UNTRAINED)
         save_encoder(folder / "encoder", encoder, facts)
         sizes = PriorConfig(
             embed_dim=n_features, cond_dim=n_features, hidden_dim=(64, 32), time_embed_dim=32

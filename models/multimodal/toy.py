@@ -19,6 +19,7 @@ from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.atm.toy import TOY_SIZE, UNTRAINED, make_toy_pipeline, toy_cache, write_toy_adapter
 from models.multimodal.modalities import Modality
 from models.things_eeg2.montage import POSTERIOR
+from pipeline.gallery import SPACE
 
 _VERSION = 1
 
@@ -37,7 +38,7 @@ def write_toy_weights(folder: Path, *, n_features: int, seed: int = 0) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         sizes = AtmsConfig(n_channels=len(POSTERIOR), n_features=n_features, n_subjects=2)
-        facts = EncoderFacts(ch_names=POSTERIOR, space="gallery", output_scale=UNTRAINED)
+        facts = EncoderFacts(ch_names=POSTERIOR, space=SPACE, output_scale=UNTRAINED)
         save_encoder(folder / "encoder", AtmsEncoder(sizes), facts)
         prior = PriorConfig(
             embed_dim=n_features, cond_dim=n_features, hidden_dim=(64, 32), time_embed_dim=32

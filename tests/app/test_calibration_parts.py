@@ -168,10 +168,10 @@ def test_labels_name_classes_and_bad_ones_are_refused(tmp_path: Path) -> None:
 
 
 def test_without_labels_the_gallery_decides_then_the_counts() -> None:
-    assert default_classes({"house": 2, "castle": 1, "press": 90}) == {
+    assert default_classes({"house": 2, "castle": 1, "press": 90}, load_gallery()) == {
         "house": "house",
         "castle": "castle",
     }
-    assert default_classes({"1": 50, "2": 40, "seldom": 3}) == {"1": "1", "2": "2"}
+    assert default_classes({"1": 50, "2": 40, "seldom": 3}, load_gallery()) == {"1": "1", "2": "2"}
     with pytest.raises(AppError, match=r"'1' .50."):
-        default_classes({"1": 50, "seldom": 3})
+        default_classes({"1": 50, "seldom": 3}, load_gallery())

@@ -18,7 +18,6 @@ from app.boards import ProcessBoards
 from app.calibration.schedule import SETS
 from app.runtime.factory import RuntimeFactory
 from app.view_models.settings.preferences import Preferences, PreferencesStore
-from app.view_models.signals.evoked import gallery_category
 from app.view_models.sources.model import SourceOptions
 from app.views.signals.signal_panel import TABS
 from app.views.sources.view import MontageDialog, OptionsDialog
@@ -188,7 +187,8 @@ def test_averages(qtbot: QtBot, make_window: Make) -> None:
     """Twenty epochs and more of each of three categories."""
     gallery = load_gallery()
     shown = SETS["varied"].labels(gallery)
-    labels = tuple(x for x in shown if gallery_category(x) in ("face", "house", "food"))
+    kinds = dict(zip(gallery.labels, gallery.categories, strict=True))
+    labels = tuple(x for x in shown if kinds[x] in ("face", "house", "food"))
     window = make_window(labels=labels)
     window.start_demo()
     evoked = window.session.evoked

@@ -22,6 +22,7 @@ from app.view_models.signals.head import HeadModel
 from app.view_models.sources.model import SourceChoice, SourceKind
 from configs import ConfigError, SessionConfig
 from pipeline.errors import PhospheneError
+from pipeline.gallery import load_gallery
 
 MINUTES = (1.0, 2.0, 3.0, 5.0, 10.0, 15.0)
 """Lengths to choose from."""
@@ -105,7 +106,10 @@ class CalibrationModel:
     @property
     def plan_sentence(self) -> str:
         """What the choices mean, in one sentence."""
-        planned = Flow.plan_of(self.choices)
+        try:
+            planned = Flow.plan_of(self.choices, load_gallery(self._settings.base.gallery))
+        except PhospheneError as error:
+            return str(error)
         labels = {each.label for each in planned if not each.is_catch}
         n_catch = sum(each.is_catch for each in planned)
         each = (len(planned) - n_catch) / max(1, len(labels))

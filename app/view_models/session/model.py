@@ -16,6 +16,7 @@ from app.session_factory import SessionFactory
 from app.source_options import ChoiceNeededError
 from app.view_models.session.history import HistoryModel
 from app.view_models.session.paint_times import PaintTimes
+from app.view_models.session.pictures import GalleryPictures
 from app.view_models.settings.model import SettingsModel
 from app.view_models.signals.evoked import EvokedModel
 from app.view_models.signals.head import HeadModel
@@ -47,7 +48,9 @@ class SessionModel:
         self.history = HistoryModel()
         self.spectrum = SpectrumModel()
         self.head = HeadModel()
-        self.evoked = EvokedModel()
+        self.pictures = GalleryPictures()
+        """Of the stimuli of the session on show."""
+        self.evoked = EvokedModel(self.pictures.category)
         self.health = StreamHealthModel()
         self.paint_times = PaintTimes()
         self.notes = ""
@@ -178,6 +181,7 @@ class SessionModel:
         port = self.port
         if port is None:
             return
+        self.pictures.use(port.config.gallery)
         self.snapshot = port.snapshot()
         if self.snapshot.phase is Phase.FAILED and not self.error and not self._stop_asked:
             self.error = self.snapshot.message

@@ -19,18 +19,6 @@ PREFERRED = ("PO8", "P8", "PO7", "P7", "Oz", "O2", "O1")
 """Channels over the visual cortex, the first that exists is shown."""
 
 
-def gallery_category(label: str) -> str:
-    """Return the category of a stimulus of the gallery; another lab's label is its own."""
-    from pipeline.errors import GalleryError
-    from pipeline.gallery import load_gallery
-
-    gallery = load_gallery()
-    try:
-        return gallery.stimuli[gallery.index(label)].category
-    except GalleryError:
-        return label
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Evoked:
     """One category's average, (n_channels, n_times) microvolts, of `n` epochs."""
@@ -43,7 +31,7 @@ class Evoked:
 class EvokedModel:
     """Averages of the epochs behind the pictures."""
 
-    def __init__(self, category_of: Callable[[str], str] = gallery_category) -> None:
+    def __init__(self, category_of: Callable[[str], str]) -> None:
         self._category_of = category_of
         self._sums: dict[str, Float64] = {}
         self._counts: dict[str, int] = {}

@@ -21,7 +21,7 @@ from app.session_factory import SessionFactory
 from app.source_options import ChoiceNeededError
 from app.view_models.session.model import SessionModel
 from app.view_models.session.past_sessions import PastSessionsModel
-from app.view_models.session.pictures import GalleryPictures, PictureLoader
+from app.view_models.session.pictures import PictureLoader
 from app.view_models.settings.model import SettingsModel
 from app.view_models.settings.preferences import Preferences, PreferencesStore
 from app.view_models.sources.boards import BoardService
@@ -120,13 +120,13 @@ class MainWindow(QMainWindow):
         self.resize(QSize(1280, 800))
         self.setMinimumSize(QSize(1040, 680))
         self._state = WindowState(settings)
-        self._load = load_picture or GalleryPictures()
         quiet = Preferences(open_report=False, confirm=False)
         self.preferences = preferences or PreferencesStore(None, quiet)
         self.settings = SettingsModel(
             config, presets=presets, load=load_preset, folder=presets_folder
         )
         self.session = SessionModel(factory, self.settings)
+        self._load = load_picture or self.session.pictures
         self.sources = SourcesModel(factory)
         if resume:
             self._resume()
