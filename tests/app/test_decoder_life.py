@@ -267,6 +267,7 @@ def first(connection: Connection, config: SessionConfig) -> None:
     os._exit(3)
 
 
+@pytest.mark.usefixtures("spawned")
 def test_a_process_that_stands_by_takes_the_place_of_one_that_died(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -295,6 +296,7 @@ def test_a_process_that_stands_by_takes_the_place_of_one_that_died(
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.usefixtures("spawned")
 def test_a_spare_imports_its_system_and_begins_when_it_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

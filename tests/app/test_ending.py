@@ -26,7 +26,10 @@ from configs import SessionConfig
 from devices.hostile import HostileSettings, HostileSource
 from tests.waiting import wait_for
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals"),
+    pytest.mark.usefixtures("spawned"),
+]
 
 _PROGRAM = """
 import sys, threading, time
