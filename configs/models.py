@@ -52,7 +52,7 @@ class SourceConfig(_Frozen):
     name: str | None = None
     """LSL stream name; None: any."""
     type: str = "EEG"
-    """LSL stream type."""
+    """LSL stream type; also the type of the channels that are read where none is EEG (`fMRI`)."""
     source_id: str | None = None
     """LSL source_id; None: any."""
     ch_names: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class SourceConfig(_Frozen):
     unit: Literal["", "microvolts", "millivolts", "volts", "nanovolts"] = ""
     """Unit of the samples, for a stream that does not say; empty: the stream's own word."""
     picks: tuple[str, ...] = ()
-    """Channels to use, by label; empty: all of type EEG."""
+    """Channels to use, by label; empty: all of type EEG, or of `type` where there are none."""
     counter_channel: str | None = None
     """Label of a channel that counts samples, by which loss is exact; None: from stamps."""
     sfreq: float | None = Field(default=None, gt=0)

@@ -20,6 +20,8 @@ from pipeline.values import Float32, Float64, Info, Packet, StreamInfo
 
 HIGHEST_RATE = 1e5
 """Hz, far above every amplifier: a header that says more would ask for all of the memory."""
+VOLTAGES = frozenset({"", "eeg", "eog", "ecg", "emg", "ecog", "seeg", "dbs", "bio", "misc"})
+"""Types of channels that are measured in volts, or taken for it: their unit must be known."""
 LARGEST_UV = 1e7
 """Ten volts: no electrode gives that, and a filter would need long to forget it."""
 
@@ -79,7 +81,7 @@ class Ingest:
         self._picks = _as_slice(picks)
         self._counter = counter
         self.counter_pattern = CounterPattern.of_stream(stream.desc)
-        self._scale = _scales(source, stream, names, picks)
+        self._scale = _scales(source, stream, names, types, picks)
         self._last = np.zeros(len(picks), dtype=np.float32)
         self.display_names = tuple(names[pick] for pick in picks)
         labels, self.note = as_electrodes(self.display_names)
@@ -215,14 +217,15 @@ def _picks(
     counter: int | None,
 ) -> list[int]:
     if not source.picks:
-        # A stream that types nothing is taken whole; one that does, for its EEG.
-        wanted = "eeg" if any(types) else ""
+        # A stream that types nothing is taken whole; one that does, for its EEG, or for what the
+        # session was set to read (`source.type`: fMRI).
+        wanted = "eeg" if "eeg" in types else source.type.strip().lower() if any(types) else ""
         picks = [i for i, word in enumerate(types) if word == wanted and i != counter]
         if not picks:
             raise InfoError(
                 f"Stream {stream.name!r} has channels of type {', '.join(sorted(set(types)))} and "
-                "none of type EEG: name the channels to use with --picks (source.picks); it has "
-                f"{', '.join(names[:16])}."
+                f"none of type {source.type}: name the channels to use with --picks "
+                f"(source.picks); it has {', '.join(names[:16])}."
             )
         return picks
     picks = []
@@ -238,14 +241,23 @@ def _picks(
 
 
 def _scales(
-    source: SourceConfig, stream: StreamInfo, names: tuple[str, ...], picks: list[int]
+    source: SourceConfig,
+    stream: StreamInfo,
+    names: tuple[str, ...],
+    types: tuple[str, ...],
+    picks: list[int],
 ) -> Float64 | None:
-    """Factor to microvolts, shape (n_channels,); None when all are 1."""
+    """Factor to microvolts, shape (n_channels,); None when all are 1.
+
+    What is no voltage (fMRI) is taken as it comes.
+    """
     units = stream.ch_units if len(stream.ch_units) == stream.n_channels else ()
     scales = np.ones(len(picks))
     for i, pick in enumerate(picks):
         unit = source.unit or (units[pick] if units else "")
         scale = unit_scale(unit)
+        if scale is None and types[pick] not in VOLTAGES:
+            scale = 1.0  # percent, counts: its encoder says what it wants
         if scale is None:
             said = f"unit {unit!r}" if unit.strip() else "no unit"
             raise InfoError(

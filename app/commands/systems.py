@@ -20,6 +20,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "-v: what it needs, where that comes from, its options.",
     )
     parser.add_argument("name", metavar="NAME", nargs="*", help="only these systems, in full")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="load the named systems and hold them against the contract (docs/how-to)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -28,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
     from app.output import table, write_json, write_note, write_text
     from models.registry import read_registry
 
+    if args.check:
+        return _check(args.name)
     registry = read_registry()
     entries = [describe(found) for found in _chosen(registry.systems, args.name)]
     if args.json:
@@ -41,6 +48,16 @@ def run(args: argparse.Namespace) -> int:
     for problem in registry.problems:
         write_note(f"Warning: {problem}")
     return 0
+
+
+def _check(names: Sequence[str]) -> int:
+    """Load each system and say what of the contract it breaks."""
+    from app.output import write_text
+    from models.conformance import check_system
+
+    problems = [f"{name}: {sentence}" for name in names for sentence in check_system(name)]
+    write_text("\n".join(problems or [f"{name}: keeps the contract" for name in names]))
+    return 1 if problems else 0
 
 
 def _chosen(systems: Mapping[str, Registered], names: Sequence[str]) -> list[Registered]:

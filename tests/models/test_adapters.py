@@ -248,10 +248,17 @@ def test_fits_and_decodes_to_the_same_bits_again(adapter: AdapterEncoder) -> Non
 def test_satisfies_the_port(adapter: AdapterEncoder) -> None:
     assert isinstance(adapter, Encoder)
     spec = adapter.spec
-    n_times = round((spec.tmax - spec.tmin) * spec.sfreq) + 1
-    noise = np.random.default_rng(0).normal(0, 10, (len(spec.ch_names), n_times))
+    names, sfreq = spec.input.ch_names, spec.input.sfreq
+    n_times = round((spec.tmax - spec.tmin) * sfreq) + 1
+    noise = np.random.default_rng(0).normal(0, 10, (len(names), n_times))
     epoch = Epoch(
-        noise.astype(np.float32), spec.tmin, spec.tmax, 0.0, "", Info(spec.ch_names, spec.sfreq), 3
+        noise.astype(np.float32),
+        spec.tmin,
+        spec.tmax,
+        0.0,
+        "",
+        Info(spec.input.ch_names, spec.input.sfreq),
+        3,
     )
     embedding = adapter.encode(epoch)
     assert embedding.vector.shape == (spec.n_features,)
