@@ -42,8 +42,10 @@ def run(args: argparse.Namespace) -> int:
     elif args.name or args.verbose:
         write_text("\n\n".join(_details(entry) for entry in entries))
     else:
-        headings = ("system", "modality", "generator", "weights")
-        write_text(table(headings, [_row(entry) for entry in entries]))
+        headings = ("system", "modality", "generator", "weights", "from")
+        rows = [_row(entry) for entry in entries]
+        n_columns = 5 if any(row[4] for row in rows) else 4  # who brings it, if not all are ours
+        write_text(table(headings[:n_columns], [row[:n_columns] for row in rows]))
         write_text("\n`phosphene systems NAME` tells what one needs and what can be chosen.")
     for problem in registry.problems:
         write_note(f"Warning: {problem}")
@@ -108,21 +110,24 @@ def describe(found: Registered) -> dict[str, Any]:
     }
 
 
-def _row(entry: dict[str, Any]) -> tuple[str, str, str, str]:
+def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     """One line of the table; a generator's steps and sizes are among the details."""
     generator = entry["generator"].partition(",")[0].partition(" (")[0]
     state = "none needed" if entry["found"] is None else str(entry["found"]["state"])
     if not entry["is_implemented"]:
         state = "not implemented yet"
-    return entry["name"], entry["modality"], generator, state
+    return entry["name"], entry["modality"], generator or "-", state, entry["distribution"]
 
 
 def _details(entry: dict[str, Any]) -> str:
-    lines = [
-        f"{entry['name']}: {entry['title']}, to {entry['target_space']}",
-        *([f"  from {entry['distribution']}"] if entry["distribution"] else []),
-        f"  reads {entry['modality']} {entry['input_shape']}; draws with {entry['generator']}",
-    ]
+    reads_any = bool(entry["decodes"] or entry["input_shape"])
+    space = entry["target_space"] or entry["space"] or "a space of its own"
+    lines = [f"{entry['name']}: {entry['title']}, {'to' if reads_any else 'takes'} {space}"]
+    if entry["distribution"]:
+        lines.append(f"  from {entry['distribution']}")
+    reads = f"reads {entry['modality']} {entry['input_shape']}".rstrip()
+    draws = f"draws with {entry['generator']}"
+    lines.append("  " + "; ".join([reads] * reads_any + [draws] * bool(entry["generator"])))
     lines += [
         f"  needs {item['purpose']}: {', '.join((*item['files'], item['source']))}"
         for item in entry["weights"]

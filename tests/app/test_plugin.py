@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 
 from app.__main__ import main
+from tests import how_to
 from tests.app.plugin_recordings import write_eeg, write_fmri
-from tests.conformance.plugin import SOURCE, installed
+from tests.conformance.plugin import on_path, write_example
 from tests.waiting import PATIENCE, wait_for
 
 FMRI = """
@@ -60,11 +61,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = str(Path(__file__).parents[2])
     here = [root, *(path for path in sys.path if "site-packages" in path)]
     Path(site.stdout.strip(), "here.pth").write_text("\n".join(here) + "\n")
-    source = folder / "source"
-    source.mkdir()
-    for file in SOURCE.iterdir():
-        if file.is_file():
-            (source / file.name).write_bytes(file.read_bytes())
+    source = folder / "source"  # pip builds beside it
+    write_example(source)
     pip = [sys.executable, "-m", "pip", "--python", str(made), "install", "--no-index", "--no-deps"]
     subprocess.run([*pip, "--no-build-isolation", "-q", str(source)], check=True, timeout=PATIENCE)
     return made
@@ -138,10 +136,10 @@ def test_an_encoder_of_fmri_replays(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     write_fmri(tmp_path / "bold.xdf")
     (tmp_path / "fmri.toml").write_text(FMRI)
     words = ("--config", str(tmp_path / "fmri.toml"), "--out", str(tmp_path / "out"))
-    about = tmp_path / "installed"
-    about.mkdir()
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(SOURCE), str(about)]))  # its process
-    with installed(about):
+    site = tmp_path / "site"
+    write_example(site)
+    monkeypatch.setenv("PYTHONPATH", str(site))  # the decoder's process
+    with on_path(site):
         assert main(["run", "--headless", "--replay", str(tmp_path / "bold.xdf"), *words]) == 0
     events = _events(tmp_path / "out")
     assert [event["outcome"] for event in events] == ["decoded"] * 6
@@ -162,13 +160,13 @@ BROKEN = {
 
 @pytest.mark.parametrize("fault", BROKEN)
 def test_a_broken_plugin_is_one_line_that_names_it(
-    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, words = BROKEN[fault]
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code" / "lab_decoder.py").write_text(code)
-    with installed(tmp_path):
-        monkeypatch.syspath_prepend(str(tmp_path / "code"))
+    site = tmp_path / "site"
+    write_example(site)
+    (site / "lab_decoder.py").write_text(code)
+    with on_path(site):
         assert main(["systems", "--json"]) == 0
         out, err = capsys.readouterr()
         problems = json.loads(out)["problems"]
@@ -182,3 +180,27 @@ def test_a_broken_plugin_is_one_line_that_names_it(
         given = ["--config", str(tmp_path / "c.toml"), "--data", str(tmp_path / "c.toml")]
         assert main(["generate", "lab-linear", *given, "--out", out_dir]) == 1
         assert "lab-decoder 1.0" in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+HOW_TOS = {
+    "add-a-system.md": ("lab-halves", "--config", "lab.toml"),
+    "add-a-generator.md": ("lab-mosaic", "--generator", "lab-mosaic"),
+}
+
+
+@pytest.mark.parametrize("page", HOW_TOS)
+def test_a_how_to_is_true(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, *words = HOW_TOS[page]
+    site = tmp_path / "site"
+    how_to.write_files(page, site)
+    how_to.install(site)
+    write_eeg(site / "walk.xdf", n_trials=4)
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.chdir(site)
+    with on_path(site):
+        assert main(["systems", name, "--check"]) == 0
+        assert capsys.readouterr().out == f"{name}: keeps the contract\n"
+        assert main(["run", "--headless", *words, "--replay", "walk.xdf", "--out", "session"]) == 0
+    assert [event["outcome"] for event in _events(site / "session")] == ["decoded"] * 4

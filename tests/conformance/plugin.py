@@ -1,34 +1,33 @@
-"""The example plug-in as if it were installed, without the seconds that installing takes."""
+"""Distributions as if they were installed, without the seconds that installing takes."""
 
 from __future__ import annotations
 
+import shutil
 import sys
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests import how_to
+
 SOURCE = Path(__file__).parents[1] / "plugin_example"
 
 
+def write_example(folder: Path) -> None:
+    """Copy the example plug-in, with its metadata."""
+    folder.mkdir()
+    for name in ("pyproject.toml", "lab_decoder.py"):
+        shutil.copy(SOURCE / name, folder)
+    how_to.install(folder)
+
+
 @contextmanager
-def installed(folder: Path) -> Iterator[None]:
-    """Put its module and a distribution of its entry points on the path."""
-    project = tomllib.loads((SOURCE / "pyproject.toml").read_text())["project"]
-    about = folder / f"lab_decoder-{project['version']}.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-    )
-    lines = []
-    for group, entries in project["entry-points"].items():
-        lines += [f"[{group}]", *(f"{name} = {value}" for name, value in entries.items())]
-    (about / "entry_points.txt").write_text("\n".join(lines) + "\n")
-    added = [str(SOURCE), str(folder)]
-    sys.path[:0] = added
+def on_path(folder: Path) -> Iterator[None]:
+    """Make what was written into a folder found; its modules are forgotten afterwards."""
+    sys.path.insert(0, str(folder))
     try:
         yield
     finally:
-        for each in added:
-            sys.path.remove(each)
-        sys.modules.pop("lab_decoder", None)
+        sys.path.remove(str(folder))
+        for path in folder.glob("*.py"):
+            sys.modules.pop(path.stem, None)

@@ -19,7 +19,7 @@ from models.conformance import check_encoder, check_sampler
 from models.registry import find_system, read_registry
 from models.systems import load_encoder, load_sampler, noise_epoch
 from pipeline.values import Embedding, Epoch, GeneratedImage
-from tests.conformance.plugin import installed
+from tests.conformance.plugin import on_path, write_example
 
 OURS = [found.descriptor for found in read_registry().systems.values()]
 ENCODERS = [found.name for found in OURS if found.encoder] + ["lab-linear", "lab-fmri"]
@@ -28,7 +28,8 @@ SAMPLERS = [found.name for found in OURS if found.sampler] + ["lab-linear", "lab
 
 @pytest.fixture(autouse=True)
 def plugin(tmp_path: Path) -> Iterator[None]:
-    with installed(tmp_path):
+    write_example(tmp_path / "site")
+    with on_path(tmp_path / "site"):
         yield
 
 
