@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 import torch
@@ -61,11 +62,14 @@ class System:
         own = self.sampler.remarks if isinstance(self.sampler, StatesOptions) else ()
         return (*self.idle, *own)
 
-    def warm_up(self) -> None:
-        """Decode one epoch of noise, so that the first real one meets warm code."""
+    def warm_up(self) -> float:
+        """Decode noise, so that the first real epoch meets warm code; how long one takes, s."""
         epoch = noise_epoch(self.encoder.spec)
+        began = 0.0
         for _ in range(2):
+            began = perf_counter()
             self.sampler.sample(self.encoder.encode(epoch), seed=0)
+        return perf_counter() - began
 
 
 def noise_epoch(spec: EncoderSpec, *, seed: int = 0) -> Epoch:

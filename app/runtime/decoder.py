@@ -314,6 +314,8 @@ class Decoder:
         )
         if isinstance(word, Ready):
             self._ready = word
+            if word.usual is not None:
+                self._worked.append(word.usual)
             threads = self._config.decoder.threads
             self._state = f"ready ({word.device}, {threads} thread{'s' if threads != 1 else ''})"
             self._settled.set()

@@ -101,7 +101,7 @@ class Ready:
     """Sent once when the models are loaded and warm.
 
     `options` act on the pictures; `remarks` are sentences on those that do not act as one would
-    think.
+    think; `usual` is how long a picture takes, s, as the warm-up found (None: not known).
     """
 
     spec: EncoderSpec
@@ -110,6 +110,7 @@ class Ready:
     versions: Mapping[str, str]
     options: Mapping[str, str | int | float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    usual: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

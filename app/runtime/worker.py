@@ -128,7 +128,8 @@ class Worker:
         system: System = load_system(config.decoder)
         self._sampler = system.sampler
         self._encoders = Encoders(config, system.encoder)
-        system.warm_up()
+        # The control is a second picture of the same epoch.
+        usual = system.warm_up() * (1 + config.decoder.control)
         self._steered = Steered(self._encoders)
         self.ready = Ready(
             spec=system.encoder.spec,
@@ -137,6 +138,7 @@ class Worker:
             versions=system.versions,
             options=system.options,
             remarks=system.remarks,
+            usual=usual,
         )
 
     def load(self, request: Load) -> Loaded:

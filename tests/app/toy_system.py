@@ -118,8 +118,8 @@ class ToySystem:
     def remarks(self) -> tuple[str, ...]:
         return ()
 
-    def warm_up(self) -> None:
-        pass
+    def warm_up(self) -> float:
+        return 0.0
 
 
 def load_encoder(config: DecoderConfig) -> ToyEncoder:
