@@ -34,6 +34,7 @@ from models.registry import (
     find_system,
     load_function,
     named,
+    names_with,
     read_registry,
 )
 from models.repeatable import make_repeatable
@@ -128,12 +129,9 @@ def load_system(config: DecoderConfig) -> System:
 
 def _fitting(space: str) -> str:
     """Say which generators draw a space."""
-    found = [
-        name
-        for name, each in read_registry().systems.items()
-        if space and each.descriptor.sampler and each.descriptor.space == space
-    ]
-    if not found:
+    systems = read_registry().systems
+    found = [name for name in names_with("sampler") if systems[name].descriptor.space == space]
+    if not found or not space:
         return "no generator of that space is installed"
     return f"choose decoder.generator = {' or '.join(repr(name) for name in found)}"
 

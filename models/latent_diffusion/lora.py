@@ -32,13 +32,13 @@ def fuse_lora(unet: nn.Module, path: Path, *, scale: float = 1.0) -> int:
     names = sorted({key.partition(".")[0] for key in state if key.startswith(_PREFIX)})
     for name in names:
         module = layers.get(name.removeprefix(_PREFIX))
-        weight = getattr(module, "weight", None)
-        if weight is None:
+        if not isinstance(module, nn.Linear | nn.Conv2d):
             raise CheckpointError(f"{path}: {name} is no layer of this U-Net: use SD 1.5's LoRA.")
         down, up = state[f"{name}.lora_down.weight"], state[f"{name}.lora_up.weight"]
         rank = down.shape[0]
         alpha = float(state.get(f"{name}.alpha", torch.tensor(float(rank))))
         change = up.flatten(1).float() @ down.flatten(1).float()
+        weight = module.weight
         if change.numel() != weight.numel():
             raise CheckpointError(f"{path}: {name} has another shape here: use SD 1.5's LoRA.")
         weight += (scale * alpha / rank * change).reshape(weight.shape).to(weight.dtype)

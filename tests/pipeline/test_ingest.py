@@ -172,3 +172,28 @@ def test_a_packet_of_another_width_is_refused() -> None:
         Ingest(SourceConfig(), STREAM).read(_packet(np.zeros((2, 4))))
     with pytest.raises(ShapeError, match="choose another stream"):
         Ingest(SourceConfig(), STREAM).read(Packet(StreamRole.EEG, ("a",), np.zeros(1), 0.0))
+
+
+BOLD = replace(
+    STREAM,
+    type="fMRI",
+    sfreq=0.5,
+    ch_names=("a", "b", "c"),
+    ch_types=("fMRI", "fMRI", "eeg"),
+    ch_units=("percent", "", "volts"),
+)
+
+
+def test_a_session_reads_the_type_that_it_is_set_to_where_none_is_eeg() -> None:
+    only = replace(BOLD, n_channels=2, ch_names=("a", "b"), ch_types=("fMRI",) * 2, ch_units=())
+    with pytest.raises(InfoError, match="none of type EEG"):
+        Ingest(SourceConfig(), only)
+    ingest = Ingest(SourceConfig(type="fMRI"), only)
+    assert ingest.info.ch_types == ("fmri", "fmri")
+    block = ingest.read(_packet(np.array([[1.5, 900.0]], np.float32)))
+    np.testing.assert_array_equal(block.data, [[1.5], [900.0]])
+    # EEG goes before it; what is named is taken whatever it is, and only volts are scaled.
+    assert Ingest(SourceConfig(type="fMRI"), BOLD).info.ch_types == ("eeg",)
+    both = Ingest(SourceConfig(picks=("a", "c")), BOLD)
+    block = both.read(_packet(np.array([[1.5, 0.0, 1e-6]], np.float32)))
+    np.testing.assert_allclose(block.data, [[1.5], [1.0]])
