@@ -1,0 +1,78 @@
+"""What a user installs: the wheel, built without a network, and every file in it accounted for."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+DATA = (
+    "*/py.typed",
+    "app/report/template.html",
+    "configs/presets/*.toml",
+    "models/adapters/expectations.json",
+    "models/embedded/weights/*.json",
+    "models/embedded/weights/*/config.json",
+    "models/embedded/weights/*/*.safetensors",
+    "pipeline/electrodes.json",
+    "pipeline/gallery/fluent_emoji/LICENSE",
+    "pipeline/gallery/fluent_emoji/gallery.json",
+    "pipeline/gallery/fluent_emoji/*.safetensors",
+    "pipeline/gallery/fluent_emoji/images/*.webp",
+    "pipeline/virtual_brain/leadfield.safetensors",
+)
+"""What the wheel holds beside modules and its own metadata."""
+
+BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+
+
+@pytest.fixture(scope="module")
+def tracked() -> list[str]:
+    done = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if not done.stdout:
+        pytest.skip("not a git checkout: which files belong to the project is unknown")
+    return [name for name in done.stdout.split("\0") if name and (ROOT / name).exists()]
+
+
+@pytest.fixture(scope="module")
+def held(tracked: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Return the names of the files in a wheel that was built from the tracked files."""
+    tree = tmp_path_factory.mktemp("tree")
+    for name in tracked:
+        if not name.startswith(("docs/", "tests/")):
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, tree / name)
+    wheels = tmp_path_factory.mktemp("wheels")
+    build = [sys.executable, "-c", BUILD, str(wheels)]
+    done = subprocess.run(build, cwd=tree, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    [wheel] = wheels.glob("*.whl")
+    return [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name]
+
+
+def test_the_wheel_holds_every_module_of_the_packages_and_no_other(
+    tracked: list[str], held: list[str]
+) -> None:
+    tables = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    packages = [name.rstrip("*") for name in tables["setuptools"]["packages"]["find"]["include"]]
+    modules = {n for n in tracked if n.endswith(".py") and n.partition("/")[0] in packages}
+    assert {name for name in held if name.endswith(".py")} == modules
+    assert not {"research", "scripts", "tests"} & {name.partition("/")[0] for name in held}
+
+
+def test_every_other_file_of_the_wheel_is_meant_to_be_there(held: list[str]) -> None:
+    others = [name for name in held if not name.endswith(".py")]
+    stray = [name for name in others if not any(fnmatch(name, each) for each in DATA)]
+    assert stray == [], "not listed in DATA: leave them out of the packages, or list them"
+    idle = [each for each in DATA if not any(fnmatch(name, each) for name in others)]
+    assert idle == [], "listed in DATA, but not in the wheel"
