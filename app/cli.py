@@ -95,9 +95,9 @@ def _run(argv: Sequence[str] | None, ending: Ending) -> int:
 
     from app.output import PlainFormatter, write_note
     from configs import ConfigError
+    from configs.plain import plain
     from configs.private import UMASK
     from pipeline.errors import PhospheneError
-    from pipeline.plain import plain
 
     args = _arguments(argv)
     ending.name = f"phosphene {args.command}"

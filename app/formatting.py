@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from app.accuracy import Accuracy
 from app.port import Phase, Snapshot
-from pipeline.statistics import Accuracy
 from pipeline.values import Outcome, StreamInfo, StreamState
 
 DASH = "–"

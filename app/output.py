@@ -1,7 +1,7 @@
 """What a command says: results on standard output, everything else on standard error.
 
 Owns tables, JSON, colours (only on a terminal, never with `NO_COLOR`), the line of progress and
-log lines: all that reaches a terminal passes here and is cleaned (`pipeline.plain`). Knows nothing
+log lines: all that reaches a terminal passes here and is cleaned (`configs.plain`). Knows nothing
 of what is said.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import IO, Any
 
-from pipeline.plain import plain, plain_json
+from configs.plain import plain, plain_json
 
 _PROGRESS_WIDTH = 110
 """A longer line would wrap, and then stay where it is drawn anew."""

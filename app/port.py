@@ -13,9 +13,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Protocol
 
+from app.accuracy import N_FIRST, Accuracy
 from configs import SessionConfig
 from pipeline.signal_quality import ChannelQuality
-from pipeline.statistics import N_FIRST, Accuracy
 from pipeline.values import (
     Epoch,
     Float32,

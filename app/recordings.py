@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from app.errors import AppError
-from pipeline.labels import unit_scale
+from configs.units import unit_scale
 from pipeline.values import Float32
 
 

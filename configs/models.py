@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from configs.units import UnitName
+
 
 class _Frozen(BaseModel):
     """Immutable, and strict about names: a misspelt key is an error, not a silent default."""
@@ -58,7 +60,7 @@ class SourceConfig(_Frozen):
     ch_names: tuple[str, ...] = ()
     """Labels of the stream's channels, for a stream that sends none (the OpenBCI GUI's); wins over
     the stream's own labels when given."""
-    unit: Literal["", "microvolts", "millivolts", "volts", "nanovolts"] = ""
+    unit: Literal["", UnitName] = ""
     """Unit of the samples, for a stream that does not say; empty: the stream's own word."""
     picks: tuple[str, ...] = ()
     """Channels to use, by label; empty: all of type EEG, or of `type` where there are none."""

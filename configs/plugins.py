@@ -120,5 +120,5 @@ def _distribution(entry: EntryPoint) -> str:
 
 
 def _shown(text: str) -> str:
-    """Text of strangers, made safe for a terminal (`pipeline.plain` is above this package)."""
+    """Text of strangers, made safe for a terminal (`configs.plain` is above this package)."""
     return "".join(c if c.isprintable() else "?" for c in text[:_LONGEST])

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from configs.montages import CYTON, DAISY
 from devices.errors import BoardError
 from pipeline.counter import CounterPattern
 
 COUNTER = "COUNTER"
 """Label of the channel that carries a board's package counter."""
-CYTON_LABELS = ("Fp1", "Fp2", "C3", "C4", "P7", "P8", "O1", "O2")
-DAISY_LABELS = (*CYTON_LABELS, "F7", "F8", "F3", "F4", "T7", "T8", "P3", "P4")
 
 COUNTERS: Mapping[str, CounterPattern] = {
     "CYTON": CounterPattern(),
@@ -354,7 +353,7 @@ def _labels(
     eeg = [row for row, kind in zip(rows, types, strict=True) if kind == "eeg"]
     given = [name.strip() for name in str(table.get("eeg_names", "")).split(",") if name.strip()]
     if not given and enum_name.startswith("CYTON"):
-        given = list(DAISY_LABELS if len(eeg) == len(DAISY_LABELS) else CYTON_LABELS)
+        given = list(DAISY if len(eeg) == len(DAISY) else CYTON)
     if len(given) != len(eeg):
         given = [f"EEG{k + 1}" for k in range(len(eeg))]
     named = dict(zip(eeg, given, strict=True))

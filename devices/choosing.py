@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from configs import MarkersConfig, SourceConfig
+from configs.plain import plain
 from devices.errors import FileError
-from pipeline.plain import plain
 from pipeline.values import StreamInfo, StreamRole
 
 MARKER_TYPES: Final = frozenset({"marker", "markers", "stim", "annotations"})

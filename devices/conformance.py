@@ -14,10 +14,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from configs.units import unit_scale
 from devices.errors import DeviceError
 from devices.files.base import Block, Recording
 from pipeline.errors import PhospheneError
-from pipeline.labels import unit_scale
 from pipeline.ports import Source, StatesWarnings
 from pipeline.values import (
     ClockOffset,

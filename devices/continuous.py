@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs import SourceConfig
+from configs.units import unit_scale
 from devices.boards import COUNTER
 from devices.choosing import StreamChoice
 from devices.errors import FileError
 from devices.replay import RecordedSource
 from pipeline.clock import OffsetTracker
 from pipeline.ingest import Ingest
-from pipeline.labels import unit_scale
 from pipeline.markers import MarkerReader
 from pipeline.stretches import Stretch
 from pipeline.timebase import TimeBase

@@ -8,24 +8,16 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from configs.guard import read_text
-from devices.boards import CYTON_LABELS, DAISY_LABELS
+from configs.montages import TYPED
 from devices.errors import FileError
-
-NAMED: Final[Mapping[str, tuple[str, ...]]] = {
-    "cyton": CYTON_LABELS,
-    "daisy": DAISY_LABELS,
-    "cyton-daisy": DAISY_LABELS,
-}
-"""Montages that makers document."""
 
 
 def read_montage(text: str) -> tuple[str, ...]:
-    """Labels of `--montage`: a name in `NAMED`, a file, or labels with commas between them.
+    """Labels of `--montage`: a name in `TYPED`, a file, or labels with commas between them.
 
     A file holds a label a line, a table with a column `name` or `label` (BIDS's
     `*_channels.tsv`, `*_electrodes.tsv`, comma or tab), or any format that MNE knows as a montage
@@ -37,8 +29,8 @@ def read_montage(text: str) -> tuple[str, ...]:
         The file is not there, cannot be read, or holds no label.
     """
     word = text.strip()
-    if word.lower() in NAMED:
-        return NAMED[word.lower()]
+    if word.lower() in TYPED:
+        return TYPED[word.lower()]
     path = Path(word)
     # Not `Path.exists`, which raises for a text that is longer than a name can be.
     if word and os.path.exists(path):  # noqa: PTH110

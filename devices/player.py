@@ -17,13 +17,13 @@ from typing import Any, Final
 import numpy as np
 import pylsl
 
+from configs.units import unit_scale
 from devices.choosing import StreamChoice, has_id
 from devices.errors import FileError
 from devices.files import Block, open_recording
 from devices.files.base import FileBreak
 from devices.lsl.outlet import EegOutlet, Outlet
 from pipeline.ingest import as_electrodes
-from pipeline.labels import unit_scale
 from pipeline.markers import columns_of
 from pipeline.values import Float64, StreamInfo
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from phosphene._packages import check_packages
 
 if TYPE_CHECKING:
+    from app.accuracy import Accuracy
     from app.report.record import Event
     from configs import SessionConfig
     from devices.files.readers import Reader
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from pipeline.errors import PhospheneError
     from pipeline.gallery import Gallery, load_gallery
     from pipeline.ports import Source
-    from pipeline.statistics import Accuracy
     from pipeline.values import (
         Embedding,
         Epoch,
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES: Final = {
-    "Accuracy": "pipeline.statistics",
+    "Accuracy": "app.accuracy",
     "Embedding": "pipeline.values",
     "EncoderSpec": "models.api",
     "Epoch": "pipeline.values",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.accuracy import Accuracy
 from app.runtime.messages import Steer, first_adapter
 from app.runtime.results import seed_of
 from app.runtime.statistics import accuracy_of_events
@@ -21,7 +22,6 @@ from phosphene.systems import System
 from pipeline.errors import PhospheneError
 from pipeline.gallery import TEMPERATURE, Gallery, load_gallery
 from pipeline.ports import Source
-from pipeline.statistics import Accuracy
 from pipeline.values import Embedding, Epoch, GeneratedImage, Outcome, Verdict
 
 if TYPE_CHECKING:

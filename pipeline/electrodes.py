@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from configs.labels import ALIASES, difference
 from pipeline.errors import InfoError
-from pipeline.labels import difference
 from pipeline.values import Float64, read_only
 
 _TABLE = Path(__file__).with_name("electrodes.json")
-_OLD_NAMES = {"t3": "t7", "t4": "t8", "t5": "p7", "t6": "p8", "nz": "fpz"}
+_OLD_NAMES = {old.lower(): name.lower() for old, name in ALIASES.items()} | {"nz": "fpz"}
 
 
 @cache

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from configs.labels import canonical_label, difference
 from configs.models import SourceConfig
+from configs.units import unit_scale
 from pipeline.counter import CounterPattern
 from pipeline.errors import InfoError, ShapeError
-from pipeline.labels import canonical_label, difference, unit_scale
 from pipeline.screening import ABSURD, NOT_FINITE
 from pipeline.values import Float32, Float64, Info, Packet, StreamInfo
 

@@ -191,13 +191,6 @@ def test_help_needs_nothing_heavy() -> None:
     assert (done.returncode, done.stderr.strip()) == (0, "")
 
 
-def test_the_word_for_the_average_reference_is_one() -> None:
-    from devices.virtual import boards
-    from pipeline import virtual_brain
-
-    assert boards.AVERAGE == virtual_brain.AVERAGE
-
-
 @pytest.mark.parametrize(
     ("argv", "code"), [(["--version"], 0), ([], 2), (["no-such-command"], 2), (["demo", "--no"], 2)]
 )

@@ -12,6 +12,9 @@ from pathlib import Path
 import grimp
 import pytest
 
+from configs.montages import CYTON
+from pipeline.electrodes import electrode_names
+
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EVERY = TOOLS["tool"]["importlinter"]["root_packages"]
@@ -133,7 +136,9 @@ def doors() -> set[str]:
         for module in re.findall(r"python -m ([a-z_.]+)", page.read_text(encoding="utf-8")):
             found |= {module, f"{module}.__main__"}
     commands = (ROOT / "app" / "commands").glob("*.py")
-    return found | {f"app.commands.{path.stem}" for path in commands} | {"phosphene"}
+    found |= {f"app.commands.{path.stem}" for path in commands}
+    # The library, and the suites that somebody else's tests run over what they registered.
+    return found | {"phosphene", *(f"{package}.conformance" for package in SHIPPED)}
 
 
 def reached(imports: Imports, start: set[str]) -> set[str]:
@@ -159,3 +164,25 @@ def test_every_shipped_module_has_a_shipped_importer_or_is_a_command(imports: Im
 
 def of(module: str) -> str:
     return module.partition(".")[0]
+
+
+def montages(tree: ast.Module) -> Iterator[tuple[str, ...]]:
+    """Return every run of four and more electrodes that a module spells out."""
+    for node in ast.walk(tree):
+        labels: list[str] = []
+        if isinstance(node, ast.Tuple | ast.List):
+            words = [each.value for each in node.elts if isinstance(each, ast.Constant)]
+            labels = [word for word in words if isinstance(word, str)]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            labels = node.value.split()
+        if len(labels) >= 4 and all(label in electrode_names() for label in labels):
+            yield tuple(labels)
+
+
+def test_a_montage_is_spelt_out_once() -> None:
+    found: dict[tuple[str, ...], list[str]] = {}
+    for path in sorted(p for package in SHIPPED for p in (ROOT / package).rglob("*.py")):
+        for labels in set(montages(ast.parse(path.read_text(encoding="utf-8")))):
+            found.setdefault(labels, []).append(str(path.relative_to(ROOT)))
+    assert {labels: where for labels, where in found.items() if len(where) > 1} == {}
+    assert CYTON in found

@@ -297,7 +297,7 @@ def _environment(home: Path) -> Mapping[str, str]:
 
 
 def _argv(command: Sequence[str]) -> list[str]:
-    return [sys.executable, "-P", "-m", "app", *command]
+    return [sys.executable, "-P", "-m", "phosphene", *command]
 
 
 def _phosphene(command: Sequence[str], environment: Mapping[str, str]) -> str:

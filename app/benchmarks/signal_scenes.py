@@ -45,7 +45,7 @@ class Running:
         self._since: float | None = None
         with self._said.open("wb") as said:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "app", *arguments],
+                [sys.executable, "-P", "-m", "phosphene", *arguments],
                 cwd=folder,
                 env={
                     **os.environ,

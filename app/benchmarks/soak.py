@@ -190,7 +190,9 @@ def _starts(n_starts: int) -> dict[str, Any]:
     from devices.lsl.metadata import eeg_info
     from devices.lsl.outlet import EegOutlet
 
-    info = eeg_info(name="soak", source_id="soak-1", ch_names=("C3", "C4", "O1", "O2"), sfreq=250.0)
+    info = eeg_info(
+        name="soak", source_id="soak-1", ch_names=HostileSettings().ch_names, sfreq=250.0
+    )
     seconds: list[float] = []
     first: dict[str, int] = {}
     phases: Counter[str] = Counter()

@@ -17,6 +17,7 @@ from app.foreign import without_foreign_fallback
 from app.output import clear_progress, show_progress, write_json, write_lines, write_note
 from configs import ConfigError, LoadedConfig, SessionConfig, load_preset, read_config
 from configs.guard import UnfitFileError, check_tree
+from configs.units import UNITS
 
 if TYPE_CHECKING:
     from app.port import Snapshot
@@ -115,7 +116,7 @@ def add_channel_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unit",
         default=None,
-        choices=("microvolts", "millivolts", "volts", "nanovolts"),
+        choices=UNITS,
         help="unit of the samples for a stream that does not say",
     )
 

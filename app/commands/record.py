@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from app.commands.common import positive
 from app.ending import FINISHING, Ending, orderly
 from app.output import clear_progress, show_progress, write_json, write_note, write_text
-from pipeline.plain import plain
+from configs.plain import plain
 
 if TYPE_CHECKING:
     from devices.lsl_recording import LslRecording

@@ -8,8 +8,8 @@ import sys
 
 from app.ending import orderly
 from app.output import write_text
+from configs.plain import plain
 from devices.virtual.options import add_options, settings_from
-from pipeline.plain import plain
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

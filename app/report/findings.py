@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from app.accuracy import N_FIRST
 from app.port import TOO_FEW
 from app.report.record import SessionRecord, as_number, as_table, as_text, dig
 from app.report.screen import MANY_DROPPED, dropped, n_shown, was_seen
-from pipeline.statistics import N_FIRST
 
 SIGNIFICANT = 0.05
 STRONG = 1e-3

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
-from pipeline.plain import plain
+from configs.plain import plain
 
 VOID = frozenset({"img", "br", "meta", "col"})
 """Elements of HTML that have no end tag."""

@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from itertools import pairwise
 
+from app.accuracy import N_FIRST, confidence_sequence, shuffled_chance
 from app.report.findings import percent, plural
 from app.report.markup import Markup, clean
 from app.report.record import STAGES, Event, SessionRecord, as_number, as_table
@@ -24,7 +25,6 @@ from app.report.svg import (
     x_axis,
     y_axis,
 )
-from pipeline.statistics import N_FIRST, confidence_sequence, shuffled_chance
 
 Z_95 = 1.959964
 MAX_BINS = 20

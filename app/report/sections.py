@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from app.accuracy import INTERVAL, N_FIRST
 from app.report import plots
 from app.report.findings import Finding, find, n_gaps, percent, plural
 from app.report.markup import Markup, clean, element, join
 from app.report.pictures import Stimuli, data_uri, decoded_uri
 from app.report.record import Event, SessionRecord, as_number, as_table, as_text, dig
-from pipeline.statistics import INTERVAL, N_FIRST
 
 MAX_PICTURES = 240
 SHOWN_GUESSES = 3

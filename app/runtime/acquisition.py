@@ -19,10 +19,10 @@ from app.runtime.results import quality_event
 from app.runtime.summary import StreamFigures
 from app.runtime.tape import Tape
 from configs import SessionConfig
+from configs.labels import canonical_label
 from devices.lsl.metadata import impedances
 from devices.lsl.outlet import quality_info
 from pipeline.arrivals import Arrivals
-from pipeline.labels import canonical_label
 from pipeline.live import LivePath
 from pipeline.ports import Admitting, Source
 from pipeline.signal_quality import ChannelQuality

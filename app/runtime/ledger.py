@@ -12,9 +12,9 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from app.accuracy import Accuracy, Identification
 from app.port import Result, TraceMarker
 from app.runtime.statistics import Latencies
-from pipeline.statistics import Accuracy, Identification
 from pipeline.values import Marker, Outcome
 
 N_KEPT_EPOCHS = 64

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from app.accuracy import INTERVAL, TEST, Accuracy, Identification
 from app.port import StageTimes
-from pipeline.statistics import INTERVAL, TEST, Accuracy, Identification
 
 STAGES = tuple(StageTimes.__slots__)
 PARTS = tuple(name for name in STAGES if name != "total_after_epoch")

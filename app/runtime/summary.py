@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from app.accuracy import Accuracy
 from app.port import TOO_FEW, is_above_chance
 from app.runtime.ledger import Ledger
 from app.runtime.statistics import accuracy_table
 from configs import SessionConfig
 from pipeline.screening import LeftOut
 from pipeline.signal_quality import QualityShare, mostly_bad
-from pipeline.statistics import Accuracy
 
 RATE_TOLERANCE = 0.005
 """Relative error of the declared rate above which it is said."""

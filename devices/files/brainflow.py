@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from configs.montages import CYTON, DAISY, SYNTHETIC
 from devices.boards import COUNTERS
 from devices.errors import FileError
 from devices.files.base import eeg_info
@@ -33,38 +34,16 @@ class Layout:
     marker: int | None
 
 
-_CYTON = ["Fp1", "Fp2", "C3", "C4", "P7", "P8", "O1", "O2"]
-_DAISY = ["F7", "F8", "F3", "F4", "T7", "T8", "P3", "P4"]
-_SYNTHETIC = [
-    "Fz",
-    "C3",
-    "Cz",
-    "C4",
-    "Pz",
-    "PO7",
-    "Oz",
-    "PO8",
-    "F5",
-    "F7",
-    "F3",
-    "F1",
-    "F2",
-    "F4",
-    "F6",
-    "F8",
-]
-
-
 def _layout(board_id: int, name: str, n: int, sfreq: float, labels: Sequence[str]) -> Layout:
     eeg = tuple(range(1, 1 + len(labels)))
     return Layout(board_id, name, n, sfreq, eeg, tuple(labels), 0, n - 2, n - 1)
 
 
 LAYOUTS: Final = (
-    _layout(-1, "SYNTHETIC_BOARD", 32, 250.0, _SYNTHETIC),
-    _layout(0, "CYTON_BOARD", 24, 250.0, _CYTON),
+    _layout(-1, "SYNTHETIC_BOARD", 32, 250.0, SYNTHETIC),
+    _layout(0, "CYTON_BOARD", 24, 250.0, CYTON),
     _layout(1, "GANGLION_BOARD", 15, 200.0, ["1", "2", "3", "4"]),
-    _layout(2, "CYTON_DAISY_BOARD", 32, 125.0, [*_CYTON, *_DAISY]),
+    _layout(2, "CYTON_DAISY_BOARD", 32, 125.0, DAISY),
 )
 
 

@@ -11,8 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from configs.units import unit_scale
 from devices.errors import FileError
-from pipeline.labels import unit_scale
 
 _SEGMENT: Final = re.compile(
     r"^Mk\d+=New Segment,[^,]*,(\d+),\d*,[^,]*,(\d{14})(\d*)", re.MULTILINE

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from configs.units import unit_scale
 from devices.errors import FileError
 from devices.files.base import (
     BLOCK,
@@ -37,7 +38,6 @@ from devices.files.marks import sentences, sort_marks
 from devices.files.signal_types import guess_types
 from devices.files.timeline import Timeline
 from devices.files.triggers import choose, codes_of, is_digital, joined, onsets, runs_of
-from pipeline.labels import unit_scale
 from pipeline.values import StreamInfo
 
 _PIECE: Final = 10.0

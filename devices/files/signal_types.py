@@ -9,8 +9,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from configs.labels import difference
+from configs.units import unit_scale
 from pipeline.electrodes import canonical_name
-from pipeline.labels import difference, unit_scale
 
 _WORDS: Final = (
     ("ecg", r"ecg|ekg|cardio"),

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from configs.plain import plain
 from devices.errors import StreamChangedError
 from devices.lsl.discovery import Match
-from pipeline.plain import plain
 from pipeline.values import StreamInfo
 
 

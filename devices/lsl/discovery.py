@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable
 import pylsl
 
 from configs import MarkersConfig, SourceConfig
+from configs.plain import plain
 from devices.choosing import MARKER_TYPES, has_id
 from devices.errors import AmbiguousStreamError, SourceError, StreamNotFoundError
 from devices.lsl.metadata import from_pylsl
-from pipeline.plain import plain
 from pipeline.values import StreamInfo
 
 Match = Callable[[StreamInfo], bool]

@@ -14,6 +14,7 @@ from typing import Any
 
 import pylsl
 
+from configs.units import unit_name
 from pipeline.values import StreamInfo
 
 MAX_NODES = 50_000
@@ -31,13 +32,7 @@ FORMAT_WORDS = {
     pylsl.cf_int64: "int64",
 }
 
-_UNIT_WORDS = {
-    "microvolts": {"microvolts", "microvolt", "uv", "µv", "μv", "-6"},
-    "millivolts": {"millivolts", "millivolt", "mv", "-3"},
-    "nanovolts": {"nanovolts", "nanovolt", "nv", "-9"},
-    "volts": {"volts", "volt", "v", "0"},
-}
-_UNIT_OF_WORD = {word: unit for unit, words in _UNIT_WORDS.items() for word in words}
+_POWERS = {"-6": "microvolts", "-3": "millivolts", "-9": "nanovolts", "0": "volts"}
 # MNE-LSL writes the power of ten of the SI unit; for these types that unit is the volt. A stim
 # channel's "0" says "no unit", not volts.
 _VOLT_TYPES = {"", "eeg", "eog", "ecg", "emg", "ecog", "seeg", "dbs", "ref_eeg", "bio"}
@@ -52,7 +47,7 @@ def canonical_unit(word: str, ch_type: str = "eeg") -> str:
     plain = word.strip().lower()
     if plain.lstrip("+-").isdigit() and ch_type.lower() not in _VOLT_TYPES:
         return "none" if plain == "0" else word.strip()
-    return _UNIT_OF_WORD.get(plain, word.strip())
+    return _POWERS.get(plain) or unit_name(plain) or word.strip()
 
 
 def from_pylsl(info: pylsl.StreamInfo) -> StreamInfo:

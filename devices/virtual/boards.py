@@ -7,22 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from configs import montages
+from configs.montages import AVERAGE
 from pipeline.errors import ConfigurationError
-
-AVERAGE = "average"
-"""The word of `pipeline.virtual_brain`; not imported from there, for it brings SciPy along and
-`phosphene --help` shows it."""
-
-_CYTON = "Fp1 Fp2 C3 C4 P7 P8 O1 O2"
-_CAP32 = (
-    "Fp1 Fp2 AF3 AF4 F7 F3 Fz F4 F8 FC5 FC1 FC2 FC6 T7 C3 Cz "
-    "C4 T8 CP5 CP1 CP2 CP6 P7 P3 Pz P4 P8 PO3 PO4 O1 Oz O2"
-)
-_CAP63 = (
-    "Fp1 Fp2 AF7 AF3 AFz AF4 AF8 F7 F5 F3 F1 F2 F4 F6 F8 FT9 FT7 FC5 FC3 FC1 FCz "
-    "FC2 FC4 FC6 FT8 FT10 T7 C5 C3 C1 Cz C2 C4 C6 T8 TP9 TP7 CP5 CP3 CP1 CPz CP2 "
-    "CP4 CP6 TP8 TP10 P7 P5 P3 P1 Pz P2 P4 P6 P8 PO7 PO3 POz PO4 PO8 O1 Oz O2"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +26,10 @@ class Board:
 BOARDS = {
     board.name: board
     for board in (
-        Board("cyton", tuple(_CYTON.split()), 250.0, ("A2",)),
-        Board("daisy", tuple(f"{_CYTON} F7 F8 F3 F4 T7 T8 P3 P4".split()), 125.0, ("A2",)),
-        Board("cap32", tuple(_CAP32.split()), 250.0, ("M1", "M2")),
-        Board("cap63", tuple(_CAP63.split()), 500.0, ("Fz",)),
+        Board("cyton", montages.CYTON, 250.0, ("A2",)),
+        Board("daisy", montages.DAISY, 125.0, ("A2",)),
+        Board("cap32", montages.CAP32, 250.0, ("M1", "M2")),
+        Board("cap63", montages.CAP63, 500.0, ("Fz",)),
     )
 }
 """OpenBCI's Cyton with and without Daisy (ear clip), a 32-channel 10-20 cap (linked mastoids) and

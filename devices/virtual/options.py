@@ -10,7 +10,8 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from devices.virtual.boards import AVERAGE, BOARDS, board_of, custom_board
+from configs.montages import AVERAGE
+from devices.virtual.boards import BOARDS, board_of, custom_board
 from pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:

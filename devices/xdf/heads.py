@@ -14,16 +14,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from configs.units import UNITS, unit_scale
 from devices.xdf.layout import FORMATS, sample_dtype
 from pipeline.values import StreamInfo
 
 USUAL = struct.Struct("<BIHIBI")
 """Head of a samples chunk with 4-byte lengths: length, tag, stream, count of samples."""
 _LARGEST: Final[Mapping[str, float]] = {
-    "volts": 10.0,
-    "millivolts": 1e4,
-    "microvolts": 1e7,
-    "nanovolts": 1e10,
+    unit: 1e7 / scale for unit in UNITS if (scale := unit_scale(unit))
 }
 """Ten volts: no electrode, and no amplifier's converter, gives more."""
 

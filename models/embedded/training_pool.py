@@ -10,10 +10,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from configs.montages import AVERAGE
 from pipeline.alignment import shrunk
 from pipeline.values import Float64, read_only
 from pipeline.virtual_brain.background import SENSOR_UV, alpha_mixing, background_mixing
-from pipeline.virtual_brain.head import AVERAGE, oriented, reference_matrix, table_leadfield
+from pipeline.virtual_brain.head import oriented, reference_matrix, table_leadfield
 from pipeline.virtual_brain.subject import draw_subject
 
 N_POOL = 40

@@ -6,11 +6,10 @@ of LSL, MNE, clocks or torch.
 
 from pipeline.virtual_brain.brain import VirtualBrain
 from pipeline.virtual_brain.evoked import EvokedModel
-from pipeline.virtual_brain.head import AVERAGE, reference_labels, table_leadfield
+from pipeline.virtual_brain.head import reference_labels, table_leadfield
 from pipeline.virtual_brain.subject import N_FEATURES, Subject, draw_subject
 
 __all__ = [
-    "AVERAGE",
     "N_FEATURES",
     "EvokedModel",
     "Subject",

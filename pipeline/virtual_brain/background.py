@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from configs.montages import AVERAGE
 from pipeline.values import Float64
 from pipeline.virtual_brain.head import (
-    AVERAGE,
     blink_field,
     muscle_fields,
     oriented,

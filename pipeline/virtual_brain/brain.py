@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from configs.montages import AVERAGE
 from pipeline.errors import ConfigurationError, ShapeError
 from pipeline.values import Float32, Float64
 from pipeline.virtual_brain.background import Background
 from pipeline.virtual_brain.evoked import ONSET_SECONDS, RESPONSE_SECONDS, EvokedModel
-from pipeline.virtual_brain.head import AVERAGE
 from pipeline.virtual_brain.subject import Subject
 
 

@@ -14,9 +14,10 @@ from functools import cache
 
 import numpy as np
 
+from configs.montages import AVERAGE
 from pipeline.errors import ShapeError
 from pipeline.values import Float32, Float64, read_only
-from pipeline.virtual_brain.head import AVERAGE, oriented, reference_matrix
+from pipeline.virtual_brain.head import oriented, reference_matrix
 from pipeline.virtual_brain.sources import (
     CODE,
     CODE_UNDER,

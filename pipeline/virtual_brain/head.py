@@ -13,13 +13,11 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
+from configs.montages import AVERAGE
 from pipeline.electrodes import canonical_name, electrode_names, unit_positions
 from pipeline.errors import InfoError, ShapeError
 from pipeline.values import Float64, read_only
 from pipeline.virtual_brain.sources import N_SOURCES
-
-AVERAGE = "average"
-"""Name of the common average reference; any other reference is one or more labels."""
 
 _TABLE = Path(__file__).with_name("leadfield.safetensors")
 _EYES = np.array([[-0.33, 0.86, -0.42], [0.33, 0.86, -0.42]])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from devices.virtual.boards import BOARDS
 from models.embedded.encoder_input import CLIP, robust_scale
 from pipeline.gallery import Gallery
 from pipeline.values import Float32, Float64
@@ -24,26 +25,11 @@ _TEN_TEN = (
     "FCz FC2 FC4 FC6 FT8 FT10 T7 C5 C3 C1 Cz C2 C4 C6 T8 TP9 TP7 CP5 CP3 CP1 CPz CP2 CP4 CP6 "
     "TP8 TP10 P9 P7 P5 P3 P1 Pz P2 P4 P6 P8 P10 PO9 PO7 PO3 POz PO4 PO8 PO10 O1 Oz O2 Iz"
 )
-_CYTON = "Fp1 Fp2 C3 C4 P7 P8 O1 O2"
 _POSTERIOR8 = "PO7 PO8 O1 O2 P7 P8 Oz Pz"
-_CAP32 = (
-    "Fp1 Fp2 AF3 AF4 F7 F3 Fz F4 F8 FC5 FC1 FC2 FC6 T7 C3 Cz "
-    "C4 T8 CP5 CP1 CP2 CP6 P7 P3 Pz P4 P8 PO3 PO4 O1 Oz O2"
-)
-_CAP63 = (
-    "Fp1 Fp2 AF7 AF3 AFz AF4 AF8 F7 F5 F3 F1 F2 F4 F6 F8 FT9 FT7 FC5 FC3 FC1 FCz "
-    "FC2 FC4 FC6 FT8 FT10 T7 C5 C3 C1 Cz C2 C4 C6 T8 TP9 TP7 CP5 CP3 CP1 CPz CP2 "
-    "CP4 CP6 TP8 TP10 P7 P5 P3 P1 Pz P2 P4 P6 P8 PO7 PO3 POz PO4 PO8 O1 Oz O2"
-)
 TEN_TEN = tuple(_TEN_TEN.split())
-MONTAGES: dict[str, tuple[tuple[str, ...], float]] = {
-    "cyton": (tuple(_CYTON.split()), 250.0),
-    "daisy": (tuple(f"{_CYTON} F7 F8 F3 F4 T7 T8 P3 P4".split()), 125.0),
-    "posterior8": (tuple(_POSTERIOR8.split()), 250.0),
-    "cap32": (tuple(_CAP32.split()), 250.0),
-    "cap63": (tuple(_CAP63.split()), 500.0),
-}
-"""The boards' montages and native rates, as in `devices.virtual.boards` (a test compares)."""
+_BOARDS = {name: (board.ch_names, board.sfreq) for name, board in BOARDS.items()}
+MONTAGES = {**_BOARDS, "posterior8": (tuple(_POSTERIOR8.split()), 250.0)}
+"""Montages and native rates: the virtual headset's boards, and eight over the back of the head."""
 EXPERT_MONTAGES = ("cyton", "daisy", "posterior8", "cap32", "cap63", "any8", "any16", "any32")
 _SHARES = {
     "cyton": 0.14,

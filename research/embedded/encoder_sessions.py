@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.models import EpochsConfig, FilterConfig
+from configs.montages import AVERAGE
 from pipeline.filters import CausalFilter
 from pipeline.values import Epoch, Float32, Info
 from pipeline.virtual_brain import (
-    AVERAGE,
     VirtualBrain,
     draw_subject,
     reference_labels,

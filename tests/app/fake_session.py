@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy import signal
 
+from app.accuracy import Accuracy, Identification
 from app.port import (
     AdaptCommand,
     Phase,
@@ -24,7 +25,6 @@ from app.source_options import NO_OPTIONS, ChoiceNeededError, SourceOptions
 from configs import SessionConfig
 from pipeline.errors import PhospheneError
 from pipeline.signal_quality import ChannelQuality, Grade
-from pipeline.statistics import Accuracy, Identification
 from pipeline.values import Float32, Info, Outcome, StreamInfo, StreamState, Uint8
 
 CAP32 = (

@@ -13,8 +13,8 @@ import numpy as np
 import tomli_w
 from PIL import Image
 
+from app.accuracy import Identification
 from app.runtime.statistics import accuracy_table
-from pipeline.statistics import Identification
 
 LABELS = tuple(f"thing-{number:03d}" for number in range(200))
 STAGES = ("arrival", "filter", "epoch", "queue", "encode", "sample")

@@ -11,6 +11,7 @@ import pytest
 import pyxdf
 from PIL import Image
 
+from app.accuracy import Accuracy, Identification
 from app.cli import main
 from configs import SessionConfig, load_preset
 from devices.virtual.accelerated import AcceleratedSource
@@ -19,7 +20,6 @@ from devices.virtual.headset import HeadsetSettings
 from models.embedded.encoder import load_encoder
 from pipeline.gallery import load_gallery
 from pipeline.live import LivePath
-from pipeline.statistics import Accuracy, Identification
 from pipeline.values import Outcome
 
 

@@ -110,7 +110,17 @@ def test_a_nasty_recording_and_a_nasty_file_name(
 
 def test_simulate_says_a_nasty_id_plainly(popen: type[subprocess.Popen[str]]) -> None:
     process = popen(
-        [sys.executable, "-P", "-m", "app", "simulate", "--source-id", NASTY, "--duration", "0.5"],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "phosphene",
+            "simulate",
+            "--source-id",
+            NASTY,
+            "--duration",
+            "0.5",
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

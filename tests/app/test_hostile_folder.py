@@ -28,7 +28,7 @@ def run(
     popen: Callable[..., subprocess.Popen[Any]], folder: Path, *words: str
 ) -> tuple[int, str, str]:
     process = popen(
-        [sys.executable, "-m", "app", *words],
+        [sys.executable, "-m", "phosphene", *words],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

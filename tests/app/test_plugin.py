@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from app.__main__ import main
+from app.cli import main
 from tests import how_to
 from tests.app.plugin_recordings import write_eeg, write_fmri
 from tests.conformance.plugin import on_path, write_example
@@ -70,7 +70,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _run(python: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [python, "-P", "-m", "app", *words],
+        [python, "-P", "-m", "phosphene", *words],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -111,7 +111,7 @@ def test_it_decodes_live_in_the_decoders_process(
     python: Path, tmp_path: Path, popen: Callable[..., subprocess.Popen[Any]]
 ) -> None:
     popen(
-        [python, "-P", "-m", "app", "simulate", "--source-id", "head", "--board", "cyton"],
+        [python, "-P", "-m", "phosphene", "simulate", "--source-id", "head", "--board", "cyton"],
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -119,7 +119,7 @@ def test_it_decodes_live_in_the_decoders_process(
     (tmp_path / "live.toml").write_text(LIVE)
     words = ("--config", "live.toml", "--source-id", "head", "--out", "out")
     session = popen(
-        [python, "-P", "-m", "app", "run", "--headless", *words],
+        [python, "-P", "-m", "phosphene", "run", "--headless", *words],
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -17,7 +17,7 @@ from tests.waiting import PATIENCE, Stopwatch
 
 pytestmark = pytest.mark.lsl
 
-PHOSPHENE = [sys.executable, "-m", "app"]
+PHOSPHENE = [sys.executable, "-m", "phosphene"]
 
 
 def run(*args: str) -> subprocess.CompletedProcess[str]:

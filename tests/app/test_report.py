@@ -15,6 +15,7 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.accuracy import Identification
 from app.report import ReportError, build_report
 from app.report.findings import Tone, find
 from app.report.markup import Markup, clean, element
@@ -23,7 +24,6 @@ from app.report.svg import Scale, ticks
 from app.runtime.statistics import accuracy_of_events, accuracy_table
 from app.runtime.summary import StreamFigures, warnings_of
 from configs import SessionConfig
-from pipeline.statistics import Identification
 from tests.app.session_folders import make_session, make_summary, stimulus, write_events
 
 ATTACK = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;"
@@ -263,8 +263,8 @@ def test_what_went_wrong_is_said_only_when_it_did(
 
 
 def test_what_the_report_says_itself_is_not_said_twice(tmp_path: Path) -> None:
+    from app.accuracy import Accuracy
     from configs import load_preset
-    from pipeline.statistics import Accuracy
 
     demo = load_preset("demo")
     config = demo.model_copy(update={"simulation": demo.simulation.model_copy(update={"snr": 0.0})})

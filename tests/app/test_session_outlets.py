@@ -77,7 +77,7 @@ def test_another_process_records_embeddings_events_and_quality(
     tmp_path: Path, popen: Callable[..., subprocess.Popen[Any]]
 ) -> None:
     out, copy = tmp_path / "out", tmp_path / "copy.xdf"
-    command = [sys.executable, "-m", "app", "record", "--out", str(copy)]
+    command = [sys.executable, "-m", "phosphene", "record", "--out", str(copy)]
     session = session_on(out)
     with Feeder(source_id="feeder"), MarkerOutlet(name="stimuli", source_id="stimuli") as markers:
         session.start()

@@ -209,7 +209,7 @@ def test_averages(qtbot: QtBot, make_window: Make) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="the killed session is ended by SIGKILL")
 def test_recent(qtbot: QtBot, tmp_path: Path, make_window: Make, popen: Popen) -> None:
     """Two sessions that ended, and one that was killed."""
-    demo = [sys.executable, "-m", "app", "demo", "--headless", "--duration"]
+    demo = [sys.executable, "-m", "phosphene", "demo", "--headless", "--duration"]
     for seconds in ("25", "15"):
         assert popen([*demo, seconds], cwd=tmp_path).wait(300) == 0
     killed = popen([*demo, "600"], cwd=tmp_path)
@@ -266,7 +266,7 @@ def test_impedances(qtbot: QtBot, tmp_path: Path, make_window: Make, popen: Pope
     # In a process of its own: a real board does not wait for the window either.
     cyton = popen([sys.executable, "-c", CYTON.format(port=str(port), ohm=KILOOHM)])
     qtbot.waitUntil(port.exists, timeout=60_000)
-    command = [sys.executable, "-m", "app", "device", "cyton", "--serial-port", str(port)]
+    command = [sys.executable, "-m", "phosphene", "device", "cyton", "--serial-port", str(port)]
     bridge = popen([*command, "--montage", BACK, "--impedance-first"])
     try:
         _find(window, qtbot, 1)

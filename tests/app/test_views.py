@@ -15,6 +15,7 @@ from PySide6.QtGui import QImage, QWheelEvent
 from PySide6.QtWidgets import QApplication, QDialogButtonBox, QWidget
 from pytestqt.qtbot import QtBot
 
+from app.accuracy import Accuracy
 from app.commands import gui
 from app.port import Phase, TraceBlock
 from app.view_models.settings.preferences import PreferencesStore
@@ -28,7 +29,6 @@ from app.views.sources.view import MontageDialog
 from app.views.window.main_window import MainWindow
 from configs import SessionConfig, StimuliConfig
 from pipeline.gallery import load_gallery
-from pipeline.statistics import Accuracy
 from pipeline.values import Info, StreamInfo, Uint8
 from tests.app.fake_session import T0, FakeFactory, FakeSession
 

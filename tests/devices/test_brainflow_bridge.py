@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs import SourceConfig
+from configs.montages import CYTON, DAISY
 from devices import brainflow_bridge
-from devices.boards import CYTON_LABELS, DAISY_LABELS, find_board, list_boards
+from devices.boards import find_board, list_boards
 from devices.brainflow_bridge import (
     COUNTER,
     BoardClock,
@@ -64,18 +65,18 @@ def test_every_board_is_listed_once_with_a_label_a_channel():
 @pytest.mark.parametrize("name", ["cyton-daisy", "CYTON_DAISY_BOARD", "cyton_daisy", "2"])
 def test_a_board_is_known_by_each_of_its_names(name):
     board = find_board(name)
-    assert (board.board_id, board.ch_names, board.sfreq) == (2, DAISY_LABELS, 125.0)
+    assert (board.board_id, board.ch_names, board.sfreq) == (2, DAISY, 125.0)
 
 
 def test_documented_labels_stand_in_where_brainflow_gives_none():
-    assert find_board("cyton-wifi").ch_names == CYTON_LABELS
-    assert find_board("cyton-daisy-wifi").ch_names == DAISY_LABELS
+    assert find_board("cyton-wifi").ch_names == CYTON
+    assert find_board("cyton-daisy-wifi").ch_names == DAISY
     assert find_board("ganglion").ch_names == ("EEG1", "EEG2", "EEG3", "EEG4")
     assert set(find_board("callibri-emg").ch_types) == {"emg"}
 
 
 def test_a_playback_has_the_channels_of_its_board():
-    assert find_board("playback-file", master="cyton").ch_names == CYTON_LABELS
+    assert find_board("playback-file", master="cyton").ch_names == CYTON
     with pytest.raises(BoardError, match="--master-board"):
         find_board("playback-file")
 

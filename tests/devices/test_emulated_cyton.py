@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from configs import SessionConfig, SourceConfig
+from configs.montages import CYTON
 from devices import brainflow_bridge
-from devices.boards import CYTON_LABELS, find_board
+from devices.boards import find_board
 from devices.brainflow_bridge import COUNTER, BrainFlowBridge, BridgeSettings, describe_board
 from devices.emulated.cyton import (
     PACKET,
@@ -101,7 +102,7 @@ def test_lost_packets_are_counted_exactly_and_microvolts_are_right() -> None:
             for item in items:
                 path.feed(item)
     assert told == ["Cyton is connected."]
-    assert (info.ch_names, info.sfreq) == ((*CYTON_LABELS, COUNTER), 250.0)
+    assert (info.ch_names, info.sfreq) == ((*CYTON, COUNTER), 250.0)
     samples = np.concatenate([packet.samples for packet in packets(items)]).astype(np.float64)
     # The inlet may join late: the counters, with the losses in them, say where.
     counters = samples[:, -1].astype(int)
@@ -216,7 +217,7 @@ def test_impedances_of_the_emulator_are_measured_one_after_the_other(
         # The last command may still be on its way through the pseudo-terminal.
         wait_for(lambda: "z800Z" in cyton.commands)
     found = json.loads(capsys.readouterr().out)
-    assert [z["ch_name"] for z in found] == list(CYTON_LABELS)
+    assert [z["ch_name"] for z in found] == list(CYTON)
     np.testing.assert_allclose([z["ohm"] for z in found], OHM, rtol=2e-3, atol=150)
     assert [z["verdict"] for z in found] == ["good"] * 6 + ["high", "open"]
     switched = [c for c in cyton.commands if c.startswith("z")]

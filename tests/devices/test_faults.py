@@ -59,7 +59,16 @@ def test_r4_a_twin_that_appears_later_never_mixes_in() -> None:
 def test_r20_a_killed_recording_lacks_a_second_at_most(tmp_path: Path) -> None:
     """The command itself, under `kill -9`, read by pyxdf and replayed by us."""
     path = tmp_path / "killed.xdf"
-    command = [sys.executable, "-m", "app", "record", "--out", str(path), "--source-id", "kill-9"]
+    command = [
+        sys.executable,
+        "-m",
+        "phosphene",
+        "record",
+        "--out",
+        str(path),
+        "--source-id",
+        "kill-9",
+    ]
     with Feeder(source_id="kill-9") as feeder:
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from devices.boards import CYTON_LABELS, DAISY_LABELS
+from configs.montages import CYTON, DAISY
 from devices.errors import FileError
 from devices.montage import read_montage
 
@@ -17,8 +17,8 @@ from devices.montage import read_montage
         ("Fp1, Fp2 ,C3", ("Fp1", "Fp2", "C3")),
         ("Cz", ("Cz",)),
         ("", ()),
-        ("cyton", CYTON_LABELS),
-        ("Cyton-Daisy", DAISY_LABELS),
+        ("cyton", CYTON),
+        ("Cyton-Daisy", DAISY),
     ],
 )
 def test_what_is_typed(text: str, labels: tuple[str, ...]) -> None:

@@ -193,9 +193,5 @@ def test_bad_options_are_refused(words: tuple[str, ...], message: str) -> None:
         parse(*words)
 
 
-def test_training_knows_the_same_boards() -> None:
-    from research.embedded.encoder_batches import MONTAGES
-
-    for name, board in BOARDS.items():
-        assert MONTAGES[name] == (board.ch_names, board.sfreq)
+def test_a_montage_may_have_blanks_for_commas() -> None:
     assert custom_board("O1 O2").ch_names == ("O1", "O2")

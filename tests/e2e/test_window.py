@@ -91,7 +91,7 @@ def test_start_connect_see_pictures_record_stop_and_open_the_report(
     with (
         (tmp_path / "log").open("w+") as log,
         subprocess.Popen(
-            [sys.executable, "-m", "app", "gui"],
+            [sys.executable, "-m", "phosphene", "gui"],
             cwd=tmp_path,
             env=environment | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
             stdout=log,

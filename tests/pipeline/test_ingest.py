@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from configs.labels import canonical_label
 from configs.models import SourceConfig
+from configs.units import unit_scale
 from pipeline.errors import InfoError, ShapeError
 from pipeline.ingest import Ingest
-from pipeline.labels import canonical_label, unit_scale
 from pipeline.values import Packet, StreamInfo, StreamRole
 
 STREAM = StreamInfo(

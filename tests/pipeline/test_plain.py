@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pipeline.plain import REPLACEMENT, plain, plain_json
+from configs.plain import REPLACEMENT, plain, plain_json
 
 NASTY = (
     "\x1b[31mred\x1b[0m",

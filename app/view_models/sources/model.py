@@ -22,18 +22,6 @@ from pipeline.values import StreamInfo
 MARKER_TYPES = ("markers", "marker", "stimulation", "events")
 SEARCH_EVERY = 3.0
 """Pause between two searches while the list is in view, s."""
-UNITS = ("microvolts", "millivolts", "volts", "nanovolts")
-
-MONTAGES: dict[str, tuple[str, ...]] = {
-    "OpenBCI Cyton (8)": ("Fp1", "Fp2", "C3", "C4", "P7", "P8", "O1", "O2"),
-    "OpenBCI Cyton + Daisy (16)": (
-        *("Fp1", "Fp2", "C3", "C4", "P7", "P8", "O1", "O2"),
-        *("F7", "F8", "F3", "F4", "T7", "T8", "P3", "P4"),
-    ),
-    "OpenBCI Ganglion (4)": ("Fp1", "Fp2", "O1", "O2"),
-    "Muse (4)": ("TP9", "AF7", "AF8", "TP10"),
-}
-"""Electrode names of boards whose streams send none, in the order of the channels."""
 
 
 class SourceKind(StrEnum):

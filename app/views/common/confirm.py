@@ -10,7 +10,7 @@ from pathlib import Path
 from PySide6.QtCore import QFile, Qt
 from PySide6.QtWidgets import QMessageBox, QPushButton, QWidget
 
-from pipeline.plain import plain
+from configs.plain import plain
 
 
 def confirm(parent: QWidget, title: str, question: str, *, do: str, keep: str) -> bool:

@@ -33,7 +33,7 @@ from PySide6.QtWidgets import (
 
 from app.views.common.icons import GAP, SIDE, icon
 from app.views.common.theme import DARK, Theme, text_scale
-from pipeline.plain import plain
+from configs.plain import plain
 from pipeline.values import Uint8
 
 

@@ -12,10 +12,10 @@ from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app import formatting
+from app.accuracy import Accuracy
 from app.port import TOO_FEW, is_above_chance
 from app.views.common.painted import Painted, draw_bar, elided
 from app.views.common.theme import px, small_font
-from pipeline.statistics import Accuracy
 from pipeline.values import Outcome
 
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QMessageBox, QPushButton, QWidget
 from app.port import SessionPort
 from app.view_models.session.model import SessionModel
 from app.views.common.confirm import question_box
-from pipeline.plain import plain
+from configs.plain import plain
 
 
 class HostQuestion:

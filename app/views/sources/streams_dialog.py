@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 from app import formatting
 from app.source_options import ChoiceNeededError, RecordedStream
 from app.views.common.painted import plain_tip, text_label
-from pipeline.plain import plain
+from configs.plain import plain
 
 _NUMBERS = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 _COLUMNS = ("Name", "Type", "source_id", "Channels", "Rate", "Samples")

@@ -27,15 +27,15 @@ from app import formatting
 from app.recordings import dialog_filter
 from app.source_options import SourceOptions
 from app.view_models.sources.model import (
-    MONTAGES,
-    UNITS,
     SourceChoice,
     SourceKind,
     SourcesModel,
 )
 from app.views.common.painted import Button, Combo, plain_tip, set_text, text_label
 from app.views.common.theme import Theme
-from pipeline.plain import plain
+from configs.montages import OFFERED
+from configs.plain import plain
+from configs.units import UNITS
 from pipeline.values import StreamInfo
 
 
@@ -309,8 +309,8 @@ class MontageDialog(QDialog):
 
     def _take_board(self, at: int) -> None:
         name = self.board.itemText(at)
-        if name in MONTAGES:
-            self.names.setText(", ".join(MONTAGES[name]))
+        if name in OFFERED:
+            self.names.setText(", ".join(OFFERED[name]))
 
     def _check(self) -> None:
         n_given, n_needed = len(self.ch_names), self._stream.n_channels
@@ -332,7 +332,7 @@ class MontageDialog(QDialog):
             "muted",
         )
         text.setWordWrap(True)
-        fitting = [n for n, labels in MONTAGES.items() if len(labels) == self._stream.n_channels]
+        fitting = [n for n, labels in OFFERED.items() if len(labels) == self._stream.n_channels]
         self.board.addItem("Choose a board…" if fitting else "No board with as many channels")
         self.board.addItems(fitting)
         self.unit_box.addItems(["Choose a unit…", *UNITS])

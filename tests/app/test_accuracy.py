@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from scipy.special import betaln
 
-from pipeline.errors import ConfigurationError
-from pipeline.statistics import (
+from app.accuracy import (
     Accuracy,
     Identification,
     PermutationTest,
     confidence_sequence,
     shuffled_chance,
 )
+from pipeline.errors import ConfigurationError
 
 Trials = tuple[Sequence[str], Sequence[str]]
 ALPHA = 0.05

@@ -1,4 +1,4 @@
-"""Names of electrodes and units, as the field writes them and as we do.
+"""Names of electrodes, as the field writes them and as we do.
 
 Owns the spelling only. Knows nothing of streams.
 """
@@ -15,35 +15,6 @@ _SITE = re.compile(
     r"|PPO|POO|TP|CP|PO|OI|F|T|C|P|O|I|A|M)\d{1,2}H?)"
 )
 _DECORATION = re.compile(r"^(?:EEG[ _-]+)|[ _-]+(?:REF|LE|AR|AVG)$|[ .]+$", re.IGNORECASE)
-
-_SCALES = {
-    "volts": 1e6,
-    "volt": 1e6,
-    "v": 1e6,
-    "millivolts": 1e3,
-    "millivolt": 1e3,
-    "mv": 1e3,
-    "microvolts": 1.0,
-    "microvolt": 1.0,
-    "microv": 1.0,
-    # As far as EDF has room.
-    "microvol": 1.0,
-    "millivol": 1e3,
-    "muv": 1.0,
-    "uv": 1.0,
-    "uvolt": 1.0,
-    "uvolts": 1.0,
-    "mcv": 1.0,
-    # UTF-8, read as Latin-1.
-    "âµv": 1.0,
-    "µv": 1.0,
-    "μv": 1.0,
-    # The sign in Shift-JIS, read as Latin-1.
-    "\x83\xeav": 1.0,
-    "nanovolts": 1e-3,
-    "nanovolt": 1e-3,
-    "nv": 1e-3,
-}
 
 
 def canonical_label(label: str) -> str:
@@ -75,11 +46,3 @@ def difference(label: str) -> tuple[str, str] | None:
     if re.fullmatch(r"[AM]\d+", parts[1].upper()):
         return None
     return canonical_label(parts[0]), canonical_label(parts[1])
-
-
-def unit_scale(unit: str) -> float | None:
-    """Microvolts in one `unit`; None for a word that is no voltage. `mV` is not `MV`."""
-    word = unit.strip()
-    if word.lower() in ("mv", "µv", "μv") and word[0] == "M":
-        return None
-    return _SCALES.get(word.lower())
