@@ -188,6 +188,9 @@ class DecoderConfig(_Frozen):
     back in a second or two; takes some 400 MB of memory."""
     threads: int = Field(default=1, ge=1, le=256)
     """CPU threads of the decoder: pictures are bit-identical for the same count only."""
+    device: str = Field(default="cpu", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    """Where pictures are drawn: `cpu`, `cuda`, `cuda:1`, `mps`; `auto`: a GPU where there is one.
+    Pictures of one device are not those of another to the bit."""
     control: bool = False
     """Draw a noise control beside each picture, into `controls/`: the same decoder on the same
     epoch with its phases scrambled. Doubles the time of a picture."""

@@ -1,6 +1,7 @@
-"""What this machine could compute on, and what the decoder does compute on.
+"""What this machine can compute on.
 
-Owns the one place where torch is asked about devices. Knows nothing of streams or windows.
+Owns the one place where torch is asked about devices, and where a device's name becomes one.
+Knows nothing of streams or windows.
 """
 
 from __future__ import annotations
@@ -10,6 +11,32 @@ from typing import Any
 
 import torch
 
+from pipeline.errors import ConfigurationError
+
+
+def choose_device(asked: str = "auto") -> torch.device:
+    """Resolve the name of a device: `cpu`, `cuda`, `cuda:1`, `mps`, ...
+
+    `auto` (or nothing) is the first GPU where there is one, else the CPU.
+
+    Raises
+    ------
+    ConfigurationError
+        There is no such device here.
+    """
+    if asked in ("", "auto"):
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(asked)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigurationError(
+            f"device {asked!r} cannot be used ({reason}): choose cpu, auto, or one that "
+            "`phosphene doctor` lists."
+        ) from None
+    return device
+
 
 def probe() -> dict[str, Any]:
     """Describe torch and its devices as plain values.
@@ -18,15 +45,15 @@ def probe() -> dict[str, Any]:
     -------
     dict
         `torch` (version), `cuda_build`, `devices` (list of names beside the CPU), `threads`,
-        `backend` (what the decoder runs on) and `why` (one sentence).
+        `backend` (what the decoder runs on unasked) and `why` (one sentence).
     """
     devices = _devices()
     why = (
-        "this version decodes on the CPU only, where the same recording gives the same pictures "
-        "bit for bit"
+        "the decoder computes on the CPU unless decoder.device says otherwise: there the same "
+        "recording gives the same pictures bit for bit"
     )
     if devices:
-        why += f"; {', '.join(devices)} could compute too, but is not used yet"
+        why += f"; {', '.join(devices)} could draw too"
     return {
         "torch": torch.__version__,
         "cuda_build": torch.version.cuda,

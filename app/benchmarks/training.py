@@ -97,9 +97,9 @@ def run_training_bench(
         Recordings of stage A, and pictures (four epochs each) of ATM-S.
     """
     from app.benchmarks.training_peers import n_threads
-    from models.training.engine import choose_device
+    from models.accelerators import choose_device
 
-    device = choose_device(device)
+    device = str(choose_device(device))
     with tempfile.TemporaryDirectory(prefix="phosphene-bench-") as root:
         folder = Path(root)
         _write_signals(folder / "signals", n_files)

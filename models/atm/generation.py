@@ -1,7 +1,8 @@
-"""CLIP vectors become pictures: SDXL with one or more IP-Adapters, through diffusers' pipeline.
+"""CLIP vectors become pictures: SDXL with one or more IP-Adapters.
 
-Owns loading from local files only, the empty prompt, and the adapters' scales a layer. Knows
-nothing of EEG. A picture is a pure function of vectors, seed and settings.
+Owns loading from local files only, the empty prompt, and the adapters' scales a layer. The parts
+are those of diffusers' pipeline; `models.sampling` takes the steps. Knows nothing of EEG. A picture
+is a pure function of vectors, seed and settings.
 """
 
 from __future__ import annotations
@@ -19,10 +20,20 @@ from torch import Tensor
 
 from models.atm.errors import AtmError
 from models.atm.folder import require
+from models.sampling import denoisers, schedules, solvers
+from models.sampling.denoisers import Backend, Level, Network, eager
+from models.sampling.noise import seeded_noise
+from models.sampling.pictures import to_pixels
 
 ADAPTER_FILE = "ip-adapter_sdxl_vit-h.safetensors"
 PROMPTS = "phosphene.json"
 """In `generator/`, where its tokenizer is not whole: only the empty prompt can be used."""
+PREDICTIONS = {
+    "epsilon": denoisers.epsilon,
+    "v_prediction": denoisers.velocity,
+    "sample": denoisers.clean,
+}
+"""Adapters by a scheduler's `prediction_type`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +59,12 @@ class AdapterGenerator:
     n_adapters : int
         One, or five for the multimodal system.
 
+    settings : GenerationSettings
+    device, dtype
+        Where and in which precision it draws; None: the CPU.
+    backend : Backend
+        Makes callables of the U-Net and the decoder; by default they are themselves.
+
     Raises
     ------
     AtmError
@@ -55,7 +72,14 @@ class AdapterGenerator:
     """
 
     def __init__(
-        self, folder: Path, *, n_adapters: int = 1, settings: GenerationSettings | None = None
+        self,
+        folder: Path,
+        *,
+        n_adapters: int = 1,
+        settings: GenerationSettings | None = None,
+        device: torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+        backend: Backend = eager,
     ) -> None:
         self.settings = GenerationSettings() if settings is None else settings
         self._n_adapters = n_adapters
@@ -63,9 +87,8 @@ class AdapterGenerator:
         generator = require(folder / "generator", "generator")
         require(generator / "model_index.json", "generator")
         try:
-            # Published files are in half precision; parts left so would not fit the others.
             self._pipeline: Any = _pipeline_class().from_pretrained(
-                generator, local_files_only=True, add_watermarker=False, torch_dtype=torch.float32
+                generator, local_files_only=True, add_watermarker=False
             )
             self._pipeline.load_ip_adapter(
                 [str(folder)] * n_adapters,
@@ -77,7 +100,14 @@ class AdapterGenerator:
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             reason = " ".join(str(error).split()[:30])
             raise AtmError(f"{folder} holds no usable generator ({reason}).") from None
-        self._pipeline.set_progress_bar_config(disable=True)
+        # Published files are in half precision; parts left so would not fit the others.
+        self._pipeline.to(device, dtype)
+        vae = self._pipeline.vae
+        if dtype == torch.float16 and vae.config.force_upcast:
+            vae.to(torch.float32)
+        self._unet = backend(self._pipeline.unet)
+        self._is_guided = self.settings.guidance_scale > 1.0
+        self._levels = self._levels_of(self._pipeline.scheduler, folder)
         self._prompts: dict[str, tuple[Any, ...]] = {}
         self._only_empty = (generator / PROMPTS).is_file()
         self.files = (adapter, *sorted(generator.glob("**/*.safetensors")))
@@ -127,23 +157,54 @@ class AdapterGenerator:
             raise AtmError(
                 f"{len(vectors)} vectors for {self._n_adapters} adapters: give one each."
             )
-        settings = self.settings
-        guided = settings.guidance_scale > 1.0
-        embeds, negative, pooled, negative_pooled = self._encoded(prompt)
-        images = self._pipeline(
-            prompt_embeds=embeds,
-            pooled_prompt_embeds=pooled,
-            negative_prompt_embeds=negative,
-            negative_pooled_prompt_embeds=negative_pooled,
-            ip_adapter_image_embeds=[_with_empty(v, guided=guided) for v in vectors],
-            num_inference_steps=settings.num_inference_steps,
-            guidance_scale=settings.guidance_scale,
-            height=settings.size,
-            width=settings.size,
-            generator=torch.Generator().manual_seed(seed),
-            output_type="np",
-        ).images
-        return np.asarray(np.rint(images[0] * 255), dtype=np.uint8)
+        unet, vae, scheduler = self._pipeline.unet, self._pipeline.vae, self._pipeline.scheduler
+        network = denoisers.in_dtype(self._network(vectors, prompt), unet.dtype)
+        if self._is_guided:
+            network = denoisers.guided(denoisers.together(network), self.settings.guidance_scale)
+        denoise = PREDICTIONS[scheduler.config.prediction_type](network)
+        side = self.settings.size // self._pipeline.vae_scale_factor
+        shape = (unet.config.in_channels, side, side)
+        noise = seeded_noise((seed,), shape, like=unet.conv_in.weight)
+        start = next(noise) * scheduler.init_noise_sigma
+        if _is_ancestral(scheduler):
+            states = solvers.euler_ancestral(denoise, start, self._levels, noise)
+        else:
+            states = solvers.euler(denoise, start, self._levels)
+        latents = (solvers.last(states) / vae.config.scaling_factor).to(vae.dtype)
+        return np.asarray(to_pixels(vae.decode(latents, return_dict=False)[0])[0])
+
+    def _levels_of(self, scheduler: Any, folder: Path) -> list[Level]:
+        """Levels of the folder's own scheduler, which has to be of SDXL's or SDXL-Turbo's class."""
+        name = type(scheduler).__name__
+        if name != "EulerDiscreteScheduler" and not _is_ancestral(scheduler):
+            raise AtmError(
+                f"{folder / 'generator' / 'scheduler'} is of {name}, expected "
+                "EulerDiscreteScheduler (SDXL) or EulerAncestralDiscreteScheduler (SDXL-Turbo): "
+                "take scheduler_config.json from one of them."
+            )
+        scheduler.set_timesteps(self.settings.num_inference_steps)
+        device = self._pipeline.unet.device
+        return schedules.ve_levels(scheduler.sigmas, scheduler.timesteps, device=device)
+
+    def _network(self, vectors: Sequence[Tensor], prompt: str) -> Network:
+        """The U-Net with its conditions bound; the empty ones first where it is guided."""
+        size = self.settings.size
+        embeds, empty, pooled, empty_pooled = self._encoded(prompt)
+        times = torch.tensor([[size, size, 0, 0, size, size]]).to(embeds, non_blocking=True)
+        images = [v.reshape(1, 1, -1).to(embeds, non_blocking=True) for v in vectors]
+        if self._is_guided:
+            embeds, pooled = torch.cat([empty, embeds]), torch.cat([empty_pooled, pooled])
+            times = torch.cat([times, times])
+            images = [torch.cat([torch.zeros_like(image), image]) for image in images]
+        added = {"text_embeds": pooled, "time_ids": times, "image_embeds": images}
+
+        def predict(x: Tensor, time: Tensor) -> Tensor:
+            predicted = self._unet(
+                x, time, encoder_hidden_states=embeds, added_cond_kwargs=added, return_dict=False
+            )
+            return torch.as_tensor(predicted[0])
+
+        return predict
 
     def _encoded(self, prompt: str) -> tuple[Any, ...]:
         if prompt and self._only_empty:
@@ -157,6 +218,10 @@ class AdapterGenerator:
                 prompt=prompt, negative_prompt="", do_classifier_free_guidance=True
             )
         return self._prompts[prompt]
+
+
+def _is_ancestral(scheduler: Any) -> bool:
+    return type(scheduler).__name__ == "EulerAncestralDiscreteScheduler"
 
 
 def quiet_libraries() -> None:
@@ -177,9 +242,3 @@ def _pipeline_class() -> Any:
 
     quiet_libraries()
     return diffusers.StableDiffusionXLPipeline
-
-
-def _with_empty(vector: Tensor, *, guided: bool) -> Tensor:
-    """(1, 1, n_features), or (2, 1, n_features) with zeros for the unconditional half in front."""
-    one = vector.reshape(1, 1, -1)
-    return torch.cat([torch.zeros_like(one), one]) if guided else one

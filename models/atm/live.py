@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from configs import DecoderConfig
+from models.accelerators import choose_device
 from models.api import (
     CLIP_H_IMAGE,
     EncoderSpec,
@@ -42,7 +43,8 @@ from models.atm.folder import load_encoder as read_encoder
 from models.atm.generation import AdapterGenerator, GenerationSettings, quiet_libraries
 from models.atm.input import network_input
 from models.atm.prior import DiffusionPriorUNet
-from models.atm.prior_sampling import sample_prior
+from models.atm.prior_sampling import prior_states
+from models.sampling.solvers import last
 from models.weights import WeightState, check_weights
 from pipeline.errors import ShapeError
 from pipeline.gallery import SPACE, load_gallery
@@ -247,13 +249,14 @@ class AtmSampler(VectorSampler):
     def clip_vector(self, vector: Tensor, *, seed: int) -> Tensor:
         """CLIP vector (n_features,) of an EEG vector (n_features,), on the adapter's scale."""
         if self._prior is not None:
-            vector = sample_prior(
+            states = prior_states(
                 self._prior,
                 vector[None],
                 num_inference_steps=self.prior_steps,
                 guidance_scale=self._guidance,
                 generator=torch.Generator().manual_seed(seed),
-            )[0]
+            )
+            vector = last(states)[0]
         if self._target_norm is not None:
             vector = functional.normalize(vector, dim=0) * self._target_norm
         return vector
@@ -276,7 +279,12 @@ def load_sampler(config: DecoderConfig) -> AtmSampler:
     settings, vectors = load_settings(folder), load_vector_facts(folder / "encoder")
     prior, target_norm = load_prior(folder / "prior") if settings.has_prior else (None, None)
     refuse_damaged(folder)
-    generator = AdapterGenerator(folder, settings=generation_settings(config, settings))
+    device = choose_device(config.device)
+    if prior is not None:
+        prior.to(device)
+    generator = AdapterGenerator(
+        folder, settings=generation_settings(config, settings), device=device
+    )
     generator.set_scales(1.0)
     parts = [folder / "prior" / MODEL] if prior is not None else []
     return AtmSampler(
@@ -287,7 +295,11 @@ def load_sampler(config: DecoderConfig) -> AtmSampler:
         target_norm=target_norm,
         vectors=vectors,
         spec=sampler_spec(
-            "atm", vectors, generator.settings, sha256=hash_of(*parts, *generator.files)
+            "atm",
+            vectors,
+            generator.settings,
+            sha256=hash_of(*parts, *generator.files),
+            device=device,
         ),
     )
 
@@ -330,7 +342,12 @@ def generation_settings(config: DecoderConfig, settings: SystemSettings) -> Gene
 
 
 def sampler_spec(
-    name: str, vectors: VectorFacts, settings: GenerationSettings, *, sha256: str
+    name: str,
+    vectors: VectorFacts,
+    settings: GenerationSettings,
+    *,
+    sha256: str,
+    device: torch.device,
 ) -> SamplerSpec:
     """What a sampler of these vectors takes and draws."""
     return SamplerSpec(
@@ -339,6 +356,7 @@ def sampler_spec(
         size=(settings.size, settings.size),
         steps=settings.num_inference_steps,
         sha256=sha256,
+        device=str(device),
     )
 
 

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
 
 from configs.guard import read_text
 from configs.published import ConditionConfig, MaskedAutoencoderConfig
 from models.checkpoints import CheckpointError, below, load_checkpoint, load_into, save_tensors
 from models.latent_diffusion.conditioning import ConditionStage, TimeCondition
 from models.latent_diffusion.model import LatentDiffusion
-from models.latent_diffusion.schedules import make_scheduler
 from models.masked_autoencoder import SignalEncoder
+from models.sampling.schedules import SD15
 from models.weights import write_hashes
 
 SOURCE = (
@@ -41,7 +41,10 @@ def save_model(model: LatentDiffusion, folder: Path, *, preprocessing: dict[str,
     """Write the whole model; `preprocessing` says how epochs become signals."""
     model.unet.save_pretrained(folder / "unet")
     model.vae.save_pretrained(folder / "vae")
-    make_scheduler("plms").save_pretrained(folder / "scheduler")
+    scheduler = PNDMScheduler(
+        beta_schedule="scaled_linear", **SD15, skip_prk_steps=True, steps_offset=1
+    )
+    scheduler.save_pretrained(folder / "scheduler")
     condition = {f"stage.{k}": v for k, v in model.condition_stage.state_dict().items()}
     if model.time_condition is not None:
         condition |= {f"time.{k}": v for k, v in model.time_condition.state_dict().items()}

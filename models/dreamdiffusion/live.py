@@ -12,21 +12,25 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from configs import DecoderConfig
+from models.accelerators import choose_device
 from models.api import EncoderSpec, InputSpec, SamplerSpec, installed_weights
 from models.checkpoints import CheckpointError
 from models.dreamdiffusion.folder import load_model, load_stage
 from models.dreamdiffusion.items import fill_channels
 from models.latent_diffusion.conditioning import ConditionStage
 from models.latent_diffusion.lora import LORA_FILE, fuse_lora
-from models.latent_diffusion.model import LatentDiffusion, sample_latents
-from models.latent_diffusion.schedules import SamplerName, make_scheduler
+from models.latent_diffusion.model import LatentDiffusion
+from models.sampling import denoisers, schedules, solvers
+from models.sampling.denoisers import Backend, Level, Network, eager
+from models.sampling.noise import seeded_noise
+from models.sampling.pictures import to_pixels
 from models.weights import HASHES, WeightState, check_weights
 from pipeline.electrodes import canonical_name
 from pipeline.errors import ConfigurationError, ShapeError
@@ -35,7 +39,11 @@ from pipeline.values import Embedding, Epoch, Float32, GeneratedImage
 NAME = "dreamdiffusion"
 FEW_STEPS = 8
 """Up to this many steps a sampler for few steps draws; above, PLMS as published."""
-SOLVERS: dict[SamplerName, str] = {"lcm": "LCM", "dpm": "DPM-Solver++", "plms": "PLMS"}
+SolverName = Literal["lcm", "dpm", "plms"]
+SOLVERS: dict[SolverName, str] = {"lcm": "LCM", "dpm": "DPM-Solver++", "plms": "PLMS"}
+"""`plms` is the published one (250 steps); `lcm` draws in 1 to 8 steps with a distilled U-Net or an
+LCM-LoRA, and is wrong with any other; `dpm` is for few steps with weights that were not distilled.
+"""
 LCM_SCHEDULER = "LCMScheduler"
 """`_class_name` in `scheduler/scheduler_config.json` of weights that were distilled as a whole."""
 
@@ -132,13 +140,15 @@ class ContextSampler:
         model: LatentDiffusion,
         *,
         guidance_scale: float | None = None,
-        solver: SamplerName = "plms",
+        solver: SolverName = "plms",
         spec: SamplerSpec,
+        backend: Backend = eager,
     ) -> None:
         self._guidance = 1.0 if guidance_scale is None else guidance_scale
-        self._model = model
+        self._model, self._unet = model, backend(model.unet)
         self._spec, self._steps = spec, spec.steps
-        self._solver: SamplerName = solver
+        self._solver: SolverName = solver
+        self._levels = _levels_of(solver, spec.steps, device=model.unet.device)
         depth = len(model.vae.config.block_out_channels) - 1
         height, width = (side // 2**depth for side in spec.size)
         self._latent = (model.vae.config.latent_channels, height, width)
@@ -179,29 +189,49 @@ class ContextSampler:
                 f"the embedding has shape {embedding.vector.shape}, expected (n_tokens, {width}): "
                 "use DreamDiffusion's own encoder."
             )
-        context = torch.from_numpy(np.array(embedding.vector))[None]
-        generator = torch.Generator().manual_seed(seed)
-
-        def predict(latents: Tensor, timestep: Tensor) -> Tensor:
-            full = self._model.predict_noise(latents, timestep, context)
-            if self._guidance == 1.0:
-                return full
-            # Weights that were trained with condition dropout know the empty context.
-            empty = self._model.predict_noise(latents, timestep, torch.zeros_like(context))
-            return empty + self._guidance * (full - empty)
-
-        latents = sample_latents(
-            predict,
-            torch.randn(1, *self._latent, generator=generator),
-            scheduler=make_scheduler(self._solver),
-            num_inference_steps=self._steps,
-            generator=generator,
-        )
-        made = self._model.decode_latents(latents)[0].clamp(-1, 1)
-        pixels = (made + 1).mul(127.5).round().to(torch.uint8).permute(1, 2, 0).contiguous()
+        like = self._model.unet.conv_in.weight
+        context = torch.from_numpy(np.array(embedding.vector))[None].to(like, non_blocking=True)
+        latents = self._draw(context, seeds=(seed,))
         return GeneratedImage(
-            pixels=pixels.numpy(), seed=seed, index=embedding.index, t_onset=embedding.t_onset
+            pixels=to_pixels(self._model.decode_latents(latents.to(like)))[0],
+            seed=seed,
+            index=embedding.index,
+            t_onset=embedding.t_onset,
         )
+
+    def _draw(self, context: Tensor, *, seeds: tuple[int, ...]) -> Tensor:
+        """Scaled latents of contexts (n, n_tokens, width)."""
+        network = self._network(context)
+        if self._guidance != 1.0:
+            # Weights that were trained with condition dropout know the empty context.
+            empty = self._network(torch.zeros_like(context))
+            network = denoisers.guided(denoisers.apart(empty, network), self._guidance)
+        denoise = denoisers.epsilon(denoisers.in_dtype(network, context.dtype))
+        noise = seeded_noise(seeds, self._latent, like=context)
+        start = next(noise)
+        if self._solver == "lcm":
+            return solvers.last(solvers.lcm(denoise, start, self._levels, noise))
+        solve = solvers.plms if self._solver == "plms" else solvers.dpmpp_2m
+        return solvers.last(solve(denoise, start, self._levels))
+
+    def _network(self, context: Tensor) -> Network:
+        added = self._model.time_vector(context)
+
+        def predict(x: Tensor, time: Tensor) -> Tensor:
+            predicted = self._unet(
+                x, time, encoder_hidden_states=context, class_labels=added, return_dict=False
+            )
+            return torch.as_tensor(predicted[0])
+
+        return predict
+
+
+def _levels_of(solver: SolverName, n: int, *, device: torch.device) -> list[Level]:
+    table = schedules.alphas_cumprod(**schedules.SD15, scaled=True)
+    if solver == "dpm":
+        return schedules.snr_levels(table, schedules.trailing_times(n), device=device)
+    times = schedules.lcm_times(n) if solver == "lcm" else schedules.compvis_times(n)
+    return schedules.vp_levels(table, times, last=table[0], device=device)
 
 
 def load_encoder(config: DecoderConfig) -> ContextEncoder:
@@ -224,15 +254,16 @@ def load_sampler(config: DecoderConfig) -> ContextSampler:
     model, table = load_model(folder)
     del model.condition_stage  # the encoder's, which has its own
     _refuse_damaged(folder)
-    solver: SamplerName = "dpm" if steps <= FEW_STEPS else "plms"
+    solver: SolverName = "dpm" if steps <= FEW_STEPS else "plms"
     if _is_distilled(folder):
         solver = "lcm"
     elif steps <= FEW_STEPS and (folder / LORA_FILE).is_file():
         fuse_lora(model.unet, folder / LORA_FILE)
         solver = "lcm"
     side = int(table["preprocessing"].get("side", 512))
+    device = choose_device(config.device)
     return ContextSampler(
-        model,
+        model.to(device),
         guidance_scale=config.guidance_scale,
         solver=solver,
         spec=SamplerSpec(
@@ -241,6 +272,7 @@ def load_sampler(config: DecoderConfig) -> ContextSampler:
             size=(side, side),
             steps=steps,
             sha256=_digest(folder),
+            device=str(device),
         ),
     )
 

@@ -17,6 +17,7 @@ from diffusers import AutoencoderDC, UNet2DConditionModel
 from diffusers.models.embeddings import ImageProjection, PixArtAlphaTextProjection
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from pipeline.errors import PhospheneError
 
@@ -31,7 +32,7 @@ class GeneratorError(PhospheneError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Generator:
-    """Four networks that belong together, in float32 on the CPU, in evaluation mode.
+    """Four networks that belong together, on one device, in one precision, in evaluation mode.
 
     Attributes
     ----------
@@ -61,19 +62,31 @@ class Generator:
         return int(self.unet.config.projection_class_embeddings_input_dim)
 
     @property
+    def like(self) -> Tensor:
+        """A tensor on the networks' device, in their precision."""
+        return torch.as_tensor(self.unet.conv_in.weight)
+
+    @property
     def latent_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of one picture's latents."""
         side = int(self.unet.config.sample_size)
         return int(self.unet.config.out_channels), side, side
 
 
-def load_generator(folder: Path | None = None) -> Generator:
+def load_generator(
+    folder: Path | None = None,
+    *,
+    device: torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Generator:
     """Load the generator.
 
     Parameters
     ----------
     folder : Path or None
         With the folders `vae`, `unet`, `projection` and `prior`; None: the weights that ship.
+    device, dtype
+        Where and in which precision they compute, whatever they are stored in; None: the CPU.
 
     Raises
     ------
@@ -91,12 +104,8 @@ def load_generator(folder: Path | None = None) -> Generator:
             )
         digest.update(path.read_bytes())
     try:
-        vae = AutoencoderDC.from_pretrained(
-            root / "vae", local_files_only=True, torch_dtype=torch.float32
-        )
-        unet = UNet2DConditionModel.from_pretrained(
-            root / "unet", local_files_only=True, torch_dtype=torch.float32
-        )
+        vae = AutoencoderDC.from_pretrained(root / "vae", local_files_only=True)
+        unet = UNet2DConditionModel.from_pretrained(root / "unet", local_files_only=True)
         projection = _load_projection(root / "projection")
         prior = _load_prior(root / "prior")
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
@@ -107,7 +116,7 @@ def load_generator(folder: Path | None = None) -> Generator:
     _check(root, vae, unet, projection, prior)
     # Convolutions are fastest on CPUs with channels last.
     for module in (vae, unet, projection, prior):
-        module.to(memory_format=torch.channels_last)
+        module.to(device, dtype, memory_format=torch.channels_last)
         module.eval().requires_grad_(False)
     return Generator(vae, unet, projection, prior, digest.hexdigest())
 
@@ -120,7 +129,7 @@ def _load_projection(folder: Path) -> ImageProjection:
         num_image_text_embeds=config["num_image_text_embeds"],
     )
     projection.load_state_dict(load_file(folder / FILE))
-    return projection.float()
+    return projection
 
 
 def _load_prior(folder: Path) -> PixArtAlphaTextProjection:
@@ -131,7 +140,7 @@ def _load_prior(folder: Path) -> PixArtAlphaTextProjection:
         out_features=config["out_features"],
     )
     prior.load_state_dict(load_file(folder / FILE))
-    return prior.float()
+    return prior
 
 
 def _check(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from configs import DecoderConfig
+from models.accelerators import choose_device
 from models.embedded import encoder, sampler
 
 
@@ -35,4 +36,5 @@ def load_sampler(config: DecoderConfig) -> sampler.EmbeddedSampler:
         None if config.weights is None else Path(config.weights),
         num_inference_steps=config.num_inference_steps,
         guidance_scale=1.0 if config.guidance_scale is None else config.guidance_scale,
+        device=choose_device(config.device),
     )

@@ -1,14 +1,11 @@
-"""Draws the picture of an embedding in a few steps: rectified flow, Euler, no overhead.
+"""Draws the picture of an embedding in a few steps of a rectified flow.
 
-Owns the loop from noise to pixels. Knows nothing of EEG: the embedding's length is its
-confidence, and the generator was trained to draw fog where there is none. A picture is a pure
-function of (embedding, seed, steps, guidance, thread count); nothing is kept between calls, so a
-picture always belongs to its own epoch.
+Owns the conditions and the two ends of the loop, noise and pixels; `models.sampling` has the loop.
+Knows nothing of EEG: the embedding's length is its confidence, and the generator was trained to
+draw fog where there is none. A picture is a pure function of (embedding, seed, steps, guidance,
+thread count); nothing is kept between calls, so a picture always belongs to its own epoch.
 
-The convention is that of diffusers' `FlowMatchEulerDiscreteScheduler`: x = (1 - sigma) x0 + sigma
-noise, velocity noise - x0, time 1000 sigma. The network gives the correction from the prior's guess
-to x0, from which the velocity follows. `tests/models/test_generator.py` holds the loop against that
-scheduler.
+The network gives the correction from the prior's guess to the clean latents.
 """
 
 from __future__ import annotations
@@ -19,25 +16,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from models.api import SamplerSpec
 from models.embedded.generator import Generator, load_generator
+from models.sampling import denoisers, schedules, solvers
+from models.sampling.denoisers import Backend, Network, eager
+from models.sampling.noise import seeded_noise
+from models.sampling.pictures import to_pixels
 from pipeline.errors import ConfigurationError, ShapeError
 from pipeline.gallery import SPACE
 from pipeline.values import Embedding, GeneratedImage
 
 MAX_STEPS = 50
-MAX_SEED = 2**63
-
-
-def sigmas_of(num_inference_steps: int) -> tuple[float, ...]:
-    """Noise levels of n Euler steps: evenly from 1 to 1/n, then 0 (n + 1 numbers).
-
-    diffusers' default schedule ends at 0.001 before 0 and so wastes its last step, which matters
-    when there are four.
-    """
-    levels = np.linspace(1.0, 1.0 / num_inference_steps, num_inference_steps, dtype=np.float32)
-    return (*levels.tolist(), 0.0)
 
 
 class EmbeddedSampler:
@@ -53,10 +44,17 @@ class EmbeddedSampler:
         1 draws the conditional picture; above 1, away from fog: each step also asks for the
         picture of an empty embedding, which doubles the cost. What this weight does is to
         exaggerate, so a decoded picture should be shown with 1.
+    backend : Backend
+        Makes callables of the U-Net and the decoder; by default they are themselves.
     """
 
     def __init__(
-        self, generator: Generator, *, num_inference_steps: int = 1, guidance_scale: float = 1.0
+        self,
+        generator: Generator,
+        *,
+        num_inference_steps: int = 1,
+        guidance_scale: float = 1.0,
+        backend: Backend = eager,
     ) -> None:
         if not 1 <= num_inference_steps <= MAX_STEPS:
             raise ConfigurationError(
@@ -69,9 +67,9 @@ class EmbeddedSampler:
             )
         self._generator = generator
         self._guidance = float(guidance_scale)
-        self._sigmas = sigmas_of(num_inference_steps)
-        # The network is told float32 times; made once, not at every picture.
-        self._times = [torch.tensor(1000.0 * sigma) for sigma in self._sigmas[:-1]]
+        self._unet, self._decoder = backend(generator.unet), backend(generator.vae.decoder)
+        # Made once, not at every picture.
+        self._levels = schedules.flow_levels(num_inference_steps, device=generator.like.device)
         self._scaling = float(generator.vae.config.scaling_factor)
 
     @property
@@ -83,14 +81,15 @@ class EmbeddedSampler:
             name="embedded",
             space=SPACE,
             size=(scale * height, scale * width),
-            steps=len(self._times),
+            steps=len(self._levels) - 1,
             sha256=self._generator.sha256,
+            device=str(self._generator.like.device),
         )
 
     @property
     def options(self) -> Mapping[str, str | int | float]:
         """What acts on its pictures."""
-        return {"steps": len(self._times), "guidance": self._guidance}
+        return {"steps": len(self._levels) - 1, "guidance": self._guidance}
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -105,7 +104,7 @@ class EmbeddedSampler:
         embedding : Embedding
             `vector` (n_features,) float32.
         seed : int
-            Of the noise, 0 to 2**63 - 1; the same seed shows the same pose.
+            Of the noise, 0 to 2**64 - 1; the same seed shows the same pose.
 
         Raises
         ------
@@ -141,58 +140,57 @@ class EmbeddedSampler:
                 f"embeddings have shape {vectors.shape}, expected {expected}: "
                 "use an encoder that was trained for this generator."
             )
-        conditions = torch.from_numpy(np.array(vectors, dtype=np.float32))
-        noise = torch.cat([self.noise(seed) for seed in seeds])
-        return self.decode(self._denoise(noise, conditions))
+        like = self._generator.like
+        conditions = torch.from_numpy(np.array(vectors)).to(like, non_blocking=True)
+        noise = seeded_noise(seeds, self._generator.latent_shape, like=like)
+        return self.decode(self._denoise(next(noise), conditions))
 
-    def noise(self, seed: int) -> torch.Tensor:
-        """Noise of a seed, (1, channels, height, width) float32, from a CPU generator."""
-        if not 0 <= seed < MAX_SEED:
-            raise ConfigurationError(f"seed is {seed}, expected 0 to 2**63 - 1.")
-        source = torch.Generator().manual_seed(seed)
-        return torch.randn(1, *self._generator.latent_shape, generator=source)
-
-    def _denoise(self, latents: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
-        """Euler steps of the probability flow from noise to scaled latents."""
-        guided = self._guidance > 1.0
-        if guided:
+    def _denoise(self, latents: Tensor, conditions: Tensor) -> Tensor:
+        """Go from noise to scaled latents."""
+        is_guided = self._guidance > 1.0
+        if is_guided:
             conditions = torch.cat([torch.zeros_like(conditions), conditions])
+        network = denoisers.in_dtype(self._network(conditions), conditions.dtype)
+        if is_guided:
+            network = denoisers.guided(denoisers.together(network), self._guidance)
+        latents = latents.contiguous(memory_format=torch.channels_last)
+        states = solvers.euler_flow(denoisers.clean(network), latents, self._levels)
+        return solvers.last(states)
+
+    def _network(self, conditions: Tensor) -> Network:
+        """The prior's guess plus the U-Net's correction of it: clean latents of a noisy sample."""
         tokens = self._generator.projection(conditions)
         guess = self._generator.prior(conditions).view(-1, *self._generator.latent_shape)
-        latents = latents.contiguous(memory_format=torch.channels_last)
-        unet = self._generator.unet
-        for i, time in enumerate(self._times):
-            sample = torch.cat([latents, latents]) if guided else latents
-            correction = unet(
-                torch.cat([sample, guess], dim=1),
+
+        def predict(x: Tensor, time: Tensor) -> Tensor:
+            correction = self._unet(
+                torch.cat([x, guess], dim=1),
                 time,
                 encoder_hidden_states=tokens,
                 class_labels=conditions,
                 return_dict=False,
             )[0]
-            clean = guess + correction
-            if guided:
-                empty, full = clean.chunk(2)
-                clean = empty + self._guidance * (full - empty)
-            # An Euler step along v = (x - x0) / sigma; the last one, to 0, lands on x0 itself.
-            latents = clean + (self._sigmas[i + 1] / self._sigmas[i]) * (latents - clean)
-        return latents
+            return torch.as_tensor(guess + correction)
+
+        return predict
 
     @torch.inference_mode()
-    def decode(self, latents: torch.Tensor) -> npt.NDArray[np.uint8]:
+    def decode(self, latents: Tensor) -> npt.NDArray[np.uint8]:
         """Pixels (n, height, width, 3) uint8 of scaled latents (n, channels, height, width)."""
-        made = self._generator.vae.decoder(latents / self._scaling)
-        pixels = (made.clamp(-1, 1) + 1).mul(127.5).round().to(torch.uint8)
-        array: npt.NDArray[np.uint8] = pixels.permute(0, 2, 3, 1).contiguous().numpy()
-        return array
+        return to_pixels(self._decoder((latents / self._scaling).to(self._generator.like)))
 
 
 def load_sampler(
-    folder: Path | None = None, *, num_inference_steps: int = 1, guidance_scale: float = 1.0
+    folder: Path | None = None,
+    *,
+    num_inference_steps: int = 1,
+    guidance_scale: float = 1.0,
+    device: torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> EmbeddedSampler:
-    """Load the sampler with its weights (None: those that ship)."""
+    """Load the sampler with its weights (None: those that ship); `device` None: the CPU."""
     return EmbeddedSampler(
-        load_generator(folder),
+        load_generator(folder, device=device, dtype=dtype),
         num_inference_steps=num_inference_steps,
         guidance_scale=guidance_scale,
     )

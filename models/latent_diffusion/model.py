@@ -1,24 +1,23 @@
-"""The whole conditioned latent diffusion model: losses, what is trained, how it samples.
+"""The whole conditioned latent diffusion model: its losses, and what is trained.
 
 Owns the join of diffusers' U-Net and autoencoder with a condition stage; knows nothing of files,
-data sets or optimisers. The context enters twice: as keys and values of every cross-attention,
-and as a vector that is added to the time embedding after its MLP (the U-Net's class embedding of
-type `identity`, which adds in the same place).
+data sets, optimisers or of the steps that draw a picture. The context enters twice: as keys and
+values of every cross-attention, and as a vector that is added to the time embedding after its MLP
+(the U-Net's class embedding of type `identity`, which adds in the same place).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from diffusers import AutoencoderKL, LCMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from diffusers.models.attention import BasicTransformerBlock
 from torch import Tensor, nn
 from torch.nn import functional
 
 from models.latent_diffusion.conditioning import ConditionStage, TimeCondition, alignment_loss
-from models.latent_diffusion.schedules import SD15, make_scheduler
+from models.sampling.schedules import SD15
 
 UNUSED = ("mae.pos_embed",)
 """Of the condition stage, not trained: fixed positions are a code, not a weight."""
@@ -48,23 +47,24 @@ class LatentDiffusion(nn.Module):
         self.vae = vae
         self.condition_stage = condition_stage
         self.time_condition = time_condition
-        self.scheduler = make_scheduler("ddim", **SD15)
+        self.scheduler = DDPMScheduler(beta_schedule="scaled_linear", **SD15)
+
+    def time_vector(self, context: Tensor) -> Tensor:
+        """What `context` (n, n_tokens, dim) adds to the time embedding, (n, time_embed_dim)."""
+        if self.time_condition is None:
+            return context.new_zeros(len(context), self.unet.config.block_out_channels[0] * 4)
+        return torch.as_tensor(self.time_condition(context))
 
     def predict_noise(self, latents: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
         """Noise in `latents` (n, channels, height, width) at `timesteps` (n,) or a scalar."""
-        if self.time_condition is None:
-            added = latents.new_zeros(len(context), self.unet.config.block_out_channels[0] * 4)
-        else:
-            added = self.time_condition(context)
-        return torch.as_tensor(
-            self.unet(
-                latents,
-                timesteps,
-                encoder_hidden_states=context,
-                class_labels=added,
-                return_dict=False,
-            )[0]
+        predicted = self.unet(
+            latents,
+            timesteps,
+            encoder_hidden_states=context,
+            class_labels=self.time_vector(context),
+            return_dict=False,
         )
+        return torch.as_tensor(predicted[0])
 
     @torch.no_grad()
     def encode_image(self, image: Tensor, noise: Tensor) -> Tensor:
@@ -130,34 +130,3 @@ class LatentDiffusion(nn.Module):
         if self.time_condition is not None:
             self.time_condition.requires_grad_(True)
         return [name for name, parameter in self.named_parameters() if parameter.requires_grad]
-
-
-@torch.no_grad()
-def sample_latents(
-    predict: Callable[[Tensor, Tensor], Tensor],
-    latents: Tensor,
-    *,
-    scheduler: Any,
-    num_inference_steps: int,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Run a scheduler from noise to scaled latents.
-
-    Parameters
-    ----------
-    predict : callable
-        `(latents, timestep) -> noise`, with the condition already bound.
-    latents : Tensor
-        Start noise, unit variance.
-    scheduler : of `make_scheduler`
-    num_inference_steps : int
-        As asked for; PLMS gives more where it does not divide 1000.
-    generator : torch.Generator, optional
-        For samplers that add noise (LCM).
-    """
-    scheduler.set_timesteps(num_inference_steps, device=latents.device)
-    extra = {"generator": generator} if isinstance(scheduler, LCMScheduler) else {}
-    for timestep in scheduler.timesteps:
-        noise = predict(latents, timestep)
-        latents = scheduler.step(noise, timestep, latents, return_dict=False, **extra)[0]
-    return latents

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from models.atm.generation import AdapterGenerator, GenerationSettings
 from models.atm.prior import DiffusionPriorUNet
-from models.atm.prior_sampling import sample_prior
+from models.atm.prior_sampling import prior_states
 from models.multimodal.adapter_scales import (
     adaptive_weights,
     fused_scales,
@@ -26,6 +26,7 @@ from models.multimodal.adapter_scales import (
 )
 from models.multimodal.errors import MultimodalError
 from models.multimodal.modalities import FUSION_WEIGHTS, Faults, Modality
+from models.sampling.solvers import last
 
 Uint8 = NDArray[np.uint8]
 PRIOR_STEPS = 30
@@ -75,13 +76,14 @@ class MultimodalGenerator:
         """Draw each modality's CLIP vector (n_features,) for an EEG vector (n_features,)."""
         vectors: dict[Modality, Tensor] = {}
         for place, modality in enumerate(Modality):
-            made = sample_prior(
+            states = prior_states(
                 self._priors[modality],
                 condition[None],
                 num_inference_steps=self.prior_steps,
                 guidance_scale=None,
                 generator=torch.Generator().manual_seed(5 * seed + place),
-            )[0]
+            )
+            made = last(states)[0]
             norm = 1.0 if self.faults.unit_norm_embeddings else self._norms[modality]
             vectors[modality] = functional.normalize(made, dim=0) * norm
         return vectors

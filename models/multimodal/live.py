@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from configs import DecoderConfig
+from models.accelerators import choose_device
 from models.api import DrawingOptions, SamplerSpec
 from models.atm.folder import (
     MODEL,
@@ -138,6 +139,7 @@ def load_sampler(config: DecoderConfig, *, faults: Faults | None = None) -> Mult
     folder = weights_folder(config, NAME)
     settings = load_settings(folder, PUBLISHED)
     vectors = load_vector_facts(folder / "encoder")
+    device = choose_device(config.device)
     priors, norms = {}, {}
     for modality in Modality:
         prior, norm = load_prior(folder / "priors" / modality)
@@ -147,10 +149,13 @@ def load_sampler(config: DecoderConfig, *, faults: Faults | None = None) -> Mult
                 "targets before they were brought to 1: train it with `phosphene train "
                 "atm-multimodal train`."
             )
-        priors[modality], norms[modality] = prior, norm
+        priors[modality], norms[modality] = prior.to(device), norm
     refuse_damaged(folder)
     adapters = AdapterGenerator(
-        folder, n_adapters=len(Modality), settings=generation_settings(config, settings)
+        folder,
+        n_adapters=len(Modality),
+        settings=generation_settings(config, settings),
+        device=device,
     )
     sha256 = hash_of(*(folder / "priors" / m / MODEL for m in Modality), *adapters.files)
     return MultimodalSampler(
@@ -158,7 +163,7 @@ def load_sampler(config: DecoderConfig, *, faults: Faults | None = None) -> Mult
             priors, adapters, target_norms=norms, prior_steps=settings.prior_steps, faults=faults
         ),
         vectors=vectors,
-        spec=sampler_spec(NAME, vectors, adapters.settings, sha256=sha256),
+        spec=sampler_spec(NAME, vectors, adapters.settings, sha256=sha256, device=device),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, get_args
 import torch
 from torch import Tensor, nn
 
+from models.accelerators import choose_device
 from models.training.errors import TrainingError
 
 Precision = Literal["no", "bf16"]
@@ -36,17 +37,12 @@ def choose_precision(asked: str, device: str = "") -> Precision:
         raise TrainingError(f"precision {asked!r} is unknown, expected auto, no or bf16.")
     if asked != "auto":
         return "bf16" if asked == "bf16" else "no"
-    return "bf16" if _computes_in_bf16(torch.device(choose_device(device)).type) else "no"
+    return "bf16" if _computes_in_bf16(choose_device(device).type) else "no"
 
 
 def is_first_process() -> bool:
     """Whether this process writes what is kept (of several that torchrun started: the first)."""
     return os.environ.get("RANK", "0") == "0"
-
-
-def choose_device(asked: str = "") -> str:
-    """The device that was asked for, else a GPU, else the CPU."""
-    return asked or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _computes_in_bf16(kind: str) -> bool:
@@ -175,7 +171,7 @@ class Accelerated:
             mixed_precision=precision,
             log_with=tracker or None,
             project_dir=folder or None,
-            cpu=torch.device(choose_device(device)).type == "cpu",
+            cpu=choose_device(device).type == "cpu",
             kwargs_handlers=[spare],
         )
         if tracker:
@@ -255,4 +251,4 @@ def make_engine(
     """
     if tracker or int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return Accelerated(precision, tracker, folder, device)
-    return SingleDevice(torch.device(choose_device(device)), precision)
+    return SingleDevice(choose_device(device), precision)

@@ -19,13 +19,14 @@ from configs.atm import MultimodalTrainingConfig, PriorTrainingConfig, Retrieval
 from models.atm.encoder import AtmsConfig, AtmsEncoder
 from models.atm.input import network_input
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
-from models.atm.prior_sampling import sample_prior
+from models.atm.prior_sampling import prior_states
 from models.atm.stages import EncoderTask, PriorTask
 from models.embedded.encoder_input import SFREQ
 from models.multimodal.generation import PRIOR_STEPS
 from models.multimodal.modalities import FUSION_WEIGHTS, Modality
 from models.multimodal.stage import MultimodalModel, MultimodalTask
 from models.multimodal.training import named_priors
+from models.sampling.solvers import last
 from models.training import LoopConfig, make_engine, train
 from pipeline.gallery import Gallery
 from pipeline.values import Epoch, Float64
@@ -165,13 +166,13 @@ def encode(systems: AtmSystems, epochs: Sequence[Epoch]) -> Float64:
 def draw_prior(systems: AtmSystems, epochs: Sequence[Epoch], *, seed: int = 0) -> Float64:
     """What ATM-S draws pictures from: one sample of the prior, 50 steps, guidance 5."""
     condition = embed(systems.encoder, inputs_of(epochs))
-    made = sample_prior(
+    states = prior_states(
         systems.prior,
         condition,
         generator=torch.Generator().manual_seed(seed),
         clip_sample=False,
     )
-    return (made / SCALE).numpy().astype(np.float64)
+    return (last(states) / SCALE).numpy().astype(np.float64)
 
 
 def draw_modalities(
@@ -185,7 +186,7 @@ def draw_modalities(
     condition = embed(systems.multimodal.encoder, inputs_of(epochs))
     made: dict[Modality, Float64] = {}
     for place, (modality, prior) in enumerate(named_priors(systems.multimodal.priors).items()):
-        sample = sample_prior(
+        states = prior_states(
             prior,
             condition,
             num_inference_steps=PRIOR_STEPS,
@@ -193,7 +194,7 @@ def draw_modalities(
             generator=torch.Generator().manual_seed(5 * seed + place),
             clip_sample=False,
         )
-        made[modality] = (sample / SCALE).numpy().astype(np.float64)
+        made[modality] = (last(states) / SCALE).numpy().astype(np.float64)
     return made
 
 

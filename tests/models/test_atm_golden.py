@@ -14,8 +14,10 @@ from models.atm.losses import (
 )
 from models.atm.nice import NiceEncoder, class_probabilities, from_published
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
-from models.atm.prior_sampling import make_scheduler, sample_prior
+from models.atm.prior_sampling import prior_states
 from models.atm.prior_training import PriorDraws, learning_rate, train_pass
+from models.sampling.schedules import leading_times
+from models.sampling.solvers import last
 from research.comparison.retrieval import k_way_retrieval, published_loss
 from tests.models.golden import Golden, load
 
@@ -111,21 +113,20 @@ def test_prior_sampling_matches() -> None:
     prior, c = _prior(file), file.inputs["c"]
     guidance = file.arguments["guidance"]
     for steps in file.arguments["steps"]:
-        noise, path = file.inputs[f"noise_{steps}"], []
-        file.check(f"timesteps_{steps}", make_scheduler(steps).timesteps)
+        noise = file.inputs[f"noise_{steps}"]
+        file.check(f"timesteps_{steps}", torch.from_numpy(leading_times(steps)))
         options = {"num_inference_steps": steps, "noise": noise}
-        whole = sample_prior(prior, c, guidance_scale=guidance, trajectory=path, **options)
-        file.check(f"sample_{steps}", whole)
+        path = list(prior_states(prior, c, guidance_scale=guidance, **options))
+        file.check(f"sample_{steps}", path[-1])
         file.check(f"trajectory_{steps}", torch.stack(path, dim=1))
         for g in (0, 2):
             if f"sample_{steps}_g{g}" in file.outputs:
-                file.check(
-                    f"sample_{steps}_g{g}", sample_prior(prior, c, guidance_scale=g, **options)
-                )
+                states = prior_states(prior, c, guidance_scale=g, **options)
+                file.check(f"sample_{steps}_g{g}", last(states))
         if f"sample_{steps}_none" in file.outputs:
             expected = file.outputs[f"sample_{steps}_none"]
             each = [
-                sample_prior(prior, None, num_inference_steps=steps, noise=noise[j : j + 1])
+                last(prior_states(prior, None, num_inference_steps=steps, noise=noise[j : j + 1]))
                 for j in range(len(expected))
             ]
             file.check(f"sample_{steps}_none", torch.cat(each))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,9 @@ from safetensors.torch import save_file
 
 from models.api import Sampler
 from models.embedded.generator import FILE, PARTS, Generator, GeneratorError, load_generator
-from models.embedded.sampler import EmbeddedSampler, load_sampler, sigmas_of
+from models.embedded.sampler import EmbeddedSampler, load_sampler
+from models.sampling.noise import seeded_noise
+from models.sampling.schedules import flow_levels
 from pipeline.errors import ConfigurationError, ShapeError
 from pipeline.values import Embedding
 
@@ -88,12 +92,13 @@ def test_it_draws_what_diffusers_scheduler_draws(generator: Generator, steps: in
     """Same weights, noise and levels through diffusers' scheduler: equal latents to 1e-4."""
     sampler = EmbeddedSampler(generator, num_inference_steps=steps)
     scheduler = FlowMatchEulerDiscreteScheduler()
-    scheduler.set_timesteps(sigmas=list(sigmas_of(steps)[:-1]))
+    levels = flow_levels(steps, device=generator.like.device)
+    scheduler.set_timesteps(sigmas=[float(level.sigma) for level in levels[:-1]])
     condition = torch.from_numpy(_embedding().vector.copy())[None]
     with torch.no_grad():
         tokens = generator.projection(condition)
         guess = generator.prior(condition).view(1, 4, 4, 4)
-        latents = sampler.noise(5)
+        start = latents = next(seeded_noise((5,), generator.latent_shape, like=generator.like))
         for timestep in scheduler.timesteps:
             correction = generator.unet(
                 torch.cat([latents, guess], 1),
@@ -103,17 +108,12 @@ def test_it_draws_what_diffusers_scheduler_draws(generator: Generator, steps: in
             ).sample
             velocity = (latents - guess - correction) / (timestep / 1000)
             latents = scheduler.step(velocity, timestep, latents).prev_sample
-        ours = sampler._denoise(sampler.noise(5), condition)
+        ours = sampler._denoise(start, condition)
         theirs = generator.vae.decode(latents / generator.vae.config.scaling_factor).sample
     assert (ours - latents).abs().max() <= 1e-4
     pixels = (theirs.clamp(-1, 1) + 1) * 127.5
     drawn = sampler.sample(_embedding(), seed=5).pixels.astype(np.float32)
     assert np.abs(drawn - pixels[0].permute(1, 2, 0).numpy()).max() <= 0.51
-
-
-def test_levels_end_at_zero_and_waste_no_step() -> None:
-    assert sigmas_of(1) == (1.0, 0.0)
-    assert sigmas_of(4) == (1.0, 0.75, 0.5, 0.25, 0.0)
 
 
 def test_a_picture_is_a_function_of_its_own_epoch(generator: Generator) -> None:
@@ -153,11 +153,52 @@ def test_guidance_one_is_none_and_more_pushes_from_the_empty_condition(
             EmbeddedSampler(generator, num_inference_steps=1, guidance_scale=scale)
             for scale in (1.0, 3.0)
         )
-        noise = plain.noise(0)
+        noise = next(seeded_noise((0,), generator.latent_shape, like=generator.like))
         full = plain._denoise(noise, condition)
         empty = plain._denoise(noise, torch.zeros_like(condition))
         guided = pushed._denoise(noise, condition)
     torch.testing.assert_close(guided, empty + 3.0 * (full - empty), atol=1e-4, rtol=1e-4)
+
+
+def test_another_back_end_is_another_callable(generator: Generator) -> None:
+    """What a compiler made of a network draws the same picture through the same sampler."""
+    ran: list[str] = []
+
+    def compiled(module: torch.nn.Module) -> Callable[..., Any]:
+        run = torch.compile(module, backend="eager")
+
+        def call(*args: Any, **named: Any) -> Any:
+            ran.append(type(module).__name__)
+            return run(*args, **named)
+
+        return call
+
+    ours = EmbeddedSampler(generator, num_inference_steps=3)
+    other = EmbeddedSampler(generator, num_inference_steps=3, backend=compiled)
+    np.testing.assert_array_equal(_pixels(other), _pixels(ours))
+    assert ran == ["UNet2DConditionModel"] * 3 + ["Decoder"]
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_it_draws_on_any_device_and_waits_once(folder: Path, guidance: float) -> None:
+    """On `meta` no value can be read: all up to the pixels runs without a wait for the device."""
+    meta = torch.device("meta")
+    there = load_generator(folder, device=meta)
+    sampler = EmbeddedSampler(there, num_inference_steps=2, guidance_scale=guidance)
+    assert sampler.spec.device == "meta"
+    noise = seeded_noise((1, 2), there.latent_shape, like=there.like)
+    latents = sampler._denoise(next(noise), torch.zeros(2, N_FEATURES, device=meta))
+    assert (latents.device, latents.shape) == (meta, (2, *there.latent_shape))
+    assert there.vae.decoder(latents).device == meta
+    with pytest.raises(NotImplementedError, match="meta"):
+        sampler.draw(np.zeros((1, N_FEATURES), np.float32), seeds=(1,))
+
+
+def test_precision_changes_little(folder: Path, generator: Generator) -> None:
+    expected = _pixels(EmbeddedSampler(generator)).astype(float)
+    for dtype, room in ((torch.float64, 1), (torch.bfloat16, 16)):
+        other = EmbeddedSampler(load_generator(folder, dtype=dtype))
+        assert np.abs(_pixels(other) - expected).max() <= room
 
 
 def test_it_keeps_the_port_and_the_epochs_identity(folder: Path) -> None:

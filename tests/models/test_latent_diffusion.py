@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import pairwise
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, PNDMScheduler, Transformer2DModel, UNet2DConditionModel
+from diffusers import AutoencoderKL, Transformer2DModel, UNet2DConditionModel
 from torch import Tensor
 from torch.nn import functional
 
@@ -14,16 +14,14 @@ from configs.published import ConditionConfig
 from models.checkpoints import CheckpointError, below
 from models.latent_diffusion import importing
 from models.latent_diffusion.conditioning import ConditionStage, alignment_loss
-from models.latent_diffusion.model import LatentDiffusion, sample_latents
-from models.latent_diffusion.schedules import (
-    MINDVIS,
-    SD15,
-    SamplerName,
-    make_scheduler,
-    variational_weights,
-)
-from pipeline.errors import ConfigurationError
+from models.latent_diffusion.model import LatentDiffusion
+from models.sampling.denoisers import Level, Network, epsilon
+from models.sampling.schedules import SD15, alphas_cumprod, compvis_times, vp_levels
+from models.sampling.solvers import ddim, last, plms
 from tests.models import golden
+
+MINDVIS = {"beta_start": 0.0015, "beta_end": 0.0195}
+"""The class-conditional ImageNet model of MinD-Vis."""
 
 
 @pytest.mark.golden
@@ -208,17 +206,13 @@ def test_complete_model() -> None:
     file.check("loss_simple", losses.noise)
     file.check("loss_clip", losses.alignment)
     each = (eps - given["noise"]).square().mean(dim=(1, 2, 3))
-    weights = variational_weights(model.scheduler.alphas_cumprod)
+    weights = _variational_weights(model.scheduler.alphas_cumprod)
     file.check("loss_vlb", (weights[given["t"]] * each).mean())
     losses.total.backward()
     _check_gradients(file, model, trained)
     with torch.no_grad():
-        made = sample_latents(
-            lambda x, t: model.predict_noise(x, t, context),
-            given["x_T"],
-            scheduler=make_scheduler("plms"),
-            num_inference_steps=file.arguments["S"],
-        )
+        denoise = epsilon(lambda x, t: model.predict_noise(x, t, context))
+        made = last(plms(denoise, given["x_T"], _levels(file.arguments["S"], SD15)))
         file.check("plms_sample", made)
         decoded = model.decode_latents(made)
     file.check("decoded", decoded)
@@ -241,8 +235,8 @@ def _check_gradients(file: golden.Golden, model: LatentDiffusion, trained: list[
 @pytest.mark.golden
 def test_schedule_buffers_follow_from_the_betas() -> None:
     file = golden.load("eeg_ldm_complete")
-    scheduler = make_scheduler("plms")
-    assert torch.allclose(scheduler.alphas_cumprod, file.state["alphas_cumprod"], atol=1e-6)
+    table = alphas_cumprod(**SD15, scaled=True)
+    assert torch.allclose(table, file.state["alphas_cumprod"], atol=1e-6)
 
 
 @pytest.mark.golden
@@ -256,28 +250,34 @@ def test_states_go_back_to_the_published_names() -> None:
             assert torch.equal(state[name], file.state[name]), name
 
 
+def _levels(steps: int, betas: dict[str, float]) -> list[Level]:
+    table = alphas_cumprod(**betas, scaled=True)
+    return vp_levels(table, compvis_times(steps), last=table[0], device=None)
+
+
 @pytest.mark.golden
 @pytest.mark.parametrize(("prefix", "betas"), [("sd15", SD15), ("mindvis", MINDVIS)])
 def test_samplers(prefix: str, betas: dict[str, float]) -> None:
     file = golden.load("plms_sampler")
-    predict = _toy_noise(file.inputs)
-    scheduler = make_scheduler("plms", **betas)
-    file.check(f"{prefix}_betas", scheduler.betas)
-    file.check(f"{prefix}_alphas_cumprod", scheduler.alphas_cumprod)
+    denoise, x = epsilon(_toy_noise(file.inputs)), file.inputs["x_T"]
+    table = alphas_cumprod(**betas, scaled=True)
+    file.check(f"{prefix}_alphas_cumprod", table)
     for steps in file.arguments["steps"]:
-        _check_plms(file, f"{prefix}_plms{steps}", steps, betas)
-        made = _sample(predict, file.inputs["x_T"], "ddim", steps, betas)
-        file.check(f"{prefix}_ddim{steps}_x0", made)
+        key, levels = f"{prefix}_plms{steps}", _levels(steps, betas)
+        file.check(f"{key}_timesteps", torch.stack([level.time for level in levels[:-1]]))
+        xs = [x, *plms(denoise, x, levels)]
+        file.check(f"{key}_x0", xs[-1])
+        file.check(f"{key}_xs", torch.stack(xs[1:]))
+        # Predicted image of each step, from the two points on its line.
+        origins = [
+            _origin(start.double(), end.double(), here.alpha_bar.double(), there.alpha_bar.double())
+            for (start, end), (here, there) in zip(pairwise(xs), pairwise(levels), strict=True)
+        ]
+        file.check(f"{key}_pred_x0s", torch.stack(origins).float())
+        file.check(f"{prefix}_ddim{steps}_x0", last(ddim(denoise, x, levels)))
 
 
-def _sample(
-    predict: Any, x_T: Tensor, name: SamplerName, steps: int, betas: dict[str, float]
-) -> Tensor:
-    scheduler = make_scheduler(name, **betas)
-    return sample_latents(predict, x_T, scheduler=scheduler, num_inference_steps=steps)
-
-
-def _toy_noise(given: dict[str, Tensor]) -> Any:
+def _toy_noise(given: dict[str, Tensor]) -> Network:
     bias = given["c"].mean(dim=1) @ given["C"]
 
     def predict(x: Tensor, t: Tensor) -> Tensor:
@@ -288,33 +288,6 @@ def _toy_noise(given: dict[str, Tensor]) -> Any:
     return predict
 
 
-def _check_plms(file: golden.Golden, key: str, steps: int, betas: dict[str, float]) -> None:
-    scheduler = make_scheduler("plms", **betas)
-    scheduler.set_timesteps(steps)
-    x = file.inputs["x_T"]
-    before, xs, starts = x, [], []
-    predict = _toy_noise(file.inputs)
-    for i, t in enumerate(scheduler.timesteps):
-        if i != 1:
-            before = x
-        x = scheduler.step(predict(x, t), t, x, return_dict=False)[0]
-        # The first step is run twice; the second run replaces the first.
-        if i > 0:
-            xs.append(x)
-            starts.append(before)
-    times = torch.cat([scheduler.timesteps[:1], scheduler.timesteps[2:]])
-    file.check(f"{key}_timesteps", times)
-    file.check(f"{key}_x0", x)
-    file.check(f"{key}_xs", torch.stack(xs))
-    alphas = scheduler.alphas_cumprod.double()
-    origins = []
-    for i, (start, end) in enumerate(zip(starts, xs, strict=True)):
-        last = i == len(times) - 1
-        now, then = alphas[times[i]], alphas[0 if last else times[i + 1]]
-        origins.append(_origin(start.double(), end.double(), now, then).float())
-    file.check(f"{key}_pred_x0s", torch.stack(origins))
-
-
 def _origin(start: Tensor, end: Tensor, now: Tensor, then: Tensor) -> Tensor:
     """Predicted image of one step, from the two points on its line."""
     now_noise, then_noise = (1 - now).sqrt(), (1 - then).sqrt()
@@ -323,23 +296,20 @@ def _origin(start: Tensor, end: Tensor, now: Tensor, then: Tensor) -> Tensor:
     )
 
 
-@pytest.mark.parametrize("steps", [10, 250])
-def test_plms_is_diffusers_own_where_the_count_divides(steps: int) -> None:
-    theirs = PNDMScheduler(
-        beta_schedule="scaled_linear", **SD15, skip_prk_steps=True, steps_offset=1
-    )
-    ours = make_scheduler("plms")
-    theirs.set_timesteps(steps)
-    ours.set_timesteps(steps)
-    assert torch.equal(theirs.timesteps, ours.timesteps)
+def _variational_weights(table: Tensor) -> Tensor:
+    """Weight of each timestep's squared error in the variational bound.
 
-
-def test_plms_takes_more_steps_where_the_count_does_not_divide() -> None:
-    scheduler = make_scheduler("plms")
-    scheduler.set_timesteps(15)
-    assert len(scheduler.timesteps) == 16 + 1
-    with pytest.raises(ConfigurationError, match="outside the schedule"):
-        scheduler.set_timesteps(3)
+    beta^2 / (2 posterior_variance alpha (1 - alpha_cumprod)), the first taken from the second,
+    in float64 (Ho et al., arXiv 2006.11239, eq. 12).
+    """
+    products = table.double()
+    before = torch.cat([torch.ones(1, dtype=torch.float64), products[:-1]])
+    alphas = products / before
+    betas = 1 - alphas
+    posterior = betas * (1 - before) / (1 - products)
+    weights = betas**2 / (2 * posterior * alphas * (1 - products))
+    weights[0] = weights[1]
+    return weights.float()
 
 
 def test_published_sizes_of_the_mappers() -> None:

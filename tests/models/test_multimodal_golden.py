@@ -11,7 +11,7 @@ import torch
 from diffusers import DDPMScheduler
 
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
-from models.atm.prior_sampling import sample_prior
+from models.atm.prior_sampling import prior_states
 from models.multimodal.adapter_scales import (
     PUBLISHED_TABLES,
     fused_scales,
@@ -21,6 +21,7 @@ from models.multimodal.adapter_scales import (
 from models.multimodal.modalities import Faults, Modality
 from models.multimodal.superpixels import LEVELS, segment, superpixel_image
 from models.multimodal.training import StepDraws, combined_loss, multimodal_loss
+from models.sampling.solvers import last
 from tests.models.golden import load
 
 CUSTOM = (
@@ -80,14 +81,14 @@ def test_training_step_matches() -> None:
         file.check(f"mse_{name}", loss.mse)
         file.check(f"cos_{name}", loss.cosine)
     noise = x["sample_noise"].transpose(0, 1)[:, :-1]
-    drawn = sample_prior(
+    states = prior_states(
         priors[Modality.IMAGE],
         x["cond"],
         num_inference_steps=noise.shape[1],
         guidance_scale=None,
         noise=noise,
     )
-    file.check(f"sample_{noise.shape[1]}_steps", drawn)
+    file.check(f"sample_{noise.shape[1]}_steps", last(states))
     file.assert_all_checked()
 
 

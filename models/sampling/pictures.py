@@ -1,0 +1,18 @@
+"""The way out of torch: images become pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def to_pixels(images: Tensor) -> NDArray[np.uint8]:
+    """Pixels (n, height, width, 3) of images (n, 3, height, width), about -1..1.
+
+    Rounded where they were drawn; the copy to the CPU is the one time that a picture waits for
+    its device.
+    """
+    pixels = (images.clamp(-1, 1) + 1).mul(127.5).round().to(torch.uint8)
+    return np.asarray(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
