@@ -23,6 +23,8 @@ HIGHEST_RATE = 1e5
 """Hz, far above every amplifier: a header that says more would ask for all of the memory."""
 VOLTAGES = frozenset({"", "eeg", "eog", "ecg", "emg", "ecog", "seeg", "dbs", "bio", "misc"})
 """Types of channels that are measured in volts, or taken for it: their unit must be known."""
+_COUNTERS = frozenset({"counter", "samplecounter", "packetcounter", "packagecounter"})
+"""Names, letters only, of channels that number the samples, whatever their type says."""
 LARGEST_UV = 1e7
 """Ten volts: no electrode gives that, and a filter would need long to forget it."""
 
@@ -86,6 +88,11 @@ class Ingest:
         self._last = np.zeros(len(picks), dtype=np.float32)
         self.display_names = tuple(names[pick] for pick in picks)
         labels, self.note = as_electrodes(self.display_names)
+        typed = () if source.picks else _typed(source, types)
+        left_out = ", ".join(names[i] for i in typed if i not in picks and i != counter)
+        if left_out:
+            said = f"{left_out} counts samples, by its name, and is not taken for EEG."
+            self.note = f"{self.note} {said}".strip()
         self.info = Info(
             ch_names=_unique(labels, stream),
             sfreq=_rate(source, stream),
@@ -210,6 +217,20 @@ def _counter(source: SourceConfig, names: tuple[str, ...]) -> int | None:
     return position
 
 
+def _typed(source: SourceConfig, types: tuple[str, ...]) -> list[int]:
+    """Channels that are meant, by their types.
+
+    A stream that types nothing is taken whole; one that does, for its EEG, or for what the session
+    was set to read (`source.type`: fMRI).
+    """
+    wanted = "eeg" if "eeg" in types else source.type.strip().lower() if any(types) else ""
+    return [i for i, word in enumerate(types) if word == wanted]
+
+
+def _counts(name: str) -> bool:
+    return "".join(c for c in name.lower() if c.isalpha()) in _COUNTERS
+
+
 def _picks(
     source: SourceConfig,
     stream: StreamInfo,
@@ -218,10 +239,9 @@ def _picks(
     counter: int | None,
 ) -> list[int]:
     if not source.picks:
-        # A stream that types nothing is taken whole; one that does, for its EEG, or for what the
-        # session was set to read (`source.type`: fMRI).
-        wanted = "eeg" if "eeg" in types else source.type.strip().lower() if any(types) else ""
-        picks = [i for i, word in enumerate(types) if word == wanted and i != counter]
+        picks = [i for i in _typed(source, types) if i != counter]
+        # Some programs type every column of their table as EEG.
+        picks = [i for i in picks if not _counts(names[i])] or picks
         if not picks:
             raise InfoError(
                 f"Stream {stream.name!r} has channels of type {', '.join(sorted(set(types)))} and "

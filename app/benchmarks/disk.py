@@ -74,7 +74,7 @@ def _cases(session: Path, adapter: Path, spare: Path) -> list[Case]:
         Case("calibrate", 3000, ("calibrate", *_CALIBRATION, "--out", out)),
         Case("export", 1600, export),
         Case("generate", 1000, ("generate", "embedded", "--data", str(session), "--out", out)),
-        Case("adapters import", 30, ("adapters", "import", str(adapter))),
+        Case("adapters import", 16, ("adapters", "import", str(adapter))),
     ]
 
 

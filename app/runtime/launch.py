@@ -476,5 +476,8 @@ def choice_of(config: SessionConfig, options: SourceOptions) -> StreamChoice:
 
 
 def discover(timeout: float = 1.0) -> Sequence[StreamInfo]:
-    """Streams in reach, EEG and markers, for a chooser."""
-    return resolve(timeout)
+    """Streams in reach, EEG and markers, for a chooser.
+
+    Where none is found it looks on for longer: on a busy machine they answer late.
+    """
+    return resolve(timeout) or resolve(3 * timeout)

@@ -95,6 +95,8 @@ class _Numbering:
         self._unread: list[Row] = []
         self._before: Row | None = None
         self._number = -1
+        # The row before, where it had the number of the one before it and other values.
+        self._doubtful: Row | None = None
         self.n_lost = 0
         self.n_twice = 0
 
@@ -119,10 +121,18 @@ class _Numbering:
             elif reading.pattern is not self._counter.pattern:
                 self._counter = self._counter.moved(reading.pattern)
             for row in rows[at : at + reading.n_times]:
-                advance = self._advance(row)
+                before, advance = self._before, self._advance(row)
                 if advance <= 0:
                     self.n_twice += 1
+                    is_other = before is not None and list(row.values) != list(before.values)
+                    self._doubtful = row if advance == 0 and is_other else None
                     continue
+                if self._doubtful is not None and advance == 2:
+                    # Its number was the one before's in the place of its own.
+                    self.n_twice -= 1
+                    self._number, advance = self._number + 1, 1
+                    yield self._number, self._doubtful
+                self._doubtful = None
                 self._number += advance
                 self.n_lost += advance - 1
                 self._before = row

@@ -11,17 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs import MarkersConfig, SourceConfig
+from configs import MarkersConfig, SessionConfig, SourceConfig
 from devices.choosing import FileStream, StreamChoice, choose_streams
 from devices.continuous import read_continuous
 from devices.errors import FileError
 from devices.files import open_recording
+from devices.lsl.inlet import LslSource
 from devices.player import Player
 from devices.replay import RecordedSource
 from devices.xdf import XdfWriter
+from pipeline.live import LivePath
 from pipeline.markers import MarkerReader, as_text, join_columns
 from pipeline.values import Packet, StreamInfo, StreamRole
 from tests.devices.xdf_tools import eeg_stream, marker_stream
+from tests.waiting import wait_for
 
 PATH = Path("a.xdf")
 EEG = FileStream(1, eeg_stream(), 500)
@@ -226,6 +229,37 @@ def test_columns_of_numbers_and_of_text_read_alike() -> None:
         MarkerReader(marker_stream(), column="value")
     # Recordings of earlier sessions hold such rows as one text, which was the label.
     assert MarkerReader(marker_stream()).read(row) == [("a b\t2\t3", "")]
+
+
+@pytest.mark.lsl
+def test_a_column_of_a_live_stream_is_chosen(tmp_path: Path) -> None:
+    """What `--marker-column` sets, over the network."""
+    path = write(tmp_path / "m.xdf", [(eeg_stream(), 0.0, 2), (TRIPLE, 0.5, 1)])
+    stop = threading.Event()
+    with closing(Player(path, source_id="columns")) as player:
+        ids = {info.type: info.source_id for info in player.streams}
+        config = SessionConfig(
+            source=SourceConfig(source_id=ids["EEG"]),
+            markers=MarkersConfig(source_id=ids["Markers"], column="duration"),
+        )
+        with closing(LslSource(config.source, config.markers)) as source:
+            wait_for(lambda: not source.read(0.0) and StreamRole.MARKERS in source.streams)
+            live = LivePath(config, source.streams)
+            thread = threading.Thread(target=player.play, args=(stop,))
+            thread.start()
+            labels: list[str] = []
+
+            def has_come() -> bool:
+                for item in source.read(0.0):
+                    labels.extend(verdict.marker.label for verdict in live.feed(item))
+                return bool(labels)
+
+            try:
+                wait_for(has_come)
+            finally:
+                stop.set()
+                thread.join()
+    assert labels == ["stimuli-0-2"]
 
 
 @pytest.mark.lsl

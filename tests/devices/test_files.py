@@ -294,6 +294,24 @@ def test_lost_packets_are_gaps_in_time(tmp_path: Path, n_lost: int) -> None:
     assert any(f"lacks {n_lost} samples" in w for w in recording.warnings) == (n_lost > 0)
 
 
+@pytest.mark.parametrize("is_same_row", [False, True])
+def test_a_row_with_the_number_of_the_one_before_it(tmp_path: Path, is_same_row: bool) -> None:
+    """Other values and a number missing behind it: the row is right and its number is not."""
+    packages = [n % 256 for n in range(800)]
+    packages[300] = packages[299]
+    text = openbci_text(packages, [1.7e9 + n / 250 for n in range(800)], {300: 7.0})
+    if is_same_row:
+        text = text.replace("300.5, -300.25", "299.5, -299.25")
+    (tmp_path / "a.txt").write_text(text)
+    recording = open_recording(tmp_path / "a.txt")
+    data, times, events = contents(recording)
+    expected = [n for n in range(800) if n != 300 or not is_same_row]
+    np.testing.assert_allclose(times * 250, expected, atol=1e-6)
+    assert data[:, 0].tolist() == [n + 0.5 for n in expected]
+    assert events == ([] if is_same_row else [(300 / 250, "7")])
+    assert bool(recording.warnings) == is_same_row
+
+
 def test_damaged_rows_are_left_out_and_told(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     lines = openbci_text([n % 256 for n in range(800)], [1e9 + n / 250 for n in range(800)], {})

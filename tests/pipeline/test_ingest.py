@@ -34,6 +34,21 @@ def _packet(samples: np.ndarray) -> Packet:
     return Packet(StreamRole.EEG, samples, np.arange(len(samples)) / 250.0, 0.0)
 
 
+@pytest.mark.parametrize("name", ["COUNTER", "sample counter"])
+def test_a_counter_is_no_eeg_though_it_is_typed_so(name: str) -> None:
+    stream = replace(STREAM, ch_names=("Cz", name, "Pz"))
+    ingest = Ingest(SourceConfig(), stream)
+    assert ingest.info.ch_names == ("Cz", "Pz")
+    assert name in ingest.note
+    assert "is not taken for EEG" in ingest.note
+    # Who names it, means it.
+    assert Ingest(SourceConfig(picks=(name,)), stream).info.ch_names == (name,)
+    counted = Ingest(SourceConfig(counter_channel=name), stream)
+    assert counted.has_counter
+    assert counted.note == ""
+    assert counted.info.ch_names == ("Cz", "Pz")
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
