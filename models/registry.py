@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from configs import DecoderConfig
 from configs.plugins import Plugin, PluginError, find_plugins, reason_of
-from models.api import Entry, SystemDescriptor
+from models.api import Encoder, Entry, SystemDescriptor
 from models.extras import extras_named
 from pipeline.errors import ConfigurationError, PhospheneError
 
@@ -90,6 +91,48 @@ def names_with(part: Part, *, are_listed: bool = True) -> tuple[str, ...]:
         if (found.descriptor.encoder if part == "encoder" else found.descriptor.sampler)
         and (found.descriptor.is_listed or not are_listed)
     )
+
+
+def find_part(name: str, part: Part, *, what: str = "system") -> Registered:
+    """Find a system that brings an encoder, or a sampler.
+
+    Raises
+    ------
+    UnknownSystemError
+        None has that name, it brings no such part, or it cannot be used.
+    """
+    found = find_system(name, what=what)
+    descriptor: SystemDescriptor = found.descriptor
+    if not (descriptor.encoder if part == "encoder" else descriptor.sampler):
+        state = f"brings no {part}" if descriptor.is_implemented else "cannot run yet"
+        raise UnknownSystemError(
+            f"{what} {name!r} {state}: see `phosphene systems` for what each one is."
+        )
+    return found
+
+
+def not_a(part: Part, found: Registered) -> str:
+    """Say that what a system brings is none of the contract's."""
+    return (
+        f"the {part} of {found.descriptor.name!r} ({found.distribution or 'phosphene'}) is none as "
+        "models.api describes it: see docs/how-to/add-a-system.md."
+    )
+
+
+def open_encoder(config: DecoderConfig) -> Encoder:
+    """Load a system's own encoder, with no adapter and no alignment before it.
+
+    Raises
+    ------
+    PhospheneError
+        A file is missing or damaged, or the system has no encoder.
+    """
+    found = find_part(config.system, "encoder")
+    with named(found):
+        encoder = load_function(found.descriptor.encoder)(config)
+    if not isinstance(encoder, Encoder):
+        raise UnknownSystemError(not_a("encoder", found))
+    return encoder
 
 
 def find_entry(table: Mapping[str, Entry], name: str, *, what: str) -> Callable[..., Any]:

@@ -26,15 +26,17 @@ from models.api import (
     ExpectsCovariance,
     Sampler,
     StatesOptions,
-    SystemDescriptor,
 )
 from models.registry import (
     Registered,
     UnknownSystemError,
+    find_part,
     find_system,
     load_function,
     named,
     names_with,
+    not_a,
+    open_encoder,
     read_registry,
 )
 from models.repeatable import make_repeatable
@@ -172,11 +174,7 @@ def load_encoder(config: DecoderConfig) -> Encoder:
     """
     # Torch keeps this setting by thread.
     torch.set_grad_enabled(False)
-    found = _found(config.system, "encoder")
-    with named(found):
-        encoder = load_function(found.descriptor.encoder)(config)
-    if not isinstance(encoder, Encoder):
-        raise UnknownSystemError(_not_a("encoder", found))
+    encoder = open_encoder(config)
     if config.adapter is not None:
         from models.adapters import load_live
 
@@ -201,7 +199,7 @@ def load_sampler(config: DecoderConfig) -> Sampler:
         own = config.model_copy(update={"weights": weights})
         sampler = load_function(found.descriptor.sampler)(own)
     if not isinstance(sampler, Sampler):
-        raise UnknownSystemError(_not_a("sampler", found))
+        raise UnknownSystemError(not_a("sampler", found))
     return sampler
 
 
@@ -220,16 +218,16 @@ def choose_generator(config: DecoderConfig) -> tuple[Registered, str | None]:
     default = own.drawn_by or own.name
     chosen = config.generator
     if chosen is None:
-        return _found(default, "sampler"), config.weights if default == own.name else None
+        return find_part(default, "sampler"), config.weights if default == own.name else None
     if ID_RULE.fullmatch(chosen) and not Path(chosen).is_dir():
         weights = config.weights if chosen == own.name else None
-        return _found(chosen, "sampler", what="generator"), weights
+        return find_part(chosen, "sampler", what="generator"), weights
     if not Path(chosen).is_dir():
         raise UnknownSystemError(
             f"generator {chosen!r} is neither a name that `phosphene systems` lists nor a folder: "
             "mend decoder.generator."
         )
-    return _found(_generator_of(Path(chosen)) or default, "sampler"), chosen
+    return find_part(_generator_of(Path(chosen)) or default, "sampler"), chosen
 
 
 def _generator_of(folder: Path) -> str:
@@ -242,21 +240,3 @@ def _generator_of(folder: Path) -> str:
         if isinstance(name, str) and name:
             return name
     return ""
-
-
-def _found(name: str, part: str, *, what: str = "system") -> Registered:
-    found = find_system(name, what=what)
-    descriptor: SystemDescriptor = found.descriptor
-    if not (descriptor.encoder if part == "encoder" else descriptor.sampler):
-        state = f"brings no {part}" if descriptor.is_implemented else "cannot run yet"
-        raise UnknownSystemError(
-            f"{what} {name!r} {state}: see `phosphene systems` for what each one is."
-        )
-    return found
-
-
-def _not_a(part: str, found: Registered) -> str:
-    return (
-        f"the {part} of {found.descriptor.name!r} ({found.distribution or 'phosphene'}) is none as "
-        "models.api describes it: see docs/how-to/add-a-system.md."
-    )

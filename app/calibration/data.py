@@ -14,6 +14,7 @@ import numpy as np
 from app.errors import AppError
 from configs import SessionConfig
 from models.adapters.data import CalibrationData
+from models.registry import find_system
 from pipeline.gallery import load_gallery
 from pipeline.values import Epoch, Info
 
@@ -51,6 +52,10 @@ def calibration_data(epochs: Sequence[tuple[str, Epoch]], config: SessionConfig)
     # All or none: classes of events have no place in the space of pictures.
     known = tuple(label for label in gallery.labels if label in shown)
     pictures = len(known) == len(shown)
+    if pictures:
+        # An encoder of a space of its own is refused when it is fitted.
+        system = find_system(config.decoder.system).descriptor
+        gallery = gallery.demand(system.space or gallery.space, what=f"the system {system.name}")
     rows = [gallery.index(label) for label in known]
     return CalibrationData(
         epochs=np.stack([epoch.data for _, epoch in epochs]),
@@ -62,6 +67,7 @@ def calibration_data(epochs: Sequence[tuple[str, Epoch]], config: SessionConfig)
         filter=config.filter,
         targets=gallery.embeddings[rows].copy() if pictures else None,
         target_labels=known if pictures else (),
+        space=gallery.space,
     )
 
 

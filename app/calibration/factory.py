@@ -14,7 +14,7 @@ from app.calibration.files import DATA_FOLDER, RECORDING
 from app.calibration.flow import Flow
 from app.calibration.ports import Calibrating, Trainer
 from app.calibration.schedule import Choices
-from app.calibration.shelf import Shelf
+from app.calibration.stored import StoredAdapters
 from app.errors import FolderError
 from app.runtime.folder import SESSIONS, default_out
 from app.source_options import NO_OPTIONS, SourceOptions
@@ -137,11 +137,11 @@ class CalibrationFactory:
             origin=f"recording {path}",
         )
 
-    def shelf(self) -> Shelf:
+    def stored(self) -> StoredAdapters:
         """The stored adapters."""
-        from app.calibration.shelf import StoreShelf
+        from app.calibration.stored import AdaptersOnDisk
 
-        return StoreShelf(self._store)
+        return AdaptersOnDisk(self._store)
 
     def _live(
         self,

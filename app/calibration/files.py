@@ -68,7 +68,7 @@ def about_table(
     origin: str = "",
     checks: Mapping[str, Any] | None = None,
     result: CalibrationResult | None = None,
-    adapter: str | None = None,
+    adapter_id: str | None = None,
 ) -> dict[str, Any]:
     """Everything about one calibration, as `calibration.json` holds it."""
     return {
@@ -80,7 +80,7 @@ def about_table(
         "epochs": counts_table(counts),
         "checks": dict(checks or {}),
         "result": None if result is None else result.to_table(),
-        "adapter": adapter,
+        "adapter": adapter_id,
     }
 
 

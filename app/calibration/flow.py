@@ -104,7 +104,7 @@ class Flow:
         self._begun_at = 0.0
         self._answers: list[tuple[int, float]] = []
         self._result: CalibrationResult | None = None
-        self._adapter: str | None = None
+        self._adapter_id: str | None = None
         self._save_error = ""
         self._snapshot = Snapshot()
 
@@ -134,7 +134,7 @@ class Flow:
             stimulus=self._snapshot.stimulus if self._step is Step.COLLECT else None,
             training=Training() if self._trainer is None else self._trainer.poll(),
             result=self._result,
-            adapter=self._adapter,
+            adapter_id=self._adapter_id,
             save_error=self._save_error,
             out=self.out,
             warnings=self._snapshot.warnings,
@@ -371,9 +371,9 @@ class Flow:
         if task.value is None:
             self._save_error = self._message = f"The adapter was not saved: {task.error}"
             return
-        self._adapter = task.value
+        self._adapter_id = task.value
         self._drop_trainer()
-        self._move(Step.SAVED, f"Saved as {self._adapter}.")
+        self._move(Step.SAVED, f"Saved as {self._adapter_id}.")
         self._write("saved")
 
     # -- helpers ----------------------------------------------------------------------------------
@@ -428,7 +428,7 @@ class Flow:
                 origin=self._origin,
                 checks=self._checks(),
                 result=self._result,
-                adapter=self._adapter,
+                adapter_id=self._adapter_id,
             ),
         )
         if self._result is not None:

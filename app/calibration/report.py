@@ -73,7 +73,7 @@ def _header(view: FlowView, subject: str) -> Markup:
         ("subject", subject),
         ("epochs", f"{counts.n_good} good, {counts.n_refused} refused"),
         ("classes", str(len(counts.good))),
-        ("adapter", view.adapter or "none stored"),
+        ("adapter", view.adapter_id or "none stored"),
     ]
     if result is not None and result.minutes:
         facts.insert(1, ("length", f"{result.minutes:.1f} min"))

@@ -96,7 +96,7 @@ class FlowView:
     stimulus: str | None = None
     training: Training = field(default_factory=Training)
     result: CalibrationResult | None = None
-    adapter: str | None = None
+    adapter_id: str | None = None
     save_error: str = ""
     out: Path | None = None
     warnings: tuple[str, ...] = ()

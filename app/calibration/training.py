@@ -111,7 +111,7 @@ class ProcessTrainer:
             except (OSError, EOFError):
                 answer = None
         if isinstance(answer, Stored):
-            return answer.adapter
+            return answer.adapter_id
         reason = answer.reason if isinstance(answer, Refused) else "its process does not answer"
         raise AppError(reason)
 

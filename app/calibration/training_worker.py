@@ -53,9 +53,9 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The adapter's id."""
+    """The adapter is in the store."""
 
-    adapter: str
+    adapter_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,32 +92,35 @@ def _train(connection: Connection, request: Request) -> Callable[[], str]:
     """Train and send what came out; returns what stores it."""
     from app.calibration.judging import result_of
     from models.adapters.data import CalibrationData
-    from models.adapters.library import AdapterStore
-    from models.adapters.train import Progress as TrainingProgress
-    from models.adapters.train import train_adapter
+    from models.adapters.fit import Progress as FitProgress
+    from models.adapters.fit import fit_adapter
+    from models.adapters.store import AdapterStore
+    from models.registry import open_encoder
 
-    def on_progress(told: TrainingProgress) -> None:
+    def on_progress(told: FitProgress) -> None:
         losses = tuple((float(i + 1), float(loss)) for i, (_, loss) in enumerate(told.losses))
         connection.send(Progress(told.fraction, told.step, losses))
 
-    calibration = train_adapter(
-        CalibrationData.load(request.data),
-        config=request.config.decoder,
-        methods=request.methods or None,
+    data, decoder = CalibrationData.load(request.data), request.config.decoder
+    adapter = fit_adapter(
+        data,
+        encoder=None if data.is_classes else open_encoder(decoder),
+        system=decoder.system,
+        methods=request.methods,
         seed=request.seed,
         subject=request.subject,
         on_progress=on_progress,
     )
-    connection.send(Finished(result_of(calibration.report)))
+    connection.send(Finished(result_of(adapter.report)))
 
     def save() -> str:
         record = AdapterStore(request.store).save(
-            calibration,
+            adapter,
             subject=request.subject,
             preset=request.config.preset,
             recordings=_hashes(request.recording),
         )
-        return record.id
+        return record.adapter_id
 
     return save
 

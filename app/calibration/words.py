@@ -89,8 +89,8 @@ def closing_lines(view: FlowView) -> list[str]:
     if view.result is not None:
         lines += result_lines(view.result)
     lines.append(view.message)
-    if view.adapter is not None:
-        lines.append(f"Use it: phosphene run --adapter {view.adapter}")
+    if view.adapter_id is not None:
+        lines.append(f"Use it: phosphene run --adapter {view.adapter_id}")
     lines.append(f"Folder: {view.out} (open calibration.html in a browser).")
     return lines
 

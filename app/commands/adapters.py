@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from app.calibration.shelf import AdapterLine, StoreShelf
+    from app.calibration.stored import AdapterRecord, AdaptersOnDisk
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,9 +42,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Do what is asked."""
-    from app.calibration.shelf import StoreShelf
+    from app.calibration.stored import AdaptersOnDisk
 
-    shelf = StoreShelf()
+    stored = AdaptersOnDisk()
     act = {
         "list": _list,
         "show": _show,
@@ -54,17 +54,17 @@ def run(args: argparse.Namespace) -> int:
         "export": _export,
         "import": _import,
     }[args.action]
-    return act(shelf, args)
+    return act(stored, args)
 
 
-def _list(shelf: StoreShelf, args: argparse.Namespace) -> int:
+def _list(stored: AdaptersOnDisk, args: argparse.Namespace) -> int:
     from app.output import table, write_json, write_text
 
-    lines = shelf.lines(args.subject)
+    records = stored.records(args.subject)
     if args.json:
-        write_json([line.to_table() for line in lines])
-    elif lines:
-        write_text(table(_HEADINGS, [_cells(line) for line in lines]))
+        write_json([record.to_table() for record in records])
+    elif records:
+        write_text(table(_HEADINGS, [_cells(record) for record in records]))
     else:
         write_text("No adapter is stored: make one with `phosphene calibrate`.")
     return 0
@@ -73,75 +73,75 @@ def _list(shelf: StoreShelf, args: argparse.Namespace) -> int:
 _HEADINGS = ("active", "id", "method", "accuracy", "without", "chance", "p", "minutes", "channels")
 
 
-def _cells(line: AdapterLine) -> tuple[str, ...]:
+def _cells(record: AdapterRecord) -> tuple[str, ...]:
     from app.formatting import percent
 
-    if line.problem:
-        return ("", line.id, line.problem, *([""] * (len(_HEADINGS) - 3)))
+    if record.problem:
+        return ("", record.adapter_id, record.problem, *([""] * (len(_HEADINGS) - 3)))
     return (
-        "*" if line.active else "",
-        line.id,
-        line.method,
-        percent(line.accuracy),
-        percent(line.without),
-        percent(line.chance),
-        "" if line.p_value is None else f"{line.p_value:.2g}",
-        f"{line.minutes:.1f}",
-        str(line.n_channels),
+        "*" if record.active else "",
+        record.adapter_id,
+        record.method,
+        percent(record.accuracy),
+        percent(record.without),
+        percent(record.chance),
+        "" if record.p_value is None else f"{record.p_value:.2g}",
+        f"{record.minutes:.1f}",
+        str(record.n_channels),
     )
 
 
-def _show(shelf: StoreShelf, args: argparse.Namespace) -> int:
+def _show(stored: AdaptersOnDisk, args: argparse.Namespace) -> int:
     from app.output import write_json, write_text
 
-    line, manifest = shelf.line(args.id), shelf.manifest(args.id)
+    record, manifest = stored.record(args.id), stored.manifest(args.id)
     if args.json:
-        write_json(line.to_table() | {"manifest": manifest})
+        write_json(record.to_table() | {"manifest": manifest})
         return 0
     report = manifest.get("report") or {}
     facts = {
-        "id": line.id + (" (active)" if line.active else ""),
-        "subject": line.subject,
-        "made": line.created,
-        "method": f"{line.method}: {report.get('reason', '')}",
+        "id": record.adapter_id + (" (active)" if record.active else ""),
+        "subject": record.subject,
+        "made": record.created,
+        "method": f"{record.method}: {report.get('reason', '')}",
         "channels": ", ".join(manifest["montage"] or manifest["ch_names"]),
         "verdict": report.get("sentence", ""),
         "with and without": report.get("comparison", ""),
         "more minutes": (report.get("curve") or {}).get("sentence", ""),
         "leak check": (report.get("leak") or {}).get("sentence", ""),
-        "folder": str(line.folder),
+        "folder": str(record.folder),
     }
     width = max(len(name) for name in facts)
     write_text("\n".join(f"{name:<{width}}  {value}" for name, value in facts.items() if value))
     return 0
 
 
-def _activate(shelf: StoreShelf, args: argparse.Namespace) -> int:
-    folder = shelf.activate(args.id)
+def _activate(stored: AdaptersOnDisk, args: argparse.Namespace) -> int:
+    folder = stored.activate(args.id)
     return _say(args, f"{args.id} is active.", {"active": args.id, "folder": str(folder)})
 
 
-def _delete(shelf: StoreShelf, args: argparse.Namespace) -> int:
-    from app.calibration.shelf import NOT_REACHED
+def _delete(stored: AdaptersOnDisk, args: argparse.Namespace) -> int:
+    from app.calibration.stored import NOT_REACHED
     from app.errors import AppError
 
     if (args.id is None) == (args.subject is None):
         raise AppError("delete takes an ID or --subject S, expected exactly one of them.")
     if args.subject is None:
-        line = shelf.line(args.id)
-        _confirm(f"{_named(line)} of {line.subject} is deleted for good.", yes=args.yes)
-        shelf.delete(args.id)
+        record = stored.record(args.id)
+        _confirm(f"{_named(record)} of {record.subject} is deleted for good.", yes=args.yes)
+        stored.delete(args.id)
         return _say(args, f"{args.id} is deleted.", {"deleted": [args.id]})
-    lines, n_unfinished = shelf.lines(args.subject), shelf.n_unfinished(args.subject)
-    ids = [line.id for line in lines]
-    found = [_named(line) for line in lines]
+    records, n_unfinished = stored.records(args.subject), stored.n_unfinished(args.subject)
+    ids = [record.adapter_id for record in records]
+    found = [_named(record) for record in records]
     found += [f"{n_unfinished} unfinished"] if n_unfinished else []
     what = "\n".join(f"  {each}" for each in found)
     _confirm(f"All of {args.subject} in the store is deleted for good:\n{what}", yes=args.yes)
-    n_deleted = shelf.delete_subject(args.subject)
+    n_deleted = stored.delete_subject(args.subject)
     words = f"{args.subject} is deleted with {n_deleted} adapters"
     words += f" and {n_unfinished} that were never finished. " if n_unfinished else ". "
-    made_from = sorted({name for line in lines for name in line.recordings})
+    made_from = sorted({name for record in records for name in record.recordings})
     table = {
         "deleted": ids,
         "n_unfinished": n_unfinished,
@@ -154,8 +154,8 @@ def _delete(shelf: StoreShelf, args: argparse.Namespace) -> int:
     return _say(args, words + NOT_REACHED, table)
 
 
-def _named(line: AdapterLine) -> str:
-    return f"{line.id} with its epochs" if line.has_data else line.id
+def _named(record: AdapterRecord) -> str:
+    return f"{record.adapter_id} with its epochs" if record.has_data else record.adapter_id
 
 
 def _confirm(what: str, *, yes: bool) -> None:
@@ -179,20 +179,20 @@ def _confirm(what: str, *, yes: bool) -> None:
         raise AppError("nothing is deleted.")
 
 
-def _rollback(shelf: StoreShelf, args: argparse.Namespace) -> int:
-    folder = shelf.roll_back(args.subject)
+def _rollback(stored: AdaptersOnDisk, args: argparse.Namespace) -> int:
+    folder = stored.roll_back(args.subject)
     name = None if folder is None else folder.name
     words = f"{name} is active again." if name else f"{args.subject} has no active adapter now."
     return _say(args, words, {"active": name, "subject": args.subject})
 
 
-def _export(shelf: StoreShelf, args: argparse.Namespace) -> int:
-    path = shelf.export(args.id, args.file)
+def _export(stored: AdaptersOnDisk, args: argparse.Namespace) -> int:
+    path = stored.export(args.id, args.file)
     return _say(args, f"Written to {path}.", {"id": args.id, "file": str(path)})
 
 
-def _import(shelf: StoreShelf, args: argparse.Namespace) -> int:
-    adapter = shelf.import_(args.file, subject=args.subject, force=args.force)
+def _import(stored: AdaptersOnDisk, args: argparse.Namespace) -> int:
+    adapter = stored.import_(args.file, subject=args.subject, force=args.force)
     words = f"Taken in as {adapter}; use it with `phosphene adapters activate {adapter}`."
     return _say(args, words, {"id": adapter, "file": str(args.file)})
 

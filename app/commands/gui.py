@@ -161,7 +161,7 @@ def _open_calibration(window: MainWindow, config: SessionConfig) -> None:
 
     live = bool(config.source.source_id or config.source.name)
     window.sources.choose(SourceChoice(SourceKind.LIVE if live else SourceKind.DEMO))
-    window.open_tool(next(tool for tool in TOOLS if "calibration_view" in tool.opens))
+    window.open_tool(next(tool for tool in TOOLS if ".calibration.view:" in tool.opens))
 
 
 def _schedule_screenshot(app: QApplication, window: MainWindow, path: Path, after: float) -> None:

@@ -1,7 +1,7 @@
 """An adapter on its way: one zip file with the two files of its folder, and nothing else.
 
 Owns writing it, and reading what a stranger may have sent: bounded, members by name, nothing
-unpacked to the disk. Returns bytes; what they mean is `store`'s.
+unpacked to the disk. Returns bytes; what they mean is `files`'s.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 from configs.guard import UnfitFileError, open_file, read_bytes
 from configs.private import make_private, open_private
 from models.adapters.errors import AdapterError, unwritable
-from models.adapters.store import MANIFEST_LIMIT, MANIFEST_NAME, WEIGHTS_LIMIT, WEIGHTS_NAME
+from models.adapters.files import MANIFEST_LIMIT, MANIFEST_NAME, WEIGHTS_LIMIT, WEIGHTS_NAME
 
 LIMITS: Final = {WEIGHTS_NAME: WEIGHTS_LIMIT, MANIFEST_NAME: MANIFEST_LIMIT}
 """Largest size of each member, bytes; weights first, the manifest last."""

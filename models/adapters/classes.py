@@ -1,120 +1,208 @@
 """Calibration for plain classes of events (face, house, left, right) instead of pictures.
 
-Owns the same steps as `train` for `SpatioTemporalLda`: blocks of time, chance, curve, leaks.
+Owns the classes' half of a calibration, what a class means in the gallery where nobody said, and
+fitting without judging.
 """
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
-from models.adapters.calibration import calibrate
+from configs import FilterConfig
+from models.adapters.adapter import Adapter
 from models.adapters.data import CalibrationData
 from models.adapters.errors import AdapterError
-from models.adapters.evaluation import (
-    Scored,
-    compare,
-    learning_curve,
-    method_score,
-    verdict_of,
-)
+from models.adapters.evaluation import Comparison, Scored
 from models.adapters.lda import SpatioTemporalLda
-from models.adapters.leaks import check_leaks
-from models.adapters.report import CalibrationReport
-from models.adapters.scoring import Splits, block_splits, permutation_test
-from models.adapters.selection import N_FILTERS, validate
-from models.adapters.targets import Target
+from models.adapters.manifest import CLASSES, AdapterManifest, EventClasses, Scores
+from models.adapters.methods import Method
+from models.adapters.methods.classes import ClassBase, ClassDiscriminant
+from models.adapters.problems import Problem
+from models.adapters.report import CalibrationReport, MethodScore
+from models.adapters.scoring import Ints, Splits, block_splits
+from models.adapters.selection import N_BLOCKS, N_FILTERS, validate
+from models.adapters.targets import Target, prototypes
 from models.adapters.window import Window
 from pipeline.gallery import Gallery, load_gallery
-from pipeline.values import Float64
-
-if TYPE_CHECKING:
-    from models.adapters.train import Calibration, _Teller
+from pipeline.values import Epoch, Float64
 
 WINDOW = (0.0, 0.6)
-N_PERMUTATIONS = 2000
-TITLE = "discriminant in space and time"
 
 
-def train_classes(
-    data: CalibrationData, *, seed: int, subject: str, tell: _Teller, started: float
-) -> Calibration:
-    """Cross-validate and fit the discriminant; see `models.adapters.train.train_adapter`."""
-    from models.adapters.train import Calibration
+class ClassProblem(Problem):
+    """Which class of events it was, with nothing known beforehand."""
 
-    gallery = load_gallery()
-    targets = class_targets(data, gallery)
-    window = Window(data.channels, data.sfreq, *WINDOW)
-    tell(0.05, "cutting epochs")
-    features = window.stack([data.epoch(row) for row in range(len(data))])
-    splits = block_splits(data.onsets)
-    _check_counts(data, splits)
-    tell(0.1, f"cross-validating: {TITLE}")
-    best = _scored(features, data, splits)
-    guesses = _guesses(data, seed)
-    chance = replace(best, name="chance", title="guessing", cost=0, scores=guesses, logits=guesses)
-    tell(0.6, "testing against chance")
-    test = permutation_test(
-        [best.scores], data.rows, is_fitted=[True], seed=seed, n_permutations=N_PERMUTATIONS
-    )
-    leak = check_leaks(data, seed=seed)
-    tell(0.7, "learning curve")
-    curve = learning_curve(
-        lambda minutes: _scored(features, data, splits, minutes=minutes), data.minutes, best
-    )
-    tell(0.9, f"fitting: {TITLE}")
-    adapter = calibrate(
-        [data.epoch(row) for row in range(len(data))],
-        targets,
-        gallery,
-        filter_config=data.filter,
-        ch_names=data.channels,
-        tmin=WINDOW[0],
-        tmax=WINDOW[1],
-        subject=subject,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-    score = method_score(best, chance, float(test.chance[0]))
-    verdict, sentence = verdict_of(test.p_value, leak, best, [score])
-    without = float(test.chance[0])
-    comparison = compare(best, chance, data.onsets, seed=seed)
-    report = CalibrationReport(
-        verdict=verdict,
-        sentence=sentence,
-        method=best.name,
-        reason=(
-            f"{TITLE}: the one method for plain classes; {100 * best.accuracy:.1f} % of epochs "
-            f"that it had not seen were right, {100 * without:.1f} % by chance."
-        ),
-        n_epochs=len(data),
-        minutes=data.minutes,
-        n_candidates=len(targets),
-        is_classes=True,
-        split=splits.sentence.replace(", and no stimulus of a tested epoch,", ""),
-        methods=(score,),
-        p_value=test.p_value,
-        n_permutations=test.n_permutations,
-        with_adapter=best.accuracy,
-        without_adapter=without,
-        difference_low=comparison.low,
-        difference_high=comparison.high,
-        comparison=(
+    def __init__(self, data: CalibrationData, *, seed: int) -> None:
+        self.data, self.seed = data, seed
+        self.gallery = load_gallery()
+        self.targets = class_targets(data, self.gallery)
+        window = Window(data.channels, data.sfreq, *WINDOW)
+        self.base = ClassBase(window, prototypes(self.targets, self.gallery))
+        self.batch = self.base.prepare(data)
+        self.rows, self.candidates = data.rows, np.eye(len(self.targets))
+        self.splits = block_splits(data.onsets)
+        self.methods = (ClassDiscriminant,)
+        _check_counts(data, self.splits)
+
+    @property
+    def split(self) -> str:
+        """Classes cannot be held out, so only time is kept apart."""
+        return self.splits.sentence.replace(", and no stimulus of a tested epoch,", "")
+
+    def is_enough(self, kept: Ints) -> bool:
+        """Whether each class has four epochs."""
+        return bool(np.bincount(self.rows[kept], minlength=len(self.targets)).min() >= 4)
+
+    def baseline(self) -> list[Scored]:
+        """A decoder that guesses: the same score for every class but for a tie-break."""
+        rng = np.random.default_rng([self.seed, 67])
+        guesses = 1e-9 * rng.standard_normal((len(self.rows), len(self.targets)))
+        tested = np.ones(len(self.rows), dtype=bool)
+        return [Scored("chance", "guessing", 0, guesses, guesses, self.rows, tested, 0.0)]
+
+    def contenders(self, found: Sequence[Scored]) -> list[Scored]:
+        """All but the guesses."""
+        return list(found[1:])
+
+    def choose(self, found: Sequence[Scored]) -> Scored:
+        """The one method there is."""
+        return found[-1]
+
+    def score(self, method: Method[Any, Any], test: Ints) -> tuple[Float64, Float64]:
+        """The classes' likelihoods are what a session ranks."""
+        evidence = method.evidence(self.batch.take(test), self.base)
+        return evidence, evidence
+
+    def words(
+        self, best: Scored, scores: Sequence[MethodScore], comparison: Comparison
+    ) -> tuple[float, str, str]:
+        """Without an adapter classes of events cannot be told apart at all."""
+        del comparison
+        without = scores[0].chance
+        return (
+            without,
+            f"{best.title}: the one method for plain classes; {100 * best.accuracy:.1f} % of "
+            f"epochs that it had not seen were right, {100 * without:.1f} % by chance.",
             f"With the adapter {100 * best.accuracy:.1f} %, without it classes of events cannot be "
-            f"told apart at all (chance {100 * without:.1f} %)."
+            f"told apart at all (chance {100 * without:.1f} %).",
+        )
+
+    def adapter(self, method: Method[Any, Any], report: CalibrationReport, subject: str) -> Adapter:
+        """Fit once more with the temperature that makes probabilities honest."""
+        del method
+        data = self.data
+        adapter = fit_classes(
+            [data.epoch(row) for row in range(len(data))],
+            self.targets,
+            self.gallery,
+            filter_config=data.filter,
+            ch_names=data.channels,
+            tmin=WINDOW[0],
+            tmax=WINDOW[1],
+            subject=subject,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        found = {"montage": data.channels, "report": report, "data_sha256": data.sha256}
+        return replace(adapter, manifest=adapter.manifest.model_copy(update=found))
+
+
+def fit_classes(
+    epochs: Sequence[Epoch],
+    targets: Sequence[Target],
+    gallery: Gallery,
+    *,
+    filter_config: FilterConfig,
+    ch_names: Sequence[str] = (),
+    tmin: float = WINDOW[0],
+    tmax: float = WINDOW[1],
+    n_filters: Sequence[int] = N_FILTERS,
+    subject: str = "anonymous",
+    created: str = "",
+    recordings: Mapping[str, str] | None = None,
+) -> Adapter:
+    """Fit an adapter of classes, and judge nothing but its settings.
+
+    Parameters
+    ----------
+    epochs : sequence of Epoch
+        In order of time; those whose event is not among the targets do not count.
+    targets : sequence of Target
+        The classes.
+    gallery : Gallery
+        Whose space the embeddings are to lie in.
+    filter_config : FilterConfig
+        The filter that the epochs came through.
+    ch_names : sequence of str
+        Channels to use; empty: all of the first epoch.
+    tmin, tmax : float
+        Window, s from onset.
+    n_filters : sequence of int
+        Counts of spatial filters to choose from.
+
+    Raises
+    ------
+    AdapterError
+        Too few epochs of a class, or epochs that do not fit each other or the window.
+    """
+    classes = tuple(targets)
+    order = {target.event: row for row, target in enumerate(classes)}
+    used = [epoch for epoch in epochs if epoch.event in order]
+    if not used:
+        raise AdapterError(
+            f"none of {len(epochs)} epochs is of {', '.join(order)}: check the markers' labels."
+        )
+    info = used[0].info
+    window = Window(tuple(ch_names) or info.ch_names, info.sfreq, tmin, tmax)
+    features = window.stack(used)
+    labels = np.array([order[epoch.event] for epoch in used], dtype=np.intp)
+    found = validate(features, labels, n_classes=len(classes), n_filters=n_filters)
+    lda = SpatioTemporalLda.fit(features, labels, n_classes=len(classes), n_filters=found.n_filters)
+    manifest = AdapterManifest(
+        kind=CLASSES,
+        subject=subject,
+        created=created,
+        ch_names=window.ch_names,
+        sfreq=window.sfreq,
+        filter=filter_config,
+        classes=EventClasses(
+            targets=classes,
+            tmin=tmin,
+            tmax=tmax,
+            n_filters=len(lda.filters),
+            temperature=found.temperature,
+            gallery_sha256=gallery.sha256,
+            scores=Scores(
+                n_epochs=len(labels),
+                accuracy=found.accuracy,
+                chance=1.0 / len(classes),
+                p_value=found.p_value,
+                nll=found.nll,
+                n_blocks=N_BLOCKS,
+            ),
         ),
-        curve=curve,
-        leak=leak,
-        seconds=time.monotonic() - started,
+        recordings=dict(recordings or {}),
     )
-    manifest = adapter.manifest.model_copy(
-        update={"montage": data.channels, "report": report, "data_sha256": data.sha256}
-    )
-    tell(1.0, "done")
-    return Calibration(replace(adapter, manifest=manifest), report)
+    base = ClassBase(window, prototypes(classes, gallery), found.temperature)
+    return Adapter(manifest, ClassDiscriminant(lda), base)
+
+
+def class_probabilities(adapter: Adapter, epoch: Epoch) -> Float64:
+    """Class probabilities of one epoch, (n_classes,) float64, in the order of the classes.
+
+    Raises
+    ------
+    AdapterError
+        The adapter decodes no classes, or the epoch does not fit it.
+    """
+    adapter.manifest.event_classes  # noqa: B018 - refuses an adapter of pictures
+    base: Any = adapter.base
+    probabilities: Float64 = base.probabilities(adapter.evidence(epoch)[np.newaxis])[0]
+    return probabilities
 
 
 def class_targets(data: CalibrationData, gallery: Gallery) -> tuple[Target, ...]:
@@ -152,39 +240,3 @@ def _check_counts(data: CalibrationData, splits: Splits) -> None:
                 f"class {absent!r} has {counts.min()} epochs outside one of the blocks of time, "
                 "expected at least two: show the classes in mixed order, and record longer."
             )
-
-
-def _scored(
-    features: Float64, data: CalibrationData, splits: Splits, *, minutes: float | None = None
-) -> Scored:
-    """Out-of-block logits; the count of filters is chosen inside each training part."""
-    n_classes, rows = len(data.class_names), data.rows
-    scores = np.zeros((len(rows), n_classes))
-    tested = np.zeros(len(rows), dtype=bool)
-    begin = time.monotonic()
-    for train, test in splits.folds:
-        kept = train
-        if minutes is not None:
-            units = np.floor((data.onsets[train] - data.onsets[0]) / 60)
-            kept = train[np.isin(units, np.unique(units)[: max(1, round(minutes))])]
-        if np.bincount(rows[kept], minlength=n_classes).min() < 4:
-            continue
-        try:
-            n_filters = validate(
-                features[kept], rows[kept], n_classes=n_classes, n_filters=N_FILTERS
-            ).n_filters
-        except AdapterError:  # a class is missing from an inner block: take the middle choice
-            n_filters = N_FILTERS[len(N_FILTERS) // 2]
-        fitted = SpatioTemporalLda.fit(
-            features[kept], rows[kept], n_classes=n_classes, n_filters=n_filters
-        )
-        scores[test] = fitted.logits(features[test])
-        tested[test] = True
-    seconds = (time.monotonic() - begin) / max(len(splits.folds), 1)
-    return Scored("spatio-temporal-lda", TITLE, 1, scores, scores, rows, tested, seconds)
-
-
-def _guesses(data: CalibrationData, seed: int) -> Float64:
-    """Scores of a decoder that guesses: the same for every class but for a tie-break."""
-    rng = np.random.default_rng([seed, 67])
-    return 1e-9 * rng.standard_normal((len(data), len(data.class_names)))

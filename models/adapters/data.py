@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from configs import FilterConfig
+from models.adapters.atomic import write_pair
 from models.adapters.errors import AdapterError
-from models.adapters.files import write_pair
 from models.adapters.targets import Target
+from pipeline.gallery import SPACE
 from pipeline.values import Epoch, Float32, Float64, Info, read_only
 
 DATA_NAME = "calibration.safetensors"
@@ -53,6 +54,8 @@ class CalibrationData:
         Embedding of each of `target_labels`; None for plain classes of events.
     target_labels : tuple of str
         Labels that the rows of `targets` stand for; all of them are candidates.
+    space : str
+        Name of the space that `targets` lie in.
     classes : tuple of Target
         For plain classes: what each means in the gallery, for drawing; may stay empty.
 
@@ -72,6 +75,7 @@ class CalibrationData:
     filter: FilterConfig = field(default_factory=FilterConfig)
     targets: Float32 | None = None
     target_labels: tuple[str, ...] = ()
+    space: str = SPACE
     classes: tuple[Target, ...] = ()
 
     def __post_init__(self) -> None:
@@ -150,17 +154,11 @@ class CalibrationData:
     def take(self, rows: NDArray[np.intp]) -> CalibrationData:
         """Return those epochs only, in order of time."""
         rows = np.sort(rows)
-        return CalibrationData(
+        return replace(
+            self,
             epochs=np.ascontiguousarray(self.epochs[rows]),
             labels=tuple(self.labels[row] for row in rows),
             onsets=self.onsets[rows].copy(),
-            channels=self.channels,
-            sfreq=self.sfreq,
-            tmin=self.tmin,
-            filter=self.filter,
-            targets=self.targets,
-            target_labels=self.target_labels,
-            classes=self.classes,
         )
 
     def first_minutes(self, minutes: float) -> CalibrationData:
@@ -193,6 +191,7 @@ class CalibrationData:
             "tmin": self.tmin,
             "filter": self.filter.model_dump(),
             "target_labels": self.target_labels,
+            "space": self.space,
             "classes": [each.model_dump() for each in self.classes],
         }
         weights = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
@@ -234,6 +233,7 @@ class CalibrationData:
                 filter=FilterConfig.model_validate(words["filter"]),
                 targets=arrays.get("targets"),
                 target_labels=tuple(words["target_labels"]),
+                space=str(words.get("space", SPACE)),
                 classes=tuple(Target.model_validate(each) for each in words["classes"]),
             )
         except (OSError, ValueError, KeyError, TypeError, SafetensorError, ValidationError) as e:

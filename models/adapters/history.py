@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 
 from configs.guard import SETTINGS_LIMIT, read_bytes
-from models.adapters.files import write_pair
-from models.adapters.naming import is_id
+from models.adapters.atomic import write_pair
+from models.adapters.naming import is_adapter_id
 
 STATE_NAME = "active.json"
 LENGTH = 100
@@ -22,7 +22,7 @@ def read_history(folder: Path) -> tuple[str, ...]:
     """Ids of a person's adapters in order of activation; empty where nothing can be read."""
     try:
         table = json.loads(read_bytes(folder / STATE_NAME, limit=SETTINGS_LIMIT))
-        names = [each for each in table["history"] if isinstance(each, str) and is_id(each)]
+        names = [each for each in table["history"] if isinstance(each, str) and is_adapter_id(each)]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ()
     return tuple(each for each in names[-LENGTH:] if (folder / each).is_dir())

@@ -1,20 +1,27 @@
 """What an adapter says of itself: the readable half of its two files.
 
-Owns names, units and rules of the fields. Frozen, strict, versioned; nothing here is executable.
+Owns names, units and rules of the fields, and reads what earlier versions wrote. Frozen, strict,
+versioned; nothing here is executable.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from configs import FilterConfig
 from models.adapters.errors import AdapterError
 from models.adapters.report import CalibrationReport
 from models.adapters.targets import Target
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+CLASSES = "spatio-temporal-lda"
+"""Kind of the adapter of plain classes of events."""
+_OLD_PICTURES = "personal"
+"""What version 1 called every picture adapter; its `method` is the kind now."""
 
 
 class _Strict(BaseModel):
@@ -36,48 +43,37 @@ class Scores(_Strict):
     n_blocks: int = Field(ge=2)
 
 
-class AdapterManifest(_Strict):
-    """Everything about an adapter but its numbers."""
+class EncoderReference(_Strict):
+    """The encoder that an adapter stands behind."""
 
-    schema_version: Literal[1] = 1
-    kind: Literal["spatio-temporal-lda"] = "spatio-temporal-lda"
-    subject: str = Field(default="anonymous", pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    """Subject code, no name."""
-    created: str = ""
-    """ISO date; free text otherwise."""
-    ch_names: tuple[str, ...] = Field(min_length=1)
-    sfreq: float = Field(gt=0, le=1e6)
-    """Hz."""
+    system: str
+    """As `decoder.system` takes it."""
+    sha256: str
+    """Of its weights."""
+    space: str = ""
+    """Of its vectors; empty: as the encoder says."""
+    n_features: int = Field(ge=1)
+
+
+class EventClasses(_Strict):
+    """What an adapter of plain classes of events tells apart, and from which samples."""
+
+    targets: tuple[Target, ...] = Field(min_length=2)
+    """Classes, in the order of the weights' rows."""
     tmin: float = Field(ge=-100, le=100)
     """Start of the window, s from onset."""
     tmax: float = Field(ge=-100, le=100)
     """End of the window, s from onset; nothing later is seen."""
-    filter: FilterConfig
-    """The causal filter in front of the epochs it was fitted to."""
-    targets: tuple[Target, ...] = Field(min_length=2)
-    """Classes, in the order of the weights' rows."""
     n_filters: int = Field(ge=1)
     temperature: float = Field(gt=0)
     gallery_sha256: str
     """Of the gallery whose space the prototypes lie in."""
     scores: Scores
-    data_sha256: str = ""
-    """Over the calibration epochs' samples and labels."""
-    recordings: dict[str, str] = Field(default_factory=dict)
-    """SHA-256 of the files that the calibration came from, by name."""
-    weights_sha256: str = ""
-    """Of the weights' file; filled in when saved."""
-    montage: tuple[str, ...] = ()
-    """Labels of the calibration's channels as the headset gave them."""
-    preset: str = ""
-    report: CalibrationReport | None = None
-    """What the calibration found; None for an adapter fitted by `calibrate` alone."""
 
     @model_validator(mode="after")
-    def _unique_names(self) -> AdapterManifest:
-        for what, names in (("ch_names", self.ch_names), ("targets", self.events)):
-            if len(set(names)) != len(names):
-                raise ValueError(f"{what} holds a name twice")
+    def _unique_names(self) -> EventClasses:
+        if len(set(self.events)) != len(self.events):
+            raise ValueError("targets holds a name twice")
         return self
 
     @property
@@ -86,43 +82,115 @@ class AdapterManifest(_Strict):
         return tuple(target.event for target in self.targets)
 
 
-class PersonalManifest(_Strict):
-    """Everything about a picture adapter but its numbers."""
+class AdapterManifest(_Strict):
+    """Everything about an adapter but its numbers."""
 
-    schema_version: Literal[1] = 1
-    kind: Literal["personal"] = "personal"
-    method: str
-    """Name of the part; see `models.adapters.parts`."""
+    schema_version: Literal[2] = 2
+    kind: str
+    """Name of the method; see `models.adapters.methods`."""
     subject: str = Field(default="anonymous", pattern=r"^[A-Za-z0-9_-]{1,64}$")
     """Subject code, no name."""
     created: str = ""
     """ISO date and time, UTC."""
-    ch_names: tuple[str, ...] = Field(min_length=2)
-    """Canonical labels, in the order of the numbers."""
+    ch_names: tuple[str, ...] = Field(min_length=1)
+    """Channels, in the order of the numbers."""
     montage: tuple[str, ...] = ()
-    """Labels as the headset gave them."""
+    """Labels of the calibration's channels as the headset gave them."""
     sfreq: float = Field(gt=0, le=1e6)
-    """Of the recording, Hz; other rates are resampled."""
+    """Of the calibration, Hz."""
     filter: FilterConfig
+    """The causal filter in front of the epochs that it was fitted to."""
     preset: str = ""
-    encoder: str = "embedded"
-    encoder_sha256: str
-    n_features: int = Field(ge=1)
-    report: CalibrationReport
+    encoder: EncoderReference | None = None
+    """What it stands behind; None: raw epochs."""
+    classes: EventClasses | None = None
+    """What is told apart where no encoder stands before it."""
+    report: CalibrationReport | None = None
+    """What the calibration found; None for one that was fitted without being judged."""
     data_sha256: str = ""
-    """Of the calibration's epochs."""
+    """Over the calibration epochs' samples and labels."""
     recordings: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of the files that the calibration came from, by name."""
     weights_sha256: str = ""
     """Of the weights' file; filled in when saved."""
 
+    @model_validator(mode="after")
+    def _is_whole(self) -> AdapterManifest:
+        if len(set(self.ch_names)) != len(self.ch_names):
+            raise ValueError("ch_names holds a name twice")
+        if (self.kind == CLASSES) != (self.classes is not None):
+            raise ValueError(f"kind {self.kind!r} and classes do not go together")
+        if (self.encoder is None) == (self.classes is None):
+            raise ValueError("one of encoder and classes is needed")
+        return self
 
-def check_filter(wanted: FilterConfig, config: FilterConfig) -> None:
-    """Raise `AdapterError` naming the first setting of the filter that differs."""
-    for name in type(wanted).model_fields:
-        given, expected = getattr(config, name), getattr(wanted, name)
-        if given != expected:
-            raise AdapterError(
-                f"filter.{name} is {given}, the adapter was fitted with {expected}: set it so "
-                "in the session, or calibrate again."
-            )
+    @property
+    def event_classes(self) -> EventClasses:
+        """The classes of an adapter that has some."""
+        if self.classes is None:
+            raise AdapterError(f"an adapter of the kind {self.kind!r} decodes no classes.")
+        return self.classes
+
+    @property
+    def n_features(self) -> int:
+        """Size of the vectors of the encoder that it stands behind."""
+        if self.encoder is None:
+            raise AdapterError(f"an adapter of the kind {self.kind!r} stands behind no encoder.")
+        return self.encoder.n_features
+
+    def check_filter(self, config: FilterConfig) -> None:
+        """Raise `AdapterError` naming the first setting of a session's filter that differs."""
+        for name in type(self.filter).model_fields:
+            given, expected = getattr(config, name), getattr(self.filter, name)
+            if given != expected:
+                raise AdapterError(
+                    f"filter.{name} is {given}, the adapter was fitted with {expected}: set it so "
+                    "in the session, or calibrate again."
+                )
+
+
+def parse_manifest(text: bytes, path: Path) -> AdapterManifest:
+    """Read a manifest's text, of this version or the one before; `path` is named in errors.
+
+    Raises
+    ------
+    AdapterError
+        Not JSON, or of an unknown kind or version.
+    """
+    try:
+        table = json.loads(text)
+        if not isinstance(table, dict):
+            raise ValueError("no table")
+    except (ValueError, RecursionError) as error:
+        raise AdapterError(
+            f"{path}: Invalid JSON ({error}), expected an adapter's manifest: restore it or "
+            "calibrate again."
+        ) from error
+    try:
+        # Validated as JSON: strict tuples come as lists.
+        return AdapterManifest.model_validate_json(json.dumps(_upgraded(table)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise AdapterError(
+            f"{path}: {where} is wrong ({first['msg']}), expected an adapter of schema version "
+            f"{SCHEMA_VERSION} or 1: calibrate again, or use the version that wrote it."
+        ) from error
+
+
+def _upgraded(table: dict[str, Any]) -> dict[str, Any]:
+    """A table of version 1 in the fields of this one; any other as it is."""
+    if table.get("schema_version", 1) != 1:
+        return table
+    table = table | {"schema_version": SCHEMA_VERSION}
+    if table.get("kind", CLASSES) == _OLD_PICTURES:
+        names = {"encoder": "system", "encoder_sha256": "sha256", "n_features": "n_features"}
+        found = {"system": "embedded"} | _moved(table, names)
+        return table | {"kind": table.pop("method", ""), "encoder": found}
+    names = {name: name for name in EventClasses.model_fields}
+    return table | {"kind": table.get("kind", CLASSES), "classes": _moved(table, names)}
+
+
+def _moved(table: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """Take fields out of `table`, under their new names."""
+    return {new: table.pop(old) for old, new in names.items() if old in table}

@@ -63,6 +63,22 @@ class MontageMap:
         return words + "."
 
 
+def placed_names(ch_names: Sequence[str]) -> tuple[str, ...]:
+    """Canonical labels of the channels that have a place on the head, each once."""
+    return tuple(dict.fromkeys(n for n in map(canonical_name, ch_names) if n is not None))
+
+
+def check_channels(found: MontageMap) -> None:
+    """Raise `AdapterError` when too many of a person's channels would be interpolated."""
+    n_wanted = len(found.matched) + len(found.interpolated)
+    if len(found.interpolated) > MAX_INTERPOLATED * n_wanted:
+        raise AdapterError(
+            f"the montage lacks {', '.join(found.interpolated[:8])} of the adapter's {n_wanted} "
+            "channels, too many to interpolate: give the labels with source.ch_names, or "
+            "calibrate again."
+        )
+
+
 @lru_cache(maxsize=256)
 def map_montage(given: tuple[str, ...], wanted: tuple[str, ...]) -> MontageMap:
     """Map channels by name, and by splines over the head where a name is missing.
@@ -165,7 +181,7 @@ def expectation(ch_names: Sequence[str]) -> Expectation | None:
     electrodes over visual cortex are another thing than eight over the forehead. None when fewer
     than two labels have a place.
     """
-    names = tuple(dict.fromkeys(n for n in map(canonical_name, ch_names) if n is not None))
+    names = placed_names(ch_names)
     if len(names) < 2:
         return None
     seen = coverage(names)

@@ -22,7 +22,7 @@ def is_subject(name: str) -> bool:
     return _SUBJECT.fullmatch(name) is not None
 
 
-def is_id(name: str) -> bool:
+def is_adapter_id(name: str) -> bool:
     """Whether `name` can be an adapter's id."""
     return _ID.fullmatch(name) is not None
 
@@ -36,9 +36,9 @@ def check_subject(name: str) -> str:
     return name
 
 
-def check_id(name: str) -> str:
+def check_adapter_id(name: str) -> str:
     """Return an adapter's id; raise `AdapterError` for anything else."""
-    if not is_id(name):
+    if not is_adapter_id(name):
         raise AdapterError(
             f"there is no adapter {name!r}, expected an id (letters, digits, '_' and '-') as "
             "`phosphene adapters list` shows it."
@@ -46,7 +46,7 @@ def check_id(name: str) -> str:
     return name
 
 
-def new_id(subject: str) -> str:
+def new_adapter_id(subject: str) -> str:
     """Make an id: code, day, time (the last part begins with the microseconds), chance.
 
     Ids sort by age, and two processes never make the same one.

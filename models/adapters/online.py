@@ -3,8 +3,8 @@
 Owns which channels of an epoch are aligned and when the state moves: with every epoch that is
 observed, in order, so that a replay, which observes the same epochs, repeats it. Encoding changes
 nothing, so noise controls leave no trace. Starts frozen: the running covariance follows for
-`drift`, what is applied does not. In front of an encoder that reads epochs under several timings,
-the person's latencies are followed as well.
+`drift`, what is applied does not. In front of an encoder that reads epochs under several latency
+warps, the person's latencies are followed as well.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from configs import FilterConfig
-from models.adapters.timings import OnlineTiming, TimedEncoder
+from models.adapters.latency_warps import OnlineWarps, WarpingEncoder
 from models.api import ChecksFilter, ChecksMontage, Encoder, EncoderSpec
 from pipeline.alignment import OnlineAlignment, mean_covariance
 from pipeline.electrodes import canonical_name
@@ -52,7 +52,7 @@ class OnlineAligned:
         average: bool = True,
     ) -> None:
         self.inner = encoder
-        self._timed = encoder if isinstance(encoder, TimedEncoder) else None
+        self._warping = encoder if isinstance(encoder, WarpingEncoder) else None
         self._given = tuple(ch_names)
         self._reference = reference
         self._average = average
@@ -63,7 +63,7 @@ class OnlineAligned:
         self._ch_names = self._given
         self._state: OnlineAlignment | None = None
         self._first: list[Float64] = []
-        self._timing: OnlineTiming | None = None
+        self._warps: OnlineWarps | None = None
 
     @property
     def spec(self) -> EncoderSpec:
@@ -116,9 +116,9 @@ class OnlineAligned:
             self._state = self._started(data)
         if self._state is not None:
             self._state.observe(data)
-        if self._follows and self._timed is not None:
-            self._timing = self._timing or OnlineTiming(self._timed.log_warp_prior)
-            self._timing.observe(self._timed.log_timing(self.aligned(epoch)))
+        if self._follows and self._warping is not None:
+            self._warps = self._warps or OnlineWarps(self._warping.log_warp_prior)
+            self._warps.observe(self._warping.log_warps(self.aligned(epoch)))
 
     def _started(self, data: Float64) -> OnlineAlignment | None:
         if self._reference is None:
@@ -137,8 +137,8 @@ class OnlineAligned:
 
     def encode(self, epoch: Epoch) -> Embedding:
         """Embed one epoch behind the alignment as it stands; `observe` moves that."""
-        if self._timed is not None and self._timing is not None:
-            return self._timed.encode(self.aligned(epoch), warp_bias=self._timing.bias)
+        if self._warping is not None and self._warps is not None:
+            return self._warping.encode(self.aligned(epoch), warp_bias=self._warps.bias)
         return self.inner.encode(self.aligned(epoch))
 
     def aligned(self, epoch: Epoch) -> Epoch:

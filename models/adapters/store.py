@@ -1,265 +1,484 @@
-"""Adapters as two files in a folder: `adapter.json` to read, `adapter.safetensors` to compute.
+"""Adapters kept by person: one folder a subject, one below it an adapter, nothing overwritten.
 
-Owns writing, reading and refusing. Numbers come through safetensors, words through JSON and
-pydantic: nothing in an adapter can run. What is damaged is refused in one sentence.
+Owns the active adapter, import, and deleting people with all their data, each safe beside other
+processes: what arrives is staged out of sight and renamed into place under one lock. What an
+adapter's files are, `files` knows; names are `naming`'s. No torch until one is loaded.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import replace
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+import platformdirs
 
-from configs.guard import read_bytes
-from models.adapters.encoder import AdapterEncoder
-from models.adapters.errors import AdapterError
-from models.adapters.files import write_pair
-from models.adapters.lda import SpatioTemporalLda
-from models.adapters.manifest import SCHEMA_VERSION, AdapterManifest, PersonalManifest
+from configs.private import make_private
+from models.adapters import staging
+from models.adapters.adapter import Adapter
+from models.adapters.archive import read_adapter_files, write_archive
+from models.adapters.atomic import write_pair
+from models.adapters.data import CalibrationData
+from models.adapters.errors import AdapterError, unwritable
+from models.adapters.files import (
+    MANIFEST_NAME,
+    load_adapter,
+    load_live,
+    read_manifest,
+    save_adapter,
+)
+from models.adapters.history import read_history, write_history
+from models.adapters.locking import locked
+from models.adapters.manifest import AdapterManifest, parse_manifest
+from models.adapters.naming import (
+    check_adapter_id,
+    check_inside,
+    check_subject,
+    is_adapter_id,
+    is_subject,
+    new_adapter_id,
+)
 from models.adapters.online import OnlineAligned
-from pipeline.gallery import Gallery, load_gallery
+from models.api import Encoder
 
-if TYPE_CHECKING:
-    from models.adapters.personal import PersonalEncoder
-    from models.api import Encoder
-    from models.embedded.encoder import EmbeddedEncoder
-
-_Manifest = TypeVar("_Manifest", bound=BaseModel)
-MANIFEST_NAME = "adapter.json"
-WEIGHTS_NAME = "adapter.safetensors"
-MANIFEST_LIMIT = 4 * 2**20
-WEIGHTS_LIMIT = 64 * 2**20
-"""Largest file of an adapter, bytes: what claims more is refused before it is read."""
-_COVARIANCE = "covariance"
-_DTYPES = {
-    "filters": np.float64,
-    "coef": np.float64,
-    "intercept": np.float64,
-    "prototypes": np.float32,
-}
+DATA_FOLDER = "calibration"
+HOME_VARIABLE = "PHOSPHENE_HOME"
+LOCK_NAME = ".lock"
+LOCK_TIMEOUT = 30.0
+"""Longest wait for another process that changes the store, s; each change takes milliseconds."""
 
 
-def save_adapter(adapter: AdapterEncoder, folder: Path) -> AdapterEncoder:
-    """Write an adapter into `folder` (made if need be); the adapter with its hash comes back.
+@dataclass(frozen=True, slots=True)
+class AdapterRecord:
+    """One adapter of the store, as a list shows it.
 
-    The manifest comes last and by renaming: a folder that has one is complete.
+    `accuracy`, `chance`, `without` are of its calibration's cross-validation; `p_value` of its
+    permutation test; `created` is an ISO date; `system` is that of the encoder that it stands
+    behind, empty for one of plain classes; `problem` is a sentence when its manifest cannot be
+    read (what that tells is then empty); `has_data` says whether epochs are kept with it;
+    `recordings` are the files that it was made from.
     """
-    arrays = {
-        "filters": adapter.lda.filters,
-        "coef": adapter.lda.coef,
-        "intercept": adapter.lda.intercept,
-        "prototypes": adapter.prototypes,
-    }
-    weights = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
-    manifest = adapter.manifest.model_copy(
-        update={"weights_sha256": hashlib.sha256(weights).hexdigest()}
-    )
-    text = manifest.model_dump_json(indent=1).encode() + b"\n"
-    write_pair(folder, (WEIGHTS_NAME, weights), (MANIFEST_NAME, text))
-    return AdapterEncoder(manifest, adapter.lda, adapter.prototypes, _hash(text, weights))
+
+    adapter_id: str
+    subject: str
+    folder: Path
+    active: bool
+    created: str = ""
+    method: str = ""
+    verdict: str = ""
+    accuracy: float | None = None
+    chance: float | None = None
+    without: float | None = None
+    p_value: float | None = None
+    minutes: float = 0.0
+    n_epochs: int = 0
+    n_channels: int = 0
+    sfreq: float = 0.0
+    system: str = ""
+    problem: str = ""
+    has_data: bool = False
+    recordings: tuple[str, ...] = ()
+
+    def to_table(self) -> dict[str, Any]:
+        """As JSON holds it; scripts know `adapter_id` as `id`."""
+        return {"id": self.adapter_id} | asdict(self) | {"folder": str(self.folder)}
+
+    def described(self, manifest: AdapterManifest) -> AdapterRecord:
+        """Fill in what a manifest tells."""
+        report, classes = manifest.report, manifest.classes
+        record = replace(
+            self,
+            created=manifest.created,
+            method=manifest.kind,
+            n_channels=len(manifest.ch_names),
+            sfreq=manifest.sfreq,
+            system="" if manifest.encoder is None else manifest.encoder.system,
+            recordings=tuple(manifest.recordings),
+        )
+        if report is not None:
+            score = report.score(report.method)
+            return replace(
+                record,
+                method=report.method,
+                verdict=report.verdict,
+                accuracy=report.with_adapter,
+                chance=1 / report.n_candidates if score is None else score.chance,
+                without=None if report.is_classes else report.without_adapter,
+                p_value=report.p_value,
+                minutes=report.minutes,
+                n_epochs=report.n_epochs,
+            )
+        if classes is None:
+            return record
+        found = classes.scores
+        return replace(record, accuracy=found.accuracy, chance=found.chance, p_value=found.p_value)
 
 
-def load_adapter(folder: Path, *, gallery: Gallery | None = None) -> AdapterEncoder:
-    """Read an adapter of plain classes.
+def default_root() -> Path:
+    """Where adapters are kept: `$PHOSPHENE_HOME/adapters`, else the user's data folder."""
+    home = os.environ.get(HOME_VARIABLE)
+    if home:
+        return Path(home) / "adapters"
+    return Path(platformdirs.user_data_path("phosphene", appauthor=False)) / "adapters"
+
+
+class AdapterStore:
+    """The adapters below one folder.
 
     Parameters
     ----------
-    folder : Path
-        As `save_adapter` wrote it.
-    gallery : Gallery, optional
-        Whose space is meant; the installed one if not given.
-
-    Raises
-    ------
-    AdapterError
-        A file is missing, damaged, of an unknown version, or made for another gallery.
+    root : Path, optional
+        Made when something is saved; `default_root()` if not given.
     """
-    text, weights = _read_pair(folder)
-    manifest = _parse_as(AdapterManifest, text, folder / MANIFEST_NAME)
-    _check_hash(weights, manifest.weights_sha256, folder)
-    gallery = gallery or load_gallery()
-    if manifest.gallery_sha256 != gallery.sha256:
-        raise AdapterError(
-            f"the adapter in {folder} was made for another gallery, so its vectors mean other "
-            "pictures: calibrate again."
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = default_root() if root is None else Path(root)
+
+    # -- looking ----------------------------------------------------------------------------------
+
+    def subjects(self) -> tuple[str, ...]:
+        """Codes of the people in the store, sorted."""
+        return tuple(p.name for p in _folders_in(self.root) if is_subject(p.name))
+
+    def list(self, subject: str | None = None) -> tuple[AdapterRecord, ...]:
+        """Return the adapters (of one person), by subject, then oldest first; never raises."""
+        names = self.subjects() if subject is None else (subject,)
+        return tuple(
+            self._record(name, folder)
+            for name in names
+            if is_subject(name)
+            for folder in self._folders(name)
         )
-    arrays = _tensors(weights, folder / WEIGHTS_NAME)
-    prototypes = arrays.pop("prototypes")
-    if prototypes.shape != (len(manifest.targets), gallery.embeddings.shape[1]):
+
+    def record(self, adapter_id: str) -> AdapterRecord:
+        """Return one adapter as a list shows it; raises where there is none of that id."""
+        folder = self.folder(adapter_id)
+        return self._record(folder.parent.name, folder)
+
+    def show(self, adapter_id: str) -> AdapterManifest:
+        """Return everything that an adapter says of itself, its report included."""
+        return read_manifest(self.folder(adapter_id))
+
+    def folder(self, adapter_id: str) -> Path:
+        """Return the folder of an adapter: what `decoder.adapter` takes.
+
+        Raises
+        ------
+        AdapterError
+            There is none of that id, or it is no id.
+        """
+        check_adapter_id(adapter_id)
+        for name in self.subjects():
+            if (self.root / name / adapter_id).is_dir():
+                return check_inside(self.root, self.root / name / adapter_id)
+        known = [record.adapter_id for record in self.list()]
         raise AdapterError(
-            f"the adapter's prototypes have shape {prototypes.shape}, expected "
-            f"{(len(manifest.targets), gallery.embeddings.shape[1])}: restore the file or "
-            "calibrate again."
+            f"there is no adapter {adapter_id!r} in {self.root}, expected one of "
+            f"{', '.join(known[-5:]) or 'none: calibrate first'}."
         )
-    lda = SpatioTemporalLda(**arrays, temperature=manifest.temperature)
-    return AdapterEncoder(manifest, lda, prototypes, _hash(text, weights))
 
+    def resolve(self, reference: str) -> Path:
+        """Return the folder of an id, or of a path to a folder (to read from) as it is."""
+        path = Path(reference)
+        # Not `Path.is_file`, which raises for a text that is longer than a name can be.
+        if os.path.isfile(path / MANIFEST_NAME):  # noqa: PTH113
+            return path
+        return self.folder(reference)
 
-def save_personal(adapter: PersonalEncoder, folder: Path) -> PersonalEncoder:
-    """Write a picture adapter into `folder`; the adapter with its hash comes back."""
-    arrays = {name: np.ascontiguousarray(array) for name, array in adapter.part.arrays().items()}
-    arrays[_COVARIANCE] = np.ascontiguousarray(adapter.covariance)
-    weights = save(arrays)
-    manifest = adapter.manifest.model_copy(
-        update={"weights_sha256": hashlib.sha256(weights).hexdigest()}
-    )
-    text = manifest.model_dump_json(indent=1).encode() + b"\n"
-    write_pair(folder, (WEIGHTS_NAME, weights), (MANIFEST_NAME, text))
-    return replace(adapter, manifest=manifest, sha256=_hash(text, weights))
+    # -- keeping ----------------------------------------------------------------------------------
 
+    def save(
+        self,
+        adapter: Adapter,
+        *,
+        subject: str,
+        preset: str = "",
+        recordings: dict[str, str] | None = None,
+        data: CalibrationData | None = None,
+        activate: bool = True,
+    ) -> AdapterRecord:
+        """Keep an adapter under a new id; nothing is ever overwritten.
 
-def load_personal(folder: Path, *, encoder: EmbeddedEncoder | None = None) -> PersonalEncoder:
-    """Read a picture adapter onto `encoder` (the shipped one if not given).
+        Parameters
+        ----------
+        data : CalibrationData, optional
+            Epochs to keep beside it; deleted with the person.
+        activate : bool
+            Make it the person's active one.
+        """
+        check_subject(subject)
+        update = {"subject": subject, "preset": preset, "recordings": dict(recordings or {})}
+        if not adapter.manifest.created:
+            update["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+        manifest = adapter.manifest.model_copy(update=update)
+        with self._staged(subject) as room:
+            save_adapter(replace(adapter, manifest=manifest), room)
+            if data is not None:
+                data.save(room / DATA_FOLDER)
+            return self._publish(room, subject, activate=activate)
 
-    Raises
-    ------
-    AdapterError
-        A file is missing, damaged, of an unknown version, or made for another encoder.
-    """
-    # torch comes with these, and listing adapters must not wait for it.
-    from models.adapters.parts import find_method
-    from models.adapters.personal import PersonalEncoder
-    from models.adapters.prepared import EncoderView
-    from models.embedded.encoder import load_encoder
+    def load(
+        self,
+        adapter_id: str,
+        *,
+        subject: str | None = None,
+        force: bool = False,
+        encoder: Encoder | None = None,
+    ) -> OnlineAligned:
+        """Load an adapter, ready to decode.
 
-    manifest, text, weights = _read_personal(folder)
-    arrays = _any_tensors(weights, folder / WEIGHTS_NAME)
-    view = EncoderView(encoder or load_encoder())
-    covariance = arrays.pop(_COVARIANCE, np.zeros((0, 0)))
-    part = find_method(manifest.method).from_arrays(
-        arrays, n_channels=len(manifest.ch_names), n_features=manifest.n_features
-    )
-    return PersonalEncoder(manifest, part, view, covariance, _hash(text, weights))
+        Parameters
+        ----------
+        subject : str, optional
+            Who is wearing the headset: another person's adapter is refused unless `force`.
 
+        Raises
+        ------
+        AdapterError
+            Unknown, damaged, made for another encoder, or another person's.
+        """
+        folder = self.folder(adapter_id)
+        self._check_owner(adapter_id, folder.parent.name, subject, force=force)
+        return load_live(folder, encoder=encoder)
 
-def _read_personal(folder: Path) -> tuple[PersonalManifest, bytes, bytes]:
-    text, weights = _read_pair(folder)
-    manifest = _parse_as(PersonalManifest, text, folder / MANIFEST_NAME)
-    _check_hash(weights, manifest.weights_sha256, folder)
-    return manifest, text, weights
+    def load_data(self, adapter_id: str) -> CalibrationData:
+        """Load the epochs that were kept with an adapter."""
+        return CalibrationData.load(self.folder(adapter_id) / DATA_FOLDER)
 
+    def activate(
+        self,
+        adapter_id: str,
+        *,
+        subject: str | None = None,
+        force: bool = False,
+        encoder: Encoder | None = None,
+    ) -> AdapterRecord:
+        """Make an adapter its person's active one; one that cannot be loaded is refused first."""
+        folder = self.folder(adapter_id)
+        self._check_owner(adapter_id, folder.parent.name, subject, force=force)
+        load_adapter(folder, encoder=encoder)
+        with self._changing():
+            self._make_active(self.folder(adapter_id))
+        return self._record(folder.parent.name, folder)
 
-def read_manifest(folder: Path) -> AdapterManifest | PersonalManifest:
-    """Read what an adapter says of itself; its weights are not looked at.
+    def active(self, subject: str) -> AdapterRecord | None:
+        """Return a person's active adapter; None without one."""
+        check_subject(subject)
+        history = self._history(subject)
+        return self._record(subject, self.root / subject / history[-1]) if history else None
 
-    Raises
-    ------
-    AdapterError
-        Missing, not JSON, or of an unknown kind or version.
-    """
-    path = folder / MANIFEST_NAME
-    return parse_manifest(_read(path, MANIFEST_LIMIT), path)
+    def rollback(self, subject: str) -> AdapterRecord | None:
+        """Make the adapter active that was so before; None: back to no adapter.
 
+        The one that was active stays in the store.
 
-def parse_manifest(text: bytes, path: Path) -> AdapterManifest | PersonalManifest:
-    """Read a manifest's text; `path` is named where it cannot be.
+        Raises
+        ------
+        AdapterError
+            The person has no active adapter.
+        """
+        check_subject(subject)
+        with self._changing():
+            history = self._history(subject)
+            if not history:
+                raise AdapterError(f"{subject} has no active adapter, so nothing to go back from.")
+            write_history(check_inside(self.root, self.root / subject), history[:-1])
+        return self.active(subject)
 
-    Raises
-    ------
-    AdapterError
-        Not JSON, or of an unknown kind or version.
-    """
-    try:
-        words = json.loads(text)
-        kind = words.get("kind", "spatio-temporal-lda")
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise AdapterError(
-            f"{path}: Invalid JSON ({error}), expected an adapter's manifest: restore it or "
-            "calibrate again."
-        ) from error
-    if kind == "personal":
-        return _parse_as(PersonalManifest, text, path)
-    return _parse_as(AdapterManifest, text, path)
+    # -- moving and deleting ----------------------------------------------------------------------
 
+    def export(self, adapter_id: str, path: Path) -> Path:
+        """Write an adapter (without the epochs) as one zip file; an existing file is refused."""
+        folder = self.folder(adapter_id)
+        read_manifest(folder)
+        path = path if path.suffix == ".zip" else path.with_name(f"{path.name}.zip")
+        write_archive(folder, path)
+        return path
 
-def load_any(folder: Path, *, encoder: Encoder | None = None) -> AdapterEncoder | PersonalEncoder:
-    """Read an adapter of either kind."""
-    if isinstance(read_manifest(folder), PersonalManifest):
-        from models.embedded.encoder import EmbeddedEncoder
+    def import_(
+        self,
+        path: Path,
+        *,
+        subject: str | None = None,
+        force: bool = False,
+        encoder: Encoder | None = None,
+    ) -> AdapterRecord:
+        """Take in an exported zip file, or an adapter's folder, under a new id; not activated.
 
-        if encoder is not None and not isinstance(encoder, EmbeddedEncoder):
+        Parameters
+        ----------
+        subject : str, optional
+            Who it must be of; with `force` another person's is taken under this code.
+
+        Raises
+        ------
+        AdapterError
+            Not an adapter, damaged, made for another encoder, or another person's.
+        """
+        files = read_adapter_files(Path(path))
+        manifest = parse_manifest(dict(files)[MANIFEST_NAME], Path(path) / MANIFEST_NAME)
+        self._check_owner(str(path), manifest.subject, subject, force=force)
+        name = check_subject(subject or manifest.subject)
+        with self._staged(name) as room:
+            write_pair(room, *files)
+            try:
+                adapter = load_adapter(room, encoder=encoder)
+            except AdapterError as error:
+                # The room is gone in a moment: the person knows the file that was given.
+                raise AdapterError(str(error).replace(str(room), str(path))) from error
+            if name != manifest.subject:
+                renamed = manifest.model_copy(update={"subject": name})
+                save_adapter(replace(adapter, manifest=renamed), room)
+            return self._publish(room, name, activate=False)
+
+    def delete(self, adapter_id: str) -> None:
+        """Delete one adapter and the epochs kept with it; an active one is rolled back.
+
+        Needs no room on the disk: the history is put in order afterwards, if that can be written.
+        """
+        with self._changing(writes=False):
+            folder = self.folder(adapter_id)
+            staging.discard(folder)
+            with contextlib.suppress(AdapterError):
+                if staging.has_history(folder.parent):
+                    write_history(folder.parent, self._history(folder.parent.name))
+
+    def delete_subject(self, subject: str) -> int:
+        """Delete a person: every adapter, every kept epoch, every import that was never finished.
+
+        Returns
+        -------
+        int
+            How many adapters there were.
+
+        Raises
+        ------
+        AdapterError
+            There is no such person, or something could not be deleted.
+        """
+        with self._changing(writes=False):
+            folder, left = self._person(subject)
+            n_adapters = len(_folders_in(folder))
+            for each in (*left, *((folder,) if folder.is_dir() else ())):
+                staging.discard(each)
+            # Of an import of earlier versions that died early nobody can say whose it was.
+            staging.sweep(self.root, folder)
+        return n_adapters
+
+    def n_unfinished(self, subject: str) -> int:
+        """Count the imports and calibrations of a person that were begun and never finished.
+
+        Raises
+        ------
+        AdapterError
+            There is no such person.
+        """
+        folder, left = self._person(subject)
+        return len(staging.left_in(folder)) + len(left)
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _person(self, subject: str) -> tuple[Path, tuple[Path, ...]]:
+        """A person's folder, and what is left of this person outside of it."""
+        folder = check_inside(self.root, self.root / check_subject(subject))
+        left = staging.left_at_root(self.root, subject)
+        if not folder.is_dir() and not left:
+            raise AdapterError(f"there is no subject {subject!r} in {self.root}.")
+        return folder, left
+
+    @contextlib.contextmanager
+    def _changing(self, *, writes: bool = True) -> Iterator[None]:
+        """Hold the store's lock; without `writes` a full disk that has no room for it is no bar."""
+        with contextlib.ExitStack() as stack:
+            try:
+                if writes:
+                    make_private(self.root)
+                    staging.tighten(self.root)
+                if self.root.is_dir():
+                    stack.enter_context(locked(self.root / LOCK_NAME, timeout=LOCK_TIMEOUT))
+            except OSError as error:
+                if writes:
+                    raise AdapterError(unwritable(self.root, error)) from error
+            yield
+
+    @contextlib.contextmanager
+    def _staged(self, subject: str) -> Iterator[Path]:
+        """A folder that nobody else sees, in which an adapter is made; gone at the block's end."""
+        parent = self.root / subject
+        with self._changing():
+            check_inside(self.root, parent)
+            try:
+                make_private(parent)
+                staging.sweep(self.root, parent)
+                room = staging.Staged.open(parent)
+            except OSError as error:
+                raise AdapterError(unwritable(parent, error)) from error
+        try:
+            yield room.folder
+        finally:
+            with self._changing(writes=False):
+                room.close()
+
+    def _publish(self, room: Path, subject: str, *, activate: bool) -> AdapterRecord:
+        """Rename a finished adapter into its place, and make it the active one if asked to."""
+        with self._changing():
+            folder = self.root / subject / new_adapter_id(subject)
+            try:
+                room.rename(folder)
+            except FileNotFoundError:
+                raise AdapterError(
+                    f"{subject} was deleted while this adapter was being stored: nothing is kept."
+                ) from None
+            except OSError as error:
+                raise AdapterError(unwritable(folder, error)) from error
+            if activate:
+                self._make_active(folder)
+        return self._record(subject, folder)
+
+    def _make_active(self, folder: Path) -> None:
+        """Put it last in its person's history; the lock is held."""
+        before = (each for each in self._history(folder.parent.name) if each != folder.name)
+        write_history(folder.parent, (*before, folder.name))
+
+    def _history(self, subject: str) -> tuple[str, ...]:
+        return read_history(self.root / subject)
+
+    def _folders(self, subject: str) -> tuple[Path, ...]:
+        return _folders_in(self.root / subject)
+
+    def _record(self, subject: str, folder: Path) -> AdapterRecord:
+        history = self._history(subject)
+        record = AdapterRecord(
+            adapter_id=folder.name,
+            subject=subject,
+            folder=folder,
+            active=bool(history) and history[-1] == folder.name,
+            has_data=(folder / DATA_FOLDER).is_dir(),
+        )
+        try:
+            if not is_adapter_id(folder.name):
+                raise AdapterError(f"{folder} has a name that is no id: it is not used.")
+            return record.described(read_manifest(check_inside(self.root, folder)))
+        except AdapterError as error:
+            return replace(record, problem=str(error))
+
+    @staticmethod
+    def _check_owner(what: str, owner: str, subject: str | None, *, force: bool) -> None:
+        if subject is not None and subject != owner and not force:
             raise AdapterError(
-                f"the adapter in {folder} stands behind Phosphene's own encoder, not behind "
-                f"{encoder.spec.name}: leave out decoder.adapter, or choose that system."
+                f"the adapter {what} is {owner}'s, the session is {subject}'s: calibrate this "
+                "person, or force it."
             )
-        return load_personal(folder, encoder=encoder)
-    return load_adapter(folder)
 
 
-def load_live(folder: Path, *, encoder: Encoder | None = None) -> OnlineAligned:
-    """Read an adapter of either kind behind (frozen) online alignment, as sessions use it."""
-    adapter = load_any(folder, encoder=encoder)
-    if isinstance(adapter, AdapterEncoder):
-        names = adapter.manifest.ch_names
-        return OnlineAligned(adapter, ch_names=names, average=False)
-    return OnlineAligned(adapter, ch_names=adapter.manifest.ch_names, reference=adapter.covariance)
-
-
-def _check_hash(weights: bytes, expected: str, folder: Path) -> None:
-    if hashlib.sha256(weights).hexdigest() != expected:
-        raise AdapterError(
-            f"{folder / WEIGHTS_NAME} is not the file that its manifest was written with (another "
-            "SHA-256): it is truncated, damaged or mixed up, so restore it or calibrate again."
-        )
-
-
-def _hash(text: bytes, weights: bytes) -> str:
-    return hashlib.sha256(text + weights).hexdigest()
-
-
-def _read_pair(folder: Path) -> tuple[bytes, bytes]:
-    """The manifest's text and the weights."""
-    text = _read(folder / MANIFEST_NAME, MANIFEST_LIMIT)
-    return text, _read(folder / WEIGHTS_NAME, WEIGHTS_LIMIT)
-
-
-def _read(path: Path, limit: int) -> bytes:
+def _folders_in(folder: Path) -> tuple[Path, ...]:
+    """Folders that are shown, by name; a place that cannot be looked into holds none."""
     try:
-        return read_bytes(path, limit=limit)
-    except OSError as error:
-        raise AdapterError(
-            f"cannot read {path} ({error.strerror}), expected an adapter's folder with "
-            f"{MANIFEST_NAME} and {WEIGHTS_NAME}."
-        ) from error
-
-
-def _parse_as(kind: type[_Manifest], text: bytes, path: Path) -> _Manifest:
-    try:
-        return kind.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise AdapterError(
-            f"{path}: {where} is wrong ({first['msg']}), expected an adapter of schema version "
-            f"{SCHEMA_VERSION}: calibrate again, or use the version that wrote it."
-        ) from error
-
-
-def _any_tensors(weights: bytes, path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        arrays: dict[str, NDArray[Any]] = load(weights)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        # Not only its own error: a dtype that NumPy lacks is a KeyError.
-        raise AdapterError(
-            f"{path} is not a readable safetensors file ({error}): restore it or calibrate again."
-        ) from error
-    return arrays
-
-
-def _tensors(weights: bytes, path: Path) -> dict[str, NDArray[Any]]:
-    arrays = _any_tensors(weights, path)
-    found = {name: array.dtype for name, array in arrays.items()}
-    if found != {name: np.dtype(dtype) for name, dtype in _DTYPES.items()}:
-        raise AdapterError(
-            f"{path} holds {', '.join(sorted(found)) or 'nothing'}, expected "
-            f"{', '.join(sorted(_DTYPES))} in their dtypes: restore it or calibrate again."
-        )
-    return arrays
+        found = [p for p in folder.iterdir() if not p.name.startswith(".") and p.is_dir()]
+    except OSError:
+        return ()
+    return tuple(sorted(found))

@@ -140,7 +140,7 @@ class EmbeddedEncoder:
         """Log probability of each of `time_warps.WARPS` beforehand, (n_warps,) float64."""
         return self.network.log_warp_prior.detach().double().numpy()
 
-    def log_timing(self, epoch: Epoch) -> Float64:
+    def log_warps(self, epoch: Epoch) -> Float64:
         """Log probability of each of `time_warps.WARPS` given one epoch, (n_warps,) float64.
 
         Raises
@@ -160,7 +160,7 @@ class EmbeddedEncoder:
             Causally filtered as in `FilterConfig`'s defaults, any rate and montage with at least
             two labels of the 10-05 system.
         warp_bias : ndarray, shape (n_warps,), optional
-            Added to the log probability of each timing: what is known of the person's latencies.
+            Added to the log probability of each latency warp: what is known of the person's.
 
         Returns
         -------

@@ -1,6 +1,6 @@
 """The table of `docs/models/adapters.md`: `python -m research.adapters.evaluate_adapters`.
 
-Owns the measurement on held-out virtual people: zero-shot, aligned, and what `train_adapter` chose
+Owns the measurement on held-out virtual people: zero-shot, aligned, and what `fit_adapter` chose
 after 1, 2, 5 and 10 minutes, on a later recording with pictures that were not calibrated on.
 """
 
@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from scipy import stats
 
+from models.adapters.adapter import embed
 from models.adapters.data import CalibrationData
-from models.adapters.parts.base import PictureAdapter, Watch
-from models.adapters.parts.plain import Aligned, ZeroShot
-from models.adapters.personal import PersonalEncoder, embed
-from models.adapters.prepared import EncoderView, Prepared, prepare_data
-from models.adapters.train import train_adapter
+from models.adapters.fit import fit_adapter
+from models.adapters.methods.base import Method, Watch
+from models.adapters.methods.unlabelled import Aligned, ZeroShot
+from models.adapters.network_base import NetworkBase, NetworkBatch
 from models.embedded.encoder import load_encoder
 from pipeline.values import Float64
 from research.adapters.people import TABLE_PEOPLE, record_board
@@ -30,20 +30,23 @@ from research.adapters.people import TABLE_PEOPLE, record_board
 BOARDS = ("cyton", "daisy", "cap32", "cap63")
 MINUTES = (1, 2, 5, 10)
 CLOSED_FORM = ("zero-shot", "aligned", "ridge", "pattern")
-"""What the table lets `train_adapter` choose among: the two that are trained by gradient never won
+"""What the table lets `fit_adapter` choose among: the two that are trained by gradient never won
 on the people of development, and would make the table take four times as long."""
 UNLABELLED = 5
 """Minutes that alignment sees."""
 
 
 def accuracy(
-    part: PictureAdapter, view: EncoderView, test: CalibrationData, batch: Prepared | None = None
+    method: Method[Any, Any],
+    base: NetworkBase,
+    test: CalibrationData,
+    batch: NetworkBatch | None = None,
 ) -> float:
     """Top-1 among all candidates, as a session ranks; `batch`: the test, prepared already."""
     if test.targets is None:
         return 0.0
-    prepared = prepare_data(test) if batch is None else batch
-    scores = embed(part, prepared, view) @ test.targets.T.astype(np.float64)
+    prepared = base.prepare(test) if batch is None else batch
+    scores = embed(method, prepared, base) @ test.targets.T.astype(np.float64)
     return float((scores.argmax(axis=1) == test.rows).mean())
 
 
@@ -52,30 +55,28 @@ def measure(
 ) -> dict[str, Any]:
     """Measure one person under one board."""
     recorded = record_board(number, board, minutes=max(MINUTES), test_minutes=test_minutes, snr=snr)
-    test, view = recorded.test, EncoderView(load_encoder())
-    batch = prepare_data(test).remembering(view)
+    test, base = recorded.test, NetworkBase(load_encoder())
+    batch = base.remembering(base.prepare(test))
     few = recorded.calibration.first_minutes(UNLABELLED)
     none = np.zeros(0, dtype=np.intp)
-    aligned = Aligned.fit(prepare_data(few), np.zeros((0, 0)), none, view, seed=0, watch=Watch())
+    aligned = Aligned.fit(base.prepare(few), np.zeros((0, 0)), none, base, seed=0, watch=Watch())
     line: dict[str, Any] = {
         "board": board,
         "person": number,
         "snr": snr,
         "n_test": len(test),
-        "zero-shot": accuracy(ZeroShot(), view, test, batch),
-        "aligned": accuracy(aligned, view, test, batch),
+        "zero-shot": accuracy(ZeroShot(), base, test, batch),
+        "aligned": accuracy(aligned, base, test, batch),
     }
     for minutes in MINUTES:
-        calibration = train_adapter(
+        adapter = fit_adapter(
             recorded.calibration.first_minutes(minutes),
             methods=methods,
             seed=0,
             with_curve=False,
         )
-        adapter = calibration.adapter
-        if isinstance(adapter, PersonalEncoder):
-            line[f"{minutes} min"] = accuracy(adapter.part, view, test, batch)
-        report = calibration.report
+        line[f"{minutes} min"] = accuracy(adapter.method, base, test, batch)
+        report = adapter.report
         line[f"{minutes} min, chosen"] = report.method
         line[f"{minutes} min, expected"] = report.with_adapter
         line[f"{minutes} min, verdict"] = report.verdict

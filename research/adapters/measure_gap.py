@@ -19,9 +19,9 @@ import torch
 from scipy import linalg
 
 from models.adapters.lda import near_stationary_covariance
-from models.adapters.parts.base import Watch
-from models.adapters.parts.pattern import PatternModel, bin_means
-from models.adapters.prepared import EncoderView, Prepared
+from models.adapters.methods.base import Watch
+from models.adapters.methods.pattern import PatternModel, bin_means
+from models.adapters.network_base import NetworkBase, NetworkBatch
 from models.adapters.scoring import Ints
 from models.embedded.encoder import load_encoder
 from pipeline.values import Float64
@@ -33,7 +33,9 @@ N_CANDIDATES = 200
 """As in the literature's test."""
 
 
-def own_decoder(train: Prepared, targets: Float64, test: Prepared, candidates: Float64) -> Float64:
+def own_decoder(
+    train: NetworkBatch, targets: Float64, test: NetworkBatch, candidates: Float64
+) -> Float64:
     """Scores of a linear discriminant from nothing: least-squares patterns, own noise."""
     features = bin_means(train).transpose(0, 2, 1)
     flat = features.reshape(len(features), -1)
@@ -62,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     args = options.parse_args(argv)
     torch.set_num_threads(1)
     names, rate = MONTAGES[args.board]
-    view = EncoderView(load_encoder())
+    base = NetworkBase(load_encoder())
     pool = EpochPool(seed=79, rates=(rate,), seconds=120.0)
     gallery = uprights().embeddings
     lines = []
@@ -72,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
             rng = np.random.default_rng([number, 83])
             candidates = gallery[rng.permutation(len(gallery))[:N_CANDIDATES]].astype(np.float64)
 
-            def epochs(n: int, number: int = number, snr: float = snr) -> tuple[Prepared, Ints]:
+            def epochs(n: int, number: int = number, snr: float = snr) -> tuple[NetworkBatch, Ints]:
                 rows = rng.integers(N_CANDIDATES, size=n)  # noqa: B023 - called at once
                 shown = candidates[rows]  # noqa: B023
                 channels = pool.channels(
@@ -83,16 +85,16 @@ def main(argv: list[str] | None = None) -> int:
                     embeddings=shown.astype(np.float32),
                     snr=np.full(n, snr),
                 ).channels.astype(np.float64)
-                return Prepared(names, channels - channels.mean(axis=1, keepdims=True)), rows
+                return NetworkBatch(names, channels - channels.mean(axis=1, keepdims=True)), rows
 
             train, seen = epochs(args.trials)
             test, rows = epochs(args.tests)
-            vectors = view.recall(view.evidence(test))
+            vectors = base.recall(base.evidence(test))
             zero.append(float(((vectors @ candidates.T).argmax(axis=1) == rows).mean()))
             scores = own_decoder(train, candidates[seen], test, candidates)
             own.append(float((scores.argmax(axis=1) == rows).mean()))
-            part = PatternModel.fit(train, candidates[seen], seen, view, seed=0, watch=Watch())
-            best = part.evidence(test, view) @ candidates.T / view.temperature
+            part = PatternModel.fit(train, candidates[seen], seen, base, seed=0, watch=Watch())
+            best = part.evidence(test, base) @ candidates.T / base.temperature
             best += part.bias(candidates)
             full.append(float((best.argmax(axis=1) == rows).mean()))
         line = {

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.adapters.parts.base import Watch
-from models.adapters.parts.pattern import PatternModel
-from models.adapters.parts.plain import ZeroShot
-from models.adapters.prepared import EncoderView, prepare_data
+from models.adapters.methods.base import Watch
+from models.adapters.methods.pattern import PatternModel
+from models.adapters.methods.unlabelled import ZeroShot
+from models.adapters.network_base import NetworkBase
 from models.embedded.encoder import load_encoder
 from research.adapters.evaluate_adapters import accuracy
 from research.adapters.people import MONTAGE_PEOPLE, record, uprights
@@ -39,7 +39,7 @@ TABLE: dict[str, tuple[str, ...]] = {
 
 def measure(names: tuple[str, ...], *, minutes: float, test_minutes: float) -> dict[str, Any]:
     """Top-1 of every person, zero-shot and with the encoding model."""
-    view = EncoderView(load_encoder())
+    base = NetworkBase(load_encoder())
     zero, calibrated = [], []
     for number in MONTAGE_PEOPLE:
         both = record(number, names, SFREQ, minutes=minutes, test_minutes=test_minutes)
@@ -47,9 +47,9 @@ def measure(names: tuple[str, ...], *, minutes: float, test_minutes: float) -> d
         if data.targets is None:
             continue
         targets = data.targets.astype(np.float64)[data.rows]
-        part = PatternModel.fit(prepare_data(data), targets, data.rows, view, seed=0, watch=Watch())
-        zero.append(accuracy(ZeroShot(), view, both.test))
-        calibrated.append(accuracy(part, view, both.test))
+        part = PatternModel.fit(base.prepare(data), targets, data.rows, base, seed=0, watch=Watch())
+        zero.append(accuracy(ZeroShot(), base, both.test))
+        calibrated.append(accuracy(part, base, both.test))
     return {
         "zero_shot": round(float(np.mean(zero)), 4),
         "calibrated": round(float(np.mean(calibrated)), 4),

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from models.adapters.adapter import embed
 from models.adapters.data import CalibrationData
-from models.adapters.parts.base import Watch
-from models.adapters.parts.pattern import PatternModel
-from models.adapters.personal import embed
-from models.adapters.prepared import EncoderView, Prepared, prepare_data
+from models.adapters.methods.base import Watch
+from models.adapters.methods.pattern import PatternModel
+from models.adapters.network_base import NetworkBase, NetworkBatch
 from models.embedded.encoder import EmbeddedEncoder
 from models.embedded.encoder_input import prepare
 from pipeline.gallery import Gallery
@@ -60,22 +60,22 @@ def adapted(
     encoder: EmbeddedEncoder, session: Session, gallery: Gallery, *, seed: int = 0
 ) -> Encode:
     """Put the closed-form adapter that `session` is enough for on top of the shipped encoder."""
-    view = EncoderView(encoder)
+    base = NetworkBase(encoder)
     part = PatternModel.fit(
-        prepared(session.epochs),
+        prepared(base, session.epochs),
         gallery.embeddings[session.rows].astype(np.float64),
         session.rows.astype(np.intp),
-        view,
+        base,
         seed=seed,
         watch=Watch(),
     )
-    return lambda epochs: embed(part, prepared(epochs), view)
+    return lambda epochs: embed(part, prepared(base, epochs), base)
 
 
-def prepared(epochs: Sequence[Epoch]) -> Prepared:
+def prepared(base: NetworkBase, epochs: Sequence[Epoch]) -> NetworkBatch:
     """Cut epochs of one board as adapters take them."""
     first = epochs[0]
-    return prepare_data(
+    return base.prepare(
         CalibrationData(
             epochs=np.stack([epoch.data for epoch in epochs]),
             labels=("",) * len(epochs),

@@ -1,4 +1,4 @@
-"""What `train_adapter` says of a real brain: the faces-and-houses recording as a calibration.
+"""What `fit_adapter` says of a real brain: the faces-and-houses recording as a calibration.
 
 Owns the measurement behind the table in `docs/models/adapters.md`: kinds of trial instead of
 pictures, cut by the live path, judged as any calibration is. Run it with
@@ -16,7 +16,7 @@ import numpy as np
 
 from app.output import write_json, write_note, write_text
 from models.adapters import CalibrationData
-from models.adapters.train import train_adapter
+from models.adapters.fit import fit_adapter
 from pipeline.values import Epoch
 from research.figures.recording import (
     BROKEN,
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         names = tuple(name for name in MONTAGES[montage] if name not in BROKEN)
         epochs = live_epochs(path, session_config(names)).epochs
         for task, events in EVENTS.items():
-            report = train_adapter(calibration_of(epochs, events)).report
+            report = fit_adapter(calibration_of(epochs, events)).report
             score = report.methods[0]
             row = {
                 "channels": montage,

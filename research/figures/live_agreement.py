@@ -17,7 +17,8 @@ import numpy as np
 
 from app.errors import AppError
 from app.output import write_text
-from models.adapters import AdapterEncoder, load_adapter
+from models.adapters import Adapter, load_adapter
+from models.adapters.classes import class_probabilities
 from pipeline.values import Epoch
 from research.figures import scores
 from research.figures.brain_grid import read_trials
@@ -46,7 +47,7 @@ class Agreement:
     n_same_as_pictures: int
 
 
-def compare(session: Path, data: Path, adapter: AdapterEncoder) -> Agreement:
+def compare(session: Path, data: Path, adapter: Adapter) -> Agreement:
     """Compare the trials of a session with the same ones of the file."""
     path = find_recording(data)
     config = session_config(adapter.manifest.ch_names)
@@ -57,10 +58,10 @@ def compare(session: Path, data: Path, adapter: AdapterEncoder) -> Agreement:
     split = CALIBRATION * duration_of(path)
     tested = [b for a, b in pairs if a.t_onset >= split]
     truth = truth_of(tested)
-    probability = np.stack([adapter.predict_proba(epoch) for epoch in tested])
+    probability = np.stack([class_probabilities(adapter, epoch) for epoch in tested])
     pictures = truth < 4
     drawn = {trial.index: trial.decoded for trial in read_trials(session)}
-    names = adapter.manifest.events
+    names = adapter.manifest.event_classes.events
     shown = [(drawn[e.index], names[_guess(adapter, e)]) for e in tested if drawn.get(e.index)]
     return Agreement(
         n_trials=len(pairs),
@@ -87,8 +88,8 @@ def _paired(played: Sequence[Epoch], heard: Sequence[Epoch]) -> list[tuple[Epoch
     raise AppError("the session's trials are no run of the file's: give the session that heard it.")
 
 
-def _guess(adapter: AdapterEncoder, epoch: Epoch) -> int:
-    return int(adapter.predict_proba(epoch).argmax())
+def _guess(adapter: Adapter, epoch: Epoch) -> int:
+    return int(class_probabilities(adapter, epoch).argmax())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,7 +21,9 @@ import tomli_w
 from numpy.typing import NDArray
 
 from app.output import write_json, write_note, write_text
-from models.adapters import AdapterEncoder, Window, calibrate, save_adapter
+from models.adapters import Adapter, Window, save_adapter
+from models.adapters.classes import class_probabilities, fit_classes
+from models.adapters.methods.classes import window_of
 from pipeline.gallery import load_gallery
 from pipeline.values import Epoch, Float64
 from research.figures import scores
@@ -102,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _keep(adapter: AdapterEncoder, folder: Path) -> None:
+def _keep(adapter: Adapter, folder: Path) -> None:
     """Write an adapter, and beside it the settings of a session that decodes with it."""
     save_adapter(adapter, folder)
     config = live_config(adapter.manifest.ch_names, folder.resolve())
@@ -111,25 +113,23 @@ def _keep(adapter: AdapterEncoder, folder: Path) -> None:
 
 def _row(
     montage: str, names: tuple[str, ...], window: str, first: list[Epoch], rest: list[Epoch]
-) -> tuple[Row, AdapterEncoder]:
+) -> tuple[Row, Adapter]:
     tmin, tmax = WINDOWS[window]
     adapter = _fit(first, names, tmin, tmax)
-    manifest = adapter.manifest
+    classes = adapter.manifest.event_classes
     row = Row(
         montage=montage,
         window=window,
-        n_calibration=manifest.scores.n_epochs,
+        n_calibration=classes.scores.n_epochs,
         n_test=len(rest),
-        n_filters=manifest.n_filters,
-        cross_validated=manifest.scores.accuracy,
+        n_filters=classes.n_filters,
+        cross_validated=classes.scores.accuracy,
     )
     return (_tested(row, adapter, first, rest) if rest else row), adapter
 
 
-def _fit(
-    epochs: Sequence[Epoch], names: tuple[str, ...], tmin: float, tmax: float
-) -> AdapterEncoder:
-    return calibrate(
+def _fit(epochs: Sequence[Epoch], names: tuple[str, ...], tmin: float, tmax: float) -> Adapter:
+    return fit_classes(
         epochs,
         TARGETS,
         load_gallery(),
@@ -141,11 +141,11 @@ def _fit(
     )
 
 
-def _tested(row: Row, adapter: AdapterEncoder, first: list[Epoch], rest: list[Epoch]) -> Row:
+def _tested(row: Row, adapter: Adapter, first: list[Epoch], rest: list[Epoch]) -> Row:
     truth = truth_of(rest)
-    probability = np.stack([adapter.predict_proba(epoch) for epoch in rest])
+    probability = np.stack([class_probabilities(adapter, epoch) for epoch in rest])
     guess = probability.argmax(axis=1)
-    window = adapter.window
+    window = window_of(adapter.manifest)
     shuffled = _shuffled(window, first, rest)
     features, plain = window.stack(first), window.stack(rest)
     plain_probability = _plain_lda(features, truth_of(first), plain)
@@ -189,7 +189,7 @@ def _shuffled(window: Window, first: list[Epoch], rest: list[Epoch]) -> list[flo
         dealt = [first[k].event for k in rng.permutation(len(first))]
         epochs = [replace(e, event=event) for e, event in zip(first, dealt, strict=True)]
         adapter = _fit(epochs, window.ch_names, window.tmin, window.tmax)
-        guess = np.array([adapter.predict_proba(epoch).argmax() for epoch in rest])
+        guess = np.array([class_probabilities(adapter, epoch).argmax() for epoch in rest])
         found.append(float((guess == truth).mean()))
     return found
 

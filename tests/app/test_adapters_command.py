@@ -58,7 +58,7 @@ def test_deleting_what_is_no_id_deletes_nothing(
 def test_deleting_without_a_terminal_needs_a_word(
     store: AdapterStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = store.list("kim")[0].id
+    one = store.list("kim")[0].adapter_id
     for words in (("delete", one), ("delete", "--subject", "kim")):
         code, out, err = run(capsys, *words)
         assert (code, out) == (1, "")
@@ -72,7 +72,7 @@ def test_deleting_without_a_terminal_needs_a_word(
 def test_deleting_on_a_terminal_asks_and_lists_what_goes(
     store: AdapterStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ids = [each.id for each in store.list("kim")]
+    ids = [each.adapter_id for each in store.list("kim")]
     for answer in ("", "n\n", "what\n"):
         said = Terminal()
         monkeypatch.setattr(sys, "stdin", Terminal(answer))

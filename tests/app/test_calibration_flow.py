@@ -90,7 +90,7 @@ def test_the_whole_way_from_the_check_to_the_saved_adapter(tmp_path: Path) -> No
     assert about(tmp_path)["result"]["verdict"] == "found"
     flow.save()
     until(stage, lambda: step(stage) is Step.SAVED)
-    assert flow.view().adapter == about(tmp_path)["adapter"] == "sub-1-20261121"
+    assert flow.view().adapter_id == about(tmp_path)["adapter"] == "sub-1-20261121"
     assert stage.trainer.closed
     assert about(tmp_path)["checks"]["blocked"] is False
     flow.stop()

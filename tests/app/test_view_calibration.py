@@ -11,7 +11,6 @@ from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
 from app.calibration.results import Verdict
-from app.calibration.shelf import AdapterLine
 from app.calibration.signal_check import SECONDS
 from app.calibration.steps import Step
 from app.commands import gui
@@ -21,6 +20,7 @@ from app.views.common.theme import THEMES
 from app.views.window.main_window import MainWindow
 from app.views.window.tools import TOOLS, ToolContext
 from configs import SessionConfig
+from models.adapters.store import AdapterRecord
 from pipeline.errors import PhospheneError
 from pipeline.signal_quality import Grade
 from tests.app.calibration_fakes import FakeTrainer, Stage, result_of
@@ -29,7 +29,7 @@ from tests.app.fake_session import FakeFactory, FakeSession
 STIMULI = SessionConfig().model_copy(update={"subject": "sub-1"})
 
 
-class FakeShelf:
+class FakeStore:
     """Three adapters of two persons."""
 
     def __init__(self, root: Path) -> None:
@@ -39,15 +39,15 @@ class FakeShelf:
         self.asked: list[tuple] = []
         self.error = ""
 
-    def lines(self, subject: str | None = None) -> list[AdapterLine]:
+    def records(self, subject: str | None = None) -> list[AdapterRecord]:
         if self.error:
             raise PhospheneError(self.error)
         return [self._line(each) for each in self.order]
 
-    def _line(self, name: str) -> AdapterLine:
+    def _line(self, name: str) -> AdapterRecord:
         subject = name[:5]
-        return AdapterLine(
-            id=name,
+        return AdapterRecord(
+            adapter_id=name,
             subject=subject,
             created="2026-11-21T06:00:00+00:00",
             method="ridge",
@@ -110,12 +110,12 @@ class Scene:
     def __init__(self, qtbot: QtBot, tmp_path: Path, **stage: object) -> None:
         self.qtbot = qtbot
         self.stage = Stage(tmp_path, **stage)  # type: ignore[arg-type]
-        self.shelf = FakeShelf(tmp_path)
+        self.stored = FakeStore(tmp_path)
         self.door = Door(self.stage)
         made: list[CalibrationView] = []
 
         def make(context: ToolContext) -> CalibrationView:
-            made.append(CalibrationView(context, self.door, lambda: self.shelf))  # type: ignore[arg-type]
+            made.append(CalibrationView(context, self.door, lambda: self.stored))  # type: ignore[arg-type]
             return made[-1]
 
         self.window = MainWindow(FakeFactory(template=FakeSession(length=4.0)), STIMULI)
@@ -333,7 +333,7 @@ def test_adapters_are_listed_swapped_and_deleted(scene: Scene, tmp_path: Path) -
     view.tabs.setCurrentIndex(1)
     tab = view.adapters_view
     scene.settle()
-    assert [tab.tree.topLevelItem(i).text(1) for i in range(3)] == scene.shelf.order
+    assert [tab.tree.topLevelItem(i).text(1) for i in range(3)] == scene.stored.order
     assert [tab.tree.topLevelItem(i).text(0) for i in range(3)] == ["", "●", ""]
     assert not tab.activate.isEnabled()
     # Hot-swap into the running session.
@@ -353,13 +353,13 @@ def test_adapters_are_listed_swapped_and_deleted(scene: Scene, tmp_path: Path) -
     # Deleting asks first.
     scene.yes = False
     scene.click(tab.delete)
-    assert len(scene.shelf.order) == 3
+    assert len(scene.stored.order) == 3
     scene.yes = True
     scene.click(tab.delete_all)
     scene.settle()
-    assert scene.shelf.order == ["sub-2-a"]
+    assert scene.stored.order == ["sub-2-a"]
     assert scene.answers == ["Delete the adapter?", "Delete everything of this subject?"]
-    scene.shelf.error = "the store cannot be read."
+    scene.stored.error = "the store cannot be read."
     view.adapters.refresh()
     scene.settle()
     assert tab.note.property("tone") == "bad"

@@ -164,12 +164,12 @@ def _write_adapter(window: MainWindow, qtbot: QtBot, folder: Path) -> None:
     """Calibrate for the person with the virtual headset, then decode with that adapter."""
     words = f"--virtual --board cap32 --fast --minutes 5 --subject S01 --out {folder}/calibration"
     assert main(["calibrate", "--headless", "--force", *words.split()]) == 0
-    (line,) = CalibrationFactory().shelf().lines()
+    (record,) = CalibrationFactory().stored().records()
     window.start_demo()
     qtbot.waitUntil(lambda: window.session.phase is Phase.RUNNING, timeout=300_000)
     port = window.session.port
     assert port is not None
-    port.swap_adapter(line.folder)
+    port.swap_adapter(record.folder)
     qtbot.waitUntil(lambda: bool(window.session.snapshot.adapter), timeout=300_000)
     window.session.adapt("resume")
     _wait_for_sure(window, qtbot)

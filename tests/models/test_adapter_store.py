@@ -14,14 +14,14 @@ import pytest
 from numpy.typing import NDArray
 
 from configs import DecoderConfig
-from models.adapters import AdapterError, AdapterStore, CalibrationData, history, library
-from models.adapters.manifest import PersonalManifest
-from models.adapters.store import MANIFEST_NAME, WEIGHTS_NAME, load_live
-from models.adapters.train import Calibration, train_adapter
+from models.adapters import Adapter, AdapterError, AdapterStore, CalibrationData, history
+from models.adapters import store as store_module
+from models.adapters.files import MANIFEST_NAME, WEIGHTS_NAME, load_live
+from models.adapters.fit import fit_adapter
 from models.embedded.encoder import load_encoder as load_shipped
 from models.systems import load_encoder as load_session_encoder
 from research.adapters.people import record_board
-from tests.models.adapter_files import edit_manifest, edit_weights, put_weights
+from tests.models.adapter_files import edit_manifest, edit_part, edit_weights, put_weights
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,29 +32,30 @@ def data() -> CalibrationData:
 
 
 @pytest.fixture(scope="module")
-def calibration(data: CalibrationData) -> Calibration:
-    return train_adapter(data, methods=("aligned",), with_curve=False)
+def calibration(data: CalibrationData) -> Adapter:
+    return fit_adapter(data, methods=("aligned",), with_curve=False)
 
 
 @pytest.fixture(scope="module")
-def forced(calibration: Calibration, data: CalibrationData) -> Calibration:
+def forced(calibration: Adapter, data: CalibrationData) -> Adapter:
     """An adapter with weights, whatever cross-validation of one minute would choose."""
-    from models.adapters.parts.base import Watch
-    from models.adapters.parts.pattern import PatternModel
-    from models.adapters.prepared import prepare_data
+    from models.adapters.methods.base import Watch
+    from models.adapters.methods.pattern import PatternModel
+    from models.adapters.network_base import NetworkBase
 
     assert data.targets is not None
-    adapter = calibration.adapter
-    part = PatternModel.fit(
-        prepare_data(data),
+    base = calibration.base
+    assert isinstance(base, NetworkBase)
+    method = PatternModel.fit(
+        base.prepare(data),
         data.targets.astype(np.float64)[data.rows],
         data.rows,
-        adapter.view,  # type: ignore[union-attr]
+        base,
         seed=0,
         watch=Watch(),
     )
-    manifest = adapter.manifest.model_copy(update={"method": "pattern"})
-    return Calibration(replace(adapter, part=part, manifest=manifest), calibration.report)  # type: ignore[call-arg, arg-type]
+    manifest = calibration.manifest.model_copy(update={"kind": "pattern"})
+    return replace(calibration, method=method, manifest=manifest)
 
 
 @pytest.fixture
@@ -63,95 +64,97 @@ def store(tmp_path: Path) -> AdapterStore:
 
 
 def test_an_adapter_is_kept_found_and_decodes_to_the_same_bits(
-    store: AdapterStore, forced: Calibration, data: CalibrationData
+    store: AdapterStore, forced: Adapter, data: CalibrationData
 ) -> None:
     assert store.list() == ()
     assert store.active("p1") is None
     record = store.save(
         forced, subject="p1", preset="cyton", recordings={"a.xdf": "0" * 64}, data=data
     )
-    assert record.is_active
+    assert record.active
     assert record.has_data
     assert store.active("p1") == record
     assert store.list("p1") == (record,)
     assert sorted(p.name for p in (store.root / "p1").iterdir()) == sorted(
-        [record.id, history.STATE_NAME]
+        [record.adapter_id, history.STATE_NAME]
     )
     epoch = data.epoch(0)
-    expected = forced.adapter.encode(epoch).vector
-    np.testing.assert_array_equal(store.load(record.id).encode(epoch).vector, expected)
+    expected = forced.encode(epoch).vector
+    np.testing.assert_array_equal(store.load(record.adapter_id).encode(epoch).vector, expected)
     np.testing.assert_array_equal(load_live(record.folder).encode(epoch).vector, expected)
-    manifest = store.show(record.id)
-    assert isinstance(manifest, PersonalManifest)
+    manifest = store.show(record.adapter_id)
+    assert manifest.kind == "pattern"
+    assert manifest.encoder is not None
+    assert manifest.encoder.system == "embedded"
     assert manifest.subject == "p1"
     assert manifest.preset == "cyton"
     assert manifest.montage == data.channels
     assert manifest.data_sha256 == data.sha256
     assert manifest.created
-    assert manifest.report.n_epochs == len(data)
-    again = store.load_data(record.id)
+    assert forced.report.n_epochs == len(data)
+    again = store.load_data(record.adapter_id)
     assert again.sha256 == data.sha256
-    assert store.resolve(record.id) == store.resolve(str(record.folder)) == record.folder
+    assert store.resolve(record.adapter_id) == store.resolve(str(record.folder)) == record.folder
 
 
 def test_a_session_loads_it_by_folder_and_stays_as_it_was_without_one(
-    store: AdapterStore, forced: Calibration, data: CalibrationData
+    store: AdapterStore, forced: Adapter, data: CalibrationData
 ) -> None:
     record, epoch = store.save(forced, subject="p1"), data.epoch(2)
     encoder = load_session_encoder(DecoderConfig(adapter=str(record.folder)))
-    np.testing.assert_array_equal(encoder.encode(epoch).vector, forced.adapter.encode(epoch).vector)
+    np.testing.assert_array_equal(encoder.encode(epoch).vector, forced.encode(epoch).vector)
     plain = load_session_encoder(DecoderConfig())
     np.testing.assert_array_equal(plain.encode(epoch).vector, load_shipped().encode(epoch).vector)
 
 
 def test_nothing_is_overwritten_and_rollback_goes_back(
-    store: AdapterStore, calibration: Calibration, forced: Calibration
+    store: AdapterStore, calibration: Adapter, forced: Adapter
 ) -> None:
     first = store.save(calibration, subject="p1")
     second = store.save(forced, subject="p1")
     third = store.save(calibration, subject="p1", activate=False)
-    assert len({first.id, second.id, third.id}) == 3
-    assert store.active("p1").id == second.id  # type: ignore[union-attr]
-    assert store.rollback("p1").id == first.id  # type: ignore[union-attr]
+    assert len({first.adapter_id, second.adapter_id, third.adapter_id}) == 3
+    assert store.active("p1").adapter_id == second.adapter_id  # type: ignore[union-attr]
+    assert store.rollback("p1").adapter_id == first.adapter_id  # type: ignore[union-attr]
     assert store.rollback("p1") is None
     with pytest.raises(AdapterError, match="no active adapter"):
         store.rollback("p1")
-    store.activate(third.id)
-    store.activate(second.id)
-    store.delete(second.id)
-    assert store.active("p1").id == third.id  # type: ignore[union-attr]
-    assert {r.id for r in store.list("p1")} == {first.id, third.id}
+    store.activate(third.adapter_id)
+    store.activate(second.adapter_id)
+    store.delete(second.adapter_id)
+    assert store.active("p1").adapter_id == third.adapter_id  # type: ignore[union-attr]
+    assert {r.adapter_id for r in store.list("p1")} == {first.adapter_id, third.adapter_id}
 
 
 def test_export_and_import(
-    store: AdapterStore, forced: Calibration, data: CalibrationData, tmp_path: Path
+    store: AdapterStore, forced: Adapter, data: CalibrationData, tmp_path: Path
 ) -> None:
     record = store.save(forced, subject="p1", data=data)
-    path = store.export(record.id, tmp_path / "mine")
+    path = store.export(record.adapter_id, tmp_path / "mine")
     assert path.name == "mine.zip"
     with zipfile.ZipFile(path) as archive:
         assert sorted(archive.namelist()) == [MANIFEST_NAME, WEIGHTS_NAME]
     with pytest.raises(AdapterError, match="exists already"):
-        store.export(record.id, tmp_path / "mine")
+        store.export(record.adapter_id, tmp_path / "mine")
     elsewhere = AdapterStore(tmp_path / "other")
     taken = elsewhere.import_(path)
     assert taken.subject == "p1"
-    assert not taken.is_active
+    assert not taken.active
     assert not taken.has_data
     epoch = data.epoch(1)
     np.testing.assert_array_equal(
-        elsewhere.load(taken.id).encode(epoch).vector, forced.adapter.encode(epoch).vector
+        elsewhere.load(taken.adapter_id).encode(epoch).vector, forced.encode(epoch).vector
     )
     with pytest.raises(AdapterError, match="is p1's, the session is p2's"):
         elsewhere.import_(path, subject="p2")
     moved = elsewhere.import_(record.folder, subject="p2", force=True)
     assert moved.subject == "p2"
-    assert elsewhere.show(moved.id).subject == "p2"
+    assert elsewhere.show(moved.adapter_id).subject == "p2"
     assert not (elsewhere.root / ".incoming").exists()
 
 
 def test_a_subject_is_deleted_with_all_data(
-    store: AdapterStore, forced: Calibration, data: CalibrationData
+    store: AdapterStore, forced: Adapter, data: CalibrationData
 ) -> None:
     store.save(forced, subject="p1", data=data)
     store.save(forced, subject="p1", data=data)
@@ -169,21 +172,21 @@ def test_a_subject_is_deleted_with_all_data(
         store.folder("../p2")
 
 
-def test_another_persons_is_refused_unless_forced(store: AdapterStore, forced: Calibration) -> None:
+def test_another_persons_is_refused_unless_forced(store: AdapterStore, forced: Adapter) -> None:
     record = store.save(forced, subject="p1")
     with pytest.raises(AdapterError, match="is p1's, the session is p2's"):
-        store.load(record.id, subject="p2")
+        store.load(record.adapter_id, subject="p2")
     with pytest.raises(AdapterError, match="force it"):
-        store.activate(record.id, subject="p2")
-    assert store.load(record.id, subject="p2", force=True).spec.name == "adapter:p1"
+        store.activate(record.adapter_id, subject="p2")
+    assert store.load(record.adapter_id, subject="p2", force=True).spec.name == "adapter:p1"
 
 
 def test_the_default_place_follows_the_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv(library.HOME_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(store_module.HOME_VARIABLE, str(tmp_path))
     assert AdapterStore().root == tmp_path / "adapters"
-    monkeypatch.delenv(library.HOME_VARIABLE)
+    monkeypatch.delenv(store_module.HOME_VARIABLE)
     assert AdapterStore().root.name == "adapters"
 
 
@@ -224,12 +227,12 @@ def _claim_a_tebibyte(folder: Path) -> None:
         (lambda f: edit_weights(f, _poison), "weights hold NaN"),
         (lambda f: edit_weights(f, _poison_covariance), "covariance has shape .* or holds NaN"),
         (lambda f: edit_weights(f, _drop), "expected energy"),
-        (lambda f: edit_manifest(f, encoder_sha256="0" * 64), "fitted to encoder 000000000000"),
+        (lambda f: edit_part(f, "encoder", sha256="0" * 64), "fitted to encoder 000000000000"),
         (_truncate, "truncated"),
         (_claim_a_tebibyte, "not a readable safetensors"),
-        (lambda f: edit_manifest(f, schema_version=2), "schema_version is wrong"),
-        (lambda f: edit_manifest(f, kind="other"), "kind is wrong"),
-        (lambda f: edit_manifest(f, method="magic"), "there is no adapter 'magic'"),
+        (lambda f: edit_manifest(f, schema_version=3), "schema_version is wrong"),
+        (lambda f: edit_manifest(f, kind="spatio-temporal-lda"), "do not go together"),
+        (lambda f: edit_manifest(f, kind="magic"), "there is no adapter 'magic'"),
         (lambda f: edit_manifest(f, surprise=1), "surprise is wrong"),
         (lambda f: (f / MANIFEST_NAME).write_text("no JSON"), "Invalid JSON"),
         (lambda f: (f / MANIFEST_NAME).write_text("[]"), "Invalid JSON"),
@@ -237,21 +240,21 @@ def _claim_a_tebibyte(folder: Path) -> None:
     ],
 )
 def test_a_damaged_adapter_is_refused_and_the_old_one_stays(
-    damage: Callable[[Path], object], said: str, store: AdapterStore, forced: Calibration
+    damage: Callable[[Path], object], said: str, store: AdapterStore, forced: Adapter
 ) -> None:
     good = store.save(forced, subject="p1")
     bad = store.save(forced, subject="p1", activate=False)
     damage(bad.folder)
     with pytest.raises(AdapterError, match=said) as refused:
-        store.load(bad.id)
+        store.load(bad.adapter_id)
     assert "\n" not in str(refused.value)
     with pytest.raises(AdapterError, match=said):
-        store.activate(bad.id)
-    assert store.active("p1").id == good.id  # type: ignore[union-attr]
+        store.activate(bad.adapter_id)
+    assert store.active("p1").adapter_id == good.adapter_id  # type: ignore[union-attr]
     with pytest.raises(AdapterError, match=said.replace("cannot read", "no exported adapter")):
         store.import_(bad.folder)
-    listed = {record.id: record for record in store.list("p1")}
-    assert set(listed) == {good.id, bad.id}
+    listed = {record.adapter_id: record for record in store.list("p1")}
+    assert set(listed) == {good.adapter_id, bad.adapter_id}
 
 
 def test_a_file_that_is_no_adapter_is_refused(store: AdapterStore, tmp_path: Path) -> None:

@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.adapters import AdapterError, AdapterStore, CalibrationData, OnlineAligned
+from models.adapters import Adapter, AdapterError, AdapterStore, CalibrationData, OnlineAligned
 from models.adapters.evaluation import Scored, choose, learning_curve
+from models.adapters.fit import Progress, fit_adapter
 from models.adapters.leaks import check_leaks, order_test
-from models.adapters.parts import METHODS, find_method
-from models.adapters.parts.base import Stopped, Watch
-from models.adapters.prepared import EncoderView, prepare_data, prepare_epoch
+from models.adapters.methods import PICTURES, find_method
+from models.adapters.methods.base import Stopped, Watch
+from models.adapters.network_base import NetworkBase
 from models.adapters.scoring import (
     block_splits,
     permutation_test,
     time_and_stimulus_splits,
 )
-from models.adapters.train import Calibration, Progress, train_adapter
 from models.embedded.encoder import load_encoder
 from models.embedded.training_pool import pool_covariance
 from pipeline.values import Epoch, Float32, Float64
@@ -36,13 +36,13 @@ def recorded() -> tuple[CalibrationData, CalibrationData]:
 
 
 @pytest.fixture(scope="module")
-def calibration(recorded: tuple[CalibrationData, CalibrationData]) -> Calibration:
-    return train_adapter(recorded[0], methods=FAST, subject="s2001")
+def calibration(recorded: tuple[CalibrationData, CalibrationData]) -> Adapter:
+    return fit_adapter(recorded[0], methods=FAST, subject="s2001")
 
 
 @pytest.fixture(scope="module")
-def view() -> EncoderView:
-    return EncoderView(load_encoder())
+def base() -> NetworkBase:
+    return NetworkBase(load_encoder())
 
 
 def _identified(encoder: object, data: CalibrationData) -> float:
@@ -55,7 +55,7 @@ def _identified(encoder: object, data: CalibrationData) -> float:
 
 
 def test_five_minutes_beat_the_encoder_on_pictures_never_calibrated_on(
-    recorded: tuple[CalibrationData, CalibrationData], calibration: Calibration
+    recorded: tuple[CalibrationData, CalibrationData], calibration: Adapter
 ) -> None:
     report, test = calibration.report, recorded[1]
     assert report.verdict == "found"
@@ -63,7 +63,7 @@ def test_five_minutes_beat_the_encoder_on_pictures_never_calibrated_on(
     assert report.p_value < 0.001
     assert report.method == "pattern"
     assert not set(test.labels) & set(recorded[0].labels)
-    with_it, without = _identified(calibration.adapter, test), _identified(load_encoder(), test)
+    with_it, without = _identified(calibration, test), _identified(load_encoder(), test)
     assert with_it > without + 0.03
     assert report.with_adapter == pytest.approx(with_it, abs=0.12)
     assert "identified" in report.reason
@@ -75,7 +75,7 @@ def test_five_minutes_beat_the_encoder_on_pictures_never_calibrated_on(
 
 def test_nothing_is_found_where_nothing_is() -> None:
     silent = record_board(2002, "cyton", minutes=2, test_minutes=1, snr=0.0).calibration
-    report = train_adapter(silent, methods=FAST).report
+    report = fit_adapter(silent, methods=FAST).report
     assert report.verdict == "nothing found"
     assert not report.may_save_as_good
     assert report.p_value > 0.01
@@ -83,14 +83,12 @@ def test_nothing_is_found_where_nothing_is() -> None:
 
 
 def test_fits_and_decodes_to_the_same_bits_again(
-    recorded: tuple[CalibrationData, CalibrationData], calibration: Calibration
+    recorded: tuple[CalibrationData, CalibrationData], calibration: Adapter
 ) -> None:
     few = recorded[0].first_minutes(2)
-    first, second = (train_adapter(few, methods=("pattern",), with_curve=False) for _ in "12")
+    first, second = (fit_adapter(few, methods=("pattern",), with_curve=False) for _ in "12")
     epoch = recorded[1].epoch(0)
-    np.testing.assert_array_equal(
-        first.adapter.encode(epoch).vector, second.adapter.encode(epoch).vector
-    )
+    np.testing.assert_array_equal(first.encode(epoch).vector, second.encode(epoch).vector)
     assert first.report.model_copy(update={"seconds": 0.0}).p_value == second.report.p_value
 
 
@@ -99,11 +97,11 @@ def test_progress_is_told_and_stopping_is_asked(
 ) -> None:
     told: list[Progress] = []
     few = recorded[0].first_minutes(1)
-    train_adapter(few, methods=("aligned",), on_progress=told.append)
+    fit_adapter(few, methods=("aligned",), on_progress=told.append)
     assert told[-1].fraction == 1.0
     assert [each.fraction for each in told] == sorted(each.fraction for each in told)
     with pytest.raises(Stopped):
-        train_adapter(few, methods=("aligned",), should_stop=lambda: True)
+        fit_adapter(few, methods=("aligned",), should_stop=lambda: True)
 
 
 def test_no_effect_gives_even_p_values_although_decoders_are_fitted() -> None:
@@ -128,32 +126,35 @@ def test_what_cannot_be_trained_is_refused(
     recorded: tuple[CalibrationData, CalibrationData],
 ) -> None:
     with pytest.raises(AdapterError, match="there is no adapter 'magic'"):
-        train_adapter(recorded[0], methods=("magic",))
+        fit_adapter(recorded[0], methods=("magic",))
     with pytest.raises(AdapterError, match="at least 8"):
-        train_adapter(recorded[0].take(np.arange(5)))
+        fit_adapter(recorded[0].take(np.arange(5)))
     narrow = replace(recorded[0], targets=np.zeros((227, 8), np.float32))
     with pytest.raises(AdapterError, match="8 features"):
-        train_adapter(narrow)
+        fit_adapter(narrow)
 
 
 # -- each adapter ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", list(PICTURES))
 def test_an_adapter_comes_back_from_its_arrays_to_the_bit(
-    name: str, recorded: tuple[CalibrationData, CalibrationData], view: EncoderView
+    name: str,
+    recorded: tuple[CalibrationData, CalibrationData],
+    base: NetworkBase,
+    calibration: Adapter,
 ) -> None:
     data = recorded[0].take(np.arange(24))
-    batch, rows = prepare_data(data), data.rows
+    batch, rows = base.prepare(data), data.rows
     targets = _targets(data)
     watch = Watch()
-    part = find_method(name).fit(batch, targets, rows, view, seed=0, watch=watch)
+    part = find_method(name).fit(batch, targets, rows, base, seed=0, watch=watch)
     arrays = {key: np.array(value) for key, value in part.arrays().items()}
-    again = find_method(name).from_arrays(arrays, n_channels=16, n_features=64)
+    again = find_method(name).from_arrays(arrays, calibration.manifest)
     np.testing.assert_array_equal(
-        again.evidence(batch.take([0, 3]), view), part.evidence(batch.take([0, 3]), view)
+        again.evidence(batch.take([0, 3]), base), part.evidence(batch.take([0, 3]), base)
     )
-    np.testing.assert_array_equal(again.bias(view.memory), part.bias(view.memory))
+    np.testing.assert_array_equal(again.bias(base.memory), part.bias(base.memory))
     if name in ("low-rank", "lora"):
         training = [loss for loss, _ in watch.losses]
         assert training[-1] < training[0]
@@ -161,39 +162,39 @@ def test_an_adapter_comes_back_from_its_arrays_to_the_bit(
 
 @pytest.mark.parametrize("name", ["low-rank", "lora"])
 def test_layers_stop_early_and_never_change_the_encoder(
-    name: str, recorded: tuple[CalibrationData, CalibrationData], view: EncoderView
+    name: str, recorded: tuple[CalibrationData, CalibrationData], base: NetworkBase
 ) -> None:
     """Labels dealt out at random: held-out stimuli only get worse, and nothing is changed."""
     data = recorded[0].take(np.arange(30))
-    batch = prepare_data(data)
-    before = copy.deepcopy(view.network.state_dict())
+    batch = base.prepare(data)
+    before = copy.deepcopy(base.network.state_dict())
     wrong = _targets(data)[np.random.default_rng(0).permutation(30)]
     watch = Watch()
-    part = find_method(name).fit(batch, wrong, np.arange(30), view, seed=0, watch=watch)
+    part = find_method(name).fit(batch, wrong, np.arange(30), base, seed=0, watch=watch)
     assert len(watch.losses) < 30
-    assert all(bool((before[k] == v).all()) for k, v in view.network.state_dict().items())
+    assert all(bool((before[k] == v).all()) for k, v in base.network.state_dict().items())
     if part.changes_nothing:
-        np.testing.assert_allclose(part.evidence(batch, view), view.evidence(batch), atol=1e-5)
+        np.testing.assert_allclose(part.evidence(batch, base), base.evidence(batch), atol=1e-5)
 
 
 def test_alignment_undoes_a_mixing_of_channels(
-    recorded: tuple[CalibrationData, CalibrationData], view: EncoderView
+    recorded: tuple[CalibrationData, CalibrationData], base: NetworkBase
 ) -> None:
     data = recorded[0]
     gains = np.exp(0.9 * np.random.default_rng(2).standard_normal(16))[:, None]
     mixed = replace(data, epochs=(data.epochs * gains).astype(np.float32))
-    batch, broken = prepare_data(data), prepare_data(mixed)
+    batch, broken = base.prepare(data), base.prepare(mixed)
     part = find_method("aligned").fit(
-        broken, _targets(data), data.rows, view, seed=0, watch=Watch()
+        broken, _targets(data), data.rows, base, seed=0, watch=Watch()
     )
     candidates = np.asarray(data.targets, dtype=np.float64)
 
     def hits(evidence: Float64) -> float:
-        return float(((view.recall(evidence) @ candidates.T).argmax(axis=1) == data.rows).mean())
+        return float(((base.recall(evidence) @ candidates.T).argmax(axis=1) == data.rows).mean())
 
-    whole, raw = hits(view.evidence(batch)), hits(view.evidence(broken))
+    whole, raw = hits(base.evidence(batch)), hits(base.evidence(broken))
     assert raw < 0.8 * whole
-    assert hits(part.evidence(broken, view)) > (raw + whole) / 2
+    assert hits(part.evidence(broken, base)) > (raw + whole) / 2
 
 
 def _targets(data: CalibrationData) -> Float64:
@@ -328,7 +329,7 @@ def test_a_leak_overrules_what_was_found(
     order = np.argsort(data.rows, kind="stable")
     sorted_labels = tuple(data.labels[k] for k in order)
     leaky = replace(data, labels=sorted_labels, epochs=np.array(data.epochs)[order])
-    report = train_adapter(leaky, methods=("aligned",), with_curve=False).report
+    report = fit_adapter(leaky, methods=("aligned",), with_curve=False).report
     assert report.verdict == "leak"
     assert not report.may_save_as_good
     assert report.sentence.startswith("Not to be trusted")
@@ -367,7 +368,7 @@ def _classes(amplitude: float, *, in_blocks: bool = False) -> CalibrationData:
 
 def test_plain_classes_go_through_the_same_judgement(tmp_path: Path) -> None:
     data = _classes(8.0)
-    calibration = train_adapter(data)
+    calibration = fit_adapter(data)
     report = calibration.report
     assert report.verdict == "found"
     assert report.is_classes
@@ -376,20 +377,18 @@ def test_plain_classes_go_through_the_same_judgement(tmp_path: Path) -> None:
     assert "no stimulus" not in report.split
     store = AdapterStore(tmp_path)
     record = store.save(calibration, subject="p1")
-    encoder = store.load(record.id)
+    encoder = store.load(record.adapter_id)
     epoch = data.epoch(0)
-    np.testing.assert_array_equal(
-        encoder.encode(epoch).vector, calibration.adapter.encode(epoch).vector
-    )
+    np.testing.assert_array_equal(encoder.encode(epoch).vector, calibration.encode(epoch).vector)
     assert store.list()[0].accuracy == report.with_adapter
 
 
 def test_plain_classes_without_any_difference_are_not_found() -> None:
-    assert train_adapter(_classes(0.0), with_curve=False).report.verdict == "nothing found"
+    assert fit_adapter(_classes(0.0), with_curve=False).report.verdict == "nothing found"
 
 
 def test_plain_classes_in_blocks_are_a_leak() -> None:
-    report = train_adapter(_classes(8.0, in_blocks=True), with_curve=False).report
+    report = fit_adapter(_classes(8.0, in_blocks=True), with_curve=False).report
     assert report.verdict == "leak"
     assert report.leak.p_order < 0.002
 
@@ -398,43 +397,41 @@ def test_plain_classes_in_blocks_are_a_leak() -> None:
 
 
 def test_the_live_path_scores_what_training_scored(
-    recorded: tuple[CalibrationData, CalibrationData], view: EncoderView
+    recorded: tuple[CalibrationData, CalibrationData], base: NetworkBase
 ) -> None:
     data = recorded[0]
-    together = prepare_data(data)
+    together = base.prepare(data)
     for row in (0, 7):
-        alone = prepare_epoch(data.epoch(row), together.ch_names)
+        alone = base.prepare_epoch(data.epoch(row), together.ch_names)
         np.testing.assert_array_equal(alone.channels[0], together.channels[row])
     np.testing.assert_allclose(
-        view.recall(view.evidence(together.take([0])))[0],
+        base.recall(base.evidence(together.take([0])))[0],
         load_encoder().encode(data.epoch(0)).vector,
         atol=1e-4,
     )
 
 
 def test_a_lost_channel_is_interpolated_and_too_many_are_refused(
-    recorded: tuple[CalibrationData, CalibrationData], calibration: Calibration
+    recorded: tuple[CalibrationData, CalibrationData], calibration: Adapter
 ) -> None:
     epoch = recorded[1].epoch(0)
-    whole = calibration.adapter.encode(epoch).vector
+    whole = calibration.encode(epoch).vector
     info = replace(epoch.info, ch_names=("X1", *epoch.info.ch_names[1:]))
-    assert (
-        np.corrcoef(calibration.adapter.encode(replace(epoch, info=info)).vector, whole)[0, 1] > 0.9
-    )
+    assert np.corrcoef(calibration.encode(replace(epoch, info=info)).vector, whole)[0, 1] > 0.9
     flat = np.array(epoch.data)
     flat[5] = 0.0
-    patched = calibration.adapter.encode(replace(epoch, data=flat)).vector
+    patched = calibration.encode(replace(epoch, data=flat)).vector
     assert np.corrcoef(patched, whole)[0, 1] > 0.75
     few = replace(
         epoch.info,
         ch_names=tuple(f"X{k}" if k < 6 else n for k, n in enumerate(epoch.info.ch_names)),
     )
     with pytest.raises(AdapterError, match="too many to interpolate"):
-        calibration.adapter.encode(replace(epoch, info=few))
+        calibration.encode(replace(epoch, info=few))
     with pytest.raises(AdapterError, match="too many to interpolate"):
-        calibration.adapter.check_montage(few.ch_names)  # type: ignore[union-attr]
+        calibration.check_montage(few.ch_names)
     with pytest.raises(AdapterError, match="NaN"):
-        calibration.adapter.encode(replace(epoch, data=np.full_like(epoch.data, np.nan)))
+        calibration.encode(replace(epoch, data=np.full_like(epoch.data, np.nan)))
 
 
 def _decoded(aligned: OnlineAligned, epoch: Epoch) -> Float32:
@@ -444,22 +441,22 @@ def _decoded(aligned: OnlineAligned, epoch: Epoch) -> Float32:
 
 
 def test_online_alignment_follows_a_session_freezes_and_resets(
-    recorded: tuple[CalibrationData, CalibrationData], calibration: Calibration
+    recorded: tuple[CalibrationData, CalibrationData], calibration: Adapter
 ) -> None:
     data = recorded[1].take(np.arange(90))
     gains = np.exp(0.9 * np.random.default_rng(2).standard_normal(16))[:, None]
     moved = replace(data, epochs=(data.epochs * gains).astype(np.float32))
-    reference = calibration.adapter.covariance  # type: ignore[union-attr]
-    names = calibration.adapter.manifest.ch_names
+    reference = calibration.covariance
+    names = calibration.manifest.ch_names
 
     def session() -> OnlineAligned:
-        return OnlineAligned(calibration.adapter, ch_names=names, reference=reference)
+        return OnlineAligned(calibration, ch_names=names, reference=reference)
 
     frozen, follows = session(), session()
     follows.resume()
     assert frozen.is_frozen
     still = [_decoded(frozen, moved.epoch(k)) for k in range(len(moved))]
-    plain = [calibration.adapter.encode(moved.epoch(k)).vector for k in range(len(moved))]
+    plain = [calibration.encode(moved.epoch(k)).vector for k in range(len(moved))]
     np.testing.assert_array_equal(still, plain)
     assert frozen.drift > 0.3
     vectors = np.stack([_decoded(follows, moved.epoch(k)) for k in range(len(moved))])

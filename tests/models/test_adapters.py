@@ -14,22 +14,23 @@ from numpy.typing import NDArray
 
 from configs import FilterConfig
 from models.adapters import (
-    AdapterEncoder,
+    Adapter,
     AdapterError,
-    SpatioTemporalLda,
     Target,
     Window,
-    calibrate,
     lda,
     load_adapter,
     save_adapter,
     selection,
 )
-from models.adapters.store import MANIFEST_NAME, WEIGHTS_NAME
+from models.adapters.classes import class_probabilities, fit_classes
+from models.adapters.files import MANIFEST_NAME, WEIGHTS_NAME
+from models.adapters.lda import SpatioTemporalLda
+from models.adapters.methods.classes import ClassDiscriminant, window_of
 from models.api import Encoder
 from pipeline.gallery import load_gallery
 from pipeline.values import Epoch, Info
-from tests.models.adapter_files import edit_manifest, edit_weights, put_weights
+from tests.models.adapter_files import edit_manifest, edit_part, edit_weights, put_weights
 
 SFREQ = 256.0
 NAMES = ("PO7", "PO8", "O1", "O2", "P7", "P8")
@@ -76,36 +77,36 @@ def _epoch(data: NDArray[np.float64], *, event: str = "face", index: int = 0) ->
     )
 
 
-def _fit(epochs: list[Epoch], **options: object) -> AdapterEncoder:
+def _fit(epochs: list[Epoch], **options: object) -> Adapter:
     filter_config = FilterConfig()
-    return calibrate(epochs, TARGETS, load_gallery(), filter_config=filter_config, **options)  # type: ignore[arg-type]
+    return fit_classes(epochs, TARGETS, load_gallery(), filter_config=filter_config, **options)  # type: ignore[arg-type]
 
 
-def _accuracy(adapter: AdapterEncoder, epochs: list[Epoch]) -> float:
-    events = adapter.manifest.events
-    right = [events[adapter.predict_proba(e).argmax()] == e.event for e in epochs]
+def _accuracy(adapter: Adapter, epochs: list[Epoch]) -> float:
+    events = adapter.manifest.event_classes.events
+    right = [events[class_probabilities(adapter, e).argmax()] == e.event for e in epochs]
     return float(np.mean(right))
 
 
 @pytest.fixture(scope="module")
-def adapter() -> AdapterEncoder:
+def adapter() -> Adapter:
     return _fit(_epochs(150, seed=1))
 
 
 # -- the closed form ------------------------------------------------------------------------------
 
 
-def test_decodes_new_epochs_and_says_so_beforehand(adapter: AdapterEncoder) -> None:
+def test_decodes_new_epochs_and_says_so_beforehand(adapter: Adapter) -> None:
     found = _accuracy(adapter, _epochs(200, seed=2))
     assert found > 0.85
-    assert abs(found - adapter.manifest.scores.accuracy) < 0.12
-    assert adapter.manifest.scores.p_value < 1e-10
+    assert abs(found - adapter.manifest.event_classes.scores.accuracy) < 0.12
+    assert adapter.manifest.event_classes.scores.p_value < 1e-10
 
 
 def test_finds_nothing_where_nothing_is() -> None:
     silent = _fit(_epochs(150, seed=3, amplitude=0.0))
-    assert silent.manifest.scores.p_value > 0.01
-    assert silent.manifest.scores.nll == pytest.approx(np.log(3), abs=0.03)
+    assert silent.manifest.event_classes.scores.p_value > 0.01
+    assert silent.manifest.event_classes.scores.nll == pytest.approx(np.log(3), abs=0.03)
     norms = [np.linalg.norm(silent.encode(e).vector) for e in _epochs(40, seed=4, amplitude=0.0)]
     certain = _fit(_epochs(150, seed=1))
     sure = [np.linalg.norm(certain.encode(e).vector) for e in _epochs(40, seed=2)]
@@ -167,7 +168,7 @@ def test_beats_plain_shrinkage_on_stationary_noise() -> None:
 
     first, rest = _epochs(90, seed=11, amplitude=0.6), _epochs(400, seed=11, amplitude=0.6)[90:]
     fitted = _fit(first)
-    window = fitted.window
+    window = window_of(fitted.manifest)
     order = {t.event: k for k, t in enumerate(TARGETS)}
     peer = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
     peer.fit(window.stack(first).reshape(len(first), -1), [order[e.event] for e in first])
@@ -204,30 +205,30 @@ def _features(n: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
 # -- invariances ----------------------------------------------------------------------------------
 
 
-def test_offsets_and_baselines_do_not_matter(adapter: AdapterEncoder) -> None:
+def test_offsets_and_baselines_do_not_matter(adapter: Adapter) -> None:
     for epoch in _epochs(10, seed=12):
         offset = np.array([[100.0], [-30.0], [0.0], [7.0], [2.0], [50.0]])
         based = epoch.data - epoch.data[:, :52].mean(axis=1, keepdims=True)
-        expected = adapter.predict_proba(epoch)
+        expected = class_probabilities(adapter, epoch)
         for data in (epoch.data + offset, based):
             other = replace(epoch, data=data.astype(np.float32))
-            np.testing.assert_allclose(adapter.predict_proba(other), expected, atol=1e-5)
+            np.testing.assert_allclose(class_probabilities(adapter, other), expected, atol=1e-5)
 
 
-def test_nothing_after_the_window_is_seen(adapter: AdapterEncoder) -> None:
+def test_nothing_after_the_window_is_seen(adapter: Adapter) -> None:
     early = _fit(_epochs(150, seed=1), tmax=0.25)
     epoch = _epochs(1, seed=13)[0]
     for which, tmax in ((early, 0.25), (adapter, 0.6)):
         late = np.array(epoch.data)
         late[:, epoch.times >= tmax] += 1000
-        changed = which.predict_proba(replace(epoch, data=late))
-        np.testing.assert_array_equal(changed, which.predict_proba(epoch))
+        changed = class_probabilities(which, replace(epoch, data=late))
+        np.testing.assert_array_equal(changed, class_probabilities(which, epoch))
         late[:, np.flatnonzero(epoch.times < tmax)[-5]] += 1
-        seen = which.window.features(replace(epoch, data=late))
-        assert not np.array_equal(seen, which.window.features(epoch))
+        seen = window_of(which.manifest).features(replace(epoch, data=late))
+        assert not np.array_equal(seen, window_of(which.manifest).features(epoch))
 
 
-def test_channels_are_found_by_name(adapter: AdapterEncoder) -> None:
+def test_channels_are_found_by_name(adapter: Adapter) -> None:
     epoch = _epochs(1, seed=14)[0]
     order = [3, 0, 5, 1, 4, 2]
     shuffled = np.concatenate([np.array(epoch.data)[order], np.zeros((1, N_TIMES), np.float32)])
@@ -236,7 +237,7 @@ def test_channels_are_found_by_name(adapter: AdapterEncoder) -> None:
     np.testing.assert_array_equal(adapter.encode(other).vector, adapter.encode(epoch).vector)
 
 
-def test_fits_and_decodes_to_the_same_bits_again(adapter: AdapterEncoder) -> None:
+def test_fits_and_decodes_to_the_same_bits_again(adapter: Adapter) -> None:
     again = _fit(_epochs(150, seed=1))
     for epoch in _epochs(5, seed=15):
         np.testing.assert_array_equal(again.encode(epoch).vector, adapter.encode(epoch).vector)
@@ -245,12 +246,11 @@ def test_fits_and_decodes_to_the_same_bits_again(adapter: AdapterEncoder) -> Non
 # -- the embedding --------------------------------------------------------------------------------
 
 
-def test_satisfies_the_port(adapter: AdapterEncoder) -> None:
+def test_satisfies_the_port(adapter: Adapter) -> None:
     assert isinstance(adapter, Encoder)
     spec = adapter.spec
-    names, sfreq = spec.input.ch_names, spec.input.sfreq
-    n_times = round((spec.tmax - spec.tmin) * sfreq) + 1
-    noise = np.random.default_rng(0).normal(0, 10, (len(names), n_times))
+    n_times = round((spec.tmax - spec.tmin) * spec.input.sfreq) + 1
+    noise = np.random.default_rng(0).normal(0, 10, (len(spec.input.ch_names), n_times))
     epoch = Epoch(
         noise.astype(np.float32),
         spec.tmin,
@@ -266,20 +266,22 @@ def test_satisfies_the_port(adapter: AdapterEncoder) -> None:
 
 
 def test_the_vector_points_at_the_class_and_its_length_is_confidence(
-    adapter: AdapterEncoder,
+    adapter: Adapter,
 ) -> None:
     gallery = load_gallery()
     labels = {t.event: set(t.members(gallery).labels) for t in TARGETS}
     for epoch in _epochs(30, seed=16):
-        probability = adapter.predict_proba(epoch)
+        probability = class_probabilities(adapter, epoch)
         vector = adapter.encode(epoch).vector
-        best = adapter.manifest.events[probability.argmax()]
+        best = adapter.manifest.event_classes.events[probability.argmax()]
         assert np.linalg.norm(vector) == pytest.approx(probability.max(), abs=1e-5)
         if probability.max() > 0.9:
             assert gallery.rank(vector)[0].label in labels[best]
-    np.testing.assert_array_equal(adapter.prototypes[1], gallery.embedding("church"))
-    flat = replace(adapter.lda, coef=np.zeros_like(adapter.lda.coef), intercept=np.zeros(3))
-    unsure = replace(adapter, lda=flat).encode(_epochs(1, seed=17)[0]).vector
+    np.testing.assert_array_equal(adapter.arrays()["prototypes"][1], gallery.embedding("church"))
+    assert isinstance(adapter.method, ClassDiscriminant)
+    fitted = adapter.method.lda
+    flat = replace(fitted, coef=np.zeros_like(fitted.coef), intercept=np.zeros(3))
+    unsure = replace(adapter, method=ClassDiscriminant(flat)).encode(_epochs(1, seed=17)[0]).vector
     assert np.linalg.norm(unsure) == pytest.approx(1 / 3, abs=1e-5)
 
 
@@ -296,13 +298,13 @@ def test_the_vector_points_at_the_class_and_its_length_is_confidence(
     ],
 )
 def test_an_epoch_that_does_not_fit_is_refused(
-    adapter: AdapterEncoder, change: Callable[[Epoch], Epoch], said: str
+    adapter: Adapter, change: Callable[[Epoch], Epoch], said: str
 ) -> None:
     with pytest.raises(AdapterError, match=said):
         adapter.encode(change(_epochs(1, seed=18)[0]))
 
 
-def test_another_filter_is_refused(adapter: AdapterEncoder) -> None:
+def test_another_filter_is_refused(adapter: Adapter) -> None:
     adapter.check_filter(FilterConfig())
     with pytest.raises(AdapterError, match=r"filter\.h_freq is 30"):
         adapter.check_filter(FilterConfig(h_freq=30.0))
@@ -322,7 +324,7 @@ def test_a_calibration_that_cannot_be_is_refused() -> None:
         _fit(epochs, tmax=0.01)
 
 
-def test_files_come_back_to_the_bit(adapter: AdapterEncoder, tmp_path: Path) -> None:
+def test_files_come_back_to_the_bit(adapter: Adapter, tmp_path: Path) -> None:
     saved = save_adapter(adapter, tmp_path / "one")
     loaded = load_adapter(tmp_path / "one")
     assert loaded.manifest == saved.manifest
@@ -355,10 +357,10 @@ def _drop(arrays: dict[str, NDArray[np.generic]]) -> None:
         (lambda f: (f / MANIFEST_NAME).unlink(), "cannot read"),
         (lambda f: (f / MANIFEST_NAME).write_text("no JSON"), "Invalid JSON"),
         (lambda f: (f / MANIFEST_NAME).write_text("{}"), "is wrong"),
-        (lambda f: edit_manifest(f, schema_version=2), "schema_version is wrong"),
+        (lambda f: edit_manifest(f, schema_version=3), "schema_version is wrong"),
         (lambda f: edit_manifest(f, surprise=1), "surprise is wrong"),
-        (lambda f: edit_manifest(f, gallery_sha256="0" * 64), "another gallery"),
-        (lambda f: edit_manifest(f, n_filters=2), "have shape"),
+        (lambda f: edit_part(f, "classes", gallery_sha256="0" * 64), "another gallery"),
+        (lambda f: edit_part(f, "classes", n_filters=2), "have shape"),
         (lambda f: edit_manifest(f, ch_names=["O1", "O1"]), "holds a name twice"),
         (
             lambda f: (f / WEIGHTS_NAME).write_bytes((f / WEIGHTS_NAME).read_bytes()[:-9]),
@@ -370,7 +372,7 @@ def _drop(arrays: dict[str, NDArray[np.generic]]) -> None:
     ],
 )
 def test_a_damaged_adapter_is_refused_in_one_sentence(
-    adapter: AdapterEncoder, tmp_path: Path, damage: Callable[[Path], object], said: str
+    adapter: Adapter, tmp_path: Path, damage: Callable[[Path], object], said: str
 ) -> None:
     folder = tmp_path / "adapter"
     save_adapter(adapter, folder)
@@ -381,7 +383,7 @@ def test_a_damaged_adapter_is_refused_in_one_sentence(
 
 
 def test_truncated_weights_with_a_matching_hash_are_refused(
-    adapter: AdapterEncoder, tmp_path: Path
+    adapter: Adapter, tmp_path: Path
 ) -> None:
     save_adapter(adapter, tmp_path)
     put_weights(tmp_path, (tmp_path / WEIGHTS_NAME).read_bytes()[:-9])

@@ -18,13 +18,19 @@ import pytest
 from safetensors.numpy import load, save
 
 from models.adapters import AdapterError, AdapterStore
-from models.adapters.files import write_pair
+from models.adapters.atomic import write_pair
+from models.adapters.files import MANIFEST_NAME, WEIGHTS_NAME, load_adapter
 from models.adapters.history import LENGTH, STATE_NAME, write_history
-from models.adapters.library import LOCK_NAME
 from models.adapters.locking import hold, locked
-from models.adapters.naming import new_id
-from models.adapters.store import MANIFEST_NAME, WEIGHTS_NAME, load_adapter
-from tests.models.adapter_files import edit_manifest, put_weights, small_adapter, zipped
+from models.adapters.naming import new_adapter_id
+from models.adapters.store import LOCK_NAME
+from tests.models.adapter_files import (
+    edit_manifest,
+    edit_part,
+    put_weights,
+    small_adapter,
+    zipped,
+)
 from tests.waiting import PATIENCE
 
 unix = pytest.mark.skipif(os.name == "nt", reason="modes, links and pipes are Unix's")
@@ -72,7 +78,7 @@ def test_a_name_that_is_no_id_never_becomes_a_path(
     store: AdapterStore, exported: Path, tmp_path: Path, name: str
 ) -> None:
     kept = store.import_(exported)
-    store.activate(kept.id)
+    store.activate(kept.adapter_id)
     before = everything(tmp_path)
     for act in (
         store.delete,
@@ -96,7 +102,7 @@ def test_a_name_that_is_no_id_never_becomes_a_path(
             act(name)
     assert store.list(name) == ()
     assert everything(tmp_path) == before
-    assert store.active("kim").id == kept.id  # type: ignore[union-attr]
+    assert store.active("kim").adapter_id == kept.adapter_id  # type: ignore[union-attr]
 
 
 def _refuse() -> None:
@@ -109,9 +115,11 @@ def test_the_history_names_only_adapters_of_its_own_folder(
     kept = store.import_(exported)
     other = store.import_(exported, subject="jo", force=True)
     state = store.root / "kim" / STATE_NAME
-    for names in (["..", "../jo", f"../jo/{other.id}", "/etc", "", ".", "x" * 5000, 7, None],):
-        state.write_text(json.dumps({"history": [kept.id, *names]}))
-        assert store.active("kim").id == kept.id  # type: ignore[union-attr]
+    for names in (
+        ["..", "../jo", f"../jo/{other.adapter_id}", "/etc", "", ".", "x" * 5000, 7, None],
+    ):
+        state.write_text(json.dumps({"history": [kept.adapter_id, *names]}))
+        assert store.active("kim").adapter_id == kept.adapter_id  # type: ignore[union-attr]
 
 
 @unix
@@ -128,8 +136,8 @@ def test_a_link_out_of_the_store_is_named_and_never_followed(
     for act in (store.delete_subject, lambda s: store.import_(exported, subject=s, force=True)):
         with pytest.raises(AdapterError, match="is a link to"):
             act("jo")
-    problems = {record.id: record.problem for record in store.list("kim")}
-    assert problems[kept.id] == ""
+    problems = {record.adapter_id: record.problem for record in store.list("kim")}
+    assert problems[kept.adapter_id] == ""
     assert "is a link to" in problems["kim-linked"]
     assert store.delete_subject("kim") == 2
     assert load_adapter(outside)
@@ -137,7 +145,7 @@ def test_a_link_out_of_the_store_is_named_and_never_followed(
 
 
 def test_ids_sort_by_age_and_never_collide() -> None:
-    made = [new_id("kim") for _ in range(500)]
+    made = [new_adapter_id("kim") for _ in range(500)]
     assert len(set(made)) == 500
     assert [each[:24] for each in made] == sorted(each[:24] for each in made)
 
@@ -169,18 +177,18 @@ def test_imports_at_the_same_moment_all_succeed(store: AdapterStore, exported: P
     assert len(found) == 30
     assert [each.problem for each in found] == [""] * 30
     assert {p.name for p in store.root.iterdir()} == {LOCK_NAME, "kim"}
-    assert {p.name for p in (store.root / "kim").iterdir()} == {each.id for each in found}
+    assert {p.name for p in (store.root / "kim").iterdir()} == {each.adapter_id for each in found}
 
 
 def test_thirty_threads_import_at_once(store: AdapterStore, exported: Path) -> None:
     with ThreadPoolExecutor(30) as pool:
         made = list(pool.map(lambda _: AdapterStore(store.root).import_(exported), range(30)))
-    assert {each.id for each in made} == {each.id for each in store.list()}
+    assert {each.adapter_id for each in made} == {each.adapter_id for each in store.list()}
     assert len(made) == 30
 
 
 def test_activations_at_the_same_moment_lose_nothing(store: AdapterStore, exported: Path) -> None:
-    ids = [store.import_(exported).id for _ in range(4)]
+    ids = [store.import_(exported).adapter_id for _ in range(4)]
 
     def use(some: list[str]) -> None:
         own = AdapterStore(store.root)
@@ -204,7 +212,7 @@ def test_an_import_that_died_half_way_is_counted_and_swept(
     kept = store.import_(exported)
     person = store.root / "kim"
     dead, alive = person / ".part-dead", person / ".part-alive"
-    for each in (dead, alive, person / f".{kept.id}.part"):
+    for each in (dead, alive, person / f".{kept.adapter_id}.part"):
         small_adapter(each / "adapter")
     handle = hold(alive / ".held")
     assert store.n_unfinished("kim") == 2
@@ -222,16 +230,16 @@ def test_an_import_that_died_half_way_is_counted_and_swept(
 def test_a_person_who_is_deleted_meanwhile_stays_deleted(
     store: AdapterStore, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from models.adapters import library
+    from models.adapters import store as store_module
 
-    load_before = library.load_any
+    load_before = store_module.load_adapter
 
     def load_and_delete(folder: Path, **_options: object) -> object:
         adapter = load_before(folder)
         store.delete_subject("kim")
         return adapter
 
-    monkeypatch.setattr(library, "load_any", load_and_delete)
+    monkeypatch.setattr(store_module, "load_adapter", load_and_delete)
     with pytest.raises(AdapterError, match="kim was deleted while"):
         store.import_(exported)
     assert store.list() == ()
@@ -241,10 +249,10 @@ def test_a_person_who_is_deleted_meanwhile_stays_deleted(
 def test_a_store_that_stays_locked_is_refused_in_a_sentence(
     store: AdapterStore, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from models.adapters import library
+    from models.adapters import store as store_module
 
     store.import_(exported)
-    monkeypatch.setattr(library, "LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr(store_module, "LOCK_TIMEOUT", 0.05)
     with (
         locked(store.root / LOCK_NAME, timeout=1),
         pytest.raises(AdapterError, match=r"in use by another process for 0\.05 s"),
@@ -260,8 +268,8 @@ def test_deleting_needs_no_room_on_the_disk(
     store: AdapterStore, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = store.import_(exported), store.import_(exported)
-    store.activate(first.id)
-    store.activate(second.id)
+    store.activate(first.adapter_id)
+    store.activate(second.adapter_id)
     (store.root / LOCK_NAME).unlink()
     opened = os.open
 
@@ -273,9 +281,9 @@ def test_deleting_needs_no_room_on_the_disk(
     monkeypatch.setattr(os, "open", full)
     with pytest.raises(AdapterError, match="No space left"):
         store.import_(exported)
-    store.delete(second.id)
-    assert store.active("kim").id == first.id  # type: ignore[union-attr]
-    assert [each.id for each in store.list()] == [first.id]
+    store.delete(second.adapter_id)
+    assert store.active("kim").adapter_id == first.adapter_id  # type: ignore[union-attr]
+    assert [each.adapter_id for each in store.list()] == [first.adapter_id]
     assert store.delete_subject("kim") == 1
     assert store.list() == ()
 
@@ -394,14 +402,14 @@ def _bfloat(folder: Path) -> None:
     ("damage", "said"),
     [
         (lambda f: edit_manifest(f, sfreq=1e308), "sfreq is wrong"),
-        (lambda f: edit_manifest(f, tmax=1e300), "tmax is wrong"),
-        (lambda f: edit_manifest(f, tmin=float("nan")), "tmin is wrong"),
+        (lambda f: edit_part(f, "classes", tmax=1e300), "tmax is wrong"),
+        (lambda f: edit_part(f, "classes", tmin=float("nan")), "tmin is wrong"),
         (lambda f: edit_manifest(f, ch_names={"a": 1}), "ch_names is wrong"),
         (lambda f: edit_manifest(f, subject="../jo"), "subject is wrong"),
         (lambda f: edit_manifest(f, subject="kim\n"), "subject is wrong"),
         (lambda f: edit_manifest(f, kind={"a": 1}), "kind is wrong"),
-        (lambda f: edit_manifest(f, n_filters=10**30), "is wrong|filters have shape"),
-        (lambda f: edit_manifest(f, tmax=0.0), "at least two bins"),
+        (lambda f: edit_part(f, "classes", n_filters=10**30), "is wrong|filters have shape"),
+        (lambda f: edit_part(f, "classes", tmax=0.0), "at least two bins"),
         (
             lambda f: _edit_array(f, "prototypes", np.array(1, np.float32)),
             r"prototypes have shape \(\)",
@@ -445,11 +453,11 @@ def test_a_damaged_history_means_no_active_adapter_and_no_more(
 ) -> None:
     kept = store.import_(exported)
     write(store.root / "kim" / STATE_NAME)
-    assert [(each.id, each.is_active, each.problem) for each in store.list()] == [
-        (kept.id, False, "")
+    assert [(each.adapter_id, each.active, each.problem) for each in store.list()] == [
+        (kept.adapter_id, False, "")
     ]
     assert store.active("kim") is None
-    store.delete(kept.id)
+    store.delete(kept.adapter_id)
     assert store.list() == ()
 
 
@@ -470,12 +478,12 @@ def test_a_damaged_adapter_is_named_and_the_others_are_listed(
         folder = store.root / "kim" / name
         folder.mkdir()
         damage(folder)
-    found = {each.id: each.problem for each in store.list()}
-    assert found.pop(kept.id) == ""
+    found = {each.adapter_id: each.problem for each in store.list()}
+    assert found.pop(kept.adapter_id) == ""
     assert set(found) == set(damages)
     assert all(name in problem and "\n" not in problem for name, problem in found.items())
     assert store.active("kim") is None
-    store.activate(kept.id)
+    store.activate(kept.adapter_id)
     store.delete("kim-deep")
     assert store.delete_subject("kim") == len(damages)
 
@@ -485,10 +493,10 @@ def test_the_history_stays_short(store: AdapterStore, exported: Path) -> None:
     many = [f"kim-{k}" for k in range(3 * LENGTH)]
     for name in many:
         (store.root / "kim" / name).mkdir()
-    write_history(store.root / "kim", (*many, kept.id))
+    write_history(store.root / "kim", (*many, kept.adapter_id))
     state = json.loads((store.root / "kim" / STATE_NAME).read_text())
     assert len(state["history"]) == LENGTH
-    assert store.active("kim").id == kept.id  # type: ignore[union-attr]
+    assert store.active("kim").adapter_id == kept.adapter_id  # type: ignore[union-attr]
 
 
 # -- who may read it ------------------------------------------------------------------------------
@@ -502,8 +510,8 @@ def test_all_of_it_is_its_owners_only(
     before = os.umask(umask)
     try:
         kept = store.import_(exported)
-        store.activate(kept.id)
-        zip_file = store.export(kept.id, tmp_path / "deep" / "er" / "out.zip")
+        store.activate(kept.adapter_id)
+        zip_file = store.export(kept.adapter_id, tmp_path / "deep" / "er" / "out.zip")
     finally:
         os.umask(before)
     paths = [store.root, *store.root.rglob("*"), zip_file, zip_file.parent, zip_file.parents[1]]
@@ -529,7 +537,7 @@ def test_a_full_disk_is_said_in_words(tmp_path: Path, monkeypatch: pytest.Monkey
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path))
 
-    monkeypatch.setattr("models.adapters.files.make_private", full)
+    monkeypatch.setattr("models.adapters.atomic.make_private", full)
     with pytest.raises(AdapterError) as caught:
         write_pair(tmp_path / "new", ("a.json", b"{}"))
     assert str(caught.value) == (

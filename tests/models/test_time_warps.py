@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy import special
 
 from models.adapters import OnlineAligned
-from models.adapters.parts.timing import Expected, person_timing
-from models.adapters.prepared import EncoderView, Prepared
-from models.adapters.timings import learn_warps
+from models.adapters.latency_warps import learn_warps
+from models.adapters.methods.latency import Expected, subject_warp
+from models.adapters.network_base import NetworkBase, NetworkBatch
 from models.embedded.encoder import load_encoder
 from models.embedded.encoder_input import N_CONDITIONS, N_TIMES, N_VIRTUAL, SFREQ, TMAX, TMIN
 from models.embedded.encoder_network import UNMEASURED, EncoderNetwork, straight_features
@@ -135,9 +135,9 @@ def test_a_persons_timing_is_found_from_a_minute(number: int) -> None:
     epochs, shown = _session(number, 45)
     names = epochs[0].info.ch_names
     channels = np.stack([epoch.data for epoch in epochs]).astype(np.float64)
-    batch = Prepared(names, channels - channels.mean(axis=1, keepdims=True))
-    view = EncoderView(load_encoder())
-    found = person_timing(batch, shown, view, Expected.of(view, names))
+    batch = NetworkBatch(names, channels - channels.mean(axis=1, keepdims=True))
+    view = NetworkBase(load_encoder())
+    found = subject_warp(batch, shown, view, Expected.of(view, names))
     subject = draw_subject(number)
     for latency in (0.1, 0.5):
         true = subject.latency_scale * latency + subject.latency_shift
@@ -146,10 +146,10 @@ def test_a_persons_timing_is_found_from_a_minute(number: int) -> None:
 
 def test_the_linear_path_in_channels_is_the_encoders() -> None:
     names, _ = MONTAGES["cyton"]
-    view = EncoderView(load_encoder())
+    view = NetworkBase(load_encoder())
     rng = np.random.default_rng(3)
     noise = rng.normal(size=(6, len(names), N_TIMES)).cumsum(axis=2)
-    batch = Prepared(names, noise - noise.mean(axis=1, keepdims=True))
+    batch = NetworkBatch(names, noise - noise.mean(axis=1, keepdims=True))
     x, conditions = (torch.from_numpy(each) for each in batch.inputs())
     with torch.inference_mode():
         readings = view.network.readings(x, conditions)[0][:, AVERAGE].numpy()

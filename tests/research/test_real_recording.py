@@ -14,7 +14,8 @@ from PIL import Image
 from app.errors import AppError
 from configs import DecoderConfig, SessionConfig, SourceConfig
 from devices.files.bids import read_sidecars
-from models.adapters import AdapterEncoder, calibrate
+from models.adapters import Adapter
+from models.adapters.classes import class_probabilities, fit_classes
 from pipeline.electrodes import unit_positions
 from pipeline.filters import CausalFilter
 from pipeline.gallery import load_gallery
@@ -85,18 +86,18 @@ def test_every_trial_ends_as_an_epoch_but_where_the_file_says_bad(
 def test_a_person_is_decoded_from_eight_electrodes(four_minutes: LiveEpochs) -> None:
     """Within the first four minutes only: the last 40 % of the recording stays unseen by tests."""
     epochs = four_minutes.epochs
-    adapter = calibrate(epochs[:160], TARGETS, load_gallery(), filter_config=FILTER)
+    adapter = fit_classes(epochs[:160], TARGETS, load_gallery(), filter_config=FILTER)
     rest = epochs[160:]
     truth = truth_of(rest)
     probability = _decode(adapter, four_minutes)[160:]
     assert scores.proportion(probability.argmax(axis=1) == truth).low > 0.4
     pictures = truth < 4
     assert scores.area(face_scores(probability)[pictures], truth[pictures] < 2) > 0.85
-    assert adapter.manifest.scores.p_value < 1e-10
+    assert adapter.manifest.event_classes.scores.p_value < 1e-10
 
 
 def test_before_onset_nothing_is_decoded(four_minutes: LiveEpochs) -> None:
-    adapter = calibrate(
+    adapter = fit_classes(
         four_minutes.epochs,
         TARGETS,
         load_gallery(),
@@ -104,11 +105,11 @@ def test_before_onset_nothing_is_decoded(four_minutes: LiveEpochs) -> None:
         tmin=-0.2,
         tmax=0.0,
     )
-    assert adapter.manifest.scores.p_value > 0.01
+    assert adapter.manifest.event_classes.scores.p_value > 0.01
 
 
-def _decode(adapter: AdapterEncoder, found: LiveEpochs) -> np.ndarray:
-    return np.stack([adapter.predict_proba(epoch) for epoch in found.epochs])
+def _decode(adapter: Adapter, found: LiveEpochs) -> np.ndarray:
+    return np.stack([class_probabilities(adapter, epoch) for epoch in found.epochs])
 
 
 def test_scores_agree_with_their_definitions() -> None:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.calibration.background import Background
-from app.calibration.shelf import AdapterLine, Shelf
 from app.port import Phase
 from app.view_models.session.model import SessionModel
 from app.view_models.settings.model import SettingsModel
+
+if TYPE_CHECKING:
+    from app.calibration.stored import AdapterRecord, StoredAdapters
 
 
 class AdaptersModel:
@@ -22,7 +25,7 @@ class AdaptersModel:
 
     Parameters
     ----------
-    open_shelf : callable
+    open_stored : callable
         Opens the store; called once, when the list is first seen.
     session : SessionModel
         Whose running session an adapter is swapped into.
@@ -31,19 +34,22 @@ class AdaptersModel:
     """
 
     def __init__(
-        self, open_shelf: Callable[[], Shelf], session: SessionModel, settings: SettingsModel
+        self,
+        open_stored: Callable[[], StoredAdapters],
+        session: SessionModel,
+        settings: SettingsModel,
     ) -> None:
-        self._open = open_shelf
+        self._open = open_stored
         self._session = session
         self._settings = settings
-        self._shelf: Shelf | None = None
-        self.lines: tuple[AdapterLine, ...] = ()
+        self._stored: StoredAdapters | None = None
+        self.records: tuple[AdapterRecord, ...] = ()
         self.error = ""
         self.note = ""
         self.revision = 0
-        self._task: Background[tuple[tuple[AdapterLine, ...], Path | None]] | None = None
+        self._task: Background[tuple[tuple[AdapterRecord, ...], Path | None]] | None = None
         self._note, self._uses = "", False
-        self._next: tuple[Callable[[Shelf], object], str, bool] | None = None
+        self._next: tuple[Callable[[StoredAdapters], object], str, bool] | None = None
 
     @property
     def in_use(self) -> str | None:
@@ -59,13 +65,13 @@ class AdaptersModel:
     def _running(self) -> bool:
         return self._session.port is not None and self._session.phase is Phase.RUNNING
 
-    def line(self, adapter_id: str) -> AdapterLine | None:
+    def record(self, adapter_id: str) -> AdapterRecord | None:
         """One row."""
-        return next((each for each in self.lines if each.id == adapter_id), None)
+        return next((each for each in self.records if each.adapter_id == adapter_id), None)
 
     def refresh(self) -> None:
         """Read the store anew."""
-        self._do(lambda _shelf: None, "")
+        self._do(lambda _stored: None, "")
 
     @property
     def busy(self) -> bool:
@@ -75,7 +81,7 @@ class AdaptersModel:
     def activate(self, adapter_id: str) -> None:
         """Make it its subject's active one, and swap it into the session that runs."""
         self._do(
-            lambda shelf: shelf.activate(adapter_id),
+            lambda stored: stored.activate(adapter_id),
             f"{adapter_id} is active{self._now}.",
             use=True,
         )
@@ -88,23 +94,23 @@ class AdaptersModel:
     def roll_back(self, subject: str) -> None:
         """Activate what was active before."""
         note = f"{subject} is back at the adapter before{self._now}."
-        self._do(lambda shelf: shelf.roll_back(subject), note, use=True)
+        self._do(lambda stored: stored.roll_back(subject), note, use=True)
 
     def export(self, adapter_id: str, path: Path) -> None:
         """Write one into a file."""
-        self._do(lambda shelf: shelf.export(adapter_id, path), f"Exported to {path}.")
+        self._do(lambda stored: stored.export(adapter_id, path), f"Exported to {path}.")
 
     def import_(self, path: Path) -> None:
         """Take one from a file."""
-        self._do(lambda shelf: shelf.import_(path), f"Imported from {path}.")
+        self._do(lambda stored: stored.import_(path), f"Imported from {path}.")
 
     def delete(self, adapter_id: str) -> None:
         """Delete one for good."""
-        self._do(lambda shelf: shelf.delete(adapter_id), f"{adapter_id} is deleted.")
+        self._do(lambda stored: stored.delete(adapter_id), f"{adapter_id} is deleted.")
 
     def delete_subject(self, subject: str) -> None:
         """Delete all of a subject."""
-        self._do(lambda shelf: shelf.delete_subject(subject), f"All of {subject} is deleted.")
+        self._do(lambda stored: stored.delete_subject(subject), f"All of {subject} is deleted.")
 
     @property
     def _now(self) -> str:
@@ -126,7 +132,7 @@ class AdaptersModel:
         if task.value is None:
             self.error = task.error
         else:
-            self.lines, folder = task.value
+            self.records, folder = task.value
             self.note = self._note
             if self._uses:
                 self._use(folder)
@@ -140,7 +146,7 @@ class AdaptersModel:
         if self._task is not None:
             self._task.join(timeout)
 
-    def _do(self, act: Callable[[Shelf], object], note: str, *, use: bool = False) -> None:
+    def _do(self, act: Callable[[StoredAdapters], object], note: str, *, use: bool = False) -> None:
         if self._task is not None:
             # One may wait; a newer one takes its place.
             self._next = (act, note, use)
@@ -149,9 +155,11 @@ class AdaptersModel:
         self._note, self._uses = note, use
         self._task = Background(lambda: self._act(act), name="adapters")
 
-    def _act(self, act: Callable[[Shelf], object]) -> tuple[tuple[AdapterLine, ...], Path | None]:
+    def _act(
+        self, act: Callable[[StoredAdapters], object]
+    ) -> tuple[tuple[AdapterRecord, ...], Path | None]:
         """In the background: the request, then the list anew."""
-        if self._shelf is None:
-            self._shelf = self._open()
-        said = act(self._shelf)
-        return tuple(self._shelf.lines()), said if isinstance(said, Path) else None
+        if self._stored is None:
+            self._stored = self._open()
+        said = act(self._stored)
+        return tuple(self._stored.records()), said if isinstance(said, Path) else None

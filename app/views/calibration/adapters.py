@@ -6,6 +6,7 @@ Owns the list and its buttons; the model acts.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
@@ -19,10 +20,13 @@ from PySide6.QtWidgets import (
 )
 
 from app import formatting
-from app.calibration.shelf import NOT_REACHED, AdapterLine
+from app.calibration.stored import NOT_REACHED
 from app.view_models.calibration.adapters import AdaptersModel
 from app.views.common.confirm import confirm
 from app.views.common.painted import Button, set_text, set_tone, text_label
+
+if TYPE_CHECKING:
+    from app.calibration.stored import AdapterRecord
 
 COLUMNS = (
     "",
@@ -68,10 +72,10 @@ class AdaptersView(QWidget):
         self._refresh_buttons()
 
     @property
-    def chosen(self) -> AdapterLine | None:
+    def chosen(self) -> AdapterRecord | None:
         """The selected row."""
         items = self.tree.selectedItems()
-        return self.model.line(items[0].text(1)) if items else None
+        return self.model.record(items[0].text(1)) if items else None
 
     def refresh(self) -> None:
         """Show the list when it changed, and what decodes now."""
@@ -99,18 +103,18 @@ class AdaptersView(QWidget):
     def _fill(self) -> None:
         before = self.chosen
         self.tree.clear()
-        for line in self.model.lines:
-            item = QTreeWidgetItem(_cells(line))
+        for record in self.model.records:
+            item = QTreeWidgetItem(_cells(record))
             for column in range(5, len(COLUMNS)):
                 item.setTextAlignment(column, _RIGHT)
                 self.tree.headerItem().setTextAlignment(column, _RIGHT)
-            item.setToolTip(1, str(line.folder))
-            item.setToolTip(4, line.problem)
+            item.setToolTip(1, str(record.folder))
+            item.setToolTip(4, record.problem)
             self.tree.addTopLevelItem(item)
-            if before is not None and line.id == before.id:
+            if before is not None and record.adapter_id == before.adapter_id:
                 item.setSelected(True)
-        self.empty.setVisible(not self.model.lines)
-        self.tree.setVisible(bool(self.model.lines))
+        self.empty.setVisible(not self.model.records)
+        self.tree.setVisible(bool(self.model.records))
         self._refresh_buttons()
 
     def _refresh_buttons(self) -> None:
@@ -119,9 +123,9 @@ class AdaptersView(QWidget):
             button.setEnabled(chosen is not None)
 
     def _activate(self) -> None:
-        line = self.chosen
-        if line is not None:
-            self.model.activate(line.id)
+        record = self.chosen
+        if record is not None:
+            self.model.activate(record.adapter_id)
             self.refresh()
 
     def _deactivate(self) -> None:
@@ -129,18 +133,18 @@ class AdaptersView(QWidget):
         self.refresh()
 
     def _roll_back(self) -> None:
-        line = self.chosen
-        if line is not None:
-            self.model.roll_back(line.subject)
+        record = self.chosen
+        if record is not None:
+            self.model.roll_back(record.subject)
             self.refresh()
 
     def _export(self) -> None:
-        line = self.chosen
-        if line is None:
+        record = self.chosen
+        if record is None:
             return
-        name, _ = QFileDialog.getSaveFileName(self, "Export", f"{line.id}.zip", FILES)
+        name, _ = QFileDialog.getSaveFileName(self, "Export", f"{record.adapter_id}.zip", FILES)
         if name:
-            self.model.export(line.id, Path(name))
+            self.model.export(record.adapter_id, Path(name))
             self.refresh()
 
     def _import(self) -> None:
@@ -150,29 +154,29 @@ class AdaptersView(QWidget):
             self.refresh()
 
     def _delete(self) -> None:
-        line = self.chosen
-        if line is not None and self.ask(
+        record = self.chosen
+        if record is not None and self.ask(
             "Delete the adapter?",
-            f"{line.id} of {line.subject} is deleted for good. {NOT_REACHED}",
+            f"{record.adapter_id} of {record.subject} is deleted for good. {NOT_REACHED}",
             do="Delete",
             keep="Keep",
         ):
-            self.model.delete(line.id)
+            self.model.delete(record.adapter_id)
             self.refresh()
 
     def _delete_all(self) -> None:
-        line = self.chosen
-        if line is None:
+        record = self.chosen
+        if record is None:
             return
-        n = sum(each.subject == line.subject for each in self.model.lines)
+        n = sum(each.subject == record.subject for each in self.model.records)
         if self.ask(
             "Delete everything of this subject?",
-            f"{formatting.count(n, 'adapter')} of {line.subject}, with all that the store holds "
+            f"{formatting.count(n, 'adapter')} of {record.subject}, with all that the store holds "
             f"of this person, are deleted for good. {NOT_REACHED}",
             do="Delete everything",
             keep="Keep",
         ):
-            self.model.delete_subject(line.subject)
+            self.model.delete_subject(record.subject)
             self.refresh()
 
     def _build(self) -> None:
@@ -209,18 +213,18 @@ class AdaptersView(QWidget):
         column.addLayout(row)
 
 
-def _cells(line: AdapterLine) -> list[str]:
+def _cells(record: AdapterRecord) -> list[str]:
     return [
-        "●" if line.active else "",
-        line.id,
-        line.subject,
-        line.created[:16].replace("T", " "),
-        line.method or "cannot be read",
-        formatting.percent(line.accuracy),
-        formatting.percent(line.without),
-        formatting.percent(line.chance),
+        "●" if record.active else "",
+        record.adapter_id,
+        record.subject,
+        record.created[:16].replace("T", " "),
+        record.method or "cannot be read",
+        formatting.percent(record.accuracy),
+        formatting.percent(record.without),
+        formatting.percent(record.chance),
         formatting.DASH
-        if line.p_value is None
-        else formatting.p_value(line.p_value).removeprefix("p ").removeprefix("= "),
-        f"{line.minutes:.1f}",
+        if record.p_value is None
+        else formatting.p_value(record.p_value).removeprefix("p ").removeprefix("= "),
+        f"{record.minutes:.1f}",
     ]

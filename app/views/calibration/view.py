@@ -12,9 +12,9 @@ from PySide6.QtGui import QCloseEvent, QDesktopServices, QKeyEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
 from app.calibration.files import REPORT_NAME
-from app.calibration.shelf import Shelf
 from app.calibration.signal_check import Light
 from app.calibration.steps import FlowView, Step
+from app.calibration.stored import StoredAdapters
 from app.view_models.calibration.adapters import AdaptersModel
 from app.view_models.calibration.model import CalibrationDoor, CalibrationModel
 from app.views.calibration.adapters import AdaptersView
@@ -58,19 +58,19 @@ def make(context: ToolContext) -> CalibrationView:
     from app.calibration.factory import CalibrationFactory
 
     factory = CalibrationFactory(root=context.sessions_folder)
-    return CalibrationView(context, factory, factory.shelf)
+    return CalibrationView(context, factory, factory.stored)
 
 
 class CalibrationView(ToolView):
     """Calibration and the adapters that came of it, in two tabs."""
 
     def __init__(
-        self, context: ToolContext, door: CalibrationDoor, open_shelf: Callable[[], Shelf]
+        self, context: ToolContext, door: CalibrationDoor, open_stored: Callable[[], StoredAdapters]
     ) -> None:
         super().__init__(context.parent)
         self._context = context
         self.model = CalibrationModel(door, context.settings)
-        self.adapters = AdaptersModel(open_shelf, context.session, context.settings)
+        self.adapters = AdaptersModel(open_stored, context.session, context.settings)
         self._adopted: object = None
         self._report_of: object = None
         self.resize(QSize(980, 700))
@@ -179,8 +179,8 @@ class CalibrationView(ToolView):
         if view.step is Step.RESULT:
             self.model.discard()
             self._enter(self.model.view.step)
-        elif view.step is Step.SAVED and view.adapter is not None:
-            self.adapters.activate(view.adapter)
+        elif view.step is Step.SAVED and view.adapter_id is not None:
+            self.adapters.activate(view.adapter_id)
             self.tabs.setCurrentWidget(self.adapters_view)
         elif self.model.active and self._may_give_up():
             self.model.give_up()

@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.adapters.parts.base import Arrays, PictureAdapter, Watch, checked
-from models.adapters.prepared import EncoderView, Prepared
+from models.adapters.manifest import AdapterManifest
+from models.adapters.methods.base import Arrays, Shapes, Watch, checked
+from models.adapters.methods.network import NetworkMethod
+from models.adapters.network_base import NetworkBase, NetworkBatch
 from models.adapters.scoring import stimulus_folds
 from models.embedded.encoder_network import EncoderNetwork, straight_features
 from pipeline.values import Float64
@@ -109,7 +111,7 @@ class _Lora(_Layers):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LearntAdapter(PictureAdapter):
+class LearntAdapter(NetworkMethod):
     """An adapter whose numbers are the state of a small torch module; fields: `state`."""
 
     state: Arrays
@@ -122,10 +124,10 @@ class LearntAdapter(PictureAdapter):
     @classmethod
     def fit(
         cls,
-        batch: Prepared,
+        batch: NetworkBatch,
         targets: Float64,
         groups: NDArray[np.intp],
-        view: EncoderView,
+        base: NetworkBase,
         *,
         seed: int,
         watch: Watch,
@@ -134,7 +136,7 @@ class LearntAdapter(PictureAdapter):
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.manual_seed(seed)
             layers = _trained(
-                cls.layers(view.network), view, batch, targets, groups, seed=seed, watch=watch
+                cls.layers(base.network), base, batch, targets, groups, seed=seed, watch=watch
             )
         return cls({name: value.numpy().copy() for name, value in layers.state_dict().items()})
 
@@ -143,14 +145,14 @@ class LearntAdapter(PictureAdapter):
         """Whether every held-out loss was worse than the encoder's own."""
         return all(not self.state[name].any() for name in self.state if name in _STARTS_AT_ZERO)
 
-    def evidence(self, batch: Prepared, view: EncoderView) -> Float64:
+    def evidence(self, batch: NetworkBatch, base: NetworkBase) -> Float64:
         """Evidence behind the learnt layers."""
-        layers = self.layers(view.network)
+        layers = self.layers(base.network)
         layers.load_state_dict({name: torch.from_numpy(a) for name, a in self.state.items()})
         x, conditions = (torch.from_numpy(each) for each in batch.inputs())
         with torch.inference_mode():
             parts = [
-                layers(view.network, x[k : k + 256], conditions[k : k + 256]).numpy()
+                layers(base.network, x[k : k + 256], conditions[k : k + 256]).numpy()
                 for k in range(0, len(x), 256)
             ]
         return np.concatenate(parts).astype(np.float64)
@@ -160,14 +162,16 @@ class LearntAdapter(PictureAdapter):
         return dict(self.state)
 
     @classmethod
-    def from_arrays(cls, arrays: Arrays, *, n_channels: int, n_features: int) -> Self:
+    def from_arrays(cls, arrays: Arrays, manifest: AdapterManifest) -> Self:
         """Rebuild; see the base class."""
-        del n_channels
-        network = EncoderNetwork()
-        shapes: dict[str, tuple[int | None, ...]] = {
-            name: tuple(value.shape) for name, value in cls.layers(network).state_dict().items()
+        del manifest
+        state = cls.layers(EncoderNetwork()).state_dict()
+        shapes: Shapes = {name: tuple(value.shape) for name, value in state.items()}
+        # Earlier versions wrote a single number as a vector of one.
+        arrays = {
+            name: array.reshape(()) if array.size == 1 and shapes.get(name) == () else array
+            for name, array in arrays.items()
         }
-        del n_features
         found = checked(arrays, shapes)
         return cls({name: array.astype(np.float32) for name, array in found.items()})
 
@@ -209,15 +213,15 @@ class LoraLayers(LearntAdapter):
 
 def _trained(
     layers: _Layers,
-    view: EncoderView,
-    batch: Prepared,
+    base: NetworkBase,
+    batch: NetworkBatch,
     targets: Float64,
     groups: NDArray[np.intp],
     *,
     seed: int,
     watch: Watch,
 ) -> _Layers:
-    network = copy.deepcopy(view.network).requires_grad_(requires_grad=False).eval()
+    network = copy.deepcopy(base.network).requires_grad_(requires_grad=False).eval()
     x, conditions = (torch.from_numpy(each) for each in batch.inputs())
     wanted = torch.from_numpy(targets.astype(np.float32))
     first = np.unique(groups, return_index=True)[1]

@@ -6,13 +6,14 @@ Owns the regression and the choice of its shrinkage by cross-validation over sti
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.adapters.parts.base import Arrays, PictureAdapter, Watch, checked
-from models.adapters.prepared import EncoderView, Prepared
+from models.adapters.bases import PictureBase
+from models.adapters.manifest import AdapterManifest
+from models.adapters.methods.base import Arrays, Method, Watch, checked
 from models.adapters.scoring import stimulus_folds
 from pipeline.values import Float64
 
@@ -21,7 +22,7 @@ SHRINKAGES = (1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class EmbeddingRidge(PictureAdapter):
+class EmbeddingRidge(Method[Any, PictureBase[Any]]):
     """A matrix between the encoder's evidence and what it should have said.
 
     `matrix` (n_features, n_features) is the identity plus what the person's epochs ask for;
@@ -39,17 +40,17 @@ class EmbeddingRidge(PictureAdapter):
     @classmethod
     def fit(
         cls,
-        batch: Prepared,
+        batch: Any,
         targets: Float64,
         groups: NDArray[np.intp],
-        view: EncoderView,
+        base: PictureBase[Any],
         *,
         seed: int,
         watch: Watch,
     ) -> Self:
         """Choose the shrinkage by held-out stimuli, then fit on all."""
         watch.check()
-        evidence = view.evidence(batch)
+        evidence = base.evidence(batch)
         losses = np.zeros(len(SHRINKAGES))
         for train, test in stimulus_folds(groups, 5, seed=seed):
             for k, shrinkage in enumerate(SHRINKAGES):
@@ -59,9 +60,9 @@ class EmbeddingRidge(PictureAdapter):
         matrix, offset = _ridge(evidence, targets, best)
         return cls(matrix, offset, best)
 
-    def evidence(self, batch: Prepared, view: EncoderView) -> Float64:
+    def evidence(self, batch: Any, base: PictureBase[Any]) -> Float64:
         """Evidence, corrected."""
-        return np.asarray((view.evidence(batch) - self.offset) @ self.matrix)
+        return np.asarray((base.evidence(batch) - self.offset) @ self.matrix)
 
     def arrays(self) -> Arrays:
         """Matrix and offset."""
@@ -72,10 +73,9 @@ class EmbeddingRidge(PictureAdapter):
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Arrays, *, n_channels: int, n_features: int) -> Self:
+    def from_arrays(cls, arrays: Arrays, manifest: AdapterManifest) -> Self:
         """Rebuild; see the base class."""
-        del n_channels
-        n = n_features
+        n = manifest.n_features
         found = checked(arrays, {"matrix": (n, n), "offset": (n,), "shrinkage": (1,)})
         return cls(found["matrix"], found["offset"], float(found["shrinkage"][0]))
 

@@ -1,7 +1,7 @@
 """When a person's brain answers: latencies against the average person's, and each trial's own.
 
-Owns how the encoder's linear path reads channels, how a person's timing is found from labelled
-epochs, and which of a few shifts around it each trial has. A timing is that of
+Owns how the encoder's linear path reads channels, how a subject's latency warp is found from
+labelled epochs, and which of a few shifts around it each trial has. A warp is that of
 `models.embedded.time_warps`. Knows nothing of what an adapter does with it.
 """
 
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from models.adapters.prepared import EncoderView, Prepared
+from models.adapters.network_base import NetworkBase, NetworkBatch
 from models.embedded.encoder_input import CLIP, interpolation
 from models.embedded.time_warps import N_BINS, log_prior, window_matrix
 from pipeline.values import Float64
 
 SCALES = np.linspace(0.90, 1.10, 21)
 SHIFTS = np.linspace(-0.040, 0.040, 21)
-"""Timings that a person is tried at, s: three standard deviations of the population's."""
+"""Warps that a subject is tried at, s: three standard deviations of the population's."""
 TRIAL_SHIFTS = np.array([-0.012, -0.006, 0.0, 0.006, 0.012])
 """Latency of a trial against the person's own, s."""
 TRIAL_SPREAD = 0.006
@@ -30,16 +30,16 @@ class Expected:
     """The encoder's linear path in terms of a montage's channels.
 
     `weights` (n_channels, N_BINS, n_features): windowed means to evidence; `waves` (n_channels,
-    N_BINS): windowed means to the log likelihood of their timing.
+    N_BINS): windowed means to the log likelihood of their warp.
     """
 
     weights: Float64
     waves: Float64
 
     @classmethod
-    def of(cls, view: EncoderView, ch_names: tuple[str, ...]) -> Expected:
+    def of(cls, base: NetworkBase, ch_names: tuple[str, ...]) -> Expected:
         """Mix the encoder's experts for a montage, and go back from virtual electrodes."""
-        network = view.network
+        network = base.network
         bridge = interpolation(ch_names)
         coverage = np.zeros((1, network.config.n_conditions), dtype=np.float32)
         coverage[0, : network.config.n_virtual] = bridge.coverage
@@ -55,16 +55,16 @@ class Expected:
         )
 
 
-def in_scales(batch: Prepared) -> Float64:
+def in_scales(batch: NetworkBatch) -> Float64:
     """Channels in units of each epoch's scale, clipped as the encoder does: as in `Prepared`."""
     scaled = batch.channels / np.maximum(batch.scale, 1e-3)[:, None, None]
     return np.clip(scaled, -CLIP, CLIP)
 
 
-def person_timing(
-    batch: Prepared, targets: Float64, view: EncoderView, expected: Expected
+def subject_warp(
+    batch: NetworkBatch, targets: Float64, base: NetworkBase, expected: Expected
 ) -> tuple[float, float]:
-    """Find the timing under which the epochs are most like what the encoder expects of them.
+    """Find the latency warp under which the epochs are most like what the encoder expects of them.
 
     Both parts of the likelihood count: the waves that every picture evokes, and how well what is
     read fits what was shown.
@@ -75,7 +75,7 @@ def person_timing(
         Shift in seconds.
     """
     channels = in_scales(batch)
-    shown = np.einsum("nct,nf->ctf", channels, targets / view.temperature, optimize=True)
+    shown = np.einsum("nct,nf->ctf", channels, targets / base.temperature, optimize=True)
     agreement = np.einsum("ctf,cpf->tp", shown, expected.weights, optimize=True)
     agreement += channels.sum(axis=0).T @ expected.waves
     scales, shifts = (grid.ravel() for grid in np.meshgrid(SCALES, SHIFTS, indexing="ij"))

@@ -1,7 +1,6 @@
-"""What every picture adapter is: fitted on one person's epochs, evidence out, arrays to keep.
+"""What every method of adapting is: fitted on one person's epochs, evidence out, arrays to keep.
 
-Owns the abstract class and the reports of progress. Evidence `u` is the encoder's own language:
-`u @ e / temperature + bias(e)` is the log likelihood of a picture with embedding `e`.
+Owns the abstract class, the checks of arrays that come from a file, and the reports of progress.
 """
 
 from __future__ import annotations
@@ -9,16 +8,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.adapters.bases import Base, Batch, PictureBase
 from models.adapters.errors import AdapterError
-from models.adapters.prepared import EncoderView, Prepared
+from models.adapters.manifest import AdapterManifest
 from pipeline.values import Float64
 
 Arrays = dict[str, NDArray[Any]]
+Shapes = dict[str, tuple[int | None, ...]]
+BatchT = TypeVar("BatchT", bound=Batch)
+BaseT = TypeVar("BaseT", bound=Base[Any])
 
 
 class Stopped(AdapterError):  # noqa: N818 - not a failure: what the user asked for
@@ -56,8 +59,8 @@ class Watch:
         self.check()
 
 
-class PictureAdapter(ABC):
-    """One kind of adapter, fitted.
+class Method(ABC, Generic[BatchT, BaseT]):
+    """One method, fitted.
 
     Class attributes: `name` in files and reports, `title` for people, `cost` orders from cheap to
     rich (a richer one must earn its place).
@@ -68,13 +71,19 @@ class PictureAdapter(ABC):
     cost: ClassVar[int]
 
     @classmethod
+    def unfit_for(cls, base: PictureBase[Any]) -> str:
+        """Why it cannot stand behind an encoder, in words after its name; empty: it can."""
+        del base
+        return ""
+
+    @classmethod
     @abstractmethod
     def fit(
         cls,
-        batch: Prepared,
+        batch: BatchT,
         targets: Float64,
         groups: NDArray[np.intp],
-        view: EncoderView,
+        base: BaseT,
         *,
         seed: int,
         watch: Watch,
@@ -83,7 +92,7 @@ class PictureAdapter(ABC):
 
         Parameters
         ----------
-        batch : Prepared
+        batch : Batch
         targets : ndarray, shape (n, n_features)
             Embedding of what each epoch's person saw.
         groups : ndarray, shape (n,), int
@@ -91,8 +100,8 @@ class PictureAdapter(ABC):
         """
 
     @abstractmethod
-    def evidence(self, batch: Prepared, view: EncoderView) -> Float64:
-        """Evidence of a batch, (n, n_features) float64."""
+    def evidence(self, batch: BatchT, base: BaseT) -> Float64:
+        """Evidence of a batch, (n, n_features) float64; see `models.adapters.bases`."""
 
     @property
     def changes_nothing(self) -> bool:
@@ -109,8 +118,8 @@ class PictureAdapter(ABC):
 
     @classmethod
     @abstractmethod
-    def from_arrays(cls, arrays: Arrays, *, n_channels: int, n_features: int) -> Self:
-        """Rebuild from `arrays`.
+    def from_arrays(cls, arrays: Arrays, manifest: AdapterManifest) -> Self:
+        """Rebuild from `arrays`, whose sizes the manifest tells.
 
         Raises
         ------
@@ -119,7 +128,7 @@ class PictureAdapter(ABC):
         """
 
 
-def checked(arrays: Arrays, shapes: dict[str, tuple[int | None, ...]]) -> Arrays:
+def checked(arrays: Arrays, shapes: Shapes) -> Arrays:
     """Return `arrays` when names, shapes (None: any size) and values are as they must be."""
     if set(arrays) != set(shapes):
         raise AdapterError(

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from configs.private import FOLDER
 from models.adapters.errors import AdapterError
+from models.adapters.files import read_manifest
 from models.adapters.history import STATE_NAME
 from models.adapters.locking import hold, is_held
-from models.adapters.store import read_manifest
 
 _PART, _GONE, _HELD = ".part-", ".gone-", ".held"
 _OLD_INCOMING = ".incoming"
@@ -26,25 +26,25 @@ _OLD_INCOMING = ".incoming"
 
 
 @dataclass(slots=True)
-class Room:
-    """One open room: `folder` (not made yet) is renamed into the store when it is whole."""
+class Staged:
+    """One adapter in the making: `folder` is renamed into the store when it is whole."""
 
     folder: Path
     handle: int
 
     @classmethod
-    def open(cls, parent: Path) -> Room:
+    def open(cls, parent: Path) -> Staged:
         """Make one below a person's folder, for its owner only; the store's lock is held."""
-        room = Path(tempfile.mkdtemp(prefix=_PART, dir=parent))
-        return cls(room / "adapter", hold(room / _HELD))
+        place = Path(tempfile.mkdtemp(prefix=_PART, dir=parent))
+        return cls(place / "adapter", hold(place / _HELD))
 
     def close(self) -> None:
         """Take it away with what is still in it, and the person's folder if that is empty now."""
         os.close(self.handle)
-        room = self.folder.parent
-        shutil.rmtree(room, ignore_errors=True)
+        place = self.folder.parent
+        shutil.rmtree(place, ignore_errors=True)
         with contextlib.suppress(OSError):
-            room.parent.rmdir()
+            place.parent.rmdir()
 
 
 def discard(folder: Path) -> None:

@@ -4,7 +4,7 @@ Owns the statistics: each spatiotemporal feature of an epoch is the picture's em
 pattern, plus noise whose covariance is the person's own. The encoder's linear path is turned into
 patterns (Haufe et al. 2014: covariance times weights), which are the prior mean; what the person
 changes about them is Gaussian, with variances chosen by cross-validation over stimuli. A few dozen
-epochs already mend timing and noise, a few hundred the patterns. Each trial's own latency is
+epochs already mend latencies and noise, a few hundred the patterns. Each trial's own latency is
 averaged over, as the encoder does it.
 
 Maximising the marginal likelihood instead was rejected: shrinkage makes the whitened noise a
@@ -23,15 +23,17 @@ from numpy.typing import NDArray
 from scipy import linalg, special
 
 from models.adapters.lda import near_stationary_covariance
-from models.adapters.parts.base import Arrays, PictureAdapter, Watch, checked
-from models.adapters.parts.timing import (
+from models.adapters.manifest import AdapterManifest
+from models.adapters.methods.base import Arrays, Shapes, Watch, checked
+from models.adapters.methods.latency import (
     TRIAL_SHIFTS,
     Expected,
     in_scales,
-    person_timing,
+    subject_warp,
     trial_log_prior,
 )
-from models.adapters.prepared import EncoderView, Prepared
+from models.adapters.methods.network import NetworkMethod
+from models.adapters.network_base import NetworkBase, NetworkBatch
 from models.adapters.scoring import fit_temperature, log_likelihoods, stimulus_folds
 from models.embedded.time_warps import N_BINS, window_matrix
 from pipeline.values import Float64
@@ -46,8 +48,8 @@ N_FOLDS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PatternModel(PictureAdapter):
-    """Patterns, noise and timing of one person.
+class PatternModel(NetworkMethod):
+    """Patterns, noise and latency warp of one person.
 
     Attributes
     ----------
@@ -58,8 +60,8 @@ class PatternModel(PictureAdapter):
     energy : ndarray, shape (n_features, n_features)
         What a picture's own pattern costs: `-e @ energy @ e / 2`.
     waves : ndarray, shape (N_BINS * n_channels,)
-        From features to the log likelihood of their timing.
-    timing : tuple of float
+        From features to the log likelihood of their latency warp.
+    warp : tuple of float
         Scale and shift (s) of the person's latencies.
     change, elsewhere : float
         The chosen variances; see `CHANGES` and `ELSEWHERE`.
@@ -73,26 +75,26 @@ class PatternModel(PictureAdapter):
     offset: Float64
     energy: Float64
     waves: Float64
-    timing: tuple[float, float]
+    warp: tuple[float, float]
     change: float = 0.0
     elsewhere: float = 0.0
 
     @classmethod
     def fit(
         cls,
-        batch: Prepared,
+        batch: NetworkBatch,
         targets: Float64,
         groups: NDArray[np.intp],
-        view: EncoderView,
+        base: NetworkBase,
         *,
         seed: int,
         watch: Watch,
     ) -> Self:
-        """Estimate timing, noise, prior patterns, their change and its variance."""
+        """Estimate latency warp, noise, prior patterns, their change and its variance."""
         watch.check()
-        expected = Expected.of(view, batch.ch_names)
-        timing = person_timing(batch, targets, view, expected)
-        features = bin_means(batch, *timing)
+        expected = Expected.of(base, batch.ch_names)
+        warp = subject_warp(batch, targets, base, expected)
+        features = bin_means(batch, *warp)
         straight = _flat(expected.weights.transpose(2, 0, 1)).T
         change, elsewhere, temperature = _choose(features, targets, groups, straight, seed=seed)
         white = _Whitened.fit(features, targets, straight)
@@ -103,21 +105,21 @@ class PatternModel(PictureAdapter):
             offset=offset / temperature,
             energy=found.energy / temperature,
             waves=_flat(expected.waves[np.newaxis])[0],
-            timing=timing,
+            warp=warp,
             change=change,
             elsewhere=elsewhere,
         )
 
-    def evidence(self, batch: Prepared, view: EncoderView) -> Float64:
+    def evidence(self, batch: NetworkBatch, base: NetworkBase) -> Float64:
         """Evidence of the person's own model, averaged over what latency the trial may have."""
-        scale, shift = self.timing
+        scale, shift = self.warp
         features = [_flat(bin_means(batch, scale, shift + late)) for late in TRIAL_SHIFTS]
         readings = np.stack([each @ self.weights + self.offset for each in features], axis=1)
-        known = readings @ view.memory.T + self.bias(view.memory) + view.log_prior
+        known = readings @ base.memory.T + self.bias(base.memory) + base.log_prior
         waves = np.stack([each @ self.waves for each in features], axis=1)
-        fit = trial_log_prior() + waves + view.recognition * special.logsumexp(known, axis=2)
+        fit = trial_log_prior() + waves + base.recognition * special.logsumexp(known, axis=2)
         likelihood = np.einsum("nk,nkf->nf", special.softmax(fit, axis=1), readings)
-        return np.asarray(view.temperature * likelihood)
+        return np.asarray(base.temperature * likelihood)
 
     def bias(self, embeddings: Float64) -> Float64:
         """Half the energy of a picture's pattern, negative."""
@@ -130,19 +132,19 @@ class PatternModel(PictureAdapter):
             "offset": self.offset,
             "energy": self.energy,
             "waves": self.waves,
-            "timing": np.array(self.timing),
+            "timing": np.array(self.warp),
             "variances": np.array([self.change, self.elsewhere]),
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Arrays, *, n_channels: int, n_features: int) -> Self:
+    def from_arrays(cls, arrays: Arrays, manifest: AdapterManifest) -> Self:
         """Rebuild; see the base class."""
-        n = n_features
-        shapes: dict[str, tuple[int | None, ...]] = {
-            "weights": (N_BINS * n_channels, n),
+        n, n_inputs = manifest.n_features, N_BINS * len(manifest.ch_names)
+        shapes: Shapes = {
+            "weights": (n_inputs, n),
             "offset": (n,),
             "energy": (n, n),
-            "waves": (N_BINS * n_channels,),
+            "waves": (n_inputs,),
             "timing": (2,),
             "variances": (2,),
         }
@@ -154,14 +156,14 @@ class PatternModel(PictureAdapter):
             offset=found["offset"],
             energy=found["energy"],
             waves=found["waves"],
-            timing=(scale, shift),
+            warp=(scale, shift),
             change=change,
             elsewhere=elsewhere,
         )
 
 
-def bin_means(batch: Prepared, scale: float = 1.0, shift: float = 0.0) -> Float64:
-    """Windowed means of scaled channels at a timing, in the straight path's windows.
+def bin_means(batch: NetworkBatch, scale: float = 1.0, shift: float = 0.0) -> Float64:
+    """Windowed means of scaled channels at a latency warp, in the straight path's windows.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Epochs as every picture adapter meets them: channels on the encoder's grid, and its input.
+"""The shipped encoder as a base: its network in the two halves that methods reach into.
 
 Owns the way from an epoch of any montage to the adapter's channels (names, splines for absent and
 broken ones, common average, the encoder's rate) and to the network's input; training and live
@@ -7,36 +7,34 @@ decoding share it to the bit. Knows nothing of what is fitted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from models.adapters.bases import PictureBase, Rows, eeg_labels
 from models.adapters.data import CalibrationData
 from models.adapters.errors import AdapterError
-from models.adapters.montage import MAX_INTERPOLATED, MontageMap, map_montage, spline_matrix
+from models.adapters.montage import check_channels, map_montage, placed_names, spline_matrix
 from models.embedded.encoder import EmbeddedEncoder
 from models.embedded.encoder_input import (
     FLAT_UV,
     LOUD,
-    SFREQ,
-    TMIN,
     interpolation,
     normalise,
     resample,
     robust_scale,
 )
 from models.embedded.encoder_network import EncoderNetwork
-from pipeline.electrodes import canonical_name
 from pipeline.values import Epoch, Float32, Float64
 
 _CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
+class NetworkBatch:
     """A batch of epochs of one montage.
 
     Attributes
@@ -65,11 +63,6 @@ class Prepared:
             return self.known_scale
         return np.asarray(np.median(robust_scale(self.channels), axis=-1))
 
-    def aligned(self, matrix: Float64) -> Prepared:
-        """Return the batch with its channels mixed by `matrix` (n_channels, n_channels)."""
-        mixed = matrix @ self.channels
-        return Prepared(self.ch_names, mixed - mixed.mean(axis=1, keepdims=True))
-
     def inputs(self) -> tuple[Float32, Float32]:
         """Return the network's input: virtual electrodes and conditions."""
         bridge = interpolation(self.ch_names)
@@ -77,76 +70,14 @@ class Prepared:
             bridge.matrix @ self.channels, self.scale, len(self.ch_names), bridge.coverage
         )
 
-    def take(self, rows: Sequence[int] | np.ndarray) -> Prepared:
+    def take(self, rows: Rows) -> NetworkBatch:
         """Return those epochs only."""
         which = np.asarray(rows)
-        return Prepared(
+        return NetworkBatch(
             self.ch_names,
             self.channels[which],
             None if self.known_scale is None else self.known_scale[which],
             None if self.known_evidence is None else self.known_evidence[which],
-        )
-
-    def remembering(self, view: EncoderView) -> Prepared:
-        """Return the batch with its scale and the unchanged encoder's evidence worked out."""
-        return Prepared(self.ch_names, self.channels, self.scale, view.evidence(self))
-
-
-def montage_of(ch_names: Sequence[str]) -> tuple[str, ...]:
-    """Canonical labels of the channels that have a place on the head.
-
-    Raises
-    ------
-    AdapterError
-        Fewer than two have.
-    """
-    names = tuple(dict.fromkeys(n for n in map(canonical_name, ch_names) if n is not None))
-    if len(names) < 2:
-        raise AdapterError(
-            f"the montage {', '.join(ch_names[:8])} has {len(names)} labels of the 10-05 system, "
-            "expected at least two: give the labels with source.ch_names."
-        )
-    return names
-
-
-def prepare_data(data: CalibrationData) -> Prepared:
-    """Bring a calibration's epochs into shape, all its channels with a place on the head."""
-    names = montage_of(data.channels)
-    picked = map_montage(data.channels, names).matrix @ data.epochs
-    return Prepared(names, _finish(picked, names, sfreq=data.sfreq, tmin=data.tmin))
-
-
-def prepare_epoch(epoch: Epoch, ch_names: tuple[str, ...]) -> Prepared:
-    """Bring one live epoch to the channels `ch_names`, absent ones interpolated.
-
-    Raises
-    ------
-    AdapterError
-        Too many of the channels are absent, or the epoch holds NaN.
-    """
-    given = tuple(
-        label if kind == "eeg" else f"({label})"
-        for label, kind in zip(epoch.info.ch_names, epoch.info.ch_types, strict=True)
-    )
-    found = map_montage(given, ch_names)
-    check_channels(found)
-    if not np.isfinite(epoch.data).all():
-        raise AdapterError(
-            f"epoch {epoch.index} holds NaN or infinity, expected finite microvolts: reject it."
-        )
-    picked = (found.matrix @ epoch.data)[np.newaxis]
-    finished = _finish(picked, ch_names, sfreq=epoch.info.sfreq, tmin=epoch.tmin)
-    return Prepared(ch_names, finished)
-
-
-def check_channels(found: MontageMap) -> None:
-    """Raise `AdapterError` when too many of a person's channels would be interpolated."""
-    n_wanted = len(found.matched) + len(found.interpolated)
-    if len(found.interpolated) > MAX_INTERPOLATED * n_wanted:
-        raise AdapterError(
-            f"the montage lacks {', '.join(found.interpolated[:8])} of the adapter's {n_wanted} "
-            "channels, too many to interpolate: give the labels with source.ch_names, or "
-            "calibrate again."
         )
 
 
@@ -179,31 +110,75 @@ def _repaired(data: Float64, names: tuple[str, ...], bad: np.ndarray) -> Float64
     return out
 
 
-class EncoderView:
-    """The shipped encoder's network in the two halves that adapters use."""
+class NetworkBase(PictureBase[NetworkBatch]):
+    """The shipped encoder's network: evidence first, recall of known pictures behind it."""
+
+    encoder: EmbeddedEncoder
 
     def __init__(self, encoder: EmbeddedEncoder) -> None:
         self.encoder = encoder
         self.network: EncoderNetwork = encoder.network
 
-    @property
-    def sha256(self) -> str:
-        """Of the encoder's weights."""
-        return self.encoder.spec.sha256
+    def prepare(self, data: CalibrationData) -> NetworkBatch:
+        """Bring a calibration's epochs into shape, all its channels with a place on the head.
 
-    @property
-    def n_features(self) -> int:
-        """Size of an embedding."""
-        return self.encoder.spec.n_features
+        Raises
+        ------
+        AdapterError
+            Fewer than two have one.
+        """
+        names = placed_names(data.channels)
+        if len(names) < 2:
+            raise AdapterError(
+                f"the montage {', '.join(data.channels[:8])} has {len(names)} labels of the 10-05 "
+                "system, expected at least two: give the labels with source.ch_names."
+            )
+        picked = map_montage(data.channels, names).matrix @ data.epochs
+        return NetworkBatch(names, _finish(picked, names, sfreq=data.sfreq, tmin=data.tmin))
 
-    def evidence(self, batch: Prepared, warp_bias: Float64 | None = None) -> Float64:
+    def prepare_epoch(self, epoch: Epoch, ch_names: tuple[str, ...]) -> NetworkBatch:
+        """Bring one live epoch to the channels `ch_names`, absent ones interpolated.
+
+        Raises
+        ------
+        AdapterError
+            Too many of the channels are absent, or the epoch holds NaN.
+        """
+        found = map_montage(eeg_labels(epoch), ch_names)
+        check_channels(found)
+        if not np.isfinite(epoch.data).all():
+            raise AdapterError(
+                f"epoch {epoch.index} holds NaN or infinity, expected finite microvolts: reject it."
+            )
+        picked = (found.matrix @ epoch.data)[np.newaxis]
+        finished = _finish(picked, ch_names, sfreq=epoch.info.sfreq, tmin=epoch.tmin)
+        return NetworkBatch(ch_names, finished)
+
+    def check_montage(self, given: tuple[str, ...], wanted: tuple[str, ...]) -> None:
+        """Raise `AdapterError` when too many of the calibration's channels are absent."""
+        check_channels(map_montage(given, wanted))
+
+    def channels(self, batch: NetworkBatch) -> Float64:
+        """Channels against their common average, on the encoder's grid."""
+        return batch.channels
+
+    def aligned(self, batch: NetworkBatch, matrix: Float64) -> NetworkBatch:
+        """Return the batch with its channels mixed by `matrix` (n_channels, n_channels)."""
+        mixed = matrix @ batch.channels
+        return NetworkBatch(batch.ch_names, mixed - mixed.mean(axis=1, keepdims=True))
+
+    def remembering(self, batch: NetworkBatch) -> NetworkBatch:
+        """Return the batch with its scale and the unchanged encoder's evidence worked out."""
+        return replace(batch, known_scale=batch.scale, known_evidence=self.evidence(batch))
+
+    def evidence(self, batch: NetworkBatch, warp_bias: Float64 | None = None) -> Float64:
         """What the network reads from a batch, (n, n_features) float64.
 
         Parameters
         ----------
-        batch : Prepared
+        batch : NetworkBatch
         warp_bias : ndarray, shape (n_warps,), optional
-            Added to the log probability of each timing.
+            Added to the log probability of each latency warp.
         """
         if warp_bias is None:
             if batch.known_evidence is not None:
@@ -212,12 +187,12 @@ class EncoderView:
         bias = torch.from_numpy(warp_bias.astype(np.float32))
         return self._by_chunks(batch, lambda x, c: self.network.evidence(x, c, warp_bias=bias))
 
-    def log_timing(self, batch: Prepared) -> Float64:
-        """Log probability of each of the encoder's timings, (n, n_warps) float64."""
+    def log_warps(self, batch: NetworkBatch) -> Float64:
+        """Log probability of each of the encoder's latency warps, (n, n_warps) float64."""
         return self._by_chunks(batch, lambda x, c: self.network.readings(x, c)[1])
 
     @staticmethod
-    def _by_chunks(batch: Prepared, step: Callable[[Tensor, Tensor], Tensor]) -> Float64:
+    def _by_chunks(batch: NetworkBatch, step: Callable[[Tensor, Tensor], Tensor]) -> Float64:
         x, conditions = (torch.from_numpy(each) for each in batch.inputs())
         parts = []
         with torch.inference_mode():
@@ -256,26 +231,15 @@ class EncoderView:
 
     @property
     def log_warp_prior(self) -> Float64:
-        """Log probability of each timing beforehand, but for a constant, (n_warps,) float64."""
+        """Log probability of each warp beforehand, but for a constant, (n_warps,) float64."""
         return self.network.log_warp_prior.detach().numpy().astype(np.float64)
 
     @property
     def recognition(self) -> float:
-        """How much a timing gains by fitting a known picture; see the network."""
+        """How much a latency warp gains by fitting a known picture; see the network."""
         return float(self.network.recognition.detach())
 
     @property
     def temperature(self) -> float:
         """At which evidence is a log likelihood."""
         return float(self.network.log_temperature.detach().exp())
-
-
-__all__ = [
-    "SFREQ",
-    "TMIN",
-    "EncoderView",
-    "Prepared",
-    "montage_of",
-    "prepare_data",
-    "prepare_epoch",
-]

@@ -1,6 +1,6 @@
 """Which latencies a person has, learnt without labels: from many epochs, or while a session runs.
 
-Owns the probabilities of the encoder's timings. What one epoch says of its timing is the
+Owns the probabilities of the encoder's latency warps. What one epoch says of its warp is the
 encoder's to read. NumPy and SciPy only: sessions import this before torch is loaded.
 """
 
@@ -14,18 +14,18 @@ from scipy import special
 from pipeline.values import Embedding, Epoch, Float64
 
 PRIOR_EPOCHS = 5.0
-"""Epochs that the encoder's own expectation of timings counts for."""
+"""Epochs that the encoder's own expectation of warps counts for."""
 
 
-def learn_warps(log_timing: Float64, log_prior: Float64, *, n_steps: int = 20) -> Float64:
-    """Learn how likely a person's timings are from what single epochs say of them.
+def learn_warps(log_warps: Float64, log_prior: Float64, *, n_steps: int = 20) -> Float64:
+    """Learn how likely a person's latency warps are from what single epochs say of them.
 
     Expectation-maximisation of the mixture's weights, with the prior as `PRIOR_EPOCHS` epochs.
 
     Parameters
     ----------
-    log_timing : ndarray, shape (n, n_warps)
-        Log probability of each timing under the prior, an epoch a row.
+    log_warps : ndarray, shape (n, n_warps)
+        Log probability of each warp under the prior, an epoch a row.
     log_prior : ndarray, shape (n_warps,)
         That prior, but for a constant.
 
@@ -37,34 +37,34 @@ def learn_warps(log_timing: Float64, log_prior: Float64, *, n_steps: int = 20) -
     prior = special.log_softmax(log_prior)
     weights = prior
     for _ in range(n_steps):
-        each = special.log_softmax(log_timing + weights - prior, axis=1)
+        each = special.log_softmax(log_warps + weights - prior, axis=1)
         counts = np.exp(each).sum(axis=0) + PRIOR_EPOCHS * np.exp(prior)
         weights = np.log(counts / counts.sum())
     return np.asarray(weights - prior)
 
 
 @runtime_checkable
-class TimedEncoder(Protocol):
-    """An encoder that reads epochs under several timings, and can be told which are likely."""
+class WarpingEncoder(Protocol):
+    """An encoder that reads epochs under several warps, and can be told which are likely."""
 
     @property
     def log_warp_prior(self) -> Float64:
-        """Log probability of each timing beforehand, but for a constant."""
+        """Log probability of each warp beforehand, but for a constant."""
         ...
 
-    def log_timing(self, epoch: Epoch) -> Float64:
-        """Log probability of each timing given one epoch."""
+    def log_warps(self, epoch: Epoch) -> Float64:
+        """Log probability of each warp given one epoch."""
         ...
 
     def encode(self, epoch: Epoch, *, warp_bias: Float64 | None = None) -> Embedding:
-        """Embed one epoch, with `warp_bias` added to the timings' log probabilities."""
+        """Embed one epoch, with `warp_bias` added to the warps' log probabilities."""
         ...
 
 
-class OnlineTiming:
-    """How likely each timing is for this person, from the epochs so far.
+class OnlineWarps:
+    """How likely each warp is for this person, from the epochs so far.
 
-    Expectation-maximisation one epoch at a time: each counts towards the timings in proportion to
+    Expectation-maximisation one epoch at a time: each counts towards the warps in proportion to
     what it and the epochs before it say, on top of the prior as `PRIOR_EPOCHS` epochs.
     """
 
@@ -77,6 +77,6 @@ class OnlineTiming:
         """What is to be added to the encoder's own expectation, (n_warps,) float64."""
         return np.asarray(np.log(self._counts / self._counts.sum()) - self._log_prior)
 
-    def observe(self, log_timing: Float64) -> None:
-        """Take in what the encoder, without bias, reads of one epoch's timing."""
-        self._counts += special.softmax(log_timing + self.bias)
+    def observe(self, log_warps: Float64) -> None:
+        """Take in what the encoder, without bias, reads of one epoch's warp."""
+        self._counts += special.softmax(log_warps + self.bias)
