@@ -18,7 +18,7 @@ import platformdirs
 from configs import FilterConfig
 from configs.guard import read_text
 from models.weights import WeightState, WeightStatus, check_weights
-from pipeline.values import Embedding, Epoch, Float32, Float64, GeneratedImage, Uint8
+from pipeline.values import Embedding, Epoch, Float32, Float64, GeneratedImage, Info, Uint8
 
 CLIP_H_IMAGE = "clip-vit-h-14-image"
 """Space of OpenCLIP ViT-H/14 image vectors (1024)."""
@@ -53,6 +53,19 @@ class InputSpec:
     unit: str = "microvolts"
     ch_names: tuple[str, ...] = ()
     montage: tuple[str, ...] = ()
+
+    def misfit(self, info: Info) -> str:
+        """Say why a session's channels are none that it reads; empty where they may be."""
+        kinds = set(info.ch_types)
+        is_other = self.kind != "eeg" and kinds != {self.kind}
+        if not is_other and self.n_channels in (None, info.n_channels):
+            return ""
+        wanted = "" if self.n_channels is None else f"{self.n_channels} "
+        return (
+            f"reads {wanted}channels of type {self.kind}, the session gives {info.n_channels} of "
+            f"type {', '.join(sorted(kinds))}: choose another stream (source.type, source.picks) "
+            "or another system (decoder.system)."
+        )
 
 
 @dataclass(frozen=True, slots=True)

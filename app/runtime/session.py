@@ -413,6 +413,8 @@ class Session:
         tended = self._tend()
         if tended:
             self._warn(tended)
+        if ready is not None and (misfit := ready.spec.input.misfit(acquisition.path.info)):
+            raise PhospheneError(f"{ready.spec.name} {misfit}")
         if self._publisher is not None and ready is not None:
             self._publisher.expect(ready.spec.n_features)
         if self._show is not None:

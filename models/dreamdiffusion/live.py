@@ -103,7 +103,7 @@ class ContextEncoder:
             name=NAME,
             input=InputSpec(
                 float(self._preprocessing["sfreq"]),
-                ch_names=tuple(self._preprocessing.get("ch_names") or ()),
+                montage=tuple(self._preprocessing.get("ch_names") or ()),
             ),
             tmin=float(self._preprocessing["tmin"]),
             tmax=float(self._preprocessing["tmax"]),

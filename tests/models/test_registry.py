@@ -12,9 +12,11 @@ import pytest
 
 from app.view_models.settings.model import SettingsModel
 from configs import DecoderConfig, SessionConfig
+from models.api import InputSpec
 from models.registry import UnknownSystemError, find_system, names_with, read_registry
 from models.systems import choose_generator, import_system, load_sampler, load_system
 from pipeline.gallery import SPACE
+from pipeline.values import Info
 from tests.conformance.plugin import on_path, write_example
 
 DESCRIBED = """
@@ -159,3 +161,16 @@ def test_describing_imports_no_torch() -> None:
         "sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_channels_that_an_encoder_cannot_read_are_said_before_it_tries() -> None:
+    bold = InputSpec(0.5, kind="fmri", n_channels=2)
+    assert bold.misfit(Info(("a", "b"), 0.5, ("fmri", "fmri"))) == ""
+    found = bold.misfit(Info(("O1", "O2", "Oz"), 250.0))
+    assert found.startswith(
+        "reads 2 channels of type fmri, the session gives 3 of type eeg: choose"
+    )
+    assert bold.misfit(Info(("O1", "O2"), 250.0))
+    assert bold.misfit(Info(("a",), 0.5, ("fmri",)))
+    # Any montage will do, whatever its channels are called and typed.
+    assert InputSpec(250.0).misfit(Info(("a",), 0.5, ("misc",))) == ""
