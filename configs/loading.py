@@ -17,16 +17,20 @@ from dataclasses import dataclass, field, replace
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from configs.guard import read_text
 from configs.models import SCHEMA_VERSION, SessionConfig
+from configs.plugins import PluginError, find_plugins
 
 DESCRIPTIVE_TABLES = ("run", "streams")
 """Tables of `session.toml` that say what happened; not settings."""
 
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,21 +51,39 @@ class ConfigError(Exception):
     """A setting that cannot be used; one line with file, key, value and rule."""
 
 
-def list_presets() -> tuple[str, ...]:
-    """Names of the presets that ship with the app, sorted."""
+PRESETS = "phosphene.presets"
+"""Entry points of other distributions' presets: each is TOML text."""
+
+
+def _shipped() -> dict[str, Traversable]:
     folder = resources.files("configs") / "presets"
-    return tuple(sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".toml")))
+    return {p.name[:-5]: p for p in folder.iterdir() if p.name.endswith(".toml")}
+
+
+def list_presets() -> tuple[str, ...]:
+    """Names of the presets that ship with the app, sorted, then those of other distributions."""
+    shipped = _shipped()
+    others = find_plugins(PRESETS).found
+    return (*sorted(shipped), *(name for name in others if name not in shipped))
 
 
 def load_preset(name: str) -> SessionConfig:
     """Load a preset by name; raise `ConfigError` naming the known ones."""
-    if name not in list_presets():
-        raise ConfigError(
-            f"preset {name!r} is unknown, expected one of {', '.join(list_presets())}: "
-            "choose one with --preset, or give a file with --config."
-        )
-    text = (resources.files("configs") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
-    return validate(tomllib.loads(text), where=f"preset {name}")
+    shipped, others = _shipped(), find_plugins(PRESETS).found
+    try:
+        if name in shipped:
+            text = shipped[name].read_text(encoding="utf-8")
+        elif name in others:
+            text = others[name].load(str)
+        else:
+            raise ConfigError(
+                f"preset {name!r} is unknown, expected one of {', '.join(list_presets())}: "
+                "choose one with --preset, or give a file with --config."
+            )
+        table = tomllib.loads(text)
+    except (PluginError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"preset {name} cannot be used: {error}") from None
+    return validate({"preset": name, **table}, where=f"preset {name}")
 
 
 def load_config(path: Path) -> SessionConfig:

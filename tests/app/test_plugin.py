@@ -24,21 +24,6 @@ from tests.app.plugin_recordings import write_eeg, write_fmri
 from tests.conformance.plugin import on_path, write_example
 from tests.waiting import PATIENCE, wait_for
 
-FMRI = """
-[source]
-type = "fMRI"
-[filter]
-l_freq = "none"
-h_freq = "none"
-notch_freqs = []
-[epochs]
-tmin = 0.0
-tmax = 4.0
-baseline = "none"
-reject_uv = {}
-[decoder]
-system = "lab-fmri"
-"""
 LIVE = """
 [epochs]
 mode = "free"
@@ -134,8 +119,7 @@ def test_it_decodes_live_in_the_decoders_process(
 
 def test_an_encoder_of_fmri_replays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_fmri(tmp_path / "bold.xdf")
-    (tmp_path / "fmri.toml").write_text(FMRI)
-    words = ("--config", str(tmp_path / "fmri.toml"), "--out", str(tmp_path / "out"))
+    words = ("--preset", "lab-fmri", "--out", str(tmp_path / "out"))
     site = tmp_path / "site"
     write_example(site)
     monkeypatch.setenv("PYTHONPATH", str(site))  # the decoder's process

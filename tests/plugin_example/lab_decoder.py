@@ -13,6 +13,12 @@ from pipeline.gallery import SPACE
 from pipeline.values import Embedding, Epoch, GeneratedImage
 
 N_FEATURES, N_BINS, SIDE = 64, 8, 32
+PRESET = """
+source = { type = "fMRI" }
+filter = { l_freq = "none", h_freq = "none", notch_freqs = [] }
+epochs = { tmin = 0.0, tmax = 4.0, baseline = "none", reject_uv = {} }
+decoder = { system = "lab-fmri" }
+"""
 
 
 class LinearEncoder:
@@ -96,6 +102,7 @@ FMRI = SystemDescriptor(
     space=SPACE,
     encoder="lab_decoder:load_fmri",
     drawn_by="lab-tiles",
+    preset="lab-fmri",
 )
 TILES = SystemDescriptor(
     name="lab-tiles",
