@@ -168,6 +168,22 @@ def add_align(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_generator(parser: argparse.ArgumentParser) -> None:
+    """Add what draws."""
+    parser.add_argument(
+        "--generator",
+        default=None,
+        metavar="NAME|FOLDER",
+        help="what draws: a name of `phosphene systems`, or a folder of weights; the system's own",
+    )
+
+
+def generator(args: argparse.Namespace) -> str | None:
+    """What `--generator` gives: a name as it is, a folder as it is found from anywhere."""
+    text: str | None = args.generator
+    return str(Path(text).resolve()) if text and Path(text).is_dir() else text
+
+
 def stream_overrides(args: argparse.Namespace) -> dict[str, Any]:
     """What was said of the streams and their channels, for `apply_overrides`."""
     from devices.montage import read_montage

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from app.commands.common import (
     add_choice_options,
+    add_generator,
     apply_overrides,
     check_given,
     choice_overrides,
+    generator,
     load,
     stream_choice,
 )
@@ -41,6 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--weights", default=None, metavar="DIR", help="the system's folder; the installed one"
     )
+    add_generator(parser)
     parser.add_argument(
         "--config", type=Path, default=None, metavar="FILE", help="TOML instead of SYSTEM's preset"
     )
@@ -188,6 +191,7 @@ def _config(args: argparse.Namespace) -> SessionConfig:
     overrides = {
         "decoder.system": args.system,
         "decoder.weights": args.weights,
+        "decoder.generator": generator(args),
         "decoder.num_inference_steps": args.steps,
         "decoder.guidance_scale": args.guidance,
         "seed": seed,

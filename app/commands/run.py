@@ -11,11 +11,13 @@ from app.commands.common import (
     add_any_host,
     add_fallback,
     add_gallery,
+    add_generator,
     add_out,
     add_settings,
     add_source_options,
     apply_overrides,
     gallery_named,
+    generator,
     load_run,
     positive,
     say_above_progress,
@@ -64,12 +66,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="ID",
         help="the person's adapter: an id of `phosphene adapters list`, or its folder",
     )
-    parser.add_argument(
-        "--generator",
-        default=None,
-        metavar="NAME|FOLDER",
-        help="what draws: a name of `phosphene systems`, or a folder of weights; the system's own",
-    )
+    add_generator(parser)
     add_align(parser)
     add_gallery(parser)
     add_fallback(parser)
@@ -93,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
             "seed": args.seed,
             "subject": args.subject,
             "decoder.adapter": None if args.adapter is None else _adapter_folder(args.adapter),
-            "decoder.generator": None if args.generator is None else _generator(args.generator),
+            "decoder.generator": generator(args),
             "decoder.align": args.align,
             "gallery": gallery_named(args.gallery),
         },
@@ -121,11 +118,6 @@ def run(args: argparse.Namespace) -> int:
         )
 
     return watch(make, as_json=args.json, expected=args.duration)
-
-
-def _generator(text: str) -> str:
-    """A name as it is; a folder as it is found from anywhere."""
-    return str(Path(text).resolve()) if Path(text).is_dir() else text
 
 
 def _adapter_folder(reference: str) -> str:
