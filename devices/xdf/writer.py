@@ -11,6 +11,7 @@ stays buffered: call `flush` again when there is space, and the file goes on wit
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import time
@@ -83,7 +84,8 @@ class XdfWriter:
         self._clock = clock
         self._streams: dict[int, _Stream] = {}
         self._buffer = bytearray()
-        self._bytes_written = 0
+        self._bytes_written = self._whole = 0
+        # Chunks that wait: where each ends, its stream and its samples (0: none).
         self._unwritten: deque[tuple[int, int, int]] = deque()
         self._closed = False
         # O_EXCL: an old recording is never overwritten, not even by a race of two programs.
@@ -169,11 +171,8 @@ class XdfWriter:
             if stream.record is None
             else _pack_numbers(samples, timestamps, stream)
         )
-        self._chunk(
-            Tag.SAMPLES, struct.pack("<I", stream_id) + struct.pack("<BI", 4, n_times) + content
-        )
-        end = self._bytes_written + len(self._buffer)
-        self._unwritten.append((end, stream_id, n_times))
+        head = struct.pack("<I", stream_id) + struct.pack("<BI", 4, n_times)
+        self._chunk(Tag.SAMPLES, head + content, stream_id, n_times)
         if stream.n_samples == 0:
             stream.first = float(timestamps[0])
         stream.last = float(timestamps[-1])
@@ -227,7 +226,7 @@ class XdfWriter:
                 del self._buffer[:n]
                 self._bytes_written += n
                 while self._unwritten and self._unwritten[0][0] <= self._bytes_written:
-                    self._unwritten.popleft()
+                    self._whole = self._unwritten.popleft()[0]
             if sync:
                 os.fsync(self._fd)
             self._check_there()
@@ -255,7 +254,7 @@ class XdfWriter:
         Raises
         ------
         RecordingError
-            The rest could not be written; the file is closed all the same.
+            The rest could not be written; the file ends with its last whole chunk.
         """
         if self._closed:
             return
@@ -265,6 +264,9 @@ class XdfWriter:
         try:
             self.flush(sync=True)
         finally:
+            if self._buffer and self._whole:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._fd, self._whole)
             os.close(self._fd)
 
     def __enter__(self) -> Self:
@@ -278,12 +280,13 @@ class XdfWriter:
     ) -> None:
         self.close()
 
-    def _chunk(self, tag: Tag, content: bytes) -> None:
+    def _chunk(self, tag: Tag, content: bytes, stream_id: int = 0, n_times: int = 0) -> None:
         length = len(content) + 2
         head = struct.pack("<BI", 4, length) if length < 2**32 else struct.pack("<BQ", 8, length)
         self._buffer += head
         self._buffer += struct.pack("<H", tag)
         self._buffer += content
+        self._unwritten.append((self._bytes_written + len(self._buffer), stream_id, n_times))
 
 
 def sender_time(measured_at: float, offset: float) -> float:

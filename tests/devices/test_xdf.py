@@ -244,10 +244,12 @@ def test_a_vanished_file_is_told(tmp_path: Path) -> None:
         writer.close()
 
 
+@pytest.mark.parametrize("has_room_again", [True, False])
 def test_a_full_disk_is_told_and_nothing_is_lost_once_there_is_space(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_room_again: bool
 ) -> None:
-    real, room = os.write, [400]
+    """Without space the file ends with its last whole chunk."""
+    real, room = os.write, [1500]
 
     def limited(fd: int, data: Any) -> int:
         n = min(len(data), room[0])
@@ -259,11 +261,21 @@ def test_a_full_disk_is_told_and_nothing_is_lost_once_there_is_space(
     writer = XdfWriter(tmp_path / "a.xdf")
     writer.add_stream(1, eeg_stream())
     data = np.arange(400, dtype=np.float32).reshape(100, 4)
-    writer.write_samples(1, data, np.arange(100.0))
+    for k in range(0, 100, 10):
+        writer.write_samples(1, data[k : k + 10], np.arange(k, k + 10.0))
     monkeypatch.setattr("devices.xdf.writer.os.write", limited)
     with pytest.raises(RecordingError, match="No space left"):
         writer.flush()
     assert writer.bytes_pending > 0
+    if not has_room_again:
+        with pytest.raises(RecordingError, match="No space left"):
+            writer.close()
+        n_kept = 100 - writer.samples_pending(1)
+        assert 0 < n_kept < 100
+        with XdfFile(tmp_path / "a.xdf") as file:
+            np.testing.assert_array_equal(file.load()[1].samples, data[:n_kept])
+            assert file.damage == []
+        return
     room[0] = 1 << 30
     writer.close()
     np.testing.assert_array_equal(load_raw(tmp_path / "a.xdf")[1]["time_series"], data)
