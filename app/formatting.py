@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from app.accuracy import Accuracy
 from app.port import Phase, Snapshot
-from pipeline.values import Outcome, StreamInfo, StreamState
+from pipeline.values import Outcome, StreamState
 
 DASH = "–"
 
@@ -157,13 +156,6 @@ def quality(found: Mapping[str, float]) -> list[str]:
     return words
 
 
-def accuracy(found: Accuracy | None) -> str:
-    """Return the accuracy so far as one line."""
-    if found is None or not found.n:
-        return "No decoded picture with a known stimulus yet"
-    return f"{found.n_correct} of {found.n} named exactly"
-
-
 def adapter(snapshot: Snapshot) -> tuple[str, str]:
     """Return what decodes for this person, and how it is aligned; empty for everybody's decoder."""
     which = []
@@ -182,12 +174,6 @@ def adapter(snapshot: Snapshot) -> tuple[str, str]:
 def kiloohm(value: float) -> str:
     """Return an impedance with about two digits."""
     return f"{value:.1f} kΩ" if value < 10 else f"{value:.0f} kΩ"
-
-
-def stream_line(stream: StreamInfo) -> str:
-    """Return a stream as one line of the list."""
-    host = stream.hostname or "this machine"
-    return f"{stream.name} · {stream.type} · {host} · {hertz(stream.sfreq)} · {stream.n_channels}"
 
 
 def state_words(state: StreamState) -> str:

@@ -1,4 +1,4 @@
-"""What a person is shown, frame by frame: the plan and the machine that steps through it.
+"""What a person is shown, frame by frame: the plan of a run, and one frame of a screen.
 
 Owns the seeded order, the durations in frames, catch trials and breaks, and when a marker is due.
 Knows nothing of Qt, of clocks or of who paints: a frame is a number, and the screen's refresh
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice, pairwise
+from itertools import pairwise
 
 import numpy as np
 
@@ -40,19 +40,16 @@ class Timing:
     """Durations in frames of the screen.
 
     `fixation` comes before a trial's first picture, with a random addition of 0 to `jitter`;
-    `stimulus` is how long a picture stays; `blank` ends the trial. `per_trial` above 1 is rapid
-    serial presentation: that many pictures after one fixation, `gap` frames of blank in between.
+    `stimulus` is how long a picture stays; `blank` ends the trial.
     """
 
     fixation: int = 30
     stimulus: int = 30
     blank: int = 30
     jitter: int = 0
-    per_trial: int = 1
-    gap: int = 0
 
     def __post_init__(self) -> None:
-        smallest = {"fixation": 0, "stimulus": 1, "blank": 0, "jitter": 0, "per_trial": 1, "gap": 0}
+        smallest = {"fixation": 0, "stimulus": 1, "blank": 0, "jitter": 0}
         for name, least in smallest.items():
             value = getattr(self, name)
             if value < least:
@@ -70,8 +67,6 @@ class Timing:
         stimulus: float = 0.5,
         blank: float = 0.5,
         jitter: float = 0.0,
-        per_trial: int = 1,
-        gap: float = 0.0,
     ) -> Timing:
         """Round durations in seconds to frames of a screen with `refresh_hz`."""
         return cls(
@@ -79,8 +74,6 @@ class Timing:
             stimulus=max(1, frames_of(stimulus, refresh_hz=refresh_hz)),
             blank=frames_of(blank, refresh_hz=refresh_hz),
             jitter=frames_of(jitter, refresh_hz=refresh_hz),
-            per_trial=per_trial,
-            gap=frames_of(gap, refresh_hz=refresh_hz),
         )
 
 
@@ -94,14 +87,13 @@ class Step:
     """One thing on the screen for `duration` frames; None: until `Player.resume`.
 
     `label` names the picture of a stimulus and the marker of its onset (catch trials too); `trial`
-    counts from 0, `first` marks a trial's first step: a break may come before it.
+    counts from 0.
     """
 
     show: Show
     duration: int | None
     label: str | None = None
     trial: int = 0
-    first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +109,6 @@ class PresentationPlan:
         """Labels of the pictures in the order of their onsets, catch trials left out."""
         return tuple(s.label for s in self.steps if s.show is Show.STIMULUS and s.label)
 
-    @property
-    def n_frames(self) -> int:
-        """Frames without what a person takes for self-paced breaks."""
-        return sum(step.duration or 0 for step in self.steps)
-
-    def duration(self, refresh_hz: float) -> float:
-        """Length on a screen with `refresh_hz`, s; self-paced breaks count nothing."""
-        return self.n_frames / refresh_hz
-
 
 def plan_presentation(
     labels: Sequence[str],
@@ -135,7 +118,6 @@ def plan_presentation(
     n_catch: int = 0,
     trials_per_break: int = 0,
     break_frames: int | None = None,
-    wait_to_begin: bool = False,
     seed: int = 0,
 ) -> PresentationPlan:
     """Plan a run: every label `repetitions` times, interleaved.
@@ -159,8 +141,6 @@ def plan_presentation(
         A break after so many trials; 0: none.
     break_frames : int, optional
         Length of a break; None: until the person goes on.
-    wait_to_begin : bool
-        Begin with a break that lasts until the person goes on.
     seed : int
         Order, jitter and places of the catch trials depend on it only.
 
@@ -173,13 +153,10 @@ def plan_presentation(
     timing = timing or Timing()
     rng = np.random.default_rng([seed, 0xF1A5])
     order = list(_interleaved(labels, repetitions, rng))
-    size = timing.per_trial
-    trials: list[list[str]] = [order[n : n + size] for n in range(0, len(order), size)]
+    trials: list[str | None] = list(order)
     for place in sorted(_catch_places(len(trials), n_catch, rng), reverse=True):
-        trials.insert(place, [])
+        trials.insert(place, None)
     steps: list[Step] = []
-    if wait_to_begin:
-        steps.append(Step(Show.BREAK, None))
     for number, shown in enumerate(trials):
         if trials_per_break and number and number % trials_per_break == 0:
             steps.append(Step(Show.BREAK, break_frames, trial=number))
@@ -231,22 +208,17 @@ def _catch_places(n_trials: int, n_catch: int, rng: np.random.Generator) -> list
 
 
 def _trial_steps(
-    number: int, shown: Sequence[str], timing: Timing, rng: np.random.Generator
+    number: int, shown: str | None, timing: Timing, rng: np.random.Generator
 ) -> list[Step]:
-    """Steps of one trial; no pictures: a catch trial. Steps of no frames are left out."""
+    """Steps of one trial; no picture: a catch trial. Steps of no frames are left out."""
     fixation = timing.fixation + int(rng.integers(0, timing.jitter + 1))
-    steps = [Step(Show.FIXATION, fixation, trial=number)]
-    if not shown:
-        steps.append(Step(Show.CATCH, timing.stimulus, CATCH_LABEL, number))
-    for place, label in enumerate(shown):
-        if place:
-            steps.append(Step(Show.BLANK, timing.gap, trial=number))
-        steps.append(Step(Show.STIMULUS, timing.stimulus, label, number))
-    steps.append(Step(Show.BLANK, timing.blank, trial=number))
-    steps = [step for step in steps if step.duration]
-    head = steps[0]
-    steps[0] = Step(head.show, head.duration, head.label, number, first=True)
-    return steps
+    show, label = (Show.CATCH, CATCH_LABEL) if shown is None else (Show.STIMULUS, shown)
+    steps = [
+        Step(Show.FIXATION, fixation, trial=number),
+        Step(show, timing.stimulus, label, number),
+        Step(Show.BLANK, timing.blank, trial=number),
+    ]
+    return [step for step in steps if step.duration]
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,141 +242,3 @@ class Frame:
     def lit(self) -> bool:
         """Whether the photodiode's square is white: while a stimulus or a catch is on."""
         return self.show in (Show.STIMULUS, Show.CATCH)
-
-
-class Player:
-    """Steps through a plan as the screen refreshes.
-
-    Parameters
-    ----------
-    plan : PresentationPlan
-    response_frames : int
-        A press of the space bar counts as an answer to a catch up to so many frames after it.
-    """
-
-    def __init__(self, plan: PresentationPlan, *, response_frames: int = 90) -> None:
-        self.plan = plan
-        self.n_shown = self.n_catches = self.n_hits = self.n_false_alarms = 0
-        self._response_frames = response_frames
-        self._at = -1
-        self._entered = 0
-        self._index: int | None = None
-        self._catch: int | None = None
-        self._resumed = self._break_asked = self._extra_break = self._ended = False
-
-    @property
-    def step(self) -> Step | None:
-        """The step on the screen; None before the first frame."""
-        if self._at < 0:
-            return None
-        if self._extra_break:
-            return Step(Show.BREAK, None, trial=self.plan.steps[self._at].trial)
-        return self.plan.steps[self._at]
-
-    @property
-    def finished(self) -> bool:
-        """Whether the last step has been reached, or the run was ended."""
-        return self._ended or (self.step is not None and self.step.show is Show.END)
-
-    @property
-    def upcoming(self) -> str | None:
-        """Label of the picture to have ready; None when no more come."""
-        rest = islice(self.plan.steps, max(0, self._at), None)
-        return next((each.label for each in rest if each.show is Show.STIMULUS), None)
-
-    @property
-    def on_break(self) -> bool:
-        """Whether a break is on the screen."""
-        return self.step is not None and self.step.show is Show.BREAK
-
-    def advance(self, frame_index: int, due: float | None = None) -> Frame:
-        """Say what refresh number `frame_index` shows, and the marker to stamp at its flip.
-
-        When the frame is `due` matters to presentations that follow a clock, not to this one.
-
-        The numbers grow; a number left out is a dropped frame. The same number again (a repaint)
-        repeats the picture without its marker. Raises `ValueError` for a smaller one.
-        """
-        if self._index is not None and frame_index < self._index:
-            raise ValueError(
-                f"frame {frame_index} after frame {self._index}, expected growing numbers: "
-                "make a new Player to begin again."
-            )
-        _ = due
-        again = frame_index == self._index
-        self._index = frame_index
-        entered = not again and self._move(frame_index)
-        return self._frame(frame_index, entered=entered)
-
-    def resume(self) -> None:
-        """End the break on the screen; outside of one it does nothing."""
-        self._resumed = self.on_break
-
-    def ask_break(self) -> None:
-        """Take a break before the next trial."""
-        self._break_asked = True
-
-    def end(self) -> None:
-        """End the run now: no further marker comes."""
-        self._ended = True
-
-    def respond(self) -> None:
-        """Take the person's press of the space bar: an answer to a catch, or the end of a break."""
-        if self.on_break:
-            self.resume()
-        elif self._catch is not None and self._index is not None:
-            hit = self._index - self._catch <= self._response_frames
-            self.n_hits += hit
-            self.n_false_alarms += not hit
-            self._catch = None
-        else:
-            self.n_false_alarms += 1
-
-    def _move(self, frame_index: int) -> bool:
-        """Go to the next step when the present one is over; say whether one was entered."""
-        if self._ended or self._at == len(self.plan.steps) - 1:
-            return False
-        step = self.step
-        if step is not None:
-            over = step.duration is not None and frame_index - self._entered >= step.duration
-            if not over and not (step.show is Show.BREAK and self._resumed):
-                return False
-        self._entered, self._resumed = frame_index, False
-        if self._extra_break:
-            self._extra_break = False  # back to the step that the break was put before
-        else:
-            self._at += 1
-            if self._break_asked and self.plan.steps[self._at].first:
-                self._break_asked, self._extra_break = False, True
-        return True
-
-    def _frame(self, frame_index: int, *, entered: bool) -> Frame:
-        step = self.step
-        if self._ended or step is None:
-            return Frame(frame_index, Show.END, changed=True, message="The end.")
-        marker = step.label if entered else None
-        if marker is not None:
-            self.n_shown += step.show is Show.STIMULUS
-            if step.show is Show.CATCH:
-                self.n_catches += 1
-                self._catch = frame_index
-        return Frame(
-            frame_index,
-            step.show,
-            step.label,
-            marker,
-            changed=entered,
-            message=self._message(step),
-            trial=step.trial,
-        )
-
-    def _message(self, step: Step) -> str:
-        if step.show is Show.END:
-            return "The end. Thank you."
-        if step.show is not Show.BREAK:
-            return ""
-        words = "Press the space bar to go on."
-        if step.trial == 0:
-            return words.replace("go on", "begin")
-        done = f"Break: {step.trial} of {self.plan.n_trials} done."
-        return f"{done} {words}" if step.duration is None else f"{done} It goes on by itself."

@@ -1,4 +1,4 @@
-"""The values that flow: `Packet -> Chunk -> Epoch -> Embedding -> GeneratedImage`.
+"""The values that flow: `Packet -> Epoch -> Embedding -> GeneratedImage`.
 
 Owns their shapes, dtypes, units and clocks; a value that exists is valid. Knows nothing of
 where data comes from (LSL, a file) or who computes on it. Every array is read-only.
@@ -206,50 +206,6 @@ class StateChange:
 
 SourceItem = Packet | ClockOffset | StateChange
 """What a `Source` yields, in the order of arrival; a recording keeps that order."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Chunk:
-    """A block of EEG without a gap inside.
-
-    Attributes
-    ----------
-    data : ndarray, shape (n_channels, n_times), float32, microvolts
-    timestamps : ndarray, shape (n_times,), float64, s, LSL clock of this machine
-    info : Info
-    segment : int
-        Number of the gap-free run that the samples belong to.
-    bad : ndarray, shape (n_times,), bool, or None
-        True where a value was not finite (data then holds the last good value).
-    """
-
-    data: Float32
-    timestamps: Float64
-    info: Info
-    segment: int = 0
-    bad: NDArray[np.bool_] | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse a wrong shape or dtype."""
-        expected = (self.info.n_channels, len(self.timestamps))
-        if self.data.shape != expected:
-            raise ShapeError(
-                f"Chunk.data has shape {self.data.shape}, expected {expected}: "
-                "(n_channels, n_times). LSL pulls (n_times, n_channels); transpose it."
-            )
-        if self.data.dtype != np.float32:
-            raise ShapeError(
-                f"Chunk.data is {self.data.dtype}, expected float32 microvolts: convert it first."
-            )
-        _freeze(self, "data", self.data)
-        _freeze(self, "timestamps", self.timestamps)
-        if self.bad is not None:
-            _freeze(self, "bad", self.bad)
-
-    @property
-    def n_times(self) -> int:
-        """Count of samples."""
-        return int(self.data.shape[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,6 @@ def plan(
     labels: Sequence[str],
     *,
     refresh_hz: float = REFRESH_HZ,
-    wait_to_begin: bool = False,
 ) -> PresentationPlan:
     """Plan a calibration in frames; depends on the arguments only.
 
@@ -178,7 +177,6 @@ def plan(
         n_catch=round(rounds * len(labels) / every) if every else 0,
         trials_per_break=max(1, round(choices.break_every / soa)) if choices.break_length else 0,
         break_frames=round(choices.break_length * refresh_hz) or None,
-        wait_to_begin=wait_to_begin,
         seed=choices.seed,
     )
     return _first_trials(whole, n_pictures)

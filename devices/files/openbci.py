@@ -18,7 +18,6 @@ from devices.files.rows import Row, RowReader, RowRecording, open_text, read_lin
 
 _MOST_CHANNELS: Final = 1024
 _HEADER_LINES: Final = 64
-_UNIX_MS: Final = re.compile(r"1\d{12}")
 _CLOCK: Final = re.compile(r"(\d{1,2}):(\d\d):(\d\d(?:\.\d*)?)")
 
 

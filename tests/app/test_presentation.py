@@ -9,9 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.presentation import (
-    CATCH_LABEL,
-    Frame,
-    Player,
     PresentationPlan,
     Show,
     Timing,
@@ -27,8 +24,6 @@ timings = st.builds(
     stimulus=st.integers(1, 5),
     blank=st.integers(0, 4),
     jitter=st.integers(0, 3),
-    per_trial=st.integers(1, 5),
-    gap=st.integers(0, 2),
 )
 plans = st.builds(
     plan_presentation,
@@ -42,15 +37,6 @@ plans = st.builds(
 )
 
 
-def _play(plan: PresentationPlan, skips: list[int] | None = None) -> list[Frame]:
-    """Step to the end; `skips` are frames that the screen dropped, one number a frame."""
-    player, frames, index = Player(plan), [], 0
-    while not player.finished:
-        frames.append(player.advance(index))
-        index += 1 + (skips[len(frames) % len(skips)] if skips else 0)
-    return frames
-
-
 @given(plans)
 def test_labels_are_interleaved_never_blocked(plan: PresentationPlan) -> None:
     labels = plan.labels
@@ -62,41 +48,6 @@ def test_labels_are_interleaved_never_blocked(plan: PresentationPlan) -> None:
         seen = [counts[name] for name in names]
         assert max(seen) - min(seen) <= 1
     assert len(set(counts.values())) == 1
-
-
-@given(plans)
-def test_without_drops_every_frame_is_as_planned(plan: PresentationPlan) -> None:
-    frames = _play(plan)
-    wanted = [step.show for step in plan.steps for _ in range(step.duration or 0)]
-    assert [frame.show for frame in frames] == wanted
-    assert [f.marker for f in frames if f.marker and f.show is Show.STIMULUS] == list(plan.labels)
-    assert len(frames) == plan.n_frames
-
-
-@given(plans, st.lists(st.integers(0, 9), min_size=1, max_size=20))
-def test_dropped_frames_skip_no_picture_and_shorten_none(
-    plan: PresentationPlan, skips: list[int]
-) -> None:
-    frames = _play(plan, skips)
-    entered = [frame for frame in frames if frame.changed]
-    assert [frame.show for frame in entered] == [step.show for step in plan.steps]
-    for step, start, end in zip(plan.steps, entered, entered[1:], strict=False):
-        assert step.duration is not None
-        assert step.duration <= end.index - start.index <= step.duration + max(skips)
-    assert tuple(f.marker for f in frames if f.marker not in (None, CATCH_LABEL)) == plan.labels
-
-
-@given(plans)
-def test_a_marker_is_stamped_once_at_the_first_frame_of_its_picture(plan: PresentationPlan) -> None:
-    player, index = Player(plan), 0
-    while not player.finished:
-        frame, again = player.advance(index), player.advance(index)
-        assert (frame.marker is not None) == (frame.changed and frame.lit)
-        assert again.marker is None
-        assert not again.changed
-        assert (again.show, again.label) == (frame.show, frame.label)
-        index += 1
-    assert player.n_shown == len(plan.labels)
 
 
 def test_the_seed_alone_repeats_a_plan() -> None:
@@ -118,80 +69,10 @@ def test_catch_trials_are_spread_and_breaks_come_when_planned() -> None:
     assert all(step.duration is None for step in breaks)
 
 
-def test_serial_presentation_shows_pictures_after_one_fixation() -> None:
-    timing = Timing(fixation=6, stimulus=3, blank=4, per_trial=4, gap=2)
-    plan = plan_presentation(LABELS, timing=timing)
-    stimulus, gap = (Show.STIMULUS, 3), (Show.BLANK, 2)
-    assert [(step.show, step.duration) for step in plan.steps] == [
-        (Show.FIXATION, 6),
-        *(stimulus, gap, stimulus, gap, stimulus, gap, stimulus),
-        (Show.BLANK, 4),
-        (Show.END, 1),
-    ]
-
-
 def test_seconds_become_whole_frames_of_the_screen() -> None:
-    timing = Timing.from_seconds(refresh_hz=144, stimulus=0.1, blank=0, gap=0.001)
-    assert (timing.fixation, timing.stimulus, timing.blank, timing.gap) == (72, 14, 0, 0)
+    timing = Timing.from_seconds(refresh_hz=144, stimulus=0.1, blank=0.001)
+    assert (timing.fixation, timing.stimulus, timing.blank) == (72, 14, 0)
     assert Timing.from_seconds(refresh_hz=60, stimulus=0.001).stimulus == 1
-
-
-def test_a_break_lasts_until_the_person_goes_on() -> None:
-    player = Player(plan_presentation(LABELS, wait_to_begin=True))
-    for index in range(500):
-        frame = player.advance(index)
-        assert frame.show is Show.BREAK
-    assert frame.message == "Press the space bar to begin."
-    player.respond()
-    assert player.advance(500).show is Show.FIXATION
-    assert player.n_false_alarms == 0
-
-
-def test_a_break_that_is_asked_for_comes_before_the_next_trial() -> None:
-    plan = plan_presentation(LABELS, timing=Timing(fixation=2, stimulus=3, blank=2))
-    player = Player(plan)
-    shows = [player.advance(0).show]
-    player.ask_break()
-    shows += [player.advance(index).show for index in range(1, 20)]
-    assert shows == [Show.FIXATION] * 2 + [Show.STIMULUS] * 3 + [Show.BLANK] * 2 + [Show.BREAK] * 13
-    player.resume()
-    rest, index = [], 20
-    while not player.finished:
-        rest.append(player.advance(index))
-        index += 1
-    assert [f.marker for f in rest if f.marker] == list(plan.labels[1:])
-    assert rest[0].show is Show.FIXATION
-
-
-def test_answers_to_catch_trials_are_counted() -> None:
-    plan = plan_presentation(
-        LABELS, repetitions=5, timing=Timing(fixation=2, stimulus=3, blank=2), n_catch=2
-    )
-    player, index, due = Player(plan, response_frames=5), 0, []
-    player.respond()  # nothing to answer yet
-    while not player.finished:
-        if player.advance(index).marker == CATCH_LABEL:
-            due.append(index + (5 if not due else 6))
-        if index in due:
-            player.respond()
-        index += 1
-    assert (player.n_catches, player.n_hits, player.n_false_alarms) == (2, 1, 2)
-
-
-def test_an_ended_run_stamps_nothing_more() -> None:
-    player = Player(plan_presentation(LABELS, repetitions=3))
-    frames = [player.advance(index) for index in range(40)]
-    player.end()
-    frames += [player.advance(index) for index in range(40, 400)]
-    assert player.finished
-    assert [frame.marker for frame in frames if frame.marker] == [player.plan.labels[0]]
-
-
-def test_frames_only_go_forward() -> None:
-    player = Player(plan_presentation(LABELS))
-    player.advance(5)
-    with pytest.raises(ValueError, match="frame 4 after frame 5"):
-        player.advance(4)
 
 
 @pytest.mark.parametrize(

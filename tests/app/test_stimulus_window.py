@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PySide6.QtGui import QColor, QImage
 from pytestqt.qtbot import QtBot
 
 from app.port import Cue, DisplayFigures
-from app.presentation import CATCH_LABEL, Player, Show, Timing, plan_presentation
+from app.presentation import CATCH_LABEL, Show, Step, Timing, plan_presentation
 from app.view_models.stimuli.frame_clock import N_FOR_ESTIMATE, FrameClock, in_words
 from app.view_models.stimuli.session_frames import TOO_LATE, SessionFrames
 from app.views.stimuli.canvas import BACKGROUND, CATCH_COLOUR
@@ -22,6 +23,7 @@ from app.views.stimuli.window import StimulusWindow
 from app.views.window.main_window import MainWindow
 from configs import SessionConfig, StimuliConfig
 from tests.app.fake_session import FakeFactory, FakeSession
+from tests.app.plan_player import Player
 
 PERIOD = 1 / 60
 RED = np.full((16, 16, 3), (200, 0, 0), dtype=np.uint8)
@@ -295,7 +297,8 @@ def test_a_whole_plan_ends_as_complete_and_the_space_bar_answers(
     ended: list[bool] = []
     window.ended.connect(ended.append)
     timing = Timing(fixation=1, stimulus=1, blank=1)
-    player = Player(plan_presentation(("red",), timing=timing, wait_to_begin=True))
+    plan = plan_presentation(("red",), timing=timing)
+    player = Player(replace(plan, steps=(Step(Show.BREAK, None), *plan.steps)))
     window.play(player, clock=clock, on_marker=lambda *_: None)
     for _ in range(20):
         clock.now += PERIOD
@@ -363,7 +366,7 @@ def test_a_sessions_own_stimuli_go_through_the_window(
 def test_the_figures_stand_on_the_screen_at_a_key(
     window: StimulusWindow, clock: Clock, qtbot: QtBot
 ) -> None:
-    player = Player(plan_presentation(("red",), wait_to_begin=False))
+    player = Player(plan_presentation(("red",)))
     window.play(player, clock=clock, on_marker=lambda *_: None)
     before = _grab(window)
     qtbot.keyClick(window, Qt.Key.Key_I)

@@ -13,9 +13,10 @@ import numpy as np
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
-from app.presentation import Player, Timing, plan_presentation
+from app.presentation import Timing, plan_presentation
 from app.views.stimuli.window import StimulusWindow
 from configs import StimuliConfig
+from tests.app.plan_player import Player
 
 TIMING = Timing(fixation=10, stimulus=12, blank=8)
 LABELS = ("red", "blue")

@@ -6,7 +6,7 @@ them, with the buttons, is `calibration_view`'s.
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
     QButtonGroup,
     QFrame,
@@ -305,7 +305,6 @@ class ResultPage(Page):
     """What was found, honestly."""
 
     title = "Result"
-    use_asked = Signal(str)
 
     def __init__(self, model: CalibrationModel) -> None:
         super().__init__(model)

@@ -72,7 +72,6 @@ class CalibrationView(ToolView):
         self.model = CalibrationModel(door, context.settings)
         self.adapters = AdaptersModel(open_stored, context.session, context.settings)
         self._adopted: object = None
-        self._report_of: object = None
         self.resize(QSize(980, 700))
         self.setObjectName("root")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
