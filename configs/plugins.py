@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final, TypeVar
 
+from configs.plain import plain
+
 OURS: Final = "phosphene"
 """Name of the distribution that this code is installed as."""
 ID_RULE: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 """What something can be registered as: it is typed, and becomes part of file names."""
-_LONGEST: Final = 200
 
 T = TypeVar("T")
 
@@ -59,7 +60,7 @@ class Plugin:
             raise PluginError(f"{self.title} cannot be loaded: {reason_of(error)}.") from None
         if not isinstance(found, kind):
             raise PluginError(
-                f"{self.title} is a {_shown(type(found).__name__)}, expected a {kind.__name__}: "
+                f"{self.title} is a {plain(type(found).__name__)}, expected a {kind.__name__}: "
                 "mend its entry point."
             )
         return found
@@ -87,7 +88,7 @@ def find_plugins(*groups: str) -> Plugins:
         origin = _distribution(entry)
         if not ID_RULE.fullmatch(entry.name):
             problems.append(
-                f"{_shown(entry.name)!r} of {origin or OURS} ({entry.group}) is left out: expected "
+                f"{plain(entry.name)!r} of {origin or OURS} ({entry.group}) is left out: expected "
                 "a name of small letters, digits, '.', '_' and '-', 64 at most."
             )
         elif entry.name in found:
@@ -104,7 +105,7 @@ def find_plugins(*groups: str) -> Plugins:
 def reason_of(error: BaseException) -> str:
     """Say in one clean line what other people's code raised."""
     lines = str(error).strip().splitlines()
-    return _shown(f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)
+    return plain(f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)
 
 
 def _entries(groups: tuple[str, ...]) -> list[EntryPoint]:
@@ -116,9 +117,4 @@ def _distribution(entry: EntryPoint) -> str:
     """Name and version of who registered an entry; empty for our own."""
     if entry.dist is None or entry.dist.name == OURS:
         return ""
-    return _shown(f"{entry.dist.name} {entry.dist.version}")
-
-
-def _shown(text: str) -> str:
-    """Text of strangers, made safe for a terminal (`configs.plain` is above this package)."""
-    return "".join(c if c.isprintable() else "?" for c in text[:_LONGEST])
+    return plain(f"{entry.dist.name} {entry.dist.version}")

@@ -54,9 +54,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(names: Sequence[str]) -> int:
     """Load each system and say what of the contract it breaks."""
+    from app.errors import AppError
     from app.output import write_text
     from models.conformance import check_system
 
+    if not names:
+        raise AppError("--check loads what it checks: name the systems, `systems NAME --check`.")
     problems = [f"{name}: {sentence}" for name in names for sentence in check_system(name)]
     write_text("\n".join(problems or [f"{name}: keeps the contract" for name in names]))
     return 1 if problems else 0
@@ -122,6 +125,8 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
 def _details(entry: dict[str, Any]) -> str:
     reads_any = bool(entry["decodes"] or entry["input_shape"])
     space = entry["target_space"] or entry["space"] or "a space of its own"
+    from configs.plain import plain
+
     lines = [f"{entry['name']}: {entry['title']}, {'to' if reads_any else 'takes'} {space}"]
     if entry["distribution"]:
         lines.append(f"  from {entry['distribution']}")
@@ -146,4 +151,4 @@ def _details(entry: dict[str, Any]) -> str:
         lines.append(f"  {entry['notes']}")
     if entry["reference"]:
         lines.append(f"  {entry['reference']}")
-    return "\n".join(lines)
+    return "\n".join(plain(line, limit=None) for line in lines)

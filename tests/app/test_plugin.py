@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from app.cli import main
+from app.diagnosis import check_weights
 from tests import how_to
 from tests.app.plugin_recordings import write_eeg, write_fmri
 from tests.conformance.plugin import on_path, write_example
@@ -158,6 +159,8 @@ def test_a_broken_plugin_is_one_line_that_names_it(
         assert "'lab-linear' of lab-decoder 1.0 (phosphene.systems)" in " ".join(problems)
         assert all(words in problem for problem in problems)
         assert "\x1b" not in err
+        notes = [check for check in check_weights() if check.name == "plug-in"]
+        assert [note.found for note in notes] == problems
         assert "Traceback" not in err
         out_dir = str(tmp_path / "out")
         (tmp_path / "c.toml").write_text('[decoder]\nsystem = "lab-linear"\n')
