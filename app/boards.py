@@ -4,7 +4,7 @@ Owns these processes and what they say to each other. A driver that hangs or cra
 sentence, never the window. Satisfies `app.view_models.sources.boards.BoardService`; knows no Qt.
 
 `python -m app.boards` is the process of a test: it reads a request and writes a line of JSON for
-every quarter of a second that it has heard.
+every quarter of a second that it has arrivals.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class ProcessBoards:
             command += ["--montage", ",".join(request.ch_names)]
         if request.master_board:
             command += ["--master-board", request.master_board]
-        process = start_module("app", *command, stderr=subprocess.PIPE)
+        process = start_module("phosphene", *command, stderr=subprocess.PIPE)
         with _watching(process, stop):
             described = _read_object(process.stdout)
         if described is None:
@@ -154,7 +154,7 @@ def _read_progress(said: dict[str, Any]) -> TestProgress:
         seconds=float(said["seconds"]),
         n_samples=int(said["n_samples"]),
         rate=None if said["rate"] is None else float(said["rate"]),
-        swings=tuple((str(name), float(value)) for name, value in said["swings"]),
+        peak_to_peak=tuple((str(name), float(value)) for name, value in said["peak_to_peak"]),
     )
 
 
@@ -254,23 +254,25 @@ def _listen(request: dict[str, Any], stop: threading.Event) -> None:
     labels = settings.ch_names or board.ch_names
     shim = load_brainflow()
     session = connect_board(shim, board, settings)
-    heard = _Heard(board.title, time.monotonic())
+    arrivals = _Arrivals(board.title, time.monotonic())
     newest = np.empty((len(board.rows), 0))
     try:
-        while heard.seconds < request["seconds"] and not stop.wait(_PERIOD):
+        while arrivals.seconds < request["seconds"] and not stop.wait(_PERIOD):
             data = session.get_board_data()
-            heard.take(data.shape[1], time.monotonic())
+            arrivals.take(data.shape[1], time.monotonic())
             newest = np.concatenate([newest, data[list(board.rows)]], axis=1)
             newest = newest[:, -max(2, round(board.sfreq / 2)) :]
-            swings = np.ptp(newest, axis=1) if newest.shape[1] else np.zeros(len(board.rows))
+            peak_to_peak = np.ptp(newest, axis=1) if newest.shape[1] else np.zeros(len(board.rows))
             _say(
-                title=heard.title,
-                seconds=heard.seconds,
-                n_samples=heard.n_samples,
-                rate=heard.rate,
-                swings=[(name, float(swing)) for name, swing in zip(labels, swings, strict=True)],
+                title=arrivals.title,
+                seconds=arrivals.seconds,
+                n_samples=arrivals.n_samples,
+                rate=arrivals.rate,
+                peak_to_peak=[
+                    (name, float(value)) for name, value in zip(labels, peak_to_peak, strict=True)
+                ],
             )
-            if heard.silent_for > SILENCE:
+            if arrivals.silent_for > SILENCE:
                 raise AppError(
                     f"{board.title} is open but has sent nothing for {SILENCE:g} s: switch the "
                     "board itself on (a dongle answers without it), and bring it nearer."
@@ -279,7 +281,7 @@ def _listen(request: dict[str, Any], stop: threading.Event) -> None:
         release_board(session, shim.BrainFlowError)
 
 
-class _Heard:
+class _Arrivals:
     """Counts what came after the first block, which had waited in the driver for unknown long.
 
     Samples, seconds and rate are of the same stretch, so that they agree with each other.

@@ -94,7 +94,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EpochEvent:
-    """A marker's end at the cut, before any decoding; what a collector (calibration) hears.
+    """A marker's end at the cut, before any decoding; what a collector (calibration) takes.
 
     `outcome` is `DECODED` for an epoch that may be used, else the refusal with its `reason`;
     `epoch` is there whenever one was cut (a rejected one included), pre-stimulus part and all.
@@ -109,7 +109,7 @@ class EpochEvent:
 
     @classmethod
     def of(cls, verdict: Verdict) -> EpochEvent:
-        """Say of a verdict what a collector hears."""
+        """Return what a collector takes of a verdict."""
         marker = verdict.marker
         return cls(
             index=marker.index,

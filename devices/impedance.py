@@ -94,7 +94,7 @@ def measure_impedances(
     tell: Callable[[Impedance], object] = lambda _: None,
     stop: threading.Event | None = None,
 ) -> tuple[Impedance, ...]:
-    """Measure every electrode of any board that can; `tell` hears of each.
+    """Measure every electrode of any board that can; `tell` is called with each.
 
     `seconds` of data for each electrode (Cyton, 2) or for all (5).
 
@@ -161,7 +161,7 @@ def measure_cyton(
     tell: Callable[[Impedance], object] = lambda _: None,
     stop: threading.Event | None = None,
 ) -> tuple[Impedance, ...]:
-    """Measure every electrode, one after the other; `tell` hears of each.
+    """Measure every electrode, one after the other; `tell` is called with each.
 
     Parameters
     ----------

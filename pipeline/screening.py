@@ -1,7 +1,7 @@
 """Channels that cannot be used at all, so that one of them does not condemn every epoch.
 
 Owns the rule, second by second of a gap-free run. A channel whose values are mostly unusable (NaN,
-infinity, beyond ten volts), or whose signal mostly swings beyond the limit of an epoch, is left
+infinity, beyond ten volts), or whose peak to peak is mostly beyond the limit of an epoch, is left
 out until it has been good for ten seconds. A pure function of the samples, judged at whole seconds
 only: any cut of a stream, and its replay, leaves out the same channels at the same sample.
 """
@@ -25,8 +25,8 @@ OUT = 0.5
 """A channel that is bad for a larger part of them is left out."""
 BACK = 0.1
 """One that was left out is taken again once at most this part of them is bad."""
-LEAST_SWINGS = 5
-"""Seconds that must have been seen before a swing counts: one blink is no hopeless channel."""
+LEAST_EXCEEDING = 5
+"""Seconds that must have been seen before amplitude counts: one blink is no hopeless channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Screening:
     reject_uv : mapping
         Largest peak-to-peak by channel type, microvolts.
     settling_time : float
-        Of the filter, s: swings before are its own.
+        Of the filter, s: what comes before is its own settling.
     enabled : bool
         Off: every channel counts always, as in sessions of earlier versions.
 
@@ -76,7 +76,7 @@ class Screening:
         self._n_window = max(1, round(info.sfreq))
         self._n_settle = int(np.ceil(settling_time * info.sfreq))
         self._unusable: deque[Bool] = deque(maxlen=MEMORY)
-        self._swinging: deque[Bool] = deque(maxlen=MEMORY)
+        self._exceeding: deque[Bool] = deque(maxlen=MEMORY)
         self._news: list[str] = []
         self._n_judged = 0
         self._n_out = np.zeros(n, dtype=np.int64)
@@ -143,16 +143,16 @@ class Screening:
         """Judge the second that has ended, and decide for the coming one."""
         self._unusable.append((self._n_not_finite + self._n_absurd) > OUT * self._n_in)
         if self._n_run - self._n_in >= self._n_settle:
-            self._swinging.append((self._high - self._low) > self._limits)
+            self._exceeding.append((self._high - self._low) > self._limits)
         self._n_judged += 1
         unusable = self._decide(self._unusable, least=1)
         if unusable.all():
             unusable = np.zeros_like(unusable)
-        swinging = self._decide(self._swinging, least=LEAST_SWINGS) & ~unusable
+        exceeding = self._decide(self._exceeding, least=LEAST_EXCEEDING) & ~unusable
         # Where more than half would go, it is not a channel that is wrong: the epochs are refused.
-        if 2 * np.count_nonzero(unusable | swinging) > len(unusable):
-            swinging = np.zeros_like(swinging)
-        self._turn(unusable | swinging, unusable)
+        if 2 * np.count_nonzero(unusable | exceeding) > len(unusable):
+            exceeding = np.zeros_like(exceeding)
+        self._turn(unusable | exceeding, unusable)
         self._n_out += self.left_out
 
     def _decide(self, seconds: deque[Bool], *, least: int) -> Bool:

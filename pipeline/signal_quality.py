@@ -19,13 +19,13 @@ from pipeline.ring import Ring
 from pipeline.values import Float32, Info
 
 FLAT_UV = 0.5
-"""An electrode that swings less in a second is not connected, or shorted, microvolts."""
+"""An electrode with less peak to peak in a second is not connected, or shorted, microvolts."""
 RAIL_UV = 100_000.0
 """A flat channel this far out sits at its amplifier's rail (Cyton, gain 24: 187 500 microvolts)."""
 RAIL_SHARE = 0.10
 """Part of the samples that stand exactly at the second's highest or lowest value, when clipped."""
 RAIL_LEAST_UV = 50.0
-"""Below this swing, equal extremes are the converter's steps, microvolts."""
+"""Below this peak to peak, equal extremes are the converter's steps, microvolts."""
 LINE_RATIO = (0.85, 0.98)
 """Part of the amplitude that is line noise: doubtful, bad (the notch cannot be trusted)."""
 LINE_UV = (15.0, 60.0)
@@ -40,8 +40,8 @@ POP_FACTOR = 10.0
 """A pop is this many times the second's mean step as well."""
 MANY_POPS = 3
 """As many pops in a second make it bad, fewer doubtful."""
-SWING_UV = 1000.0
-"""A swing in one second beyond this is movement, microvolts."""
+MOVEMENT_UV = 1000.0
+"""Peak to peak in one second beyond this is movement, microvolts."""
 MOSTLY = 0.5
 """A channel that is bad for a larger part of the session is named in its summary."""
 
@@ -261,7 +261,7 @@ def _doubt(one: ChannelQuality) -> str:
     """Why a channel that can be used is not good; empty when it is."""
     if one.n_pops:
         return f"pops: {one.n_pops} in a second"
-    if one.ptp_uv >= SWING_UV:
+    if one.ptp_uv >= MOVEMENT_UV:
         return f"movement: swings {one.ptp_uv:.0f} µV in a second"
     if one.line_ratio >= LINE_RATIO[0] and one.line_uv >= LINE_UV[0]:
         return f"line noise: {one.line_uv:.0f} µV, {one.line_ratio:.0%} of the signal"

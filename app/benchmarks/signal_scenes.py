@@ -65,8 +65,8 @@ class Running:
         """Everything that it printed."""
         return self._said.read_text(encoding="utf-8", errors="replace")
 
-    def catches(self) -> bool:
-        """Whether it catches signals by now; before that it is the interpreter's own start."""
+    def handles_signals(self) -> bool:
+        """Whether it handles signals by now; before that it is the interpreter's own start."""
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
         caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
         return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
@@ -164,7 +164,7 @@ def scenes(material: Material) -> tuple[Scene, ...]:
 def _session(name: str, arguments: tuple[str, ...]) -> tuple[Scene, ...]:
     long, short = (*arguments, "--duration", "60"), (*arguments, "--duration", "2")
     return (
-        Scene(name, "importing", long, Running.catches),
+        Scene(name, "importing", long, Running.handles_signals),
         Scene(name, "loading", long, lambda run: run.has("out/.phosphene.lock")),
         Scene(name, "streaming", long, lambda run: run.has("out/events.jsonl", size=10)),
         Scene(name, "report", short, lambda run: run.has("out/summary.json")),
@@ -178,7 +178,7 @@ def _record() -> tuple[Scene, ...]:
         return run.has("out.xdf", size=20_000)
 
     return (
-        Scene("record", "importing", long, Running.catches),
+        Scene("record", "importing", long, Running.handles_signals),
         Scene("record", "looking", long, lambda run: run.after(1.0)),
         Scene("record", "streaming", long, recording),
         Scene(
@@ -198,7 +198,7 @@ def _replay(material: Material) -> tuple[Scene, ...]:
 
     fast = (*replay, "--speed", "20")
     return (
-        Scene("replay", "importing", replay, Running.catches),
+        Scene("replay", "importing", replay, Running.handles_signals),
         Scene("replay", "announcing", replay, announced),
         Scene("replay", "streaming", replay, lambda run: run.since(announced(run), 1.0)),
         Scene("replay", "at the end", fast, lambda run: run.since(announced(run), 3.2)),
@@ -213,7 +213,7 @@ def _calibrate(material: Material) -> tuple[Scene, ...]:
         return run.has("out/calibration.json")
 
     return (
-        Scene("calibrate", "importing", words, Running.catches),
+        Scene("calibrate", "importing", words, Running.handles_signals),
         Scene("calibrate", "reading", words, lambda run: run.after(1.5)),
         Scene("calibrate", "training", words, lambda run: run.since(collected(run), 1.0)),
         Scene(
@@ -225,7 +225,7 @@ def _calibrate(material: Material) -> tuple[Scene, ...]:
 def _export(material: Material) -> tuple[Scene, ...]:
     words = ("export", str(material.session), "--bids", "bids", "--subject", "1", "--task", "t")
     return (
-        Scene("export", "importing", words, Running.catches),
+        Scene("export", "importing", words, Running.handles_signals),
         Scene("export", "reading", words, lambda run: run.after(1.0)),
         Scene("export", "writing", words, lambda run: run.has("bids/.export-*")),
         Scene("export", "written", words, lambda run: run.has("bids/sub-1/**/*.vhdr")),
@@ -237,7 +237,7 @@ def _train(material: Material) -> tuple[Scene, ...]:
     settings = ("--config", str(material.training.with_suffix(".toml")), "--save-every", "5")
     words = ("train", "dreamdiffusion", "a", *data, *settings, "--device", "cpu")
     return (
-        Scene("train", "importing", words, Running.catches),
+        Scene("train", "importing", words, Running.handles_signals),
         Scene("train", "loading", words, lambda run: run.has("out")),
         Scene("train", "training", words, lambda run: "step " in run.said),
         Scene("train", "checkpoint", words, lambda run: run.has("out/checkpoints/step-*")),
@@ -251,7 +251,7 @@ def _device() -> tuple[Scene, ...]:
         return "Ctrl-C" in run.said
 
     return (
-        Scene("device", "importing", words, Running.catches),
+        Scene("device", "importing", words, Running.handles_signals),
         Scene("device", "connecting", words, lambda run: run.after(0.8)),
         Scene("device", "announcing", words, streams),
         Scene("device", "streaming", words, lambda run: run.since(streams(run), 1.0)),
@@ -261,7 +261,7 @@ def _device() -> tuple[Scene, ...]:
 def _window() -> tuple[Scene, ...]:
     demo = ("gui", "--demo")
     return (
-        Scene("gui", "importing", demo, Running.catches),
+        Scene("gui", "importing", demo, Running.handles_signals),
         Scene("gui", "idle", ("gui",), lambda run: run.after(5.0)),
         Scene("gui", "loading", demo, lambda run: run.has("**/.phosphene.lock")),
         Scene("gui", "streaming", demo, lambda run: run.has("**/events.jsonl", size=10)),

@@ -16,8 +16,8 @@ from typing import Any
 from app.port import TraceBlock
 from app.runtime.publishing import quality_vector
 from app.runtime.results import quality_event
+from app.runtime.session_recorder import SessionRecorder
 from app.runtime.summary import StreamFigures
-from app.runtime.tape import Tape
 from configs import SessionConfig
 from configs.labels import canonical_label
 from devices.lsl.metadata import impedances
@@ -58,7 +58,7 @@ class Acquisition:
     ----------
     config : SessionConfig
     source : Source
-    tape : Tape
+    session_recorder : SessionRecorder
     clock : callable
         `local_clock`, s.
     running : str
@@ -81,7 +81,7 @@ class Acquisition:
         config: SessionConfig,
         source: Source,
         *,
-        tape: Tape,
+        session_recorder: SessionRecorder,
         clock: Callable[[], float],
         running: str,
         say: Callable[[str], None],
@@ -99,7 +99,7 @@ class Acquisition:
         self.stream_state = StreamState.CONNECTING
         self.n_reconnects = 0
         self._news: list[str] = []
-        self._tape = tape
+        self._session_recorder = session_recorder
         self._clock = clock
         self._running = running
         self._say = say
@@ -119,7 +119,9 @@ class Acquisition:
         self._stamps = _Progress()
         self._began_anew = 0.0
         self._arrivals = Arrivals()
-        tape.declare({**source.streams, StreamRole.QUALITY: quality_info(self.path.display_names)})
+        session_recorder.declare(
+            {**source.streams, StreamRole.QUALITY: quality_info(self.path.display_names)}
+        )
 
     # -- figures (any thread) -----------------------------------------------------------------
 
@@ -167,7 +169,7 @@ class Acquisition:
         return self._now - self._newest_at
 
     @property
-    def hears_markers(self) -> bool:
+    def receives_markers(self) -> bool:
         """Whether the source follows a marker stream by now."""
         return StreamRole.MARKERS in self.source.streams
 
@@ -221,7 +223,7 @@ class Acquisition:
         if self._take(self.source.read(timeout)):
             self.source.read(0.0)  # raises the reason when the stream could not go on
             return True
-        self._tape.probe()
+        self._session_recorder.probe()
         notes = self.path.notes
         if len(notes) > self._n_notes:
             self._n_notes = len(notes)
@@ -247,7 +249,7 @@ class Acquisition:
             if item.role in OWN_ROLES:
                 continue  # a recording's own decisions: read beforehand, made anew here
             self._welcome(item.role)
-            self._tape.put(item)
+            self._session_recorder.put(item)
             if isinstance(item, StateChange):
                 ended |= self._note_state(item)
             elif isinstance(item, Packet) and item.role is StreamRole.EEG:
@@ -270,7 +272,7 @@ class Acquisition:
         if info is not None:
             self._declared.add(role)
             self.path.add_stream(role, info)
-            self._tape.declare({role: info})
+            self._session_recorder.declare({role: info})
 
     def _note_state(self, item: StateChange) -> bool:
         if item.role is not StreamRole.EEG:
@@ -330,8 +332,10 @@ class Acquisition:
         self._n_judged, newest = quality.n_seconds, self.path.newest
         if newest is None:
             return
-        self._tape.note(quality_event(quality.newest))
-        self._tape.put_vector(StreamRole.QUALITY, quality_vector(quality.newest), newest)
+        self._session_recorder.note(quality_event(quality.newest))
+        self._session_recorder.put_vector(
+            StreamRole.QUALITY, quality_vector(quality.newest), newest
+        )
         self._on_quality(quality.newest, newest)
 
 

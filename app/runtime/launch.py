@@ -425,7 +425,7 @@ def replay_session(
 
     `board` is the BrainFlow board of a CSV file that fits several; `choice` says which of several
     streams are meant (None: those of the settings, where the file has them). `recorded` is the
-    `run` table of the session that is repeated: `say` hears at once when its weights were others.
+    `run` table of the session that is repeated: `say` is called when its weights were others.
     """
     choice = choice or StreamChoice(config.source, config.markers)
     # A paced replay may be paused and hurried: the clock it follows is ours to bend.

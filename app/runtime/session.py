@@ -2,8 +2,8 @@
 
 Owns the acquisition thread and the order in which things start and end. What becomes of the
 items is `Acquisition`'s, what is decoded `Decoding`'s, what is counted `Ledger`'s, what is written
-`SessionFolder`'s and `Tape`'s, what is published `Publisher`'s, what is shown `Show`'s. Watchers
-see it through `app.port.SessionPort`.
+`SessionFolder`'s and `SessionRecorder`'s, what is published `Publisher`'s, what is shown `Show`'s.
+Watchers see it through `app.port.SessionPort`.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from app.runtime.ledger import Ledger
 from app.runtime.phases import PhaseMachine
 from app.runtime.publishing import Publisher, open_publisher
 from app.runtime.results import result_event
+from app.runtime.session_recorder import SessionRecorder
 from app.runtime.show import GIVE_UP, Show
 from app.runtime.stimuli import Presenter, candidate_labels
 from app.runtime.summary import rate_warning
-from app.runtime.tape import Tape
 from configs import SessionConfig
 from devices.errors import SourceError
 from devices.recorder import Recorder
@@ -150,7 +150,7 @@ class Session:
         fallback = config.recording.fallback
         self._folder = SessionFolder(out, fallback=None if fallback is None else Path(fallback))
         self._ledger = Ledger(len(candidates))
-        self._tape = Tape(config.recording, self._folder, clock=clock)
+        self._session_recorder = SessionRecorder(config.recording, self._folder, clock=clock)
         self._decoding = Decoding(
             config,
             folder=self._folder,
@@ -159,7 +159,7 @@ class Session:
             is_live=is_live,
             past=past or Past(),
             conclude=self._conclude,
-            note=self._tape.note,
+            note=self._session_recorder.note,
             warn=self._warn,
             make_decoder=make_decoder,
         )
@@ -259,7 +259,7 @@ class Session:
             stimulus=presenter.current if presenter is not None else None,
             out=self._folder.finished_in,
             **fields,
-            **self._tape.fields(),
+            **self._session_recorder.fields(),
         )
 
     def traces(self, since: int, limit: int) -> TraceBlock | None:
@@ -278,7 +278,7 @@ class Session:
     def set_recording(self, on: bool) -> None:
         """Start or stop the recorder; a recording that was stopped is finished, never reopened."""
         if self._acquisition is not None:
-            self._tape.switch(on=on)
+            self._session_recorder.switch(on=on)
 
     def add_marker(self, label: str) -> None:
         """Stamp a manual marker now; one that the stream cannot carry is a warning."""
@@ -363,7 +363,7 @@ class Session:
             acquisition = Acquisition(
                 self._config,
                 source,
-                tape=self._tape,
+                session_recorder=self._session_recorder,
                 clock=self._clock,
                 running=self._running_sentence(),
                 say=self._phases.say,
@@ -378,7 +378,7 @@ class Session:
             raise
         self._acquisition = acquisition
         self._decoding.know_channels(acquisition.path.info.ch_names)
-        self._tape.switch(on=self._config.recording.enabled)
+        self._session_recorder.switch(on=self._config.recording.enabled)
         if self._is_live:
             names = acquisition.path.display_names
             self._publisher = open_publisher(self._config.outlets, names, warn=self._warn)
@@ -407,7 +407,7 @@ class Session:
             raise PhospheneError(self._decoding.refusal)
         ready = self._decoding.ready
         self._folder.retry()
-        self._note_alarms(self._tape.recorder)
+        self._note_alarms(self._session_recorder.recorder)
         for remark in () if ready is None else ready.remarks:
             self._warn(remark)
         tended = self._tend()
@@ -433,8 +433,10 @@ class Session:
         self._ledger.conclude(result)
         self._folder.add_event(result)
         if conclusion.vector is not None:
-            self._tape.put_vector(StreamRole.EMBEDDING, conclusion.vector, result.t_onset)
-        self._tape.note(result_event(result, observed=conclusion.observed))
+            self._session_recorder.put_vector(
+                StreamRole.EMBEDDING, conclusion.vector, result.t_onset
+            )
+        self._session_recorder.note(result_event(result, observed=conclusion.observed))
         if self._publisher is not None:
             self._publisher.send_result(result, conclusion.vector)
 
@@ -496,7 +498,7 @@ class Session:
                 self._warn("Not one marker came: there was nothing to decode.")
             if reason := self._ledger.shared_failure():
                 self._warn(f"Not one epoch could be decoded: {reason}")
-        recorder = self._tape.close()
+        recorder = self._session_recorder.close()
         self._write_session()
         missing = self._folder.settle()
         self._note_alarms(recorder)
@@ -516,7 +518,7 @@ class Session:
             acquisition=acquisition,
             decoding=self._decoding,
             recorder=recorder,
-            n_recorded=self._tape.n_samples,
+            n_recorded=self._session_recorder.n_samples,
             failure=failure,
             is_live=self._is_live,
             replay_of=self._replay_of,

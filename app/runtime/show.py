@@ -56,7 +56,7 @@ class Show:
             acquisition.is_streaming
             and acquisition.is_settled
             and decoding.is_ready
-            and _hears_markers(acquisition)
+            and _receives_markers(acquisition)
             and self._may_present()
         ):
             self.presenter = self._make_presenter()
@@ -78,9 +78,9 @@ class Show:
             self.presenter.stop()
 
 
-def _hears_markers(acquisition: Acquisition) -> bool:
+def _receives_markers(acquisition: Acquisition) -> bool:
     """Whether our own inlet follows the marker stream, so that no stimulus goes unrecorded."""
-    if acquisition.hears_markers:
+    if acquisition.receives_markers:
         return True
     if acquisition.elapsed > MARKERS_TIMEOUT:
         raise PhospheneError(

@@ -19,7 +19,7 @@ from pipeline.values import StreamInfo
 
 _FIRST_PAUSE = 0.03
 _LONGEST_PAUSE = 0.5
-_BURIAL = 3.0
+_CLOSED_FOR = 3.0
 """How long an outlet that closed while it was being opened is overlooked, s: the resolver goes on
 listing it for two, beside the one that replaces it."""
 
@@ -136,8 +136,8 @@ class Scout:
             )
 
     def _fits(self, info: StreamInfo) -> bool:
-        buried = time.monotonic() - self._dead.get(info.uid, -_BURIAL) < _BURIAL
-        return not buried and self._match(info)
+        is_closed = time.monotonic() - self._dead.get(info.uid, -_CLOSED_FOR) < _CLOSED_FOR
+        return not is_closed and self._match(info)
 
     def _choose(
         self,

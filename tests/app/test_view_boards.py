@@ -11,7 +11,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QLabel
 from pytestqt.qtbot import QtBot
 
-from app.boards import ProcessBoards, ProcessLink, _Heard
+from app.boards import ProcessBoards, ProcessLink, _Arrivals
 from app.port import Phase
 from app.view_models.sources.boards import (
     BoardEntry,
@@ -283,7 +283,7 @@ def wait(qtbot: QtBot, model: BoardsModel) -> None:
 
 
 def test_samples_seconds_and_rate_of_a_test_agree() -> None:
-    heard = _Heard("Cyton", 100.0)
+    heard = _Arrivals("Cyton", 100.0)
     heard.take(0, 100.25)
     assert heard.rate is None
     heard.take(65, 100.5)  # had waited in the driver
@@ -311,8 +311,8 @@ def test_the_synthetic_board_is_heard(
     assert model.progress is not None
     assert model.progress.rate == pytest.approx(250, rel=0.1)
     assert model.progress.n_samples == pytest.approx(250 * model.progress.seconds, rel=0.1)
-    assert len(model.progress.swings) == 16
-    assert max(swing for _, swing in model.progress.swings) > 10
+    assert len(model.progress.peak_to_peak) == 16
+    assert max(value for _, value in model.progress.peak_to_peak) > 10
 
 
 @needs_brainflow
@@ -340,7 +340,7 @@ def test_a_cyton_is_tested_and_bridged_and_one_that_is_not_there_is_refused(
         wait(qtbot, model)
         assert model.passed, model.error
         assert model.progress is not None
-        assert all(20 < swing < 200 for _, swing in model.progress.swings)
+        assert all(20 < value < 200 for _, value in model.progress.peak_to_peak)
         model.connect()
         wait(qtbot, model)
         link = model.link

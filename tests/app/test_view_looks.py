@@ -19,7 +19,7 @@ from app.views.common.painted import Button, Combo, elided
 from app.views.common.theme import DARK, LIGHT, Theme
 from app.views.session.charts import fitting
 from app.views.signals import peak_to_peak_table as swing_table
-from app.views.signals.peak_to_peak_table import KOHM, swing_grid
+from app.views.signals.peak_to_peak_table import KOHM, cell_grid
 from app.views.window.main_window import MainWindow
 from tests.app.fake_session import CAP32, FakeFactory, FakeSession
 from tests.app.test_view_transport import FakePlayback
@@ -39,7 +39,7 @@ def _running(qtbot: QtBot, seconds: float, **state: object) -> MainWindow:
 @pytest.mark.parametrize("n", [1, 8, 16, 21, 40])
 def test_every_swing_has_its_cell(n: int, extra: float) -> None:
     width, height = 545.0, 125.0  # beside the head in a window of 1280 x 800
-    n_rows, n_columns, across, down = swing_grid(n, width, height, extra)
+    n_rows, n_columns, across, down = cell_grid(n, width, height, extra)
     assert n_rows * n_columns >= n or extra
     assert n_rows * down <= height
     assert n_columns * across <= width

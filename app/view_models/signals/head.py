@@ -33,7 +33,7 @@ class Electrode:
     y: float | None
     grade: Grade | None = None
     reason: str = ""
-    swing_uv: float | None = None
+    peak_to_peak_uv: float | None = None
     """Peak to peak in the newest second, microvolts."""
     kohm: float | None = None
     """Impedance, kOhm; None where none is measured."""
@@ -137,4 +137,4 @@ def _electrode(
             grade = judged
         reason = "; ".join(filter(None, (f"impedance {formatting.kiloohm(kohm)}", reason)))
     swing = None if quality is None else quality.ptp_uv
-    return Electrode(name, x, y, grade=grade, reason=reason, swing_uv=swing, kohm=kohm)
+    return Electrode(name, x, y, grade=grade, reason=reason, peak_to_peak_uv=swing, kohm=kohm)

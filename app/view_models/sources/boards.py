@@ -68,8 +68,8 @@ class TestProgress:
     """What a test has heard so far.
 
     `seconds` since the first block of samples, `n_samples` of these seconds; `rate` is their
-    quotient, in samples a second, None in the first moments; `swings` is peak to peak of the newest
-    half second, microvolts, by channel.
+    quotient, in samples a second, None in the first moments; `peak_to_peak` of the newest half
+    second, microvolts, by channel.
     """
 
     __test__ = False
@@ -78,7 +78,7 @@ class TestProgress:
     seconds: float = 0.0
     n_samples: int = 0
     rate: float | None = None
-    swings: tuple[tuple[str, float], ...] = ()
+    peak_to_peak: tuple[tuple[str, float], ...] = ()
 
 
 class BoardLink(Protocol):

@@ -13,7 +13,7 @@ from app import formatting
 from app.view_models.signals.head import Electrode, HeadModel
 from app.views.common.painted import Painted, elided
 from app.views.common.theme import px, small_font, text_scale
-from app.views.signals.peak_to_peak_table import paint_swings
+from app.views.signals.peak_to_peak_table import paint_cells
 from pipeline.signal_quality import Grade
 
 TONES = {Grade.GOOD: "good", Grade.DOUBTFUL: "warn", Grade.BAD: "bad"}
@@ -172,7 +172,7 @@ class HeadPlot(Painted):
             )
         top = (len(rows) + 1) * ROW + 14
         box = QRectF(left, top, room, self.down - top - 2)
-        paint_swings(painter, box, self._model.electrodes, self.theme)
+        paint_cells(painter, box, self._model.electrodes, self.theme)
 
     def _paint_row(self, painter: QPainter, row: QRectF, name: str, reason: str, tone: str) -> None:
         painter.setFont(small_font(12))

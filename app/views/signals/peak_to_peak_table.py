@@ -1,4 +1,4 @@
-"""What each electrode swings, and its impedance where one was measured, in as many cells as fit.
+"""Each electrode's peak to peak, its impedance where measured, in as many cells as fit.
 
 Owns the grid and its painting, beside the head; `HeadModel` owns the figures.
 """
@@ -21,16 +21,16 @@ HEAD = 19
 """Height of the heading, px."""
 CELLS = ((104.0, 19.0), (104.0, 16.0), (80.0, 19.0), (80.0, 16.0))
 """Width and height of a cell, from roomy to as narrow as can be read, px."""
-NAME, SWING, KOHM = 42.0, 74.0, 50.0
-"""Where in a cell the name and the swing end, and what an impedance is wider, px."""
+NAME, VALUE, KOHM = 42.0, 74.0, 50.0
+"""Where in a cell the name and the value end, and what an impedance is wider, px."""
 
 
-def swing_grid(
+def cell_grid(
     n: int, width: float, height: float, extra: float = 0.0
 ) -> tuple[int, int, float, float]:
     """Return the roomiest grid for `n` cells, else the densest: rows, columns, width, height.
 
-    `width` and `height` are the room, px; `extra` is what a cell is wider than a swing alone.
+    `width` and `height` are the room, px; `extra` is what a cell is wider than a value alone.
     """
     n_rows, n_columns, across, down = 0, 1, *CELLS[0]
     for across, down in CELLS:
@@ -40,13 +40,13 @@ def swing_grid(
     return n_rows, n_columns, min(CELLS[0][0] + extra, width / n_columns), down
 
 
-def paint_swings(
+def paint_cells(
     painter: QPainter, box: QRectF, electrodes: Sequence[Electrode], theme: Theme
 ) -> None:
     """Paint heading and cells into `box`; what does not fit is counted in the last cell."""
-    known = [e for e in electrodes if e.swing_uv is not None]
+    known = [e for e in electrodes if e.peak_to_peak_uv is not None]
     measured = any(e.kohm is not None for e in known)
-    n_rows, n_columns, across, down = swing_grid(
+    n_rows, n_columns, across, down = cell_grid(
         len(known), box.width(), box.height() - HEAD, KOHM if measured else 0.0
     )
     if not known or n_rows < 1:
@@ -77,6 +77,6 @@ def paint_cell(painter: QPainter, cell: QRectF, electrode: Electrode, theme: The
     x, y, height = cell.left(), cell.top(), cell.height()
     if electrode.kohm is not None:
         impedance = formatting.kiloohm(electrode.kohm).removesuffix(" kΩ")
-        painter.drawText(QRectF(x + SWING, y, KOHM - 8, height), _RIGHT, impedance)
+        painter.drawText(QRectF(x + VALUE, y, KOHM - 8, height), _RIGHT, impedance)
     painter.setPen(theme.color("text"))
-    painter.drawText(QRectF(x, y, SWING, height), _RIGHT, f"{electrode.swing_uv:.0f}")
+    painter.drawText(QRectF(x, y, VALUE, height), _RIGHT, f"{electrode.peak_to_peak_uv:.0f}")

@@ -127,7 +127,7 @@ class BoardsDialog(QDialog):
         if not busy and self._typed_in is not None:
             self._typed_in.setFocus()  # else the space bar would press Close
             self._typed_in = None
-        self.bars.set_values(() if model.progress is None else model.progress.swings)
+        self.bars.set_values(() if model.progress is None else model.progress.peak_to_peak)
 
     def _sentence(self) -> tuple[str, str]:
         """What there is to say, and its tone."""

@@ -1,4 +1,4 @@
-"""How much each channel swings, as a row of bars: a board that sends nothing but zeros shows.
+"""Each channel's peak to peak as a row of bars: a board that sends nothing but zeros shows.
 
 Owns painting only.
 """

@@ -28,7 +28,7 @@ from pipeline.values import (
 )
 
 
-class Tape:
+class SessionRecorder:
     """The recorder of a session; safe from any thread.
 
     Parameters
