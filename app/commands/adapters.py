@@ -104,6 +104,7 @@ def _show(stored: AdaptersOnDisk, args: argparse.Namespace) -> int:
         "subject": record.subject,
         "made": record.created,
         "method": f"{record.method}: {report.get('reason', '')}",
+        "encoder": record.system or "none: raw epochs",
         "channels": ", ".join(manifest["montage"] or manifest["ch_names"]),
         "verdict": report.get("sentence", ""),
         "with and without": report.get("comparison", ""),

@@ -180,14 +180,17 @@ def _candidates(data: CalibrationData, encoder: Encoder) -> Float64:
 
 def _methods(names: Sequence[str], base: PictureBase[Any], system: str) -> list[AnyMethod]:
     """The methods of these names, the encoder as it is first; unasked, all that fit."""
-    found = [find_method(name) for name in dict.fromkeys(("zero-shot", *(names or PICTURES)))]
-    unfit = {kind.name: kind.unfit_for(base) for kind in found if kind.name in PICTURES}
-    fitting = [kind for kind in found if unfit.get(kind.name) == ""]
     for name in names:
-        if unfit.get(name) != "":
-            reason = unfit.get(name, "decodes classes of events, and pictures were shown")
+        find_method(name)  # refuses an unknown one
+    kinds = [find_method(name) for name in PICTURES]
+    unfit = {kind.name: kind.unfit_for(base) for kind in kinds}
+    fitting = [kind for kind in kinds if not unfit[kind.name]]
+    for name in names:
+        reason = unfit.get(name, "decodes classes of events, and pictures were shown")
+        if reason:
             raise AdapterError(
                 f"the adapter {name!r} {reason}, {system!r} is none such: choose among "
                 f"{', '.join(kind.name for kind in fitting)}."
             )
-    return sorted(fitting, key=lambda kind: kind.cost)
+    wanted = {"zero-shot", *(names or PICTURES)}
+    return sorted((kind for kind in fitting if kind.name in wanted), key=lambda kind: kind.cost)

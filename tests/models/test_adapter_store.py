@@ -21,7 +21,13 @@ from models.adapters.fit import fit_adapter
 from models.embedded.encoder import load_encoder as load_shipped
 from models.systems import load_encoder as load_session_encoder
 from research.adapters.people import record_board
-from tests.models.adapter_files import edit_manifest, edit_part, edit_weights, put_weights
+from tests.models.adapter_files import (
+    edit_manifest,
+    edit_part,
+    edit_weights,
+    put_weights,
+    small_adapter,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,6 +101,49 @@ def test_an_adapter_is_kept_found_and_decodes_to_the_same_bits(
     again = store.load_data(record.adapter_id)
     assert again.sha256 == data.sha256
     assert store.resolve(record.adapter_id) == store.resolve(str(record.folder)) == record.folder
+
+
+def _written_by_version_1(folder: Path) -> None:
+    """Write a manifest in the fields that version 1 had: pictures and classes apart."""
+    table = json.loads((folder / MANIFEST_NAME).read_text())
+    encoder, classes = table.pop("encoder"), table.pop("classes")
+    table["schema_version"] = 1
+    if classes is None:
+        table |= {"kind": "personal", "method": table["kind"], "encoder": encoder["system"]}
+        table |= {"encoder_sha256": encoder["sha256"], "n_features": encoder["n_features"]}
+    else:
+        table |= classes
+    (folder / MANIFEST_NAME).write_text(json.dumps(table))
+
+
+def test_adapters_of_version_1_stay_usable(
+    store: AdapterStore, forced: Adapter, data: CalibrationData, tmp_path: Path
+) -> None:
+    expected = forced.encode(data.epoch(0)).vector
+    pictures = [store.save(forced, subject="p1") for _ in "12"]
+    classes = store.root / "p1" / "p1-of-version-1"
+    small_adapter(classes, subject="p1")
+    for folder in (classes, *(record.folder for record in pictures)):
+        before = store.record(folder.name), store.show(folder.name)
+        _written_by_version_1(folder)
+        shown = store.show(folder.name)
+        if shown.encoder is not None:  # which did not say its space
+            space = before[1].encoder.space  # type: ignore[union-attr]
+            named = shown.encoder.model_copy(update={"space": space})
+            shown = shown.model_copy(update={"encoder": named})
+        assert (store.record(folder.name), shown) == before
+    first = store.load(pictures[0].adapter_id)
+    np.testing.assert_array_equal(first.encode(data.epoch(0)).vector, expected)
+    store.activate(classes.name)
+    assert store.rollback("p1").adapter_id == pictures[1].adapter_id  # type: ignore[union-attr]
+    path = store.export(pictures[0].adapter_id, tmp_path / "old")
+    taken = store.import_(path, subject="p2", force=True)
+    assert store.show(taken.adapter_id).schema_version == 2
+    np.testing.assert_array_equal(
+        store.load(taken.adapter_id).encode(data.epoch(0)).vector, expected
+    )
+    store.delete(classes.name)
+    assert store.delete_subject("p1") == 2
 
 
 def test_a_session_loads_it_by_folder_and_stays_as_it_was_without_one(
