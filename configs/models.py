@@ -175,8 +175,7 @@ class DecoderConfig(_Frozen):
     num_inference_steps: int = Field(default=1, ge=1, le=1000)
     """Steps of the sampler. The shipped generator is sharpest in one; more add grain yet."""
     guidance_scale: float | None = Field(default=None, ge=1, le=30)
-    """Classifier-free guidance; 1: none; None: as the system's weights are set (none, but for
-    atm-multimodal)."""
+    """Classifier-free guidance; 1: none; None: as the system's weights are set."""
     queue_size: int = Field(default=4, ge=1, le=256)
     """Event epochs that may wait for the decoder; one more ends as `overload`."""
     max_wait: float | None = Field(default=5.0, gt=0, le=3600)

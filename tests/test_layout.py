@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import COMMANDS, build_parser
+from models.registry import read_registry
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("app", "configs", "devices", "models", "phosphene", "pipeline")
@@ -146,6 +147,42 @@ def test_nothing_reaches_beyond_the_machine_but_lsl() -> None:
             and keywords(call).get("local_files_only") != "True"
         ]
     assert found == []
+
+
+def test_no_capability_is_asked_for_by_its_name() -> None:
+    """A Protocol and `isinstance` instead: mypy sees those. Python's own modules vary by system."""
+    found = [
+        f"{name}:{call.lineno} {function}({ast.unparse(call.args[0])}, ...)"
+        for name, tree in shipped()
+        for function, call in calls(tree)
+        if function in {"getattr", "hasattr"}
+        and isinstance(call.args[1], ast.Constant)
+        and ast.unparse(call.args[0]) not in sys.stdlib_module_names
+    ]
+    assert found == []
+
+
+KNOWS_SYSTEMS = {
+    "configs/models.py": {"embedded"},  # the default system is a setting
+    "configs/loading.py": {"atm"},  # what old session.toml files meant
+    "models/adapters/manifest.py": {"embedded"},  # and old adapters
+    "app/benchmarks/disk.py": {"embedded"},
+    "app/benchmarks/signal_scenes.py": {"dreamdiffusion"},
+    "app/benchmarks/training.py": {"atm", "dreamdiffusion"},  # cases with their peers
+}
+
+
+def test_only_a_systems_own_folder_knows_its_name() -> None:
+    names = set(read_registry().systems)
+    found = {}
+    for path in sources(*PACKAGES):
+        where = path.relative_to(ROOT)
+        owners = {each.parent for each in path.parent.glob("system.py")}
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        said = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)} & names
+        if said - KNOWS_SYSTEMS.get(str(where), set()) and not owners:
+            found[str(where)] = said
+    assert found == {}
 
 
 def test_every_module_opens_by_saying_what_it_owns() -> None:

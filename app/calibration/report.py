@@ -146,7 +146,9 @@ def score_plot(result: CalibrationResult) -> Markup | None:
         rows.append(("before onset", result.leak, "refused" if result.leak.is_leak else "quiet"))
     if not rows:
         return None
-    highest = max(max(getattr(s, "high", s.accuracy), s.chance) for _, s, _ in rows)
+    highest = max(
+        max(s.high if isinstance(s, MethodScore) else s.accuracy, s.chance) for _, s, _ in rows
+    )
     marks = tuple(v for v in ticks(min(1.0, highest * 1.1)) if v <= 1.0 + 1e-9)
     scale, bottom = Scale(0, marks[-1], 150, WIDTH - 70), 18 + 34.0 * len(rows)
     parts = x_axis(scale, marks, top=8, bottom=bottom, form=lambda v: f"{100 * v:g} %")

@@ -45,6 +45,7 @@ class Progress:
     losses: tuple[tuple[float, float], ...] = ()
 
 
+_SYSTEM = DecoderConfig().system
 OnProgress = Callable[[Progress], None]
 
 
@@ -52,7 +53,7 @@ def fit_adapter(
     data: CalibrationData,
     *,
     encoder: Encoder | None = None,
-    system: str = "embedded",
+    system: str = _SYSTEM,
     methods: Sequence[str] = (),
     seed: int = 0,
     on_progress: OnProgress | None = None,

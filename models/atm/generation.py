@@ -15,6 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers.models.attention_processor import (
+    IPAdapterAttnProcessor,
+    IPAdapterAttnProcessor2_0,
+)
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,6 +29,8 @@ from models.sampling.denoisers import Backend, Level, Network, eager
 from models.sampling.noise import seeded_noise
 from models.sampling.pictures import to_pixels
 
+_ADAPTERS = (IPAdapterAttnProcessor, IPAdapterAttnProcessor2_0)
+"""What an IP-Adapter puts into each cross-attention."""
 ADAPTER_FILE = "ip-adapter_sdxl_vit-h.safetensors"
 PROMPTS = "phosphene.json"
 """In `generator/`, where its tokenizer is not whole: only the empty prompt can be used."""
@@ -126,7 +132,7 @@ class AdapterGenerator:
     def layer_names(self) -> list[str]:
         """Cross-attention layers that the adapters act in."""
         processors = self._pipeline.unet.attn_processors
-        return [name for name, value in processors.items() if hasattr(value, "scale")]
+        return [name for name, value in processors.items() if isinstance(value, _ADAPTERS)]
 
     def set_scales(self, scales: float | Sequence[Mapping[str, float]]) -> None:
         """Set how much each adapter acts: a number, or for each adapter a table by layer."""
