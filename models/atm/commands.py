@@ -1,4 +1,4 @@
-"""What the commands call: the stages `prepare`, `encoder`, `prior`, `multimodal`, the import.
+"""What the commands call: the stages `prepare`, `encoder` and `prior`.
 
 Owns the reading of the settings' tables and the order of the steps; each step lives elsewhere.
 
@@ -11,7 +11,7 @@ Data are a folder as `models.atm.data` describes it. Settings: table `model` (fi
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -22,7 +22,6 @@ from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from configs.atm import (
-    MultimodalTrainingConfig,
     PreparationConfig,
     PriorTrainingConfig,
     RetrievalTrainingConfig,
@@ -37,13 +36,9 @@ from models.atm.folder import (
     save_encoder,
     save_prior,
 )
-from models.atm.importing import import_files
 from models.atm.nice import NiceConfig, NiceEncoder
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.atm.stages import EncoderTask, PriorTask
-from models.multimodal.modalities import Modality
-from models.multimodal.stage import MultimodalModel, MultimodalTask
-from models.multimodal.training import named_priors
 from models.stages import StageRequest, check_tables
 from models.things_eeg2.montage import CH_NAMES, POSTERIOR
 from models.things_eeg2.preparation import COVARIANCE, Preparation, prepare
@@ -71,7 +66,7 @@ _Sizes = TypeVar("_Sizes", AtmsConfig, NiceConfig, PriorConfig)
 def run_prepare(request: StageRequest) -> dict[str, Any]:
     """Prepare THINGS-EEG2; write `train/` and `test/`. Settings: table `prepare`."""
     check_tables(request.table, ("prepare",))
-    given = _read(PreparationConfig, request.table.get("prepare"), where="prepare")
+    given = read_table(PreparationConfig, request.table.get("prepare"), where="prepare")
     settings = Preparation(
         ch_names=POSTERIOR if given.picks == "posterior" else CH_NAMES,
         mode="time" if given.whitening == "time" else "epochs",
@@ -95,14 +90,14 @@ def run_encoder(request: StageRequest) -> dict[str, Any]:
     """Train ATM-S by retrieval or reconstruction; write `encoder/`."""
     check_tables(request.table, ("preset", "model", "training"))
     training = _preset(request.table)
-    data = _open(request.data, _optional_text(request.data, training.features))
+    data = open_epochs(request.data, _optional_text(request.data, training.features))
     if training.picks == "posterior":
         data = data.picked(POSTERIOR)
     torch.manual_seed(request.seed)
     encoder = _encoder(request.table, data, training)
     task = EncoderTask(encoder, data, training, seed=request.seed)
-    report = _train(request, task, training.passes, training.batch_size, NO_CLIP)
-    _save_encoder(request, encoder, data)
+    report = run_training(request, task, training.passes, training.batch_size, NO_CLIP)
+    write_encoder(request, encoder, data)
     if request.table.get("preset") == "enigma":
         # Its vectors go straight into the adapter: the folder says so to whoever decodes with it.
         settings = json.dumps({"has_prior": False}) + "\n"
@@ -113,65 +108,22 @@ def run_encoder(request: StageRequest) -> dict[str, Any]:
 def run_prior(request: StageRequest) -> dict[str, Any]:
     """Train the prior on a trained encoder's vectors and CLIP's; write `prior/`."""
     check_tables(request.table, ("encoder", "prior", "training"))
-    training = _read(PriorTrainingConfig, request.table.get("training"))
+    training = read_table(PriorTrainingConfig, request.table.get("training"))
     folder = Path(request.table.get("encoder", request.out / "encoder"))
     encoder, facts, _ = load_encoder(folder)
-    data = _open(request.data, ["ViT-H-14"]).picked(facts.ch_names)
+    data = open_epochs(request.data, ["ViT-H-14"]).picked(facts.ch_names)
     vectors, targets = encode_all(encoder, data, "ViT-H-14")
     torch.manual_seed(request.seed)
     given = dict(request.table.get("prior", {}))
     widths = {"embed_dim": targets.shape[1], "cond_dim": vectors.shape[1]}
-    prior = DiffusionPriorUNet(_sizes(PriorConfig, widths | given, where="prior"))
+    prior = DiffusionPriorUNet(sizes_of(PriorConfig, widths | given, where="prior"))
     task = PriorTask(prior, vectors, targets, training)
     # A folder of its own: encoder and prior share OUT, and must not continue each other's run.
     run = replace(request, out=request.out / PRIOR_RUN)
-    report = _train(run, task, training.passes, training.batch_size, 1.0)
+    report = run_training(run, task, training.passes, training.batch_size, 1.0)
     if is_first_process():
         save_prior(request.out / "prior", prior)
     return report | {"prior": str(request.out / "prior")}
-
-
-def run_multimodal(request: StageRequest) -> dict[str, Any]:
-    """Train one encoder and five priors together; write `encoder/` and `priors/MODALITY/`."""
-    check_tables(request.table, ("model", "prior", "training"))
-    training = _read(MultimodalTrainingConfig, request.table.get("training"))
-    names = {m: m.published_name for m in Modality}
-    data = _open(request.data, list(names.values()))
-    norms = {m: float(_norms(data, name)) for m, name in names.items()}
-    data = data.with_unit_targets()
-    torch.manual_seed(request.seed)
-    encoder = AtmsEncoder(_encoder_sizes(request.table, data, names[Modality.IMAGE]))
-    width = data.targets[names[Modality.IMAGE]].shape[1]
-    given = {"embed_dim": width, "cond_dim": width} | dict(request.table.get("prior", {}))
-    model = MultimodalModel(encoder, _sizes(PriorConfig, given, where="prior"))
-    task = MultimodalTask(model, data, training)
-    report = _train(request, task, training.passes, training.batch_size, NO_CLIP)
-    _save_encoder(request, encoder, data)
-    for modality, prior in named_priors(model.priors).items() if is_first_process() else ():
-        save_prior(request.out / "priors" / modality, prior, target_norm=norms[modality])
-    return report | {"encoder": str(request.out / "encoder"), "priors": str(request.out / "priors")}
-
-
-def run_import(
-    files: Sequence[Path],
-    out: Path,
-    *,
-    target_norm: float | None = None,
-    images: Path | None = None,
-) -> dict[str, Any]:
-    """Import published files for ATM-S (a single-file SDXL is taken for Turbo)."""
-    return import_files(files, out, target_norm=target_norm, images=images)
-
-
-def run_multimodal_import(
-    files: Sequence[Path],
-    out: Path,
-    *,
-    target_norm: float | None = None,
-    images: Path | None = None,
-) -> dict[str, Any]:
-    """Import published files for the multimodal system (a single-file SDXL is the base)."""
-    return import_files(files, out, scheduler="base", target_norm=target_norm, images=images)
 
 
 @torch.inference_mode()
@@ -191,7 +143,7 @@ def _preset(table: Mapping[str, Any]) -> RetrievalTrainingConfig:
     if name not in PRESETS:
         raise ConfigurationError(f"preset {name!r} is unknown, expected {', '.join(PRESETS)}.")
     base = PRESETS[name]().model_dump()
-    return _read(RetrievalTrainingConfig, base | dict(table.get("training", {})))
+    return read_table(RetrievalTrainingConfig, base | dict(table.get("training", {})))
 
 
 def _optional_text(folder: Path, features: str) -> list[str]:
@@ -199,11 +151,7 @@ def _optional_text(folder: Path, features: str) -> list[str]:
     return [features, *([text] if (folder / "features" / f"{text}.npy").is_file() else [])]
 
 
-def _open(folder: Path, targets: Sequence[str]) -> EpochSet:
-    return open_epochs(folder, targets)
-
-
-def _save_encoder(request: StageRequest, encoder: AnyEncoder, data: EpochSet) -> None:
+def write_encoder(request: StageRequest, encoder: AnyEncoder, data: EpochSet) -> None:
     """Write the encoder with the whitening of its training data, so that live epochs get it."""
     if not is_first_process():
         return
@@ -216,26 +164,22 @@ def _save_encoder(request: StageRequest, encoder: AnyEncoder, data: EpochSet) ->
     save_encoder(request.out / "encoder", encoder, facts, whitening=whitening)
 
 
-def _norms(data: EpochSet, name: str) -> Any:
-    norms = (data.targets[name] ** 2).sum(axis=1) ** 0.5
-    return norms.mean()
-
-
 def _encoder(
     table: Mapping[str, Any], data: EpochSet, training: RetrievalTrainingConfig
 ) -> AnyEncoder:
     if training.network == "atm-s":
-        return AtmsEncoder(_encoder_sizes(table, data, training.features))
+        return AtmsEncoder(encoder_sizes(table, data, training.features))
     given = {
         "n_channels": len(data.used_names),
         "n_times": data.eeg.shape[2],
         "n_features": data.targets[training.features].shape[1],
     }
-    sizes = _sizes(NiceConfig, given | dict(table.get("model", {})), where="model")
+    sizes = sizes_of(NiceConfig, given | dict(table.get("model", {})), where="model")
     return NiceEncoder(**asdict(sizes))
 
 
-def _encoder_sizes(table: Mapping[str, Any], data: EpochSet, target: str) -> AtmsConfig:
+def encoder_sizes(table: Mapping[str, Any], data: EpochSet, target: str) -> AtmsConfig:
+    """Return the encoder's sizes: what the data say, then what table `model` says."""
     n_subjects = max(10, int(data.subject_ids.max()) + 1)
     given = {
         "n_channels": len(data.used_names),
@@ -243,17 +187,19 @@ def _encoder_sizes(table: Mapping[str, Any], data: EpochSet, target: str) -> Atm
         "n_features": data.targets[target].shape[1],
         "n_subjects": n_subjects,
     }
-    return _sizes(AtmsConfig, given | dict(table.get("model", {})), where="model")
+    return sizes_of(AtmsConfig, given | dict(table.get("model", {})), where="model")
 
 
-def _sizes(kind: type[_Sizes], values: Mapping[str, Any], *, where: str) -> _Sizes:
+def sizes_of(kind: type[_Sizes], values: Mapping[str, Any], *, where: str) -> _Sizes:
+    """Return sizes of the given values; raises `ConfigurationError` for an unknown name."""
     unknown = set(values) - {field.name for field in fields(kind)}
     if unknown:
         raise ConfigurationError(f"settings: {where}.{min(unknown)} is unknown: mend the name.")
     return kind(**values)
 
 
-def _read(kind: type[_Config], table: Any, *, where: str = "training") -> _Config:
+def read_table(kind: type[_Config], table: Any, *, where: str = "training") -> _Config:
+    """Return a table of the settings as a model; raises `ConfigurationError` with the key."""
     try:
         return kind.model_validate(table or {})
     except ValidationError as error:
@@ -264,9 +210,10 @@ def _read(kind: type[_Config], table: Any, *, where: str = "training") -> _Confi
         ) from None
 
 
-def _train(
+def run_training(
     request: StageRequest, task: Task, passes: int, batch_size: int, max_grad_norm: float
 ) -> dict[str, Any]:
+    """Train `task` as the request asks; return the report."""
     precision: Literal["no", "bf16"] = "bf16" if request.precision == "bf16" else "no"
     engine = make_engine(
         precision=precision,

@@ -79,7 +79,7 @@ SYSTEM = SystemDescriptor(
         ),
     },
     importer=Entry(
-        "models.atm.commands:run_import",
+        "models.multimodal.commands:run_import",
         "ATM-S or NICE, diffusion prior, IP-Adapter, single-file SDXL-Turbo, feature caches (.pt)",
     ),
     reference="Li et al., arXiv 2403.07721",

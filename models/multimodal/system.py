@@ -46,12 +46,12 @@ SYSTEM = SystemDescriptor(
             "CLIP vectors of pictures, texts and superpixels: the targets of all ATM stages",
         ),
         "train": Entry(
-            "models.atm.commands:run_multimodal",
+            "models.multimodal.commands:run_multimodal",
             "one ATM-S encoder and five priors together",
         ),
     },
     importer=Entry(
-        "models.atm.commands:run_multimodal_import",
+        "models.multimodal.commands:run_import_multimodal",
         "encoder with five priors, IP-Adapter, single-file SDXL, feature caches (.pt)",
     ),
     reference="Li et al., arXiv 2403.07721 (its base)",
