@@ -20,7 +20,7 @@ from configs import SessionConfig
 from phosphene.live import cut_epochs
 from phosphene.systems import System
 from pipeline.errors import PhospheneError
-from pipeline.gallery import TEMPERATURE, Gallery, load_gallery
+from pipeline.gallery import Gallery, load_gallery
 from pipeline.ports import Source
 from pipeline.values import Embedding, Epoch, GeneratedImage, Outcome, Verdict
 
@@ -112,7 +112,7 @@ def decode(
     system : System, optional
         None: the one that `settings` name is loaded.
     gallery : Gallery, optional
-        What is identified among; None: the shipped gallery's stimuli of the settings' kinds.
+        What is identified among; None: the settings' gallery, its stimuli of their kinds.
     draw : bool
         Whether to draw pictures, which takes most of the time.
     duration : float, optional
@@ -144,7 +144,7 @@ def decode(
         system = System(settings or SessionConfig())
     settings = settings or system.settings
     if gallery is None:
-        whole = load_gallery()
+        whole = load_gallery(settings.gallery)
         gallery = whole.subset(labels=candidate_labels(whole, settings.stimuli))
     run = _Run(system, settings, gallery, draw=draw)
     for verdict in cut_epochs(source, settings=settings, duration=duration):
@@ -160,7 +160,7 @@ class _Run:
         from app.runtime.encoders import Steered
 
         self._system, self._settings, self._draw = system, settings, draw
-        self._gallery = gallery if system.spec.space == gallery.space else None
+        self._gallery = gallery.in_space(system.spec.space)
         self._steered = Steered(system.encoders)
         follows = settings.decoder.align
         self._steer = Steer(first_adapter(settings.decoder), frozen=False if follows else None)
@@ -195,9 +195,7 @@ class _Run:
         image = self._system.draw(embedding, seed=seed) if self._draw else None
         spec, gallery = encoder.spec, self._gallery
         ranked = (
-            ()
-            if gallery is None
-            else gallery.rank(embedding.vector, temperature=spec.temperature or TEMPERATURE)
+            () if gallery is None else gallery.rank(embedding.vector, temperature=spec.temperature)
         )
         places = {each.label: place for place, each in enumerate(ranked, 1)}
         return Trial(
