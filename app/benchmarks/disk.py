@@ -34,6 +34,7 @@ FULL = 0.08
 """Of a disk's room: less free than this, or a write refused in words, is full."""
 _REFUSED = ("No space left", "disk is full", "had no room", "no room", "cannot be written")
 """Words of ours by which a write was refused."""
+_MOVED = ("summary.json is missing", "report.html is missing")
 _ENDS = ("*.xdf", "*.vhdr", "*.png", "*.safetensors", "*.json", "report.html")
 LONGEST = 300.0
 """A command that takes longer hangs, s; none of them takes a third of it on two busy cores."""
@@ -245,12 +246,17 @@ def _left(disk: Path, spare: Path, said: str) -> tuple[str, list[str]]:
         # There is room again: what was left can be finished.
         subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
     kinds = ["for recovery"] if is_locked else []
+    moved = any(spare.rglob("summary.json"))
     for folder in (disk, spare):
-        faults += what_it_left(folder, killed=is_locked)
+        found = what_it_left(folder, killed=is_locked)
+        # A session that moved to the spare disk is finished there, and says so.
+        is_half = moved and folder == disk and "go on in" in said
+        faults += [fault for fault in found if not (is_half and fault in _MOVED)]
         faults += [f"{path.name} cannot be read ({why})" for path, why in _unreadable(folder)]
         faults += [f"{path.name} is left" for path in folder.rglob(".incoming*")]
         for events in folder.rglob("events.jsonl"):
-            kinds.append("session, " + _whole(events.parent, faults))
+            half = "moved to the other disk" if is_half else _whole(events.parent, faults)
+            kinds.append(f"session, {half}")
     kinds += [f"{len(list(disk.rglob(end)))} {end}" for end in _ENDS if any(disk.rglob(end))]
     return "; ".join(dict.fromkeys(kinds)) or "nothing", faults
 

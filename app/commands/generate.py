@@ -264,10 +264,11 @@ def _draw(
 def _grids(out: Path, rows: dict[str, list[Row]]) -> list[str]:
     from app.generation.pictures import draw_grid
     from app.runtime.folder import encode_png
+    from app.runtime.writing import write_atomically
 
     names = []
     for mode, drawn in rows.items():
         name = f"grid-{mode}.png"
-        (out / name).write_bytes(encode_png(draw_grid(drawn), {"phosphene:mode": mode}))
+        write_atomically(out / name, encode_png(draw_grid(drawn), {"phosphene:mode": mode}))
         names.append(name)
     return names

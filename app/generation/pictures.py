@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from app.errors import AppError
 from app.generation.items import Item
 from app.runtime.folder import encode_png
+from app.runtime.writing import write_atomically
 from pipeline.values import Uint8
 
 REPORT = "generation.json"
@@ -88,7 +89,7 @@ def write_row(
         parts += [str(place + 1), name.lstrip("+")] if len(row.pictures) > 1 else []
         path = out / mode / f"{'-'.join(parts)}.png"
         png = encode_png(pixels, provenance)
-        path.write_bytes(png)
+        write_atomically(path, png)
         written[path.relative_to(out).as_posix()] = hashlib.sha256(png).hexdigest()
     return written
 
@@ -96,7 +97,8 @@ def write_row(
 def write_report(out: Path, report: Mapping[str, Any]) -> Path:
     """Write `generation.json`."""
     path = out / REPORT
-    path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(path, text.encode())
     return path
 
 
