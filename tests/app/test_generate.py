@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from app.cli import main
-from app.generation.items import items_of, parse_picks
-from app.generation.pictures import CELL, GAP, LEFT, TOP
+from app.generation.items import Item, items_of, parse_picks
+from app.generation.pictures import CELL, GAP, LEFT, TOP, Row, write_report, write_row
 from configs import load_preset
 from models.api import DrawingOptions
 from models.atm.data import write_epochs
@@ -25,6 +25,8 @@ from models.dreamdiffusion.toy import NUM_HEADS, SIDE, write_checkpoint
 from models.multimodal.toy import write_toy_weights as write_multimodal
 from models.things_eeg2.montage import CH_NAMES
 from models.weights import write_hashes
+from pipeline.values import Embedding
+from tests.app.full_disk import FullDisk
 
 N_FEATURES = 32
 Generate = Callable[..., tuple[int, Path]]
@@ -309,3 +311,18 @@ def test_data_are_looked_for_before_the_weights(
 def test_picks_are_numbers_and_ranges() -> None:
     assert parse_picks("0,3,7-9,8") == (0, 3, 7, 8, 9)
     assert parse_picks(None) is None
+
+
+def test_a_full_disk_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = FullDisk(tmp_path, monkeypatch)
+    disk.is_full, disk.room = True, 200
+    item = Item(0, "cat", Embedding(np.ones(4, np.float32), 0, 0.0), seed=0)
+    row = Row(item, 0, {"+": np.zeros((64, 64, 3), np.uint8)})
+    (tmp_path / "single").mkdir()
+    facts = {"encoder_sha256": "", "sampler_sha256": "", "system": "embedded"}
+    with pytest.raises(OSError, match="No space"):
+        write_row(tmp_path, "single", row, seed=0, facts=facts)
+    with pytest.raises(OSError, match="No space"):
+        write_report(tmp_path, {"text": "b" * 500})
+    assert disk.n_refused == 2
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
