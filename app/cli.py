@@ -36,6 +36,7 @@ COMMANDS = (
     "recover",
     "export",
     "systems",
+    "gallery",
     "generate",
     "train",
     "import",

@@ -100,7 +100,7 @@ def items_of(
     seen: set[int] = set()
     is_mne = data.name.endswith(MNE_EPOCHS)
     epochs = _mne_epochs(data) if is_mne else _recorded(data, config, board, choice)
-    for item in _items(data, drawer, epochs, config.seed, average=average, picks=wanted):
+    for item in _items(data, drawer, epochs, config, average=average, picks=wanted):
         seen.add(item.index)
         yield item
     missing = sorted((wanted or set()) - seen)
@@ -113,17 +113,17 @@ def _items(
     data: Path,
     drawer: Drawer,
     epochs: Iterator[Epoch],
-    seed: int,
+    config: SessionConfig,
     *,
     average: bool | None,
     picks: set[int] | None,
 ) -> Iterator[Item]:
     if (data / "eeg.npy").is_file():
-        yield from _prepared(data, drawer, seed, average is not False, picks)
+        yield from _prepared(data, drawer, config.seed, average is not False, picks)
         return
     for epoch, n_averaged in _averaged(epochs) if average else ((each, 1) for each in epochs):
         if picks is None or epoch.index in picks:
-            own, shown = seed_of(seed, epoch), _shown(epoch.event)
+            own, shown = seed_of(config.seed, epoch), _shown(epoch.event, config.gallery)
             yield Item(epoch.index, epoch.event, drawer.encode(epoch), own, n_averaged, shown)
 
 
@@ -196,10 +196,10 @@ def _averaged(epochs: Iterator[Epoch]) -> Iterator[tuple[Epoch, int]]:
         yield replace(group[0], data=data, index=index), len(group)
 
 
-def _shown(label: str) -> Uint8 | None:
+def _shown(label: str, gallery_name: str | None) -> Uint8 | None:
     from pipeline.gallery import load_gallery
 
-    gallery = load_gallery()
+    gallery = load_gallery(gallery_name)
     return gallery.image(label) if label in gallery.labels else None
 
 

@@ -218,6 +218,17 @@ class Recipe:
             rows = joined - self._mean
             self._mean += (rows / np.linalg.norm(rows, axis=1, keepdims=True)).mean(0)
 
+    @property
+    def centre(self) -> Float64:
+        """What is taken from a joined row before it is brought to unit norm, (64,)."""
+        return self._mean
+
+    def linear(self, block: str) -> tuple[Float64, Float64]:
+        """Matrix (k, d) and offset (k,) that map a block's raw features to its coordinates."""
+        mean, spread, axes = self._bases[block]
+        matrix = axes / spread * (BLOCKS[block][1] / self._norms[block])
+        return matrix, -matrix @ mean
+
     def _project(self, raw: dict[str, Float64], block: str) -> Float64:
         mean, spread, axes = self._bases[block]
         projected: Float64 = ((raw[block] - mean) / spread) @ axes.T
