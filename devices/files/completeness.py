@@ -70,8 +70,9 @@ def _check_brainvision(path: Path) -> tuple[str, ...]:
         n_channels = int(common["NumberOfChannels"])
         data, said = data_file(path) if common["DataFile"] else (path, "")
     except (configparser.Error, KeyError, ValueError) as error:
+        what = str(error).splitlines()[0]  # the parser quotes the whole file below it
         raise FileError(
-            f"{path} is no BrainVision header ({error}), expected [Common Infos] with DataFile and "
+            f"{path} is no BrainVision header ({what}), expected [Common Infos] with DataFile and "
             "NumberOfChannels: copy it again."
         ) from error
     named = parser["Channel Infos"] if parser.has_section("Channel Infos") else ()

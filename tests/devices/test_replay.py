@@ -18,7 +18,6 @@ from devices.replay import RecordedSource
 from devices.replay_items import choose_roles
 from devices.xdf import XdfFile, XdfWriter
 from pipeline.markers import MarkerReader
-from pipeline.ports import Source
 from pipeline.values import (
     ClockOffset,
     Packet,
@@ -26,7 +25,6 @@ from pipeline.values import (
     StateChange,
     StreamInfo,
     StreamRole,
-    StreamState,
 )
 from tests.devices.xdf_tools import eeg_stream, marker_stream, session_items
 from tests.waiting import PATIENCE
@@ -79,22 +77,9 @@ def key(item: SourceItem) -> object:
 
 def test_is_a_source_that_is_not_live(recording: Path) -> None:
     source = RecordedSource(recording)
-    assert isinstance(source, Source)
     assert not source.is_live
     assert source.streams == STREAMS
     assert source.warnings == ()
-    source.close()
-    source.close()
-    assert source.read(0.0) == []
-
-
-def test_says_the_end_once_then_nothing(recording: Path) -> None:
-    source = RecordedSource(recording)
-    items = drain(source)
-    ended = [i for i in items if isinstance(i, StateChange) and i.state is StreamState.ENDED]
-    assert [i.role for i in ended] == [StreamRole.EEG, StreamRole.MARKERS]
-    assert items[-2:] == ended
-    assert source.read(0.0) == []
     source.close()
 
 
