@@ -64,6 +64,8 @@ def run_signals_bench(*, only: str = "", quick: bool = False) -> dict[str, Any]:
     """
     if not sys.platform.startswith("linux"):
         raise AppError("the signal campaign looks for orphans in /proc, expected Linux.")
+    # A program that `nohup` started ignores HUP, and rightly: here that is what is tried.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with tempfile.TemporaryDirectory(prefix="phosphene-signals-") as name:
         root = Path(name)
         environment = own_environment(root)

@@ -80,7 +80,7 @@ def test_systems_are_a_short_table_and_one_in_full(capsys: pytest.CaptureFixture
     assert "encoder/model.safetensors is missing" in text
     assert "dreamdiffusion" not in text
     assert main(["systems", "nosuch"]) == 1
-    assert "Unknown system 'nosuch', expected one of embedded, " in capsys.readouterr().err
+    assert "Unknown system 'nosuch', expected one of atm, " in capsys.readouterr().err
 
 
 def test_loading_models_and_streams_prints_nothing(
