@@ -185,6 +185,27 @@ def test_only_a_systems_own_folder_knows_its_name() -> None:
     assert found == {}
 
 
+SYSTEMS_APART = {"os", "signal", "value"}
+"""What may be asked for a name: modules that differ by operating system, a part of diffusers'."""
+
+
+def test_nobody_is_asked_for_a_capability_by_its_name() -> None:
+    found = [
+        f"{name}:{call.lineno} {ast.unparse(call)}: make it a Protocol, ask with isinstance"
+        for name, tree in shipped()
+        for function, call in calls(tree)
+        if function in {"getattr", "hasattr"}
+        and isinstance(call.args[1], ast.Constant)
+        and ast.unparse(call.args[0]) not in SYSTEMS_APART
+    ]
+    assert found == []
+
+
+def test_one_module_reads_entry_points() -> None:
+    readers = {name for name, tree in shipped() for f, _ in calls(tree) if f == "entry_points"}
+    assert readers == {"configs/plugins.py"}
+
+
 def test_every_module_opens_by_saying_what_it_owns() -> None:
     silent = [name for name, tree in shipped() if tree.body and not ast.get_docstring(tree)]
     assert silent == []
