@@ -18,7 +18,6 @@ DATA = (
     "*/py.typed",
     "app/report/template.html",
     "configs/presets/*.toml",
-    "models/adapters/expectations.json",
     "models/embedded/weights/*.json",
     "models/embedded/weights/*/config.json",
     "models/embedded/weights/*/*.safetensors",

@@ -8,19 +8,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.calibration.collection import Collection
 from app.calibration.files import DATA_FOLDER, RECORDING
 from app.calibration.flow import Flow
 from app.calibration.ports import Calibrating, Trainer
 from app.calibration.schedule import Choices
-from app.calibration.stored import StoredAdapters
 from app.errors import FolderError
 from app.runtime.folder import SESSIONS, default_out
 from app.source_options import NO_OPTIONS, SourceOptions
 from configs import SessionConfig
 from devices.choosing import StreamChoice
 from pipeline.gallery import load_gallery
+
+if TYPE_CHECKING:
+    from app.calibration.stored import StoredAdapters
 
 
 class CalibrationFactory:
@@ -139,9 +142,9 @@ class CalibrationFactory:
 
     def stored(self) -> StoredAdapters:
         """The stored adapters."""
-        from app.calibration.stored import AdaptersOnDisk
+        from app.calibration.stored import StoredAdapters
 
-        return AdaptersOnDisk(self._store)
+        return StoredAdapters(self._store)
 
     def _live(
         self,

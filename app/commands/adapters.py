@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from app.calibration.stored import AdapterRecord, AdaptersOnDisk
+    from app.calibration.stored import AdapterRecord, StoredAdapters
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,9 +42,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Do what is asked."""
-    from app.calibration.stored import AdaptersOnDisk
+    from app.calibration.stored import StoredAdapters
 
-    stored = AdaptersOnDisk()
+    stored = StoredAdapters()
     act = {
         "list": _list,
         "show": _show,
@@ -57,10 +57,10 @@ def run(args: argparse.Namespace) -> int:
     return act(stored, args)
 
 
-def _list(stored: AdaptersOnDisk, args: argparse.Namespace) -> int:
+def _list(stored: StoredAdapters, args: argparse.Namespace) -> int:
     from app.output import table, write_json, write_text
 
-    records = stored.records(args.subject)
+    records = stored.list(args.subject)
     if args.json:
         write_json([record.to_table() for record in records])
     elif records:
@@ -91,10 +91,10 @@ def _cells(record: AdapterRecord) -> tuple[str, ...]:
     )
 
 
-def _show(stored: AdaptersOnDisk, args: argparse.Namespace) -> int:
+def _show(stored: StoredAdapters, args: argparse.Namespace) -> int:
     from app.output import write_json, write_text
 
-    record, manifest = stored.record(args.id), stored.manifest(args.id)
+    record, manifest = stored.record(args.id), stored.show(args.id).model_dump(mode="json")
     if args.json:
         write_json(record.to_table() | {"manifest": manifest})
         return 0
@@ -117,12 +117,12 @@ def _show(stored: AdaptersOnDisk, args: argparse.Namespace) -> int:
     return 0
 
 
-def _activate(stored: AdaptersOnDisk, args: argparse.Namespace) -> int:
-    folder = stored.activate(args.id)
-    return _say(args, f"{args.id} is active.", {"active": args.id, "folder": str(folder)})
+def _activate(stored: StoredAdapters, args: argparse.Namespace) -> int:
+    record = stored.activate(args.id)
+    return _say(args, f"{args.id} is active.", {"active": args.id, "folder": str(record.folder)})
 
 
-def _delete(stored: AdaptersOnDisk, args: argparse.Namespace) -> int:
+def _delete(stored: StoredAdapters, args: argparse.Namespace) -> int:
     from app.calibration.stored import NOT_REACHED
     from app.errors import AppError
 
@@ -133,7 +133,7 @@ def _delete(stored: AdaptersOnDisk, args: argparse.Namespace) -> int:
         _confirm(f"{_named(record)} of {record.subject} is deleted for good.", yes=args.yes)
         stored.delete(args.id)
         return _say(args, f"{args.id} is deleted.", {"deleted": [args.id]})
-    records, n_unfinished = stored.records(args.subject), stored.n_unfinished(args.subject)
+    records, n_unfinished = stored.list(args.subject), stored.n_unfinished(args.subject)
     ids = [record.adapter_id for record in records]
     found = [_named(record) for record in records]
     found += [f"{n_unfinished} unfinished"] if n_unfinished else []
@@ -180,22 +180,22 @@ def _confirm(what: str, *, yes: bool) -> None:
         raise AppError("nothing is deleted.")
 
 
-def _rollback(stored: AdaptersOnDisk, args: argparse.Namespace) -> int:
-    folder = stored.roll_back(args.subject)
-    name = None if folder is None else folder.name
+def _rollback(stored: StoredAdapters, args: argparse.Namespace) -> int:
+    record = stored.rollback(args.subject)
+    name = None if record is None else record.adapter_id
     words = f"{name} is active again." if name else f"{args.subject} has no active adapter now."
     return _say(args, words, {"active": name, "subject": args.subject})
 
 
-def _export(stored: AdaptersOnDisk, args: argparse.Namespace) -> int:
+def _export(stored: StoredAdapters, args: argparse.Namespace) -> int:
     path = stored.export(args.id, args.file)
     return _say(args, f"Written to {path}.", {"id": args.id, "file": str(path)})
 
 
-def _import(stored: AdaptersOnDisk, args: argparse.Namespace) -> int:
-    adapter = stored.import_(args.file, subject=args.subject, force=args.force)
-    words = f"Taken in as {adapter}; use it with `phosphene adapters activate {adapter}`."
-    return _say(args, words, {"id": adapter, "file": str(args.file)})
+def _import(stored: StoredAdapters, args: argparse.Namespace) -> int:
+    adapter_id = stored.import_(args.file, subject=args.subject, force=args.force).adapter_id
+    words = f"Taken in as {adapter_id}; use it with `phosphene adapters activate {adapter_id}`."
+    return _say(args, words, {"id": adapter_id, "file": str(args.file)})
 
 
 def _say(args: argparse.Namespace, words: str, table: dict[str, object]) -> int:

@@ -20,7 +20,7 @@ from models.adapters.data import CalibrationData
 from models.adapters.evaluation import Scored, compare, learning_curve, method_score, verdict_of
 from models.adapters.leaks import check_leaks
 from models.adapters.methods import Method, find_method
-from models.adapters.methods.base import Stopped, Watch
+from models.adapters.methods.base import Fitting, Stopped, Watch
 from models.adapters.problems import AnyMethod, PictureProblem, Problem
 from models.adapters.report import CalibrationReport
 from models.adapters.scoring import Ints, permutation_test
@@ -138,12 +138,14 @@ class _Fit:
     def fit(self, kind: AnyMethod, rows: Ints, watch: Watch) -> Method[Any, Any]:
         problem = self.problem
         return kind.fit(
-            problem.batch.take(rows),
-            self.targets[rows],
-            problem.rows[rows],
-            problem.base,
-            seed=self.seed,
-            watch=watch,
+            Fitting(
+                problem.batch.take(rows),
+                self.targets[rows],
+                problem.rows[rows],
+                problem.base,
+                self.seed,
+                watch,
+            )
         )
 
     def scored(

@@ -1,18 +1,14 @@
 """From the electrodes at hand to the electrodes a decoder wants.
 
-Owns matching by name (aliases included), spherical splines for what is missing (Perrin et al.
-1989, the settings of MNE's `interpolate_bads`), and the sentence that says what a montage can be
-expected to give. The learnt spatial layer is an adapter (`lowrank`). Knows nothing of files but
-its own table of expectations.
+Owns matching by name (aliases included) and spherical splines for what is missing (Perrin et al.
+1989, the settings of MNE's `interpolate_bads`).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from pathlib import Path
+from functools import lru_cache
 
 import numpy as np
 from numpy.polynomial import legendre
@@ -29,7 +25,6 @@ MIN_MATCHED = 4
 """Fewer electrodes than this cannot carry a spline."""
 MAX_INTERPOLATED = 0.34
 """A decoder made for a person's channels is refused when more than this part of them is absent."""
-_TABLE = Path(__file__).with_name("expectations.json")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,65 +146,3 @@ def _spline(cosines: Float64) -> Float64:
     return np.asarray(
         legendre.legval(np.clip(cosines, -1, 1), np.r_[0.0, factors]), dtype=np.float64
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Expectation:
-    """What the virtual pool gave with the measured montage most like the one at hand.
-
-    `zero_shot` and `calibrated` (five minutes) are top-1 among `n_candidates`, 0 to 1.
-    """
-
-    montage: str
-    n_channels: int
-    n_candidates: int
-    zero_shot: float
-    calibrated: float
-    sentence: str
-
-
-@cache
-def _measured() -> dict[str, object]:
-    table: dict[str, object] = json.loads(_TABLE.read_text(encoding="utf-8"))
-    return table
-
-
-def expectation(ch_names: Sequence[str]) -> Expectation | None:
-    """Say what a montage can be expected to give, from the measured one that covers alike.
-
-    Montages are compared by what they see of every place on the head, not by count: eight
-    electrodes over visual cortex are another thing than eight over the forehead. None when fewer
-    than two labels have a place.
-    """
-    names = placed_names(ch_names)
-    if len(names) < 2:
-        return None
-    seen = coverage(names)
-    rows = _measured()["montages"]
-    if not isinstance(rows, list):
-        raise AdapterError(f"{_TABLE} holds no list of montages: reinstall Phosphene.")
-    best = min(rows, key=lambda row: float(((coverage(tuple(row["channels"])) - seen) ** 2).sum()))
-    n_candidates = int(best["n_candidates"])
-    zero_shot, calibrated = float(best["zero_shot"]), float(best["calibrated"])
-    sentence = (
-        f"{len(names)} electrodes, most like the measured '{best['name']}': on virtual people "
-        f"{100 * zero_shot:.0f} % of {n_candidates} pictures were identified without calibration "
-        f"and {100 * calibrated:.0f} % after five minutes (chance {100 / n_candidates:.1f} %); a "
-        "real brain gives less."
-    )
-    return Expectation(
-        montage=str(best["name"]),
-        n_channels=len(names),
-        n_candidates=n_candidates,
-        zero_shot=zero_shot,
-        calibrated=calibrated,
-        sentence=sentence,
-    )
-
-
-@lru_cache(maxsize=256)
-def coverage(names: tuple[str, ...]) -> Float64:
-    """How much of each virtual electrode's variance a montage explains, (64,), 0 to 1."""
-    from models.embedded.encoder_input import interpolation
-
-    return read_only(interpolation(names).coverage.astype(np.float64))

@@ -20,7 +20,7 @@ from scipy import stats
 from models.adapters.adapter import embed
 from models.adapters.data import CalibrationData
 from models.adapters.fit import fit_adapter
-from models.adapters.methods.base import Method, Watch
+from models.adapters.methods.base import Fitting, Method, Watch
 from models.adapters.methods.unlabelled import Aligned, ZeroShot
 from models.adapters.network_base import NetworkBase, NetworkBatch
 from models.embedded.encoder import load_encoder
@@ -59,7 +59,7 @@ def measure(
     batch = base.remembering(base.prepare(test))
     few = recorded.calibration.first_minutes(UNLABELLED)
     none = np.zeros(0, dtype=np.intp)
-    aligned = Aligned.fit(base.prepare(few), np.zeros((0, 0)), none, base, seed=0, watch=Watch())
+    aligned = Aligned.fit(Fitting(base.prepare(few), np.zeros((0, 0)), none, base, 0, Watch()))
     line: dict[str, Any] = {
         "board": board,
         "person": number,

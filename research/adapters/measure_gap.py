@@ -19,7 +19,7 @@ import torch
 from scipy import linalg
 
 from models.adapters.lda import near_stationary_covariance
-from models.adapters.methods.base import Watch
+from models.adapters.methods.base import Fitting, Watch
 from models.adapters.methods.pattern import PatternModel, bin_means
 from models.adapters.network_base import NetworkBase, NetworkBatch
 from models.adapters.scoring import Ints
@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
             zero.append(float(((vectors @ candidates.T).argmax(axis=1) == rows).mean()))
             scores = own_decoder(train, candidates[seen], test, candidates)
             own.append(float((scores.argmax(axis=1) == rows).mean()))
-            part = PatternModel.fit(train, candidates[seen], seen, base, seed=0, watch=Watch())
+            part = PatternModel.fit(Fitting(train, candidates[seen], seen, base, 0, Watch()))
             best = part.evidence(test, base) @ candidates.T / base.temperature
             best += part.bias(candidates)
             full.append(float((best.argmax(axis=1) == rows).mean()))

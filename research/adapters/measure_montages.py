@@ -1,6 +1,6 @@
 """What a montage gives: `python -m research.adapters.measure_montages`.
 
-Owns `models/adapters/expectations.json`, which `models.adapters.montage.expectation` reads: top-1
+Owns `research/adapters/expectations.json`, the table of `docs/models/adapters.md`: top-1
 zero-shot and after five minutes of calibration with 4, 8, 16, 32 and 63 electrodes, on people that
 nothing else was chosen on.
 """
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.adapters.methods.base import Watch
+from models.adapters.methods.base import Fitting, Watch
 from models.adapters.methods.pattern import PatternModel
 from models.adapters.methods.unlabelled import ZeroShot
 from models.adapters.network_base import NetworkBase
@@ -47,7 +47,7 @@ def measure(names: tuple[str, ...], *, minutes: float, test_minutes: float) -> d
         if data.targets is None:
             continue
         targets = data.targets.astype(np.float64)[data.rows]
-        part = PatternModel.fit(base.prepare(data), targets, data.rows, base, seed=0, watch=Watch())
+        part = PatternModel.fit(Fitting(base.prepare(data), targets, data.rows, base, 0, Watch()))
         zero.append(accuracy(ZeroShot(), base, both.test))
         calibrated.append(accuracy(part, base, both.test))
     return {
@@ -61,7 +61,7 @@ def measure(names: tuple[str, ...], *, minutes: float, test_minutes: float) -> d
 def main(argv: list[str] | None = None) -> int:
     """Measure and write the table."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--out", type=Path, default=Path("models/adapters/expectations.json"))
+    options.add_argument("--out", type=Path, default=Path("research/adapters/expectations.json"))
     options.add_argument("--minutes", type=float, default=5.0)
     options.add_argument("--test-minutes", type=float, default=10.0)
     args = options.parse_args(argv)

@@ -14,7 +14,7 @@ import torch
 
 from models.adapters.adapter import embed
 from models.adapters.data import CalibrationData
-from models.adapters.methods.base import Watch
+from models.adapters.methods.base import Fitting, Watch
 from models.adapters.methods.pattern import PatternModel
 from models.adapters.network_base import NetworkBase, NetworkBatch
 from models.embedded.encoder import EmbeddedEncoder
@@ -62,12 +62,14 @@ def adapted(
     """Put the closed-form adapter that `session` is enough for on top of the shipped encoder."""
     base = NetworkBase(encoder)
     part = PatternModel.fit(
-        prepared(base, session.epochs),
-        gallery.embeddings[session.rows].astype(np.float64),
-        session.rows.astype(np.intp),
-        base,
-        seed=seed,
-        watch=Watch(),
+        Fitting(
+            prepared(base, session.epochs),
+            gallery.embeddings[session.rows].astype(np.float64),
+            session.rows.astype(np.intp),
+            base,
+            seed,
+            Watch(),
+        )
     )
     return lambda epochs: embed(part, prepared(base, epochs), base)
 

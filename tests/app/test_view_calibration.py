@@ -39,12 +39,12 @@ class FakeStore:
         self.asked: list[tuple] = []
         self.error = ""
 
-    def records(self, subject: str | None = None) -> list[AdapterRecord]:
+    def list(self, subject: str | None = None) -> list[AdapterRecord]:
         if self.error:
             raise PhospheneError(self.error)
-        return [self._line(each) for each in self.order]
+        return [self._record(each) for each in self.order]
 
-    def _line(self, name: str) -> AdapterRecord:
+    def _record(self, name: str) -> AdapterRecord:
         subject = name[:5]
         return AdapterRecord(
             adapter_id=name,
@@ -64,11 +64,11 @@ class FakeStore:
             folder=self.root / name,
         )
 
-    def activate(self, adapter_id: str) -> Path:
+    def activate(self, adapter_id: str) -> AdapterRecord:
         self.active[adapter_id[:5]] = adapter_id
-        return self.root / adapter_id
+        return self._record(adapter_id)
 
-    def roll_back(self, subject: str) -> Path:
+    def rollback(self, subject: str) -> AdapterRecord:
         return self.activate(f"{subject}-a")
 
     def export(self, adapter_id: str, path: Path) -> None:

@@ -164,7 +164,7 @@ def _write_adapter(window: MainWindow, qtbot: QtBot, folder: Path) -> None:
     """Calibrate for the person with the virtual headset, then decode with that adapter."""
     words = f"--virtual --board cap32 --fast --minutes 5 --subject S01 --out {folder}/calibration"
     assert main(["calibrate", "--headless", "--force", *words.split()]) == 0
-    (record,) = CalibrationFactory().stored().records()
+    (record,) = CalibrationFactory().stored().list()
     window.start_demo()
     qtbot.waitUntil(lambda: window.session.phase is Phase.RUNNING, timeout=300_000)
     port = window.session.port

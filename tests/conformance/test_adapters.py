@@ -27,7 +27,7 @@ from models.adapters.files import MANIFEST_NAME, WEIGHTS_NAME
 from models.adapters.fit import fit_adapter
 from models.adapters.manifest import AdapterManifest, EncoderReference
 from models.adapters.methods import METHODS, PICTURES, find_method
-from models.adapters.methods.base import Watch
+from models.adapters.methods.base import Fitting
 from models.api import Aligning, ChecksFilter, ChecksMontage, Encoder, StatesDrift, Wraps
 from models.conformance import check_encoder
 from models.registry import open_encoder
@@ -95,8 +95,7 @@ def _adapted(name: str, system: str, data: CalibrationData, encoder: Encoder) ->
     batch = base.prepare(data)
     assert data.targets is not None
     targets = data.targets.astype(np.float64)[data.rows]
-    watch = Watch()
-    method = find_method(name).fit(batch, targets, data.rows, base, seed=0, watch=watch)
+    method = find_method(name).fit(Fitting(batch, targets, data.rows, base))
     spec = encoder.spec
     manifest = AdapterManifest(
         kind=name,
@@ -118,10 +117,8 @@ def case(request: pytest.FixtureRequest, pictures: CalibrationData) -> Case:
         data = _classes(pictures)
         problem = ClassProblem(data, seed=0)
         report = fit_adapter(data, with_curve=False).report
-        method = find_method(name).fit(
-            problem.batch, problem.candidates[data.rows], data.rows, problem.base, seed=0,
-            watch=Watch(),
-        )  # fmt: skip
+        given = Fitting(problem.batch, problem.candidates[data.rows], data.rows, problem.base)
+        method = find_method(name).fit(given)
         return Case(problem.adapter(method, report, "anonymous"), data, None)
     data = _fmri() if system == "lab-fmri" else pictures.take(np.arange(24))
     if system == "atm-toy":  # which wants a whole second

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.adapters import AdapterError
-from models.adapters.montage import coverage, expectation, map_montage, spline_matrix
+from models.adapters.montage import map_montage, spline_matrix
 from pipeline.electrodes import unit_positions
 from research.embedded.encoder_batches import MONTAGES, TEN_TEN
 
@@ -59,23 +59,3 @@ def test_what_cannot_be_mapped_is_refused() -> None:
         map_montage(("Oz",), ("ch1", "Oz"))
     with pytest.raises(AdapterError, match="cannot be interpolated from 3"):
         map_montage(("Oz", "O1", "O2"), ("Oz", "Cz"))
-
-
-def test_an_expectation_is_of_the_measured_montage_that_sees_alike() -> None:
-    cyton, posterior = (MONTAGES[name][0] for name in ("cyton", "posterior8"))
-    assert not np.allclose(coverage(posterior), coverage(cyton))
-    moved = expectation(("PO7", "PO8", "O1", "O2", "P7", "P8", "POz", "Pz"))
-    assert moved is not None
-    assert moved.montage == "8 over the back of the head"
-    found = expectation(cyton)
-    assert found is not None
-    assert found.montage == "8 over the whole head (Cyton)"
-    assert found.n_channels == 8
-    assert "8 electrodes" in found.sentence
-    assert "virtual people" in found.sentence
-    cap = expectation(MONTAGES["cap63"][0])
-    four = expectation(("O1", "O2", "P7", "P8"))
-    assert cap is not None
-    assert four is not None
-    assert cap.calibrated > cap.zero_shot > four.calibrated > 1 / four.n_candidates
-    assert expectation(("ch1", "ch2")) is None

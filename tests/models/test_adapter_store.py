@@ -45,7 +45,7 @@ def calibration(data: CalibrationData) -> Adapter:
 @pytest.fixture(scope="module")
 def forced(calibration: Adapter, data: CalibrationData) -> Adapter:
     """An adapter with weights, whatever cross-validation of one minute would choose."""
-    from models.adapters.methods.base import Watch
+    from models.adapters.methods.base import Fitting, Watch
     from models.adapters.methods.pattern import PatternModel
     from models.adapters.network_base import NetworkBase
 
@@ -53,12 +53,14 @@ def forced(calibration: Adapter, data: CalibrationData) -> Adapter:
     base = calibration.base
     assert isinstance(base, NetworkBase)
     method = PatternModel.fit(
-        base.prepare(data),
-        data.targets.astype(np.float64)[data.rows],
-        data.rows,
-        base,
-        seed=0,
-        watch=Watch(),
+        Fitting(
+            base.prepare(data),
+            data.targets.astype(np.float64)[data.rows],
+            data.rows,
+            base,
+            0,
+            Watch(),
+        )
     )
     manifest = calibration.manifest.model_copy(update={"kind": "pattern"})
     return replace(calibration, method=method, manifest=manifest)

@@ -14,7 +14,7 @@ from models.adapters.evaluation import Scored, choose, learning_curve
 from models.adapters.fit import Progress, fit_adapter
 from models.adapters.leaks import check_leaks, order_test
 from models.adapters.methods import PICTURES, find_method
-from models.adapters.methods.base import Stopped, Watch
+from models.adapters.methods.base import Fitting, Stopped, Watch
 from models.adapters.network_base import NetworkBase
 from models.adapters.scoring import (
     block_splits,
@@ -148,7 +148,7 @@ def test_an_adapter_comes_back_from_its_arrays_to_the_bit(
     batch, rows = base.prepare(data), data.rows
     targets = _targets(data)
     watch = Watch()
-    part = find_method(name).fit(batch, targets, rows, base, seed=0, watch=watch)
+    part = find_method(name).fit(Fitting(batch, targets, rows, base, 0, watch))
     arrays = {key: np.array(value) for key, value in part.arrays().items()}
     again = find_method(name).from_arrays(arrays, calibration.manifest)
     np.testing.assert_array_equal(
@@ -170,7 +170,7 @@ def test_layers_stop_early_and_never_change_the_encoder(
     before = copy.deepcopy(base.network.state_dict())
     wrong = _targets(data)[np.random.default_rng(0).permutation(30)]
     watch = Watch()
-    part = find_method(name).fit(batch, wrong, np.arange(30), base, seed=0, watch=watch)
+    part = find_method(name).fit(Fitting(batch, wrong, np.arange(30), base, 0, watch))
     assert len(watch.losses) < 30
     assert all(bool((before[k] == v).all()) for k, v in base.network.state_dict().items())
     if part.changes_nothing:
@@ -184,9 +184,7 @@ def test_alignment_undoes_a_mixing_of_channels(
     gains = np.exp(0.9 * np.random.default_rng(2).standard_normal(16))[:, None]
     mixed = replace(data, epochs=(data.epochs * gains).astype(np.float32))
     batch, broken = base.prepare(data), base.prepare(mixed)
-    part = find_method("aligned").fit(
-        broken, _targets(data), data.rows, base, seed=0, watch=Watch()
-    )
+    part = find_method("aligned").fit(Fitting(broken, _targets(data), data.rows, base, 0, Watch()))
     candidates = np.asarray(data.targets, dtype=np.float64)
 
     def hits(evidence: Float64) -> float:

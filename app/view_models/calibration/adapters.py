@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from app.calibration.background import Background
+from app.calibration.stored import AdapterRecord, StoredAdapters
 from app.port import Phase
 from app.view_models.session.model import SessionModel
 from app.view_models.settings.model import SettingsModel
-
-if TYPE_CHECKING:
-    from app.calibration.stored import AdapterRecord, StoredAdapters
 
 
 class AdaptersModel:
@@ -94,7 +91,7 @@ class AdaptersModel:
     def roll_back(self, subject: str) -> None:
         """Activate what was active before."""
         note = f"{subject} is back at the adapter before{self._now}."
-        self._do(lambda stored: stored.roll_back(subject), note, use=True)
+        self._do(lambda stored: stored.rollback(subject), note, use=True)
 
     def export(self, adapter_id: str, path: Path) -> None:
         """Write one into a file."""
@@ -162,4 +159,5 @@ class AdaptersModel:
         if self._stored is None:
             self._stored = self._open()
         said = act(self._stored)
-        return tuple(self._stored.records()), said if isinstance(said, Path) else None
+        record = said if isinstance(said, AdapterRecord) else None
+        return tuple(self._stored.list()), None if record is None else record.folder

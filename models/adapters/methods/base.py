@@ -59,6 +59,33 @@ class Watch:
         self.check()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitting(Generic[BatchT, BaseT]):
+    """What a method is fitted to.
+
+    Attributes
+    ----------
+    batch : Batch
+        Epochs, as `base` prepares them.
+    targets : ndarray, shape (n, n_features)
+        Embedding of what each epoch's person saw.
+    groups : ndarray, shape (n,), int
+        Number of the stimulus, to hold stimuli out by.
+    base : Base
+        What the method is to stand on.
+    seed : int
+        Of every random choice.
+    watch : Watch
+    """
+
+    batch: BatchT
+    targets: Float64
+    groups: NDArray[np.intp]
+    base: BaseT
+    seed: int = 0
+    watch: Watch = field(default_factory=Watch)
+
+
 class Method(ABC, Generic[BatchT, BaseT]):
     """One method, fitted.
 
@@ -78,26 +105,8 @@ class Method(ABC, Generic[BatchT, BaseT]):
 
     @classmethod
     @abstractmethod
-    def fit(
-        cls,
-        batch: BatchT,
-        targets: Float64,
-        groups: NDArray[np.intp],
-        base: BaseT,
-        *,
-        seed: int,
-        watch: Watch,
-    ) -> Self:
-        """Fit to labelled epochs.
-
-        Parameters
-        ----------
-        batch : Batch
-        targets : ndarray, shape (n, n_features)
-            Embedding of what each epoch's person saw.
-        groups : ndarray, shape (n,), int
-            Number of the stimulus, to hold stimuli out by.
-        """
+    def fit(cls, given: Fitting[BatchT, BaseT]) -> Self:
+        """Fit to labelled epochs."""
 
     @abstractmethod
     def evidence(self, batch: BatchT, base: BaseT) -> Float64:

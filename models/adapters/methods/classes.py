@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.adapters.bases import Base, Rows
 from models.adapters.data import CalibrationData
 from models.adapters.errors import AdapterError
 from models.adapters.lda import SpatioTemporalLda, softmax
 from models.adapters.manifest import CLASSES, AdapterManifest
-from models.adapters.methods.base import Arrays, Method, Shapes, Watch, checked
+from models.adapters.methods.base import Arrays, Fitting, Method, Shapes, checked
 from models.adapters.selection import N_FILTERS, validate
 from models.adapters.window import Window
 from models.api import EncoderSpec, InputSpec
@@ -127,30 +126,20 @@ class ClassDiscriminant(Method[Features, ClassBase]):
     lda: SpatioTemporalLda
 
     @classmethod
-    def fit(
-        cls,
-        batch: Features,
-        targets: Float64,
-        groups: NDArray[np.intp],
-        base: ClassBase,
-        *,
-        seed: int,
-        watch: Watch,
-    ) -> Self:
+    def fit(cls, given: Fitting[Features, ClassBase]) -> Self:
         """Choose the count of spatial filters by blocks of time, then fit on all.
 
         `targets` (n, n_classes) have a one in the class's column; `groups` are its numbers.
         """
-        del base, seed
-        watch.check()
-        n_classes = targets.shape[1]
+        given.watch.check()
+        features, groups, n_classes = given.batch.values, given.groups, given.targets.shape[1]
         try:
-            found = validate(batch.values, groups, n_classes=n_classes, n_filters=N_FILTERS)
+            found = validate(features, groups, n_classes=n_classes, n_filters=N_FILTERS)
             n_filters = found.n_filters
         except AdapterError:  # a class is missing from an inner block: take the middle choice
             n_filters = N_FILTERS[len(N_FILTERS) // 2]
         return cls(
-            SpatioTemporalLda.fit(batch.values, groups, n_classes=n_classes, n_filters=n_filters)
+            SpatioTemporalLda.fit(features, groups, n_classes=n_classes, n_filters=n_filters)
         )
 
     def evidence(self, batch: Features, base: ClassBase) -> Float64:

@@ -16,12 +16,11 @@ from typing import ClassVar, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from models.adapters.manifest import AdapterManifest
-from models.adapters.methods.base import Arrays, Shapes, Watch, checked
+from models.adapters.methods.base import Arrays, Fitting, Shapes, checked
 from models.adapters.methods.network import NetworkMethod
 from models.adapters.network_base import NetworkBase, NetworkBatch
 from models.adapters.scoring import stimulus_folds
@@ -122,22 +121,11 @@ class LearntAdapter(NetworkMethod):
         """Build the module for a network, changing nothing yet."""
 
     @classmethod
-    def fit(
-        cls,
-        batch: NetworkBatch,
-        targets: Float64,
-        groups: NDArray[np.intp],
-        base: NetworkBase,
-        *,
-        seed: int,
-        watch: Watch,
-    ) -> Self:
+    def fit(cls, given: Fitting[NetworkBatch, NetworkBase]) -> Self:
         """Train with early stopping on a fifth of the stimuli; see the module."""
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
-            torch.manual_seed(seed)
-            layers = _trained(
-                cls.layers(base.network), base, batch, targets, groups, seed=seed, watch=watch
-            )
+            torch.manual_seed(given.seed)
+            layers = _trained(cls.layers(given.base.network), given)
         return cls({name: value.numpy().copy() for name, value in layers.state_dict().items()})
 
     @property
@@ -211,19 +199,11 @@ class LoraLayers(LearntAdapter):
         )
 
 
-def _trained(
-    layers: _Layers,
-    base: NetworkBase,
-    batch: NetworkBatch,
-    targets: Float64,
-    groups: NDArray[np.intp],
-    *,
-    seed: int,
-    watch: Watch,
-) -> _Layers:
-    network = copy.deepcopy(base.network).requires_grad_(requires_grad=False).eval()
-    x, conditions = (torch.from_numpy(each) for each in batch.inputs())
-    wanted = torch.from_numpy(targets.astype(np.float32))
+def _trained(layers: _Layers, given: Fitting[NetworkBatch, NetworkBase]) -> _Layers:
+    network = copy.deepcopy(given.base.network).requires_grad_(requires_grad=False).eval()
+    x, conditions = (torch.from_numpy(each) for each in given.batch.inputs())
+    wanted = torch.from_numpy(given.targets.astype(np.float32))
+    groups, seed = given.groups, given.seed
     first = np.unique(groups, return_index=True)[1]
     known = wanted[torch.from_numpy(first)]
     order = torch.from_numpy(np.searchsorted(groups[first], groups))
@@ -253,7 +233,7 @@ def _trained(
             total += float(loss.detach()) * len(rows)
         with torch.no_grad():
             now = float(loss_of(held))
-        watch.tell(total / len(train), now)
+        given.watch.tell(total / len(train), now)
         waited = 0 if now < best else waited + 1
         if now < best:
             best, kept = now, copy.deepcopy(layers.state_dict())

@@ -24,7 +24,7 @@ from scipy import linalg, special
 
 from models.adapters.lda import near_stationary_covariance
 from models.adapters.manifest import AdapterManifest
-from models.adapters.methods.base import Arrays, Shapes, Watch, checked
+from models.adapters.methods.base import Arrays, Fitting, Shapes, checked
 from models.adapters.methods.latency import (
     TRIAL_SHIFTS,
     Expected,
@@ -80,23 +80,17 @@ class PatternModel(NetworkMethod):
     elsewhere: float = 0.0
 
     @classmethod
-    def fit(
-        cls,
-        batch: NetworkBatch,
-        targets: Float64,
-        groups: NDArray[np.intp],
-        base: NetworkBase,
-        *,
-        seed: int,
-        watch: Watch,
-    ) -> Self:
+    def fit(cls, given: Fitting[NetworkBatch, NetworkBase]) -> Self:
         """Estimate latency warp, noise, prior patterns, their change and its variance."""
-        watch.check()
+        given.watch.check()
+        batch, targets, base = given.batch, given.targets, given.base
         expected = Expected.of(base, batch.ch_names)
         warp = subject_warp(batch, targets, base, expected)
         features = bin_means(batch, *warp)
         straight = _flat(expected.weights.transpose(2, 0, 1)).T
-        change, elsewhere, temperature = _choose(features, targets, groups, straight, seed=seed)
+        change, elsewhere, temperature = _choose(
+            features, targets, given.groups, straight, seed=given.seed
+        )
         white = _Whitened.fit(features, targets, straight)
         found = _update(_Evidence.of(white), change, elsewhere)
         weights, offset = white.decision(found)

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.adapters.bases import PictureBase
 from models.adapters.manifest import AdapterManifest
-from models.adapters.methods.base import Arrays, Method, Watch, checked
+from models.adapters.methods.base import Arrays, Fitting, Method, checked
 from models.adapters.scoring import stimulus_folds
 from pipeline.values import Float64
 
@@ -38,21 +37,12 @@ class EmbeddingRidge(Method[Any, PictureBase[Any]]):
     shrinkage: float = 0.0
 
     @classmethod
-    def fit(
-        cls,
-        batch: Any,
-        targets: Float64,
-        groups: NDArray[np.intp],
-        base: PictureBase[Any],
-        *,
-        seed: int,
-        watch: Watch,
-    ) -> Self:
+    def fit(cls, given: Fitting[Any, PictureBase[Any]]) -> Self:
         """Choose the shrinkage by held-out stimuli, then fit on all."""
-        watch.check()
-        evidence = base.evidence(batch)
+        given.watch.check()
+        evidence, targets = given.base.evidence(given.batch), given.targets
         losses = np.zeros(len(SHRINKAGES))
-        for train, test in stimulus_folds(groups, 5, seed=seed):
+        for train, test in stimulus_folds(given.groups, 5, seed=given.seed):
             for k, shrinkage in enumerate(SHRINKAGES):
                 matrix, offset = _ridge(evidence[train], targets[train], shrinkage)
                 losses[k] -= _agreement((evidence[test] - offset) @ matrix, targets[test])

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.adapters.bases import PictureBase
 from models.adapters.errors import AdapterError
 from models.adapters.latency_warps import learn_warps
 from models.adapters.manifest import AdapterManifest
-from models.adapters.methods.base import Arrays, Method, Watch, checked
+from models.adapters.methods.base import Arrays, Fitting, Method, checked
 from pipeline.alignment import EuclideanAlignment
 from pipeline.values import Float64
 
@@ -29,18 +28,9 @@ class ZeroShot(Method[Any, PictureBase[Any]]):
     cost: ClassVar[int] = 0
 
     @classmethod
-    def fit(
-        cls,
-        batch: Any,
-        targets: Float64,
-        groups: NDArray[np.intp],
-        base: PictureBase[Any],
-        *,
-        seed: int,
-        watch: Watch,
-    ) -> Self:
+    def fit(cls, given: Fitting[Any, PictureBase[Any]]) -> Self:
         """Return it: nothing is learnt."""
-        del batch, targets, groups, base, seed, watch
+        del given
         return cls()
 
     def evidence(self, batch: Any, base: PictureBase[Any]) -> Float64:
@@ -86,18 +76,9 @@ class Aligned(Method[Any, PictureBase[Any]]):
         return "" if base.expects_covariance else "needs an encoder that states its covariance"
 
     @classmethod
-    def fit(
-        cls,
-        batch: Any,
-        targets: Float64,
-        groups: NDArray[np.intp],
-        base: PictureBase[Any],
-        *,
-        seed: int,
-        watch: Watch,
-    ) -> Self:
+    def fit(cls, given: Fitting[Any, PictureBase[Any]]) -> Self:
         """Learn it from the epochs alone."""
-        del targets, groups, seed, watch
+        batch, base = given.batch, given.base
         reference = base.expected_covariance(batch.ch_names)
         matrix = EuclideanAlignment.fit(base.channels(batch), reference).matrix
         prior = base.log_warp_prior
