@@ -24,12 +24,19 @@ def make_repeatable(threads: int) -> None:
 @contextmanager
 def repeatable(threads: int) -> Iterator[None]:
     """Within, torch computes as in a session; afterwards as it did before."""
+    with given_back():
+        make_repeatable(threads)
+        yield
+
+
+@contextmanager
+def given_back() -> Iterator[None]:
+    """Afterwards torch computes as it did before, whatever was set within."""
     before = os.environ.get("OMP_NUM_THREADS")
     n_threads, has_grad = torch.get_num_threads(), torch.is_grad_enabled()
     is_strict = torch.are_deterministic_algorithms_enabled()
     only_warns = torch.is_deterministic_algorithms_warn_only_enabled()
     try:
-        make_repeatable(threads)
         yield
     finally:
         torch.set_num_threads(n_threads)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from configs import SessionConfig
     from devices.files.readers import Reader
     from models.api import EncoderSpec
+    from models.embedded.pipeline import PhosphenePipeline
     from phosphene.decoding import Trial, decode, score
     from phosphene.live import cut_epochs
     from phosphene.sessions import Session, read_session
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         list_streams,
         open_recording,
         open_stream,
+        simulate,
     )
     from phosphene.systems import System, list_systems, load_system
     from pipeline.errors import PhospheneError
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
         GeneratedImage,
         Info,
         Outcome,
+        Packet,
         StreamInfo,
         Verdict,
     )
@@ -62,7 +65,9 @@ _HOMES: Final = {
     "GeneratedImage": "pipeline.values",
     "Info": "pipeline.values",
     "Outcome": "pipeline.values",
+    "Packet": "pipeline.values",
     "PhospheneError": "pipeline.errors",
+    "PhosphenePipeline": "models.embedded.pipeline",
     "Reader": "devices.files.readers",
     "Session": "phosphene.sessions",
     "SessionConfig": "configs",
@@ -85,6 +90,7 @@ _HOMES: Final = {
     "open_stream": "phosphene.sources",
     "read_session": "phosphene.sessions",
     "score": "phosphene.decoding",
+    "simulate": "phosphene.sources",
 }
 """Where each public name is made; imported when it is first asked for."""
 
@@ -98,7 +104,9 @@ __all__ = [
     "GeneratedImage",
     "Info",
     "Outcome",
+    "Packet",
     "PhospheneError",
+    "PhosphenePipeline",
     "Reader",
     "Session",
     "SessionConfig",
@@ -121,6 +129,7 @@ __all__ = [
     "open_stream",
     "read_session",
     "score",
+    "simulate",
 ]
 
 

@@ -141,6 +141,38 @@ def list_formats() -> dict[str, Reader]:
     return {entry.plugin.name: entry.reader for entry in readers()}
 
 
+def simulate(*, duration: float = 60.0, settings: SessionConfig | None = None) -> Source:
+    """Make a virtual person who looks at pictures of the gallery, without waiting for them.
+
+    A physical model of a head whose responses carry a code that the shipped decoder was trained
+    on: it shows that everything works, and nothing of what EEG can do.
+
+    Parameters
+    ----------
+    duration : float
+        Time over which pictures are shown, s.
+    settings : SessionConfig, optional
+        `simulation` (person, board, `snr`), `stimuli` and `seed`.
+
+    Returns
+    -------
+    Source
+        Not live; the markers carry the labels.
+
+    Examples
+    --------
+    >>> import phosphene
+    >>> source = phosphene.simulate(duration=5.0)
+    >>> len(source.streams["eeg"].ch_names)
+    32
+    >>> source.close()
+    """
+    from app.runtime.launch import simulated_source
+    from configs import SessionConfig
+
+    return simulated_source(settings or SessionConfig(), duration=duration)
+
+
 def from_mne(inst: Any, *, name: str = "mne") -> Source:
     """Make a source of an MNE `Raw` or `Epochs` object.
 

@@ -278,13 +278,7 @@ def accelerated_session(
     duration: float = 60.0,
 ) -> Session:
     """Make the demo's session without LSL and without waiting: same brain, same path."""
-    labels = candidate_labels(load_gallery(config.gallery), config.stimuli)
-    shown = itertools.takewhile(
-        lambda item: item.at <= duration, plan(config.stimuli, labels, seed=config.seed)
-    )
-    source = accelerated_source(
-        config, ((item.at, item.label) for item in shown), duration=duration
-    )
+    source = simulated_source(config, duration=duration)
     return Session(
         config,
         out=out or default_out(root),
@@ -293,6 +287,16 @@ def accelerated_session(
         is_live=False,
         on_end=source.close,
     )
+
+
+def simulated_source(config: SessionConfig, *, duration: float) -> AcceleratedSource:
+    """Make the virtual person who is shown the settings' stimuli for `duration` s."""
+    labels = candidate_labels(load_gallery(config.gallery), config.stimuli)
+    shown = itertools.takewhile(
+        lambda item: item.at <= duration, plan(config.stimuli, labels, seed=config.seed)
+    )
+    onsets = ((item.at, item.label) for item in shown)
+    return accelerated_source(config, onsets, duration=duration)
 
 
 def accelerated_source(

@@ -126,6 +126,17 @@ class EmbeddedEncoder:
             temperature=self.temperature,
         )
 
+    @classmethod
+    def from_pretrained(cls, folder: Path) -> EmbeddedEncoder:
+        """Load the encoder in a folder of `model.safetensors` and `config.json`.
+
+        Raises
+        ------
+        EncoderError
+            The folder holds no usable encoder.
+        """
+        return cls(read_files(folder))
+
     @property
     def spec(self) -> EncoderSpec:
         """What it wants and gives; any labelled montage will do."""
