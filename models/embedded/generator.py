@@ -8,17 +8,15 @@ a diffusers class in diffusers' layout, so `from_pretrained` reads each one alon
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderDC, UNet2DConditionModel
-from diffusers.models.embeddings import ImageProjection, PixArtAlphaTextProjection
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from models.embedded.parts import Prior, Projection
 from pipeline.errors import PhospheneError
 
 WEIGHTS = Path(__file__).with_name("weights")
@@ -42,9 +40,9 @@ class Generator:
         Corrects the prior's guess at time `1000 * sigma`; takes the embedding as `class_labels`
         and the projection's tokens as `encoder_hidden_states`; its input is the sample with the
         prior's guess concatenated.
-    projection : ImageProjection
+    projection : Projection
         Embedding (n, n_features) to tokens (n, n_tokens, cross_attention_dim).
-    prior : PixArtAlphaTextProjection
+    prior : Prior
         Embedding (n, n_features) to a guess of its latents, flat: what it may stand for, averaged.
     sha256 : str
         Over the four weight files.
@@ -52,8 +50,8 @@ class Generator:
 
     vae: AutoencoderDC
     unet: UNet2DConditionModel
-    projection: ImageProjection
-    prior: PixArtAlphaTextProjection
+    projection: Projection
+    prior: Prior
     sha256: str
 
     @property
@@ -106,8 +104,8 @@ def load_generator(
     try:
         vae = AutoencoderDC.from_pretrained(root / "vae", local_files_only=True)
         unet = UNet2DConditionModel.from_pretrained(root / "unet", local_files_only=True)
-        projection = _load_projection(root / "projection")
-        prior = _load_prior(root / "prior")
+        projection = Projection.from_pretrained(root / "projection", local_files_only=True)
+        prior = Prior.from_pretrained(root / "prior", local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise GeneratorError(
@@ -121,34 +119,12 @@ def load_generator(
     return Generator(vae, unet, projection, prior, digest.hexdigest())
 
 
-def _load_projection(folder: Path) -> ImageProjection:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    projection = ImageProjection(
-        image_embed_dim=config["image_embed_dim"],
-        cross_attention_dim=config["cross_attention_dim"],
-        num_image_text_embeds=config["num_image_text_embeds"],
-    )
-    projection.load_state_dict(load_file(folder / FILE))
-    return projection
-
-
-def _load_prior(folder: Path) -> PixArtAlphaTextProjection:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    prior = PixArtAlphaTextProjection(
-        in_features=config["in_features"],
-        hidden_size=config["hidden_size"],
-        out_features=config["out_features"],
-    )
-    prior.load_state_dict(load_file(folder / FILE))
-    return prior
-
-
 def _check(
     root: Path,
     vae: AutoencoderDC,
     unet: UNet2DConditionModel,
-    projection: ImageProjection,
-    prior: PixArtAlphaTextProjection,
+    projection: Projection,
+    prior: Prior,
 ) -> None:
     latents = unet.config.out_channels
     pairs = {
