@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from devices.files.readers import Reader
     from models.api import EncoderSpec
     from models.embedded.pipeline import PhosphenePipeline
+    from phosphene.calibration import Calibration, calibrate
     from phosphene.decoding import Trial, decode, score
     from phosphene.live import cut_epochs
     from phosphene.sessions import Session, read_session
@@ -76,6 +77,7 @@ _HOMES: Final = {
     "System": "phosphene.systems",
     "Trial": "phosphene.decoding",
     "Verdict": "pipeline.values",
+    "calibrate": "phosphene.calibration",
     "cut_epochs": "phosphene.live",
     "decode": "phosphene.decoding",
     "from_mne": "phosphene.sources",
@@ -96,6 +98,7 @@ _HOMES: Final = {
 
 __all__ = [
     "Accuracy",
+    "Calibration",
     "Embedding",
     "EncoderSpec",
     "Epoch",
@@ -115,6 +118,7 @@ __all__ = [
     "System",
     "Trial",
     "Verdict",
+    "calibrate",
     "cut_epochs",
     "decode",
     "from_mne",

@@ -31,7 +31,7 @@ def cells(path: Path) -> list[str]:
 
 
 def test_they_are_these() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["decode", "draw"]
+    assert [path.stem for path in NOTEBOOKS] == ["calibrate", "decode", "draw"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
