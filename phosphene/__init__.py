@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 
 _HOMES: Final = {
     "Accuracy": "app.accuracy",
+    "Calibration": "phosphene.calibration",
     "Embedding": "pipeline.values",
     "EncoderSpec": "models.api",
     "Epoch": "pipeline.values",
