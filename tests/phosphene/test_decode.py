@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import pairwise
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import mne
 import numpy as np
@@ -18,7 +15,7 @@ import phosphene
 from app.cli import main
 from phosphene import Outcome, SessionConfig, Trial
 from pipeline.gallery import load_gallery
-from pipeline.values import Packet, SourceItem, StreamInfo, StreamRole
+from tests.conformance.recut import Recut
 from tests.devices.edf_tools import write_edf
 
 CH_NAMES = ["O1", "Oz", "O2", "P7", "P8", "Pz", "PO7", "PO8"]
@@ -57,34 +54,6 @@ def session(fif: Path, tmp_path_factory: pytest.TempPathFactory) -> phosphene.Se
     out = tmp_path_factory.mktemp("sessions") / "s"
     assert main(["run", "--headless", "--replay", str(fif), "--out", str(out)]) == 0
     return phosphene.read_session(out)
-
-
-class Recut:
-    """A source whose EEG comes in other pieces."""
-
-    def __init__(self, source: phosphene.Source, seed: int) -> None:
-        self._source, self._rng = source, np.random.default_rng(seed)
-        self.is_live = source.is_live
-
-    @property
-    def streams(self) -> Mapping[StreamRole, StreamInfo]:
-        return self._source.streams
-
-    def read(self, timeout: float) -> list[SourceItem]:
-        return [piece for item in self._source.read(timeout) for piece in self._cut(item)]
-
-    def _cut(self, item: SourceItem) -> Iterator[SourceItem]:
-        if not isinstance(item, Packet) or item.role is not StreamRole.EEG:
-            yield item
-            return
-        n = len(item.timestamps)
-        cuts = sorted({0, n, *self._rng.integers(0, n + 1, 2).tolist()})
-        for low, high in pairwise(cuts):
-            part: Any = item.samples[low:high]
-            yield replace(item, samples=part, timestamps=item.timestamps[low:high])
-
-    def close(self) -> None:
-        self._source.close()
 
 
 def same_bits(one: Sequence[Trial], other: Sequence[Trial]) -> None:
