@@ -171,19 +171,6 @@ def test_nothing_reaches_beyond_the_machine_but_lsl() -> None:
     assert found == []
 
 
-def test_no_capability_is_asked_for_by_its_name() -> None:
-    """A Protocol and `isinstance` instead: mypy sees those. Python's own modules vary by system."""
-    found = [
-        f"{name}:{call.lineno} {function}({ast.unparse(call.args[0])}, ...)"
-        for name, tree in shipped()
-        for function, call in calls(tree)
-        if function in {"getattr", "hasattr"}
-        and isinstance(call.args[1], ast.Constant)
-        and ast.unparse(call.args[0]) not in sys.stdlib_module_names
-    ]
-    assert found == []
-
-
 KNOWS_SYSTEMS = {
     "configs/models.py": {"embedded"},  # the default system is a setting
     "configs/loading.py": {"atm"},  # what old session.toml files meant
@@ -207,8 +194,8 @@ def test_only_a_systems_own_folder_knows_its_name() -> None:
     assert found == {}
 
 
-SYSTEMS_APART = {"os", "signal", "value"}
-"""What may be asked for a name: modules that differ by operating system, a part of diffusers'."""
+SYSTEMS_APART = {"os", "signal"}
+"""What may be asked for a name: modules that differ by operating system."""
 
 
 def test_nobody_is_asked_for_a_capability_by_its_name() -> None:
