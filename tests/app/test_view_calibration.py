@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from app.calibration.signal_check import SECONDS
 from app.calibration.steps import Step
 from app.commands import gui
 from app.port import Phase
+from app.views.calibration.pages import ResultPage
 from app.views.calibration.view import CalibrationView
 from app.views.common.theme import THEMES
 from app.views.window.main_window import MainWindow
@@ -403,3 +405,24 @@ def test_the_command_opens_the_window_at_the_calibration(
     assert not window.session.active
     window.close()
     window.end()
+
+
+def test_long_sentences_take_no_room_from_the_methods(scene: Scene) -> None:
+    scene.to_result()
+    page = scene.view.pages[5]
+    assert isinstance(page, ResultPage)
+    result = scene.view.model.view.result
+    assert result is not None
+    words = "A sentence that says what was found, and how it was judged. " * 6
+    long = replace(result, reason=words, headline=words, curve_sentence=words)
+    scene.view.resize(720, 560)
+    page._show(long, scene.view.model.view)
+
+    def has_room() -> bool:
+        card, facts = page.scores.parentWidget(), page.facts
+        is_read = facts.height() >= facts.heightForWidth(facts.width())
+        return card is not None and is_read and page.scores.geometry().bottom() < card.height()
+
+    scene.qtbot.waitUntil(has_room)
+    assert page.scores.height() >= page.scores.minimumHeight()
+    assert page.area.verticalScrollBar().maximum() > 0

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QProgressBar,
     QRadioButton,
+    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -331,9 +332,21 @@ class ResultPage(Page):
         grid.setColumnStretch(1, 1)
         grid.setRowStretch(0, 3)
         grid.setRowStretch(1, 2)
+        # Long sentences may leave the charts less room than their rows take.
+        whole = QWidget()
+        whole.setObjectName("root")
+        column = QVBoxLayout(whole)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(self.column.spacing())
         for label in (self.verdict, self.headline, self.leak, self.facts):
-            self.column.addWidget(label)
-        self.column.addLayout(grid, 1)
+            column.addWidget(label)
+        column.addLayout(grid, 1)
+        self.area = QScrollArea()
+        self.area.setAccessibleName("Result")
+        self.area.setFrameShape(QFrame.Shape.NoFrame)
+        self.area.setWidgetResizable(True)
+        self.area.setWidget(whole)
+        self.column.addWidget(self.area)
         self._shown: CalibrationResult | None = None
 
     def refresh(self, view: FlowView) -> None:
