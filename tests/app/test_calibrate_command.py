@@ -161,6 +161,22 @@ def test_without_information_nothing_is_found_or_stored(
     assert not store.exists()
 
 
+def test_another_system_is_calibrated_with_the_methods_that_fit_it(
+    tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "--headless --virtual --fast --board cyton --preset atm-toy --minutes 0.8 --subject kim"
+    code, out, err = run(
+        capsys, "calibrate", *words.split(), "--out", str(tmp_path / "c"), "--json"
+    )
+    assert code == 0, err
+    result = json.loads(out)["result"]
+    assert [score["name"] for score in result["scores"]] == [
+        "no adapter",
+        "ridge in embedding space",
+    ]
+    assert result["n_epochs"] >= 20
+
+
 def test_a_blocked_recording_is_called_a_leak(tmp_path: Path, store: Path) -> None:
     labels = SETS["few"].labels(load_gallery())[:4]
     planned = tuple(Planned(0.9 * i, labels[i // 10], 0.4) for i in range(40))
