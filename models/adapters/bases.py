@@ -130,6 +130,11 @@ class PictureBase(Base[B]):
     def log_warps(self, batch: B) -> Float64:
         """Log probability of each latency warp, (n, n_warps) float64."""
 
+    def corrected(self, evidence: Float64, plain: Float64) -> Float64:
+        """Return evidence that a method changed; `plain` is the encoder's own."""
+        del plain
+        return evidence
+
     def check_reference(self, reference: EncoderReference) -> None:
         """Raise `AdapterError` when an adapter was fitted to another encoder."""
         spec = self.encoder.spec
@@ -256,6 +261,12 @@ class VectorBase(PictureBase[EpochBatch]):
         if self._warping is None:
             return np.zeros((len(batch), 0))
         return np.stack([self._warping.log_warps(epoch) for epoch in batch.epochs])
+
+    def corrected(self, evidence: Float64, plain: Float64) -> Float64:
+        """Return changed vectors with the encoder's own lengths, which mean what they meant."""
+        length = np.linalg.norm(evidence, axis=1, keepdims=True)
+        own = np.linalg.norm(plain, axis=1, keepdims=True)
+        return np.asarray(evidence * (own / np.maximum(length, 1e-12)))
 
     def recall(self, evidence: Float64, bias: Float64 | None = None) -> Float64:
         """The evidence: vectors are the encoder's language already."""

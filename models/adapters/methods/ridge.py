@@ -52,7 +52,8 @@ class EmbeddingRidge(Method[Any, PictureBase[Any]]):
 
     def evidence(self, batch: Any, base: PictureBase[Any]) -> Float64:
         """Evidence, corrected."""
-        return np.asarray((base.evidence(batch) - self.offset) @ self.matrix)
+        plain = base.evidence(batch)
+        return base.corrected(np.asarray((plain - self.offset) @ self.matrix), plain)
 
     def arrays(self) -> Arrays:
         """Matrix and offset."""
