@@ -246,16 +246,16 @@ def _left(disk: Path, spare: Path, said: str) -> tuple[str, list[str]]:
         # There is room again: what was left can be finished.
         subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
     kinds = ["for recovery"] if is_locked else []
-    moved = any(spare.rglob("summary.json"))
+    finished = {folder for folder in (disk, spare) if any(folder.rglob("summary.json"))}
     for folder in (disk, spare):
         found = what_it_left(folder, killed=is_locked)
-        # A session that moved to the spare disk is finished there, and says so.
-        is_half = moved and folder == disk and "go on in" in said
+        # A session that moved is finished in one of its folders, which names the other.
+        is_half = "go on in" in said and bool(finished - {folder}) and folder not in finished
         faults += [fault for fault in found if not (is_half and fault in _MOVED)]
         faults += [f"{path.name} cannot be read ({why})" for path, why in _unreadable(folder)]
         faults += [f"{path.name} is left" for path in folder.rglob(".incoming*")]
         for events in folder.rglob("events.jsonl"):
-            half = "moved to the other disk" if is_half else _whole(events.parent, faults)
+            half = "finished on the other disk" if is_half else _whole(events.parent, faults)
             kinds.append(f"session, {half}")
     kinds += [f"{len(list(disk.rglob(end)))} {end}" for end in _ENDS if any(disk.rglob(end))]
     return "; ".join(dict.fromkeys(kinds)) or "nothing", faults
