@@ -10,11 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-RETRIEVAL_IMAGE_WEIGHT = 0.99
-RECONSTRUCTION_MSE_WEIGHT = 0.9
-RECONSTRUCTION_EVALUATION_WEIGHT = 0.99
-"""The original's evaluation uses another weight than its training; kept to compare figures."""
-
 
 def clip_loss(eeg: Tensor, target: Tensor, logit_scale: Tensor | float) -> Tensor:
     """Symmetric cross-entropy over the batch; returns a scalar.
@@ -48,29 +43,3 @@ def _over_positives(logits: Tensor, same: Tensor) -> Tensor:
     rivals = logits.masked_fill(same, -torch.inf).logsumexp(dim=1, keepdim=True)
     each = functional.softplus(rivals - logits)
     return (each.masked_fill(~same, 0.0).sum(dim=1) / same.sum(dim=1)).mean()
-
-
-def retrieval_loss(
-    eeg: Tensor,
-    image: Tensor,
-    text: Tensor,
-    logit_scale: Tensor | float,
-    *,
-    image_weight: float = RETRIEVAL_IMAGE_WEIGHT,
-) -> Tensor:
-    """Contrast with pictures and, a little, with texts; returns a scalar."""
-    return image_weight * clip_loss(eeg, image, logit_scale) + (1 - image_weight) * clip_loss(
-        eeg, text, logit_scale
-    )
-
-
-def reconstruction_loss(
-    eeg: Tensor,
-    image: Tensor,
-    logit_scale: Tensor | float,
-    *,
-    mse_weight: float = RECONSTRUCTION_MSE_WEIGHT,
-) -> Tensor:
-    """Ten times the mix of squared error and contrast, for un-normalised targets; a scalar."""
-    contrast = clip_loss(eeg, image, logit_scale)
-    return 10 * (mse_weight * functional.mse_loss(eeg, image) + (1 - mse_weight) * contrast)

@@ -1,6 +1,6 @@
 """NICE, the ancestor of ATM-S (Song et al., ICLR 2024, arXiv 2308.13234).
 
-Owns its network, its loss's logits and its way of ranking. Its gallery holds class centres of
+Owns its network. Its gallery holds class centres of
 *other* pictures of the test concepts, so its figures and those of ATM-S do not compare.
 """
 
@@ -12,12 +12,10 @@ from math import log
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from models.atm.errors import AtmError
 from models.atm.layers import N_FILTERS, TemporalSpatialConvolution, n_positions, projector
 
-TEST_SCALE = 100.0
 _PREFIXES = {"Enc_eeg.": "enc_eeg.", "Proj_eeg.": "proj_eeg."}
 
 
@@ -64,26 +62,6 @@ class NiceEncoder(nn.Module):
                 "map the montage and resample first."
             )
         return self.proj_eeg(self.enc_eeg(eeg))  # type: ignore[no-any-return]
-
-    def contrastive_loss(self, vectors: Tensor, image_features: Tensor) -> Tensor:
-        """Symmetric cross-entropy of cosines, scaled by the exponential of `logit_scale`."""
-        vectors, image_features = (
-            functional.normalize(vectors, dim=-1),
-            functional.normalize(image_features, dim=-1),
-        )
-        logits = self.logit_scale.exp() * vectors @ image_features.T
-        targets = torch.arange(len(logits), device=logits.device)
-        return (
-            functional.cross_entropy(logits, targets) + functional.cross_entropy(logits.T, targets)
-        ) / 2
-
-
-def class_probabilities(vectors: Tensor, centres: Tensor) -> Tensor:
-    """Rank class centres: (n, n_features) against (n_classes, n_features) to (n, n_classes).
-
-    As published: only the EEG side is normalised here, the factor is 100.
-    """
-    return (TEST_SCALE * functional.normalize(vectors, dim=-1) @ centres.T).softmax(dim=-1)
 
 
 def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

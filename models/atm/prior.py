@@ -1,7 +1,7 @@
 """The diffusion prior: from an EEG vector to a CLIP vector (`DiffusionPriorUNet`).
 
 Owns the network, a U of fully connected layers over vectors, under the published names. Knows
-nothing of schedules; `prior_sampling` and `prior_training` run it.
+nothing of schedules; `prior_sampling` and `stages` run it.
 """
 
 from __future__ import annotations

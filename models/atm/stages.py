@@ -22,9 +22,10 @@ from models.atm.errors import AtmError
 from models.atm.folder import AnyEncoder
 from models.atm.losses import clip_loss, multi_positive_clip_loss
 from models.atm.prior import DiffusionPriorUNet
-from models.atm.prior_training import CONDITION_DROPOUT, learning_rate
 
 Indices = NDArray[np.int64]
+WARMUP_STEPS = 500
+CONDITION_DROPOUT = 0.1
 
 
 def seed_of(generator: torch.Generator) -> Tensor:
@@ -137,6 +138,21 @@ class EncoderTask:
         return batch
 
 
+def prior_rate(
+    step: int, *, base: float, n_steps: int, n_warmup: int = WARMUP_STEPS, offset: int = 1
+) -> float:
+    """Rate of step 0, 1, ...: linear warm-up, then half a cosine to 0 at `n_steps`.
+
+    `offset` 1 as published: the original advances its schedule before the optimiser's step, so
+    the first update has 1/500 of the rate instead of none.
+    """
+    at = step + offset
+    if at < n_warmup:
+        return base * at / max(1, n_warmup)
+    progress = (at - n_warmup) / max(1, n_steps - n_warmup)
+    return base * max(0.0, 0.5 * (1 + math.cos(math.pi * progress)))
+
+
 class PriorLoss(nn.Module):
     """The prior and the squared error of its noise."""
 
@@ -190,7 +206,7 @@ class PriorTask:
 
     def learning_rate(self, progress: float) -> float:
         """Warm-up, then half a cosine."""
-        return learning_rate(
+        return prior_rate(
             round(progress * self._steps_per_pass),
             base=self._config.lr,
             n_steps=self._config.passes * self._steps_per_pass,

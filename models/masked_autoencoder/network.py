@@ -190,11 +190,6 @@ class MaskedAutoencoder(Trunk):
         n = signal.shape[0]
         return signal.transpose(1, 2).reshape(n, self.config.n_tokens, -1)
 
-    def unpatchify(self, patches: Tensor) -> Tensor:
-        """Signals (n, n_channels, n_times) of `patchify`'s layout."""
-        n = patches.shape[0]
-        return patches.reshape(n, self.config.n_times, self.config.n_channels).transpose(1, 2)
-
     def encode(self, signal: Tensor, mask_noise: Tensor, *, mask_ratio: float) -> Latent:
         """Encode the tokens that stay visible: those of the smallest noise."""
         tokens = self.place(signal)

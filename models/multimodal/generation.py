@@ -1,13 +1,13 @@
 """Pictures of five modalities: one at a time, all together, or one after the other.
 
-Owns the way from an EEG vector through five priors to five adapters, the three modes and the
-grid. Knows nothing of epochs or of training. The text prompt is empty unless the fault
+Owns the way from an EEG vector through five priors to five adapters, and the three modes. Knows
+nothing of epochs or of training. The text prompt is empty unless the fault
 `oracle_prompt` is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -31,8 +31,6 @@ from models.sampling.solvers import last
 Uint8 = NDArray[np.uint8]
 PRIOR_STEPS = 30
 PUBLISHED_SETTINGS = GenerationSettings(num_inference_steps=30, guidance_scale=5.0, size=768)
-GAP = 4
-"""Pixels between the pictures of a grid."""
 Vectors = Mapping[Modality, Tensor]
 
 
@@ -151,30 +149,6 @@ class MultimodalGenerator:
         self._generator.set_scales([scales[m] for m in Modality])
         prompt = label if self.faults.oracle_prompt else ""
         return self._generator.draw([vectors[m] for m in Modality], seed=seed, prompt=prompt)
-
-
-def picture_grid(rows: Sequence[Sequence[Uint8]]) -> Uint8:
-    """Lay pictures of one size out in rows on white, (height, width, 3) uint8.
-
-    Raises
-    ------
-    MultimodalError
-        No picture, rows of unequal length, or pictures of unequal size.
-    """
-    shapes = {picture.shape for row in rows for picture in row}
-    if len(shapes) != 1 or len({len(row) for row in rows}) != 1:
-        raise MultimodalError(
-            f"a grid of pictures of shapes {sorted(shapes)}, expected one shape and rows of one "
-            "length."
-        )
-    height, width, _ = shapes.pop()
-    size = (len(rows) * (height + GAP) - GAP, len(rows[0]) * (width + GAP) - GAP, 3)
-    grid = np.full(size, 255, dtype=np.uint8)
-    for i, row in enumerate(rows):
-        for j, picture in enumerate(row):
-            top, left = i * (height + GAP), j * (width + GAP)
-            grid[top : top + height, left : left + width] = picture
-    return grid
 
 
 def _agreement(vectors: Tensor) -> float:

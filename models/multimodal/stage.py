@@ -1,12 +1,9 @@
 """Joint training of one encoder and five priors, as a task of `models.training`.
 
-Owns the module that holds all six, its published checkpoint keys, and a step's draws.
+Owns the module that holds all six, and a step's draws.
 """
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +17,7 @@ from models.atm.encoder import AtmsEncoder
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.atm.stages import seed_dropout, seed_of
 from models.multimodal.errors import MultimodalError
-from models.multimodal.modalities import ENCODER_KEYS, Modality
+from models.multimodal.modalities import Modality
 from models.multimodal.training import StepDraws, multimodal_loss, named_priors
 
 
@@ -35,32 +32,6 @@ class MultimodalModel(nn.Module):
     def forward(self, eeg: Tensor, subject_ids: Tensor) -> Tensor:
         """Conditions (n, cond_dim) of the priors."""
         return self.encoder(eeg, subject_ids)  # type: ignore[no-any-return]
-
-    def load_published(self, checkpoint: Mapping[str, Any]) -> None:
-        """Load a published training checkpoint (six state dicts by key).
-
-        The encoder's key is the one that training writes or the one that generation looks for.
-
-        Raises
-        ------
-        MultimodalError
-            A part is missing or does not fit.
-        """
-        key = next((key for key in ENCODER_KEYS if key in checkpoint), None)
-        parts: dict[str, nn.Module] = {} if key is None else {key: self.encoder}
-        parts |= {m.checkpoint_key: prior for m, prior in named_priors(self.priors).items()}
-        missing = [name for name in parts if name not in checkpoint]
-        if key is None or missing:
-            raise MultimodalError(
-                f"the checkpoint lacks {', '.join(missing) or ENCODER_KEYS[0]}, expected one state "
-                "for the encoder and one for each of the five priors."
-            )
-        try:
-            for name, module in parts.items():
-                module.load_state_dict(checkpoint[name])
-        except RuntimeError as error:
-            reason = " ".join(str(error).split()[:30])
-            raise MultimodalError(f"the checkpoint does not fit these sizes ({reason}).") from None
 
 
 class MultimodalLoss(nn.Module):

@@ -185,15 +185,3 @@ class Merge:
             found = [(s, np.flatnonzero(s.conditions == condition)) for s in self.sessions]
             parts = [s.data[row].reshape(-1, *self.shape[2:]) for s, row in found]
             yield np.concatenate(parts)[self.order]
-
-
-def merge_sessions(sessions: Sequence[SortedEpochs]) -> SortedEpochs:
-    """Join the repetitions of all sessions in memory.
-
-    Raises
-    ------
-    ThingsError
-        As `Merge.of`.
-    """
-    merge = Merge.of(sessions)
-    return SortedEpochs(np.stack(list(merge)), merge.conditions, sessions[0].times)

@@ -98,15 +98,6 @@ def whiten(data: Float64, matrix: Float64) -> Float64:
     return np.asarray(np.swapaxes(np.swapaxes(data, -1, -2) @ matrix, -1, -2))
 
 
-def normalise_session(
-    train: Float64, test: Float64, *, mode: Mode = "epochs"
-) -> tuple[Float64, Float64]:
-    """Whiten one session's training and test epochs by its training covariance."""
-    _check(test)
-    matrix = whitening_matrix(noise_covariance(train, mode=mode))
-    return whiten(train, matrix), whiten(test, matrix)
-
-
 def _check(data: Float64) -> None:
     if data.ndim != 4:
         raise ThingsError(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.atm.errors import AtmError
-from models.atm.losses import retrieval_loss
+from models.atm.losses import clip_loss
 
 WAYS = (2, 4, 10, 50, 100, 200)
 TOP5_WAYS = (50, 100, 200)
@@ -62,6 +62,20 @@ def k_way_retrieval(
     better = (scores[:, :-1] >= scores[:, -1:]).sum(dim=1)
     top5 = (better < 5).double().mean().item() if n_ways in TOP5_WAYS else 0.0
     return RetrievalScore(top1=(better == 0).double().mean().item(), top5=top5, n_ways=n_ways)
+
+
+def retrieval_loss(
+    eeg: Tensor,
+    image: Tensor,
+    text: Tensor,
+    logit_scale: Tensor | float,
+    *,
+    image_weight: float = 0.99,
+) -> Tensor:
+    """Contrast with pictures and, a little, with texts; returns a scalar."""
+    return image_weight * clip_loss(eeg, image, logit_scale) + (1 - image_weight) * clip_loss(
+        eeg, text, logit_scale
+    )
 
 
 def published_loss(

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional
 
 from models.atm.encoder import AtmsConfig, AtmsEncoder
-from models.atm.losses import (
-    RECONSTRUCTION_EVALUATION_WEIGHT,
-    clip_loss,
-    reconstruction_loss,
-    retrieval_loss,
-)
-from models.atm.nice import NiceEncoder, class_probabilities, from_published
+from models.atm.losses import clip_loss
+from models.atm.nice import NiceEncoder, from_published
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.atm.prior_sampling import prior_states
-from models.atm.prior_training import PriorDraws, learning_rate, train_pass
+from models.atm.stages import PriorLoss, prior_rate
 from models.sampling.schedules import leading_times
 from models.sampling.solvers import last
-from research.comparison.retrieval import k_way_retrieval, published_loss
+from research.comparison.retrieval import k_way_retrieval, published_loss, retrieval_loss
 from tests.models.golden import Golden, load
 
 
@@ -57,8 +53,11 @@ def test_nice_matches() -> None:
     file.check("features", model.enc_eeg(eeg))
     file.check("embedding", vectors)
     file.check("image_projected", images)
-    file.check("loss", model.contrastive_loss(vectors, images))
-    ranking = class_probabilities(vectors, file.inputs["centers"])
+    unit = functional.normalize(vectors, dim=-1)
+    scale = model.logit_scale.exp()
+    file.check("loss", clip_loss(unit, functional.normalize(images, dim=-1), scale))
+    # As published: only the EEG side is normalised here, the factor is 100.
+    ranking = (100 * unit @ file.inputs["centers"].T).softmax(dim=-1)
     file.check("test_similarity", ranking)
     file.check("test_top5", ranking.topk(5).indices)
     file.assert_all_checked()
@@ -73,10 +72,11 @@ def test_losses_match() -> None:
     file.check("clip_img_unnormalised", clip_loss(x["eeg"], x["img"], scale))
     file.check("mse", torch.nn.functional.mse_loss(x["eeg"], x["img"]))
     file.check("retrieval_loss", retrieval_loss(x["eeg"], x["img_unit"], x["txt_unit"], scale))
-    file.check("reconstruction_loss", reconstruction_loss(x["eeg"], x["img"], scale))
-    weight = RECONSTRUCTION_EVALUATION_WEIGHT
-    own = reconstruction_loss(x["eeg"], x["img"], scale, mse_weight=weight)
-    file.check("reconstruction_loss_eval", own)
+    mse = functional.mse_loss(x["eeg"], x["img"])
+    contrast = clip_loss(x["eeg"], x["img"], scale)
+    # The original's evaluation uses another weight than its training.
+    for name, weight in (("reconstruction_loss", 0.9), ("reconstruction_loss_eval", 0.99)):
+        file.check(name, 10 * (weight * mse + (1 - weight) * contrast))
     file.assert_all_checked()
 
 
@@ -139,21 +139,29 @@ def test_prior_training_matches() -> None:
     prior, x, arguments = _prior(file), file.inputs, file.arguments
     n_batches, n_passes = arguments["batches"], arguments["epochs"]
     n_steps = n_batches * n_passes
+    rates = [prior_rate(s, base=arguments["lr"], n_steps=n_steps) for s in range(n_steps)]
+    file.check("learning_rates", torch.tensor(rates, dtype=torch.float64))
+    module = PriorLoss(prior)
     optimizer = torch.optim.Adam(prior.parameters(), lr=arguments["lr"])
     losses = []
-    for number in range(n_passes):
-        steps = range(number * n_batches, (number + 1) * n_batches)
-        draws = [
-            PriorDraws(x["t"][s], x["noise"][s], bool(x["drop_draws"][s] < 0.1)) for s in steps
-        ]
-        batches = list(zip(x["h"], x["c"], draws, strict=True))
-        made = train_pass(
-            prior, optimizer, batches, base_lr=arguments["lr"], first_step=steps[0], n_steps=n_steps
-        )
-        losses.append(sum(made) / len(made))
-    file.check("epoch_losses", torch.tensor(losses, dtype=torch.float64))
-    rates = [learning_rate(s, base=arguments["lr"], n_steps=n_steps) for s in range(n_steps)]
-    file.check("learning_rates", torch.tensor(rates, dtype=torch.float64))
+    for step, rate in enumerate(rates):
+        place = step % n_batches
+        loss = module(
+            vectors=x["c"][place],
+            targets=x["h"][place],
+            noise=x["noise"][step],
+            timesteps=x["t"][step],
+            drop=x["drop_draws"][step] < 0.1,
+            seed=torch.tensor(0),
+        )["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(prior.parameters(), 1.0)
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    means = torch.tensor(losses, dtype=torch.float64).view(n_passes, n_batches).mean(dim=1)
+    file.check("epoch_losses", means)
     parameters = dict(prior.named_parameters())
     for name in (k for k in file.outputs if k.startswith("after/")):
         file.check(name, parameters[name.removeprefix("after/")])

@@ -21,18 +21,15 @@ from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.atm.toy import TOY_SIZE, make_toy_pipeline, write_toy_adapter
 from models.multimodal.adapter_scales import adaptive_weights, fused_scales
 from models.multimodal.errors import MultimodalError
-from models.multimodal.generation import GAP, MultimodalGenerator, picture_grid
+from models.multimodal.generation import MultimodalGenerator
 from models.multimodal.live import load_encoder, load_sampler
 from models.multimodal.modalities import (
-    ENCODER_KEYS,
     FUSION_WEIGHTS,
     LOSS_WEIGHTS,
     Faults,
     Modality,
 )
-from models.multimodal.stage import MultimodalModel
 from models.multimodal.superpixels import LEVELS, lab_8bit, superpixel_image, texture
-from models.multimodal.training import named_priors
 from models.things_eeg2.montage import POSTERIOR
 from pipeline.values import Epoch, Info
 
@@ -106,12 +103,6 @@ def test_modes(make: Make) -> None:
     assert len(steps) == 5
     assert all((a != b).any() for a, b in pairwise(steps))
     np.testing.assert_array_equal(steps[-1], system.fused(vectors, seed=2))
-    grid = picture_grid([steps, list(separate.values())])
-    assert grid.shape == (2 * TOY_SIZE + GAP, 5 * TOY_SIZE + 4 * GAP, 3)
-    np.testing.assert_array_equal(grid[:TOY_SIZE, :TOY_SIZE], steps[0])
-    assert (grid[TOY_SIZE] == 255).all()
-    with pytest.raises(MultimodalError, match="one shape"):
-        picture_grid([steps, steps[:2]])
 
 
 def test_adaptive_weights_share_the_whole_strength() -> None:
@@ -138,23 +129,6 @@ def test_a_modality_without_weight_has_no_scale() -> None:
     scales = fused_scales(layers, weights={Modality.FEW: 0.5})
     assert scales[Modality.FEW] == {layers[0]: 0.5, layers[1]: 0.0}
     assert not any(scales[Modality.TEXT].values())
-
-
-@pytest.mark.parametrize("key", ENCODER_KEYS)
-def test_a_published_checkpoint_loads_under_either_key(key: str) -> None:
-    torch.manual_seed(0)
-    config = AtmsConfig(n_channels=17, n_features=N_FEATURES)
-    one, other = (MultimodalModel(AtmsEncoder(config), SIZES) for _ in range(2))
-    checkpoint = {key: one.encoder.state_dict()}
-    checkpoint |= {
-        m.checkpoint_key: prior.state_dict() for m, prior in named_priors(one.priors).items()
-    }
-    other.load_published(checkpoint)
-    for name, value in one.state_dict().items():
-        assert torch.equal(value, other.state_dict()[name])
-    del checkpoint[Modality.FEW.checkpoint_key]
-    with pytest.raises(MultimodalError, match="superpixel_few_diffusion_state_dict"):
-        other.load_published(checkpoint)
 
 
 def test_lab_of_known_colours() -> None:

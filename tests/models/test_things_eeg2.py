@@ -10,7 +10,7 @@ import pytest
 from sklearn.covariance import ledoit_wolf
 from sklearn.utils import shuffle
 
-from models.things_eeg2.epoching import SortedEpochs, merge_sessions, shuffled
+from models.things_eeg2.epoching import Merge, SortedEpochs, shuffled
 from models.things_eeg2.errors import ThingsError
 from models.things_eeg2.files import read_preprocessed, read_raw
 from models.things_eeg2.montage import CH_NAMES, SEED
@@ -102,4 +102,4 @@ def test_sessions_with_missing_trials_are_refused() -> None:
         SortedEpochs(np.zeros((len(c), 2, 1, 5)), np.array(c), np.zeros(5)) for c in ([1, 2], [1])
     ]
     with pytest.raises(ThingsError, match="expected one count"):
-        merge_sessions(epochs)
+        Merge.of(epochs)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.things_eeg2.epoching import SortedEpochs, epoch_recording, merge_sessions
+from models.things_eeg2.epoching import Merge, SortedEpochs, epoch_recording
 from models.things_eeg2.montage import CH_NAMES, POSTERIOR
-from models.things_eeg2.whitening import normalise_session
+from models.things_eeg2.whitening import noise_covariance, whiten, whitening_matrix
 from tests.models.golden import load
 
 
@@ -18,25 +18,22 @@ def test_whitening_and_merging_match() -> None:
     sessions = range(arguments["S"])
     for mode in ("epochs", "time"):
         for s in sessions:
-            train, test = normalise_session(
-                file.inputs[f"train_{s}"].numpy(), file.inputs[f"test_{s}"].numpy(), mode=mode
-            )
-            file.check(f"{mode}_train_{s}", train)
-            file.check(f"{mode}_test_{s}", test)
+            train, test = (file.inputs[f"{part}_{s}"].numpy() for part in ("train", "test"))
+            matrix = whitening_matrix(noise_covariance(train, mode=mode))
+            file.check(f"{mode}_train_{s}", whiten(train, matrix))
+            file.check(f"{mode}_test_{s}", whiten(test, matrix))
     times = np.zeros(0)
     white = {k: v.numpy() for k, v in file.outputs.items() if k.startswith("epochs_")}
-    train = merge_sessions(
+    train = Merge.of(
         [
             SortedEpochs(white[f"epochs_train_{s}"], np.array(arguments["cond"][s]), times)
             for s in sessions
         ]
     )
-    file.check("merged_train", train.data)
+    file.check("merged_train", np.stack(list(train)))
     numbers = np.arange(arguments["nte"])
-    test = merge_sessions(
-        [SortedEpochs(white[f"epochs_test_{s}"], numbers, times) for s in sessions]
-    )
-    file.check("merged_test", test.data)
+    test = Merge.of([SortedEpochs(white[f"epochs_test_{s}"], numbers, times) for s in sessions])
+    file.check("merged_test", np.stack(list(test)))
     file.assert_all_checked()
 
 
