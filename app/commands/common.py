@@ -184,6 +184,16 @@ def generator(args: argparse.Namespace) -> str | None:
     return str(Path(text).resolve()) if text and Path(text).is_dir() else text
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add `--device`."""
+    parser.add_argument(
+        "--device",
+        default=None,
+        metavar="D",
+        help="where pictures are drawn: cpu, cuda, cuda:1, mps, or auto; as the settings say",
+    )
+
+
 def stream_overrides(args: argparse.Namespace) -> dict[str, Any]:
     """What was said of the streams and their channels, for `apply_overrides`."""
     from devices.montage import read_montage

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.commands.common import (
     add_choice_options,
+    add_device,
     add_generator,
     apply_overrides,
     check_given,
@@ -83,6 +84,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="SCALE",
         help="of the generator, 1: none; as the weights are set",
     )
+    add_device(parser)
     parser.add_argument("--seed", type=int, default=None, metavar="N")
     parser.add_argument("--json", action="store_true", help="print generation.json")
     _add_multimodal(parser.add_argument_group("systems with several modalities only"))
@@ -194,6 +196,7 @@ def _config(args: argparse.Namespace) -> SessionConfig:
         "decoder.generator": generator(args),
         "decoder.num_inference_steps": args.steps,
         "decoder.guidance_scale": args.guidance,
+        "decoder.device": args.device,
         "seed": seed,
     }
     config = load(preset, args.config)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from app.commands.common import (
     add_align,
     add_any_host,
+    add_device,
     add_fallback,
     add_gallery,
     add_generator,
@@ -67,6 +68,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="the person's adapter: an id of `phosphene adapters list`, or its folder",
     )
     add_generator(parser)
+    add_device(parser)
     add_align(parser)
     add_gallery(parser)
     add_fallback(parser)
@@ -91,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
             "subject": args.subject,
             "decoder.adapter": None if args.adapter is None else _adapter_folder(args.adapter),
             "decoder.generator": generator(args),
+            "decoder.device": args.device,
             "decoder.align": args.align,
             "gallery": gallery_named(args.gallery),
         },

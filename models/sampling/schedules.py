@@ -40,12 +40,12 @@ def alphas_cumprod(
 
 
 def leading_times(n: int) -> Times:
-    """N timesteps from the top, the last one 0, as `DDPMScheduler` takes them."""
+    """Timesteps, n from the top, the last one 0, as `DDPMScheduler` takes them."""
     return (np.arange(n) * (N_TRAIN // _checked(n)))[::-1].astype(np.int64).copy()
 
 
 def trailing_times(n: int) -> Times:
-    """N timesteps from 999, pure noise, down, which matters where there are few."""
+    """Timesteps, n from 999, pure noise, down, which matters where there are few."""
     return np.arange(N_TRAIN, 0, -N_TRAIN / _checked(n)).round().astype(np.int64) - 1
 
 
@@ -64,7 +64,7 @@ def compvis_times(n: int) -> Times:
 
 
 def lcm_times(n: int) -> Times:
-    """N of the timesteps that a latent consistency model was distilled on, from 999 down."""
+    """Timesteps, n of those that a latent consistency model was distilled on, from 999 down."""
     distilled = np.arange(N_DISTILLED, 0, -1) * (N_TRAIN // N_DISTILLED) - 1
     places = np.linspace(0, N_DISTILLED, num=_checked(n, N_DISTILLED), endpoint=False)
     return distilled[np.floor(places).astype(np.int64)]

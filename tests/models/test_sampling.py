@@ -21,6 +21,12 @@ from diffusers import (
 )
 from torch import Tensor
 
+from models.api import SamplerSpec
+from models.atm.errors import AtmError
+from models.atm.prior import DiffusionPriorUNet, PriorConfig
+from models.atm.prior_sampling import prior_states
+from models.dreamdiffusion.live import ContextSampler, SolverName
+from models.dreamdiffusion.toy import CONDITION, SIDE, make_toy
 from models.sampling import denoisers, schedules, solvers
 from models.sampling.denoisers import Denoiser, Estimate, Level, Network
 from models.sampling.noise import seeded_noise
@@ -332,3 +338,43 @@ def test_pixels_are_rounded_and_bounded() -> None:
     pixels = to_pixels(image)
     assert pixels.shape == (2, 1, 6, 3)
     assert pixels[0, 0, :, 0].tolist() == [0, 0, 128, 191, 255, 255]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("solver", "steps"), [("plms", 10), ("dpm", 3), ("lcm", 3)])
+def test_dreamdiffusion_waits_for_no_device(
+    solver: SolverName, steps: int, dtype: torch.dtype
+) -> None:
+    like = torch.empty(0, device="meta", dtype=dtype)
+    spec = SamplerSpec(name="toy", space="", size=(SIDE, SIDE), steps=steps)
+    sampler = ContextSampler(make_toy().to(like), guidance_scale=2.0, solver=solver, spec=spec)
+    context = like.new_empty(2, CONDITION.context_tokens, CONDITION.context_dim)
+    with torch.inference_mode():
+        latents = sampler._draw(context, seeds=(1, 2))
+    assert latents.device == like.device
+    assert latents.dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_the_prior_waits_for_no_device(dtype: torch.dtype) -> None:
+    like = torch.empty(0, device="meta", dtype=dtype)
+    sizes = PriorConfig(embed_dim=8, cond_dim=6, hidden_dim=(8, 4), time_embed_dim=16)
+    prior = DiffusionPriorUNet(sizes).eval().to(like)
+    states = list(prior_states(prior, torch.zeros(3, 6), num_inference_steps=4))
+    assert [state.shape for state in states] == [(3, 8)] * 4
+    assert {state.device for state in states} == {like.device}
+    assert {state.dtype for state in states} == {torch.promote_types(dtype, torch.float32)}
+
+
+def test_a_prior_draws_a_batch_as_its_items() -> None:
+    sizes = PriorConfig(embed_dim=8, cond_dim=6, hidden_dim=(8, 4), time_embed_dim=16)
+    torch.manual_seed(0)
+    prior = DiffusionPriorUNet(sizes).eval()
+    condition, noise = torch.randn(3, 6), torch.randn(3, 5, 8)
+    options = {"num_inference_steps": 5, "guidance_scale": 2.0}
+    whole = solvers.last(prior_states(prior, condition, noise=noise, **options))
+    for i in range(3):
+        one = prior_states(prior, condition[i : i + 1], noise=noise[i : i + 1], **options)
+        torch.testing.assert_close(whole[i : i + 1], solvers.last(one))
+    with pytest.raises(AtmError, match="expected"):
+        next(prior_states(prior, condition, noise=noise[:, :4], **options))
