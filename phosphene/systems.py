@@ -80,7 +80,7 @@ class System:
         embedding : Embedding
             Of the system's own space.
         seed : int
-            Of the noise, 0 to 2**63 - 1.
+            Of the noise, 0 to 2**64 - 1.
 
         Returns
         -------
