@@ -17,7 +17,8 @@ def make_repeatable(threads: int) -> None:
     # The order of a sum depends on how many threads share it: one count, one picture.
     os.environ["OMP_NUM_THREADS"] = str(threads)
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # As `use_deterministic_algorithms(True, warn_only=True)`, which imports all of Inductor.
+    torch.set_deterministic_debug_mode("warn")
     torch.set_grad_enabled(False)
 
 
@@ -34,14 +35,13 @@ def given_back() -> Iterator[None]:
     """Afterwards torch computes as it did before, whatever was set within."""
     before = os.environ.get("OMP_NUM_THREADS")
     n_threads, has_grad = torch.get_num_threads(), torch.is_grad_enabled()
-    is_strict = torch.are_deterministic_algorithms_enabled()
-    only_warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    mode = torch.get_deterministic_debug_mode()
     try:
         yield
     finally:
         torch.set_num_threads(n_threads)
         torch.set_grad_enabled(has_grad)
-        torch.use_deterministic_algorithms(is_strict, warn_only=only_warns)
+        torch.set_deterministic_debug_mode(mode)
         if before is None:
             os.environ.pop("OMP_NUM_THREADS", None)
         else:

@@ -10,6 +10,7 @@ import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
@@ -75,12 +76,13 @@ class System:
         return perf_counter() - began
 
 
-def noise_epoch(spec: EncoderSpec, *, seed: int = 0) -> Epoch:
-    """Make an epoch of noise that an encoder takes."""
+def noise_epoch(spec: EncoderSpec, *, seed: int = 0, oversampling: int = 1) -> Epoch:
+    """Make an epoch of noise that an encoder takes, at `oversampling` times its rate."""
     given = spec.input
     numbered = tuple(f"{given.kind}{i + 1}" for i in range(given.n_channels or 0))
     ch_names = given.ch_names or given.montage or numbered or ("O1", "Oz", "O2", "P7", "P8")
-    n_times = given.n_times or round((spec.tmax - spec.tmin) * given.sfreq) + 1
+    sfreq = oversampling * given.sfreq
+    n_times = given.n_times or round((spec.tmax - spec.tmin) * sfreq) + 1
     noise = np.random.default_rng(seed).normal(0, 10, (len(ch_names), n_times))
     return Epoch(
         data=noise.astype(np.float32),
@@ -88,7 +90,7 @@ def noise_epoch(spec: EncoderSpec, *, seed: int = 0) -> Epoch:
         tmax=spec.tmax,
         t_onset=0.0,
         event="",
-        info=Info(ch_names, given.sfreq, (given.kind,) * len(ch_names)),
+        info=Info(ch_names, sfreq, (given.kind,) * len(ch_names)),
         index=0,
     )
 
@@ -113,8 +115,6 @@ def load_system(config: DecoderConfig) -> System:
             f"the generator {sampler.spec.name} takes {sampler.spec.space or 'its own'!r}: "
             f"{_fitting(encoder.spec.space)}."
         )
-    import diffusers
-
     idle = (
         f"{config.system} follows nobody: --align (decoder.align) changes nothing with it."
         if config.align and not isinstance(encoder, Aligning)
@@ -124,7 +124,7 @@ def load_system(config: DecoderConfig) -> System:
         name=config.system,
         encoder=encoder,
         sampler=sampler,
-        versions={"torch": str(torch.__version__), "diffusers": diffusers.__version__},
+        versions={"torch": str(torch.__version__), "diffusers": version("diffusers")},
         idle=(idle,) if idle else (),
     )
 

@@ -18,7 +18,7 @@ import pytest
 
 from app.runtime import processes
 
-PRELOAD = ["torch._inductor.config", "diffusers.models.autoencoders", "diffusers.models.unets"]
+PRELOAD = ["torch", "scipy.signal", "diffusers.models.autoencoders", "diffusers.models.unets"]
 """What takes a decoder most of its start. Installed packages only: the server of Python 3.11 knows
 no other path."""
 _ENTER = processes._enter

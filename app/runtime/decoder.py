@@ -35,6 +35,11 @@ SIGN_OF_LIFE = 0.1
 """What a process that loads computes meanwhile, s of CPU; more than telling so takes."""
 JOB_TIMEOUT = 30.0
 """A job that takes longer is a hang: the process is ended and started anew, s."""
+NICENESS = 3
+"""Of the decoder's process against ours: samples go before pictures."""
+ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""Of the decoder's process: of several threads, those that are done sleep. Spinning, they would
+keep the core that the last one waits for, and a picture take seconds on a busy machine."""
 MAX_RESTARTS = 5
 """Restarts in a row without one answered job before the decoder gives up."""
 N_USUAL = 31
@@ -305,10 +310,19 @@ class Decoder:
             connection.close()
             end_process(process)
 
-    def _spawn(self) -> tuple[SpawnProcess | None, Connection | None]:
-        process, ours = self._take_spare() or start_process(
-            self._target, self._config, name="phosphene-decoder"
+    def _start(
+        self, target: Callable[[Connection, SessionConfig], None]
+    ) -> tuple[SpawnProcess, Connection]:
+        return start_process(
+            target,
+            self._config,
+            name="phosphene-decoder",
+            niceness=NICENESS,
+            environment=ENVIRONMENT,
         )
+
+    def _spawn(self) -> tuple[SpawnProcess | None, Connection | None]:
+        process, ours = self._take_spare() or self._start(self._target)
         word = first_word(
             ours, process.sentinel, timeout=self._start_timeout, closing=self._closing
         )
@@ -320,7 +334,7 @@ class Decoder:
             self._state = f"ready ({word.device}, {threads} thread{'s' if threads != 1 else ''})"
             self._settled.set()
             if self._keeps_spare:
-                self._spare = start_process(stand_by, self._config, name="phosphene-decoder")
+                self._spare = self._start(stand_by)
             return process, ours
         if isinstance(word, Refused):
             self._give_up(word.reason)

@@ -38,6 +38,7 @@ class Encoders:
 
     def __init__(self, config: SessionConfig, first: Encoder) -> None:
         self._config = config
+        self.first = first
         self._lock = threading.Lock()
         key = first_adapter(config.decoder)
         if key.folder:

@@ -15,11 +15,12 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from multiprocessing.process import BaseProcess
+from types import MappingProxyType
 
 from app.ending import SIGNALS, at_hard_end
 
@@ -34,13 +35,33 @@ _started: weakref.WeakSet[BaseProcess | subprocess.Popen[str]] = weakref.WeakSet
 
 
 def start_process(
-    target: Callable[..., object], *args: object, name: str
+    target: Callable[..., object],
+    *args: object,
+    name: str,
+    niceness: int = 0,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[SpawnProcess, Connection]:
-    """Spawn a process that runs `target(connection, *args)`; our end of its pipe comes with it."""
+    """Spawn a process that runs `target(connection, *args)`; our end of its pipe comes with it.
+
+    Parameters
+    ----------
+    target, *args
+        What it runs.
+    name : str
+    niceness : int
+        Added to ours, where the system knows that: a higher one lets others go first.
+    environment : mapping
+        Variables that it begins with unless they are set already: what reads them when it is
+        loaded (OpenMP) can be told no other way.
+    """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_enter, args=(target, theirs, *args), name=name, daemon=True)
-    with _without_the_current_folder():
+    process = context.Process(
+        target=_enter, args=(target, niceness, theirs, *args), name=name, daemon=True
+    )
+    unset = {key: value for key, value in environment.items() if key not in os.environ}
+    # As `-P`: multiprocessing hands on the flags of this interpreter, which may have none.
+    with _environment({**unset, _SAFE_PATH: "1"}):
         if sys.platform != "win32":
             # multiprocessing's own helper, whose first start lets signals through again.
             with _signals_held_back():
@@ -67,22 +88,22 @@ def start_module(module: str, *arguments: str, stderr: int | None = None) -> sub
 
 
 @contextlib.contextmanager
-def _without_the_current_folder() -> Iterator[None]:
-    """Within, a spawned Python keeps the current folder off its path, as with `-P`.
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Within, what is spawned begins with these variables.
 
-    multiprocessing hands on the flags of this interpreter, which may have been started without; the
-    environment is put back, because other programs of this process inherit it.
+    They are put back, because other programs of this process inherit the environment.
     """
     with _ENVIRONMENT:
-        before = os.environ.get(_SAFE_PATH)
-        os.environ[_SAFE_PATH] = "1"
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
         try:
             yield
         finally:
-            if before is None:
-                del os.environ[_SAFE_PATH]
-            else:
-                os.environ[_SAFE_PATH] = before
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
 @contextlib.contextmanager
@@ -137,8 +158,11 @@ at_hard_end(_kill_all)
 # ------------------------------------------------------------------ in the process
 
 
-def _enter(target: Callable[..., object], connection: Connection, *args: object) -> None:
+def _enter(
+    target: Callable[..., object], niceness: int, connection: Connection, *args: object
+) -> None:
     if sys.platform != "win32":
+        os.nice(niceness)
         with contextlib.suppress(PermissionError):
             os.setsid()
     # What came while it was started was meant for the whole group; the parent decides.

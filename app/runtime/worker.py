@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,7 @@ def main(connection: Connection, config: SessionConfig) -> None:
         connection.send(Refused(str(error)))
         return
     connection.send(worker.ready)
+    worker.settle()
     sending = threading.Lock()
 
     def load(request: Load) -> None:
@@ -140,6 +141,17 @@ class Worker:
             remarks=system.remarks,
             usual=usual,
         )
+
+    def settle(self) -> None:
+        """Do once what the first real epoch would wait for and loading need not: resampling.
+
+        Most headsets have another rate than encoders; what resamples is imported when it is used.
+        """
+        from models.systems import noise_epoch
+
+        encoder = self._encoders.first
+        with suppress(PhospheneError):  # one that takes no other rate needs nothing
+            encoder.encode(noise_epoch(encoder.spec, oversampling=2))
 
     def load(self, request: Load) -> Loaded:
         """Load an adapter beside the others; never raises."""

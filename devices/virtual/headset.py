@@ -23,7 +23,9 @@ from devices.lsl_settings import quiet
 from devices.virtual.boards import Board
 from devices.virtual.forward import montage_leadfield
 from pipeline.values import Float32
-from pipeline.virtual_brain import VirtualBrain, draw_subject, reference_labels
+from pipeline.virtual_brain.brain import VirtualBrain
+from pipeline.virtual_brain.head import reference_labels
+from pipeline.virtual_brain.subject import draw_subject
 
 logger = logging.getLogger(__name__)
 

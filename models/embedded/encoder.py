@@ -22,7 +22,6 @@ from configs.models import FilterConfig
 from models.api import EncoderSpec, InputSpec
 from models.embedded.encoder_input import SFREQ, TMAX, TMIN, prepare
 from models.embedded.encoder_network import EncoderNetwork, NetworkConfig
-from models.embedded.training_pool import pool_covariance
 from pipeline.errors import PhospheneError
 from pipeline.gallery import SPACE
 from pipeline.values import Embedding, Epoch, Float64, length_of
@@ -144,6 +143,8 @@ class EmbeddedEncoder:
 
     def expected_covariance(self, ch_names: tuple[str, ...]) -> Float64:
         """Covariance (n_channels, n_channels) of its training pool under a montage, uV squared."""
+        from models.embedded.training_pool import pool_covariance  # brings SciPy's filters
+
         return pool_covariance(ch_names)
 
     @property

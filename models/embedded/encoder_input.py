@@ -12,7 +12,6 @@ from fractions import Fraction
 from functools import cache, lru_cache
 
 import numpy as np
-from scipy import signal
 
 from pipeline.electrodes import canonical_name
 from pipeline.errors import InfoError
@@ -98,6 +97,8 @@ def resample(data: Float32 | Float64, *, sfreq: float, tmin: float) -> Float64:
     ratio = Fraction(SFREQ / sfreq).limit_denominator(1000)
     even = np.asarray(data, dtype=np.float64)
     if ratio != 1:
+        from scipy import signal  # costs as much as torch to import; most boards' rate needs it
+
         even = signal.resample_poly(
             even, ratio.numerator, ratio.denominator, axis=-1, padtype="line"
         )

@@ -15,12 +15,9 @@ from configs.models import EpochsConfig, FilterConfig
 from configs.montages import AVERAGE
 from pipeline.filters import CausalFilter
 from pipeline.values import Epoch, Float32, Info
-from pipeline.virtual_brain import (
-    VirtualBrain,
-    draw_subject,
-    reference_labels,
-    table_leadfield,
-)
+from pipeline.virtual_brain.brain import VirtualBrain
+from pipeline.virtual_brain.head import reference_labels, table_leadfield
+from pipeline.virtual_brain.subject import draw_subject
 
 SOA = 1.325
 """Mean time between stimuli, s, as in `StimuliConfig` (1.25 and half the jitter)."""

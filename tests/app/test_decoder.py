@@ -6,6 +6,8 @@ import itertools
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from multiprocessing.connection import Connection
@@ -15,7 +17,7 @@ import pytest
 
 from app.errors import AppError
 from app.runtime import worker
-from app.runtime.decoder import Decoder, first_word
+from app.runtime.decoder import NICENESS, Decoder, first_word
 from app.runtime.messages import Answer, Job, Loading, Ready, Refused
 from configs import DecoderConfig, SessionConfig
 from models.api import EncoderSpec, InputSpec
@@ -192,3 +194,43 @@ def test_missing_weights_are_a_sentence(collected: Collected) -> None:
         assert not decoder.submit(job(0))
     finally:
         decoder.close()
+
+
+def tells_its_environment(connection: Connection, config: SessionConfig) -> None:
+    """A decoder that is refused with what it began with."""
+    niceness = os.nice(0) if hasattr(os, "nice") else NICENESS
+    connection.send(Refused(f"{os.environ.get('OMP_WAIT_POLICY')} {niceness}"))
+
+
+@pytest.mark.parametrize("own", [None, "ACTIVE"])
+def test_the_process_begins_with_idle_threads_asleep_and_lets_others_go_first(
+    collected: Collected, monkeypatch: pytest.MonkeyPatch, own: str | None, spawned: None
+) -> None:
+    """OpenMP reads its policy when it is loaded; one that the user has set stands."""
+    if own is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    else:
+        monkeypatch.setenv("OMP_WAIT_POLICY", own)
+    decoder = Decoder(queued(1), on_answer=collected, target=tells_its_environment)
+    decoder.start()
+    decoder.wait_ready(60.0)
+    before = os.nice(0) if hasattr(os, "nice") else 0
+    assert decoder.refusal == f"{own or 'PASSIVE'} {before + NICENESS}"
+    assert os.environ.get("OMP_WAIT_POLICY") == own
+    decoder.close()
+
+
+def test_a_decoder_of_the_shipped_model_starts_without_what_it_does_not_need() -> None:
+    """diffusers, transformers and SciPy's filters would cost thrice what torch does."""
+    code = (
+        "import sys\n"
+        "from configs import SessionConfig\n"
+        "from app.runtime import worker\n"
+        "worker.Worker(SessionConfig())\n"
+        "idle = ('diffusers', 'transformers', 'scipy', 'mne', 'torch._dynamo', 'torch._inductor')\n"
+        "print([name for name in idle if name in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

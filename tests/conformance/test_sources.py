@@ -28,7 +28,7 @@ from pipeline.values import (
     StreamState,
     Verdict,
 )
-from pipeline.virtual_brain import N_FEATURES
+from pipeline.virtual_brain.subject import N_FEATURES
 from tests.conformance.files import MAKERS
 from tests.conformance.recut import Recut
 from tests.devices.lsl_tools import Feeder

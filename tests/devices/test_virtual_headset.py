@@ -23,7 +23,8 @@ from devices.virtual.forward import montage_leadfield
 from devices.virtual.headset import COUNTER, HeadsetSettings, VirtualHeadset
 from devices.virtual.options import add_options, settings_from
 from pipeline.errors import ConfigurationError
-from pipeline.virtual_brain import N_FEATURES, table_leadfield
+from pipeline.virtual_brain.head import table_leadfield
+from pipeline.virtual_brain.subject import N_FEATURES
 from tests.waiting import PATIENCE, Stopwatch
 
 LETTER = np.eye(N_FEATURES, dtype=np.float32)[0]

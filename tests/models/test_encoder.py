@@ -25,13 +25,13 @@ from models.embedded.encoder_input import (
 from pipeline.errors import InfoError
 from pipeline.gallery import load_gallery
 from pipeline.values import Epoch, Float32, Info
-from pipeline.virtual_brain import draw_subject
 from pipeline.virtual_brain.evoked import (
     CODE_LATENCIES,
     WAVE_LATENCIES,
     code_kernels,
     common_kernels,
 )
+from pipeline.virtual_brain.subject import draw_subject
 from research.embedded import train_encoder
 from research.embedded.encoder_batches import MONTAGES, held_out_concepts
 from research.embedded.encoder_pool import EpochPool, NoiseBank, network_input

@@ -10,16 +10,10 @@ from scipy import signal
 
 from pipeline.errors import ConfigurationError, InfoError, ShapeError
 from pipeline.values import Float32, Float64
-from pipeline.virtual_brain import (
-    N_FEATURES,
-    EvokedModel,
-    VirtualBrain,
-    draw_subject,
-    reference_labels,
-    table_leadfield,
-)
-from pipeline.virtual_brain.evoked import CODE_NAM, code_matrix
-from pipeline.virtual_brain.head import reference_matrix
+from pipeline.virtual_brain.brain import VirtualBrain
+from pipeline.virtual_brain.evoked import CODE_NAM, EvokedModel, code_matrix
+from pipeline.virtual_brain.head import reference_labels, reference_matrix, table_leadfield
+from pipeline.virtual_brain.subject import N_FEATURES, draw_subject
 
 CHANNELS = ("Fp1", "Fp2", "Fz", "Cz", "Pz", "P7", "P8", "PO3", "PO4", "O1", "O2")
 
