@@ -178,10 +178,15 @@ class DecoderConfig(_Frozen):
     """Classifier-free guidance; 1: none; None: as the system's weights are set."""
     queue_size: int = Field(default=4, ge=1, le=256)
     """Event epochs that may wait for the decoder; one more ends as `overload`."""
+    policy: Literal["auto", "queue", "newest"] = "auto"
+    """What an epoch does that comes while a picture is drawn: `queue` waits in line, `newest` takes
+    the place of the one that waits. `auto`: `queue` for events; windows without markers wait in
+    line as well, and a full line gives its oldest up."""
     max_wait: float | None = Field(default=5.0, gt=0, le=3600)
     """An epoch that waits longer for the decoder, or whose picture comes later than usual by more,
-    ends as `overload`, s; None: however old, it is drawn. Live only: a replay repeats what the
-    recorded session refused."""
+    ends as `overload`, s; None: however old, it is drawn. Where a picture takes longer than this,
+    it is as long as a picture takes. Live only: a replay repeats what the recorded session
+    refused."""
     spare: bool = True
     """Keep a second process of the decoder at hand in a live session, so that one that dies is
     back in a second or two; takes some 400 MB of memory."""

@@ -28,6 +28,7 @@ from models.api import (
     Sampler,
     StatesOptions,
 )
+from models.pace import Pace
 from models.registry import (
     Registered,
     UnknownSystemError,
@@ -41,7 +42,11 @@ from models.registry import (
     read_registry,
 )
 from models.repeatable import make_repeatable
+from models.sampling.watching import timed
 from pipeline.values import Epoch, Info
+
+QUICK = 1.0
+"""Where no part of a picture takes longer, it is measured again on warm code, s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +71,41 @@ class System:
         own = self.sampler.remarks if isinstance(self.sampler, StatesOptions) else ()
         return (*self.idle, *own)
 
-    def warm_up(self) -> float:
-        """Decode noise, so that the first real epoch meets warm code; how long one takes, s."""
-        epoch = noise_epoch(self.encoder.spec)
-        began = 0.0
-        for _ in range(2):
-            began = perf_counter()
-            self.sampler.sample(self.encoder.encode(epoch), seed=0)
-        return perf_counter() - began
+    def measure(self) -> Pace:
+        """Find out how long a picture takes; afterwards the first real epoch meets warm code.
+
+        A picture of noise is begun: two steps and what comes after the last one. Where that is
+        quick it is done twice, so that the times are those of warm code. A sampler that takes no
+        steps of `models.sampling` draws whole pictures.
+        """
+        pace = self._measured()
+        return self._measured() if pace.longest < QUICK else pace
+
+    def _measured(self) -> Pace:
+        began = perf_counter()
+        embedding = self.encoder.encode(noise_epoch(self.encoder.spec))
+        encoded = perf_counter()
+        with timed(_synchronise) as runs:
+            self.sampler.sample(embedding, seed=0)
+        drawn = perf_counter() - encoded
+        if not runs:
+            return Pace(encoded - began, 0, 0.0, drawn, n_runs=0)
+        taken = sum(run.taken for run in runs)
+        longest = max(range(len(runs)), key=lambda i: runs[i].n_steps * runs[i].step)
+        others = sum(r.n_steps * r.step for i, r in enumerate(runs) if i != longest)
+        return Pace(
+            encode=encoded - began,
+            n_steps=runs[longest].n_steps,
+            step=runs[longest].step,
+            rest=max(0.0, drawn - taken) + others,
+            run=longest,
+            n_runs=len(runs),
+        )
+
+
+def _synchronise() -> None:
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()
 
 
 def noise_epoch(spec: EncoderSpec, *, seed: int = 0, oversampling: int = 1) -> Epoch:

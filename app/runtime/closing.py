@@ -42,9 +42,28 @@ def describe_run(
             "encoder_sha256": ready.spec.sha256,
             "sampler_sha256": ready.sampler_sha256,
             "device": ready.device,
+            **({} if ready.pace is None else {"expected_picture_s": _rounded(ready.pace.picture)}),
             **dict(ready.versions),
         }
     return run
+
+
+def _pace_table(ready: Ready | None) -> dict[str, float | int] | None:
+    """What was measured before the session, s; None where nothing was."""
+    if ready is None or ready.pace is None:
+        return None
+    pace = ready.pace
+    return {
+        "picture_s": _rounded(pace.picture),
+        "encode_s": _rounded(pace.encode),
+        "steps": pace.n_steps,
+        "step_s": _rounded(pace.step),
+        "rest_s": _rounded(pace.rest),
+    }
+
+
+def _rounded(seconds: float) -> float:
+    return float(f"{seconds:.3g}")
 
 
 def summarize(
@@ -83,6 +102,7 @@ def summarize(
             "sampler_sha256": ready.sampler_sha256 if ready else None,
             "adapter": decoding.adapter,
             "options": dict(ready.options) if ready else {},
+            "pace": _pace_table(ready),
         },
         recording=recording,
         is_live=is_live,

@@ -21,7 +21,8 @@ from statistics import median
 from typing import Literal
 
 from app.runtime.jobs import JobQueue, Waiting
-from app.runtime.messages import Answer, Job, Load, Loaded, Loading, Ready, Refused
+from app.runtime.messages import Answer, Job, Load, Loaded, Loading, Ready, Refused, Stepped
+from app.runtime.pacing import in_words, ready_words
 from app.runtime.processes import end_process, start_process
 from app.runtime.worker import main, stand_by
 from configs import SessionConfig
@@ -34,7 +35,11 @@ long as it takes: on a machine that others use, or from a slow disk, that is min
 SIGN_OF_LIFE = 0.1
 """What a process that loads computes meanwhile, s of CPU; more than telling so takes."""
 JOB_TIMEOUT = 30.0
-"""A job that takes longer is a hang: the process is ended and started anew, s."""
+"""A job without a sign of life for so long is a hang: the process is ended and started anew, s."""
+HANG = 10.0
+"""The same for slow systems: times the longest part of a picture, as it was measured."""
+SHOWN = 1.0
+"""A picture that takes longer shows how far it is, s."""
 NICENESS = 3
 """Of the decoder's process against ours: samples go before pictures."""
 ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -60,13 +65,13 @@ class Decoder:
     target : callable
         What the process runs; `worker.main` but for tests.
     start_timeout, job_timeout : float
-        Longest silence while it loads, longest time of a job, s.
+        Longest silence while it loads, longest silence of a job that is not known to take long, s.
     spare : bool
         Keep a second process that has imported everything: it takes the place of one that died.
         For `worker.main` only.
     max_wait : float or None
         A job that waits longer, or whose picture comes later than usual by more, comes back as
-        `aged`, s; None: none ever does.
+        `aged`, s; None: none ever does. Never less than a picture takes.
     """
 
     def __init__(
@@ -90,7 +95,7 @@ class Decoder:
         self._keeps_spare = spare and target is main
         self._spare: tuple[SpawnProcess, Connection] | None = None
         self._max_wait = max_wait
-        self._jobs = JobQueue(config.decoder.queue_size)
+        self._jobs = JobQueue(1 if config.decoder.policy == "newest" else config.decoder.queue_size)
         self._worked: deque[float] = deque(maxlen=N_USUAL)
         # Adapters to be asked for, and those that no answer has come for.
         self._to_load: deque[Load] = deque()
@@ -102,13 +107,31 @@ class Decoder:
         self._ready: Ready | None = None
         self._refusal = ""
         self._state = "loading"
+        self._expected = 0.0
+        self._drawing: tuple[float, int | None] | None = None
         self.n_restarts = 0
         self._thread = threading.Thread(target=self._run, name="decoder", daemon=True)
 
     @property
     def state(self) -> str:
         """What it is doing, in a few words."""
-        return self._state
+        drawing, pace = self._drawing, None if self._ready is None else self._ready.pace
+        if drawing is None or pace is None or self._expected < SHOWN:
+            return self._state
+        since, step = drawing
+        left = in_words(max(0.0, self._expected - (time.monotonic() - since)))
+        how_far = "" if step is None else f"step {step} of {pace.n_steps}, "
+        return f"drawing ({how_far}about {left} left)"
+
+    @property
+    def expected(self) -> float:
+        """How long one job takes, s, as it was measured; 0: not known."""
+        return self._expected
+
+    @property
+    def max_wait(self) -> float | None:
+        """How long a job may wait, s; None: as long as it likes."""
+        return None if self._max_wait is None else max(self._max_wait, self._expected)
 
     @property
     def ready(self) -> Ready | None:
@@ -218,8 +241,8 @@ class Decoder:
                 if not process.is_alive():
                     process, connection = self._respawn(process, connection)
                 continue
-            job = waiting.job
-            if self._max_wait is not None and waiting.age > self._max_wait:
+            job, max_wait = waiting.job, self.max_wait
+            if max_wait is not None and waiting.age > max_wait:
                 self._answer(job, Answer(job.index, aged=waiting.age))
                 continue
             answer = self._ask(process, connection, waiting)
@@ -239,9 +262,10 @@ class Decoder:
 
     def _give_up_aged(self) -> None:
         """Take what has waited too long out of the queue: what comes now is worth more."""
-        if self._max_wait is None:
+        max_wait = self.max_wait
+        if max_wait is None:
             return
-        while (old := self._jobs.take_oldest(older_than=self._max_wait)) is not None:
+        while (old := self._jobs.take_oldest(older_than=max_wait)) is not None:
             self._answer(old.job, Answer(old.job.index, aged=old.age))
 
     def _judge(self, answer: Answer, waiting: Waiting, sent: float) -> Answer:
@@ -249,8 +273,8 @@ class Decoder:
         worked = time.monotonic() - sent
         usual = median(self._worked) if self._worked else worked
         self._worked.append(worked)
-        age = waiting.age
-        if self._max_wait is None or age - usual <= self._max_wait:
+        age, max_wait = waiting.age, self.max_wait
+        if max_wait is None or age - usual <= max_wait:
             return answer
         return replace(answer, vector=None, pixels=None, control_pixels=None, aged=age)
 
@@ -259,8 +283,10 @@ class Decoder:
     ) -> Answer | None:
         try:
             sent = time.monotonic()
+            self._drawing = sent, None
             connection.send(waiting.job)
-            deadline = sent + self._job_timeout
+            silence = self._longest_silence()
+            deadline = sent + silence
             while (left := deadline - time.monotonic()) > 0 and not self._closing.is_set():
                 heard = wait([connection, process.sentinel], min(left, 0.2))
                 if not heard:
@@ -270,10 +296,21 @@ class Decoder:
                 answer = connection.recv()
                 if isinstance(answer, Answer):
                     return self._judge(answer, waiting, sent)
+                if isinstance(answer, Stepped):
+                    deadline = time.monotonic() + silence
+                    if answer.step is not None:
+                        self._drawing = sent, answer.step
                 self._take_word(answer)
         except (OSError, EOFError):
             _LOG.debug("the decoder's pipe broke", exc_info=True)
+        finally:
+            self._drawing = None
         return None
+
+    def _longest_silence(self) -> float:
+        """How long a job may give no sign of life, s."""
+        pace = None if self._ready is None else self._ready.pace
+        return self._job_timeout if pace is None else max(self._job_timeout, HANG * pace.longest)
 
     def _ask_for_adapters(self, connection: Connection) -> None:
         with contextlib.suppress(OSError):  # a broken pipe is found by the next job
@@ -328,10 +365,11 @@ class Decoder:
         )
         if isinstance(word, Ready):
             self._ready = word
-            if word.usual is not None:
-                self._worked.append(word.usual)
-            threads = self._config.decoder.threads
-            self._state = f"ready ({word.device}, {threads} thread{'s' if threads != 1 else ''})"
+            if word.pace is not None:
+                # The control is a second picture of the same epoch.
+                self._expected = word.pace.picture * (1 + self._config.decoder.control)
+                self._worked.append(self._expected)
+            self._state = ready_words(word, self._config, self._expected)
             self._settled.set()
             if self._keeps_spare:
                 self._spare = self._start(stand_by)

@@ -18,6 +18,7 @@ from app.port import AdaptCommand, Result
 from app.runtime.decoder import Decoder
 from app.runtime.folder import SessionFolder
 from app.runtime.messages import AdapterKey, Answer, Job, Load, Loaded, Ready, first_adapter, job_of
+from app.runtime.pacing import newest_wins
 from app.runtime.results import Cut, decoded, refusal, seed_of, stages_of
 from app.runtime.steering import Change, Steering, decode_change, encode_change
 from configs import SessionConfig
@@ -172,6 +173,15 @@ class Decoding:
         return 0 if self._decoder is None else self._decoder.n_restarts
 
     @property
+    def _max_wait(self) -> float:
+        return (None if self._decoder is None else self._decoder.max_wait) or 0.0
+
+    @property
+    def time_left(self) -> float:
+        """How long the epochs under way may yet take, s, as it was measured; 0: not known."""
+        return 0.0 if self._decoder is None else self.n_under_way * self._decoder.expected
+
+    @property
     def n_under_way(self) -> int:
         """Epochs that no answer has come for yet."""
         with self._lock:
@@ -309,14 +319,14 @@ class Decoding:
             return False
         if decoder.submit(job):
             return True
-        # Continuous windows: the newest wins, and the one given up is counted.
-        old = decoder.take_oldest() if self._config.epochs.mode == "free" else None
+        # The newest wins, and the one given up is counted.
+        old = decoder.take_oldest() if newest_wins(self._config) else None
         if old is None:
             return False
         with self._lock:
             cut = self._cuts.pop(old.index)
         marker = Marker(old.index, old.t_onset, old.event)
-        reason = "a newer window took its place"
+        reason = "a newer one took its place"
         self._conclude(Conclusion(refusal(marker, Outcome.OVERLOAD, reason, cut.epoch)))
         return decoder.submit(job)
 
@@ -332,8 +342,12 @@ class Decoding:
         if answer.aged is None or observed:
             self._note_restart(cut)
         if answer.aged is not None:
-            limit = f"more than decoder.max_wait, {self._config.decoder.max_wait:g} s"
-            reason = f"its picture would have come {answer.aged:.1f} s later, {limit}"
+            set_to, limit = self._config.decoder.max_wait or 0.0, self._max_wait
+            what = "decoder.max_wait" if limit <= set_to else "a picture takes"
+            reason = (
+                f"its picture would have come {answer.aged:.1f} s later, more than {what}, "
+                f"{limit:.3g} s"
+            )
             self._end(cut, Outcome.OVERLOAD, reason, observed=observed)
             return
         if answer.vector is None or answer.pixels is None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from configs import DecoderConfig
 from models.api import EncoderSpec
+from models.pace import Pace
 from pipeline.values import Epoch, Float32, Info, Uint8
 
 
@@ -101,7 +102,7 @@ class Ready:
     """Sent once when the models are loaded and warm.
 
     `options` act on the pictures; `remarks` are sentences on those that do not act as one would
-    think; `usual` is how long a picture takes, s, as the warm-up found (None: not known).
+    think; `pace` is how long a picture takes here (None: not known).
     """
 
     spec: EncoderSpec
@@ -110,7 +111,7 @@ class Ready:
     versions: Mapping[str, str]
     options: Mapping[str, str | int | float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
-    usual: float | None = None
+    pace: Pace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,17 @@ class Loading:
     """Sent now and then before `Ready`: how much the process has computed so far, s of CPU."""
 
     cpu: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """Sent now and then while a picture is drawn: a sign of life.
+
+    `step` of the steps that `Pace` counts are taken; None while others are.
+    """
+
+    index: int
+    step: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from app.runtime.decoder import Decoder
 from app.runtime.decoding import Conclusion, Decoding, Past
 from app.runtime.folder import SessionFolder, unfinished
 from app.runtime.ledger import Ledger
+from app.runtime.pacing import in_words, pace_sentence
 from app.runtime.phases import PhaseMachine
 from app.runtime.publishing import Publisher, open_publisher
 from app.runtime.results import result_event
@@ -57,7 +58,10 @@ NO_LATENCY = (
     "of pictures meanwhile are not known and not given."
 )
 DRAIN_TIMEOUT = 15.0
-"""Longest wait for pictures under way when a live session ends, s."""
+"""Longest wait for pictures under way when a live session ends, s; longer where pictures take
+longer (`DRAIN_SLACK`)."""
+DRAIN_SLACK = 2.0
+"""The same, times what the pictures under way take as it was measured."""
 REPLAY_DRAIN_TIMEOUT = 600.0
 """The same of a replay, which refuses no epoch for want of time, s."""
 AT_ONCE = 1.0
@@ -175,6 +179,7 @@ class Session:
         self._notes_lock = threading.Lock()
         self._warnings: dict[str, str] = {}
         self._alarm_kind = ""
+        self._told_pace = False
         self._acquisition: Acquisition | None = None
         self._publisher: Publisher | None = None
         self._show: Show | None = None
@@ -410,6 +415,10 @@ class Session:
         self._note_alarms(self._session_recorder.recorder)
         for remark in () if ready is None else ready.remarks:
             self._warn(remark)
+        if ready is not None and not self._told_pace:
+            self._told_pace = True
+            if sentence := pace_sentence(ready, self._config, is_live=self._is_live):
+                self._warn(sentence)
         tended = self._tend()
         if tended:
             self._warn(tended)
@@ -474,7 +483,7 @@ class Session:
             if acquisition is not None:
                 closing.callback(acquisition.source.close)
                 acquisition.finish()
-            self._decoding.drain(lambda: self._drain)
+            self._await_pictures()
             self._decoding.close()
             if self._decoding.refusal and not failure:
                 failure = self._decoding.refusal  # it broke over the last epochs
@@ -482,6 +491,21 @@ class Session:
             if acquisition is not None:
                 acquisition.source.close()
             self._finish_files(failure)
+
+    def _await_pictures(self) -> None:
+        """Wait for the pictures under way, and say so where that takes long."""
+        left = self._decoding.time_left
+        if left > DRAIN_TIMEOUT / DRAIN_SLACK and self._drain > AT_ONCE:
+            n = self._decoding.n_under_way
+            pictures = "1 picture" if n == 1 else f"{n} pictures"
+            self._phases.say(f"Waiting for {pictures} under way, about {in_words(left)}.")
+
+        def longest() -> float:
+            if self._drain <= AT_ONCE:
+                return self._drain
+            return max(self._drain, DRAIN_SLACK * self._decoding.time_left)
+
+        self._decoding.drain(longest)
 
     def _finish_files(self, failure: str) -> None:
         acquisition = self._acquisition

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
@@ -19,31 +19,49 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from app.runtime.encoders import Encoders, Steered
-from app.runtime.messages import Answer, Job, Load, Loaded, Loading, Ready, Refused, epoch_of
+from app.runtime.messages import (
+    Answer,
+    Job,
+    Load,
+    Loaded,
+    Loading,
+    Ready,
+    Refused,
+    Stepped,
+    epoch_of,
+)
 from configs import SessionConfig
+from models.sampling.watching import watched
 from pipeline.errors import PhospheneError
 from pipeline.surrogates import phase_scrambled
-from pipeline.values import Uint8
+from pipeline.values import Embedding, Uint8
 
 if TYPE_CHECKING:
     from models.systems import System
 
 
+STEP_EVERY = 0.2
+"""Least time between two signs of life of a picture, s: a quick one gives none."""
 _TELL_EVERY = 1.0
 """How often a sign of life is given while the models are loaded, s."""
 
 
 def main(connection: Connection, config: SessionConfig) -> None:
     """Load the models, then answer jobs until the pipe closes or `None` comes."""
+    sending = threading.Lock()
+
+    def tell(word: Stepped) -> None:
+        with sending:
+            connection.send(word)
+
     try:
         with _telling(connection):
-            worker = Worker(config)
+            worker = Worker(config, tell=tell)
     except PhospheneError as error:
         connection.send(Refused(str(error)))
         return
     connection.send(worker.ready)
     worker.settle()
-    sending = threading.Lock()
 
     def load(request: Load) -> None:
         loaded = worker.load(request)
@@ -116,21 +134,29 @@ def _telling(connection: Connection) -> Iterator[None]:
 class Worker:
     """One decoding system and the encoders of the adapters that were asked for.
 
+    Parameters
+    ----------
+    config : SessionConfig
+    tell : callable
+        Takes a sign of life after a step of a picture, but no more than one in `STEP_EVERY` s.
+
     Raises
     ------
     PhospheneError
         A weight is missing or damaged, or the adapter does not fit the session.
     """
 
-    def __init__(self, config: SessionConfig) -> None:
+    def __init__(
+        self, config: SessionConfig, *, tell: Callable[[Stepped], None] = lambda _: None
+    ) -> None:
         from models.systems import load_system
 
         self._config = config
         system: System = load_system(config.decoder)
         self._sampler = system.sampler
         self._encoders = Encoders(config, system.encoder)
-        # The control is a second picture of the same epoch.
-        usual = system.warm_up() * (1 + config.decoder.control)
+        self._pace = system.measure()
+        self._tell, self._told_at = tell, 0.0
         self._steered = Steered(self._encoders)
         self.ready = Ready(
             spec=system.encoder.spec,
@@ -139,7 +165,7 @@ class Worker:
             versions=system.versions,
             options=system.options,
             remarks=system.remarks,
-            usual=usual,
+            pace=self._pace,
         )
 
     def settle(self) -> None:
@@ -176,11 +202,11 @@ class Worker:
                 return Answer(index=job.index, observed=True)
             embedding = encoder.encode(epoch)
             encoded = time.monotonic()
-            pixels = np.array(self._sampler.sample(embedding, seed=job.seed).pixels)
+            pixels = self._draw(embedding, job)
             sampled = time.monotonic()
             if job.control:
                 scrambled = encoder.encode(phase_scrambled(epoch, seed=job.seed))
-                control = np.array(self._sampler.sample(scrambled, seed=job.seed).pixels)
+                control = self._draw(scrambled, job)
         except Exception as error:  # noqa: BLE001 - the thread's top loop: every failure is told
             words = f"{type(error).__name__}: {error}"
             return Answer(index=job.index, observed=observed, error=words)
@@ -197,3 +223,20 @@ class Worker:
             drift=self._steered.drift,
             confidence=embedding.confidence,
         )
+
+    def _draw(self, embedding: Embedding, job: Job) -> Uint8:
+        pace, run = self._pace, -1
+
+        def watch(taken: int, n: int) -> bool:
+            nonlocal run
+            run += taken == 0
+            now = time.monotonic()
+            if now - self._told_at >= STEP_EVERY:
+                self._told_at = now
+                is_counted = run == pace.run and n == pace.n_steps
+                self._tell(Stepped(job.index, taken if is_counted else None))
+            return False
+
+        self._told_at = time.monotonic()
+        with watched(watch):
+            return np.array(self._sampler.sample(embedding, seed=job.seed).pixels)

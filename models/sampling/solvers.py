@@ -9,12 +9,12 @@ bit.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from models.sampling.denoisers import Denoiser, Level
+from models.sampling.watching import steps
 
 Levels = Sequence[Level]
 LCM_SIGMA_DATA, LCM_TIME_SCALE = 0.5, 10.0
@@ -32,7 +32,7 @@ def euler(denoise: Denoiser, x: Tensor, levels: Levels) -> Iterator[Tensor]:
 
     d = (x - x0) / sigma,  x' = x + d (sigma' - sigma)
     """
-    for here, there in pairwise(levels):
+    for here, there in steps(levels):
         d = (x - denoise(x, here).clean) / here.sigma
         x = x + d * (there.sigma - here.sigma)
         yield x
@@ -46,7 +46,7 @@ def euler_ancestral(
     sigma_up^2 = sigma'^2 (sigma^2 - sigma'^2) / sigma^2,  sigma_down^2 = sigma'^2 - sigma_up^2
     (Karras et al., algorithm 2, as k-diffusion has it).
     """
-    for here, there in pairwise(levels):
+    for here, there in steps(levels):
         s, t = here.sigma, there.sigma
         up = (t**2 * (s**2 - t**2) / s**2) ** 0.5
         down = (t**2 - up**2) ** 0.5
@@ -62,7 +62,7 @@ def euler_flow(denoise: Denoiser, x: Tensor, levels: Levels) -> Iterator[Tensor]
 
     The last step, to 0, lands on x0 itself (Liu et al., arXiv 2209.03003).
     """
-    for here, there in pairwise(levels):
+    for here, there in steps(levels):
         clean = denoise(x, here).clean
         x = clean + (there.sigma / here.sigma) * (x - clean)
         yield x
@@ -70,7 +70,7 @@ def euler_flow(denoise: Denoiser, x: Tensor, levels: Levels) -> Iterator[Tensor]
 
 def ddim(denoise: Denoiser, x: Tensor, levels: Levels) -> Iterator[Tensor]:
     """Song et al. (arXiv 2010.02502), eq. 12 with eta 0: x' = alpha' x0 + sigma' eps."""
-    for here, there in pairwise(levels):
+    for here, there in steps(levels):
         clean, eps = denoise(x, here)
         x = there.alpha * clean + there.sigma * eps
         yield x
@@ -82,7 +82,7 @@ def ddpm(denoise: Denoiser, x: Tensor, levels: Levels, noise: Iterator[Tensor]) 
     mean = sqrt(a') (1 - a/a') / (1 - a) x0 + sqrt(a/a') (1 - a') / (1 - a) x,
     variance = (1 - a') / (1 - a) (1 - a/a'), with a for alpha_bar.
     """
-    for i, (here, there) in enumerate(pairwise(levels)):
+    for i, (here, there) in enumerate(steps(levels)):
         a, after = here.alpha_bar, there.alpha_bar
         step = a / after
         clean = denoise(x, here).clean
@@ -102,7 +102,7 @@ def dpmpp_2m(denoise: Denoiser, x: Tensor, levels: Levels) -> Iterator[Tensor]:
     x' = sigma'/sigma x - alpha' (e^-h - 1) (x0 + (x0 - x0_before) / (2 r))
     """
     before: tuple[Tensor, Tensor] | None = None
-    for here, there in pairwise(levels):
+    for here, there in steps(levels):
         clean = denoise(x, here).clean
         h = _lambda(there) - _lambda(here)
         weight = there.alpha * (torch.exp(-h) - 1.0)
@@ -124,7 +124,7 @@ def lcm(denoise: Denoiser, x: Tensor, levels: Levels, noise: Iterator[Tensor]) -
     f = c_skip x + c_out x0,  x' = alpha' f + sigma' z, with c_skip = s^2 / (t^2 + s^2) and
     c_out = t / sqrt(t^2 + s^2) for s = 0.5 and ten times the timestep t.
     """
-    for i, (here, there) in enumerate(pairwise(levels)):
+    for i, (here, there) in enumerate(steps(levels)):
         t = here.time * LCM_TIME_SCALE
         c_skip = LCM_SIGMA_DATA**2 / (t**2 + LCM_SIGMA_DATA**2)
         c_out = t / (t**2 + LCM_SIGMA_DATA**2) ** 0.5
@@ -141,7 +141,7 @@ def plms(denoise: Denoiser, x: Tensor, levels: Levels) -> Iterator[Tensor]:
     twice, with the mean of the noise at both of its ends.
     """
     history: list[Tensor] = []
-    for i, (here, there) in enumerate(pairwise(levels)):
+    for i, (here, there) in enumerate(steps(levels)):
         history = [*history[-3:], denoise(x, here).noise]
         eps = _adams_bashforth(history)
         if i == 0 and len(levels) > 2:

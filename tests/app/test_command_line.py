@@ -94,7 +94,7 @@ def test_loading_models_and_streams_prints_nothing(
         "u.find_spec = lambda name, *a: None if name == 'accelerate' else find(name, *a)\n"
         "from configs import load_preset\n"
         "from models.systems import load_system\n"
-        "load_system(load_preset('demo').decoder).warm_up()\n"
+        "load_system(load_preset('demo').decoder).measure()\n"
         "from devices.lsl.discovery import resolve\n"
         "resolve(0.1)\n"
         "from diffusers.utils import is_accelerate_available\n"

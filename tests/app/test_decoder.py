@@ -165,7 +165,7 @@ def test_the_process_tells_that_it_loads(monkeypatch: pytest.MonkeyPatch) -> Non
     ours, theirs = multiprocessing.Pipe()
     heard: list[object] = []
 
-    def load(_: SessionConfig) -> None:
+    def load(_: SessionConfig, *, tell: object) -> None:
         heard.extend(ours.recv() for _ in range(2))
         raise AppError("no weights")
 

@@ -28,6 +28,7 @@ from configs import DecoderConfig, EpochsConfig, OutletsConfig, SessionConfig
 from devices.hostile import HostileSettings, HostileSource
 from devices.replay import RecordedSource
 from models.api import EncoderSpec, InputSpec
+from models.pace import Pace
 from pipeline.values import Outcome
 from tests.app.toy_system import toy_main
 from tests.waiting import PATIENCE, wait_for
@@ -38,7 +39,7 @@ MAX_WAIT = 1.0
 
 def pausing_decoder(connection: Connection, _: SessionConfig) -> None:
     """Answer at once, but take longer than `MAX_WAIT` for the label `pause`."""
-    connection.send(Ready(SPEC, "0" * 64, "cpu", {}, usual=0.01))
+    connection.send(Ready(SPEC, "0" * 64, "cpu", {}, pace=Pace(0.0, 1, 0.01, 0.0)))
     pixels = np.zeros((2, 2, 3), np.uint8)
     while (job := connection.recv()) is not None:
         if job.event == "pause":

@@ -21,6 +21,7 @@ import numpy as np
 from app.runtime import worker
 from configs import DecoderConfig, SessionConfig
 from models.api import EncoderSpec, InputSpec, SamplerSpec
+from models.pace import Pace
 from pipeline.errors import PhospheneError
 from pipeline.gallery import SPACE, load_gallery
 from pipeline.values import Embedding, Epoch, GeneratedImage
@@ -118,8 +119,12 @@ class ToySystem:
     def remarks(self) -> tuple[str, ...]:
         return ()
 
-    def warm_up(self) -> float:
-        return 0.0
+    def measure(self) -> Pace:
+        return Pace(0.0, 0, 0.0, 0.0, n_runs=0)
+
+
+def noise_epoch(spec: EncoderSpec, *, oversampling: int = 1) -> Epoch:
+    raise PhospheneError("the toy resamples nothing")
 
 
 def load_encoder(config: DecoderConfig) -> ToyEncoder:
@@ -143,6 +148,7 @@ def toy_main(connection: Connection, config: SessionConfig) -> None:
     systems = types.ModuleType("models.systems")
     systems.load_system = load_system  # type: ignore[attr-defined]
     systems.load_encoder = load_encoder  # type: ignore[attr-defined]
+    systems.noise_epoch = noise_epoch  # type: ignore[attr-defined]
     sys.modules["models.systems"] = systems
     worker.main(connection, config)
 

@@ -202,7 +202,7 @@ def test_the_toy_runs_behind_the_ports() -> None:
     system = load_system(load_preset("dreamdiffusion-toy").decoder)
     assert isinstance(system.encoder, Encoder)
     assert isinstance(system.sampler, Sampler)
-    system.warm_up()
+    system.measure()
     embedding = system.encoder.encode(_epoch())
     assert embedding.vector.shape == (77, toy.CONDITION.context_dim)
     image = system.sampler.sample(embedding, seed=1)

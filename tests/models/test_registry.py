@@ -151,7 +151,7 @@ def test_spaces_that_do_not_fit_are_refused_with_the_generators_that_would(site:
 
 def test_a_pair_that_fits_draws(site: Path) -> None:
     system = load_system(DecoderConfig(generator="lab-tiles"))
-    system.warm_up()
+    system.measure()
     assert (system.name, system.sampler.spec.name) == ("embedded", "lab-tiles")
 
 
