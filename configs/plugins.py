@@ -11,7 +11,10 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from configs.plain import plain
@@ -81,7 +84,15 @@ class Plugins:
 
 
 def find_plugins(*groups: str) -> Plugins:
-    """List the entries of `groups`; an unfit name, or one that is taken, is left out and named."""
+    """List the entries of `groups`; an unfit name, or one that is taken, is left out and named.
+
+    What is installed is read again as soon as a folder of `sys.path` has changed, or `sys.path`.
+    """
+    return _find(groups, tuple((path, _changed(path)) for path in sys.path))
+
+
+@lru_cache(maxsize=16)
+def _find(groups: tuple[str, ...], _where: tuple[tuple[str, int], ...]) -> Plugins:
     found: dict[str, Plugin] = {}
     problems = []
     for entry in sorted(_entries(groups), key=lambda e: (bool(_distribution(e)), e.name)):
@@ -99,7 +110,15 @@ def find_plugins(*groups: str) -> Plugins:
             )
         else:
             found[entry.name] = Plugin(entry.name, origin, entry)
-    return Plugins(found, tuple(problems))
+    return Plugins(MappingProxyType(found), tuple(problems))
+
+
+def _changed(path: str) -> int:
+    """When a folder last gained or lost an entry, ns; 0 where there is none."""
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def reason_of(error: BaseException) -> str:

@@ -20,7 +20,7 @@ from hypothesis import settings
 from pytestqt.qtbot import QtBot
 
 from devices.lsl_settings import machine_only
-from tests.forking import forked_decoders, spawned  # noqa: F401 - fixtures
+from tests.forking import _forked_decoders, spawned  # noqa: F401 - fixtures
 from tests.waiting import PATIENCE
 
 # How long an example takes is the machine's load, not the code's right or wrong.

@@ -2,15 +2,17 @@
 
 A spawned decoder computes for some eight seconds before it can do anything, all of it imports, and
 the suite starts a hundred. What it runs, how it is watched, told and ended stays the product's own.
-`spawned` gives a test the product's way of starting it, too.
+`spawned` gives a test the product's way of starting it, too. `run_program` runs a user's program in
+an interpreter of its own that begins in the same way.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,25 +33,75 @@ def _enter(environment: Mapping[str, str], *args: Any) -> None:
     _ENTER(*args)
 
 
-@pytest.fixture(autouse=True)
-def forked_decoders(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "spawned" in request.fixturenames or not hasattr(os, "fork"):
-        return
+def _context() -> Any:
+    if not hasattr(os, "fork"):
+        return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
+    return context
+
+
+def _program(environment: Mapping[str, str], folder: str, code: str, said: str) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    with Path(said).open("wb", buffering=0) as both:
+        os.dup2(both.fileno(), 1)
+        os.dup2(both.fileno(), 2)
+    exec(compile(code, "program.py", "exec"), {"__name__": "__main__"})
+
+
+def run_programs(
+    code: str, folder: Path, *environments: Mapping[str, str]
+) -> list[tuple[int | None, str]]:
+    """Run Python in processes of its own, at once; the exit code and all that each printed."""
+    files = [folder / f"said-{number}.txt" for number in range(len(environments))]
+    running = [
+        _context().Process(
+            target=_program, args=({**os.environ, **each}, str(folder), code, str(said))
+        )
+        for each, said in zip(environments, files, strict=True)
+    ]
+    for process in running:
+        process.start()
+    for process in running:
+        process.join()
+    codes = [process.exitcode for process in running]
+    for process in running:
+        process.close()
+    return [(code, said.read_text("utf-8")) for code, said in zip(codes, files, strict=True)]
+
+
+def run_program(code: str, folder: Path, **environment: str) -> tuple[int | None, str]:
+    """Run Python in a process and a folder of its own; its exit code, and all that it printed."""
+    return run_programs(code, folder, environment)[0]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked_decoders() -> Iterator[None]:
+    # Of the session: fixtures of a module start decoders, too.
+    if not hasattr(os, "fork"):
+        yield
+        return
+    context = _context()
 
     def process(*, target: Callable[..., object], args: tuple[object, ...], **options: Any) -> Any:
         enter = partial(_enter, dict(os.environ))
         return context.Process(target=enter, args=args, **options)
 
     own = SimpleNamespace(Pipe=context.Pipe, Process=process)
-    monkeypatch.setattr(
-        processes,
-        "multiprocessing",
-        SimpleNamespace(get_context=lambda _: own, parent_process=multiprocessing.parent_process),
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            processes,
+            "multiprocessing",
+            SimpleNamespace(
+                get_context=lambda _: own, parent_process=multiprocessing.parent_process
+            ),
+        )
+        yield
 
 
 @pytest.fixture
-def spawned() -> None:
+def spawned(monkeypatch: pytest.MonkeyPatch) -> None:
     """The decoder's process is spawned, as in the product."""
+    monkeypatch.setattr(processes, "multiprocessing", multiprocessing)

@@ -26,7 +26,14 @@ def content(ch_name: str, numbers: NDArray[np.int64]) -> Float32:
 
     A mixed hash of label and number: neighbours, in time or among the channels, never agree.
     """
-    code = np.uint64(zlib.crc32(ch_name.encode()))
+    return _mixed(_code(ch_name), numbers)
+
+
+def _code(ch_name: str) -> np.uint64:
+    return np.uint64(zlib.crc32(ch_name.encode()))
+
+
+def _mixed(code: np.uint64 | NDArray[np.uint64], numbers: NDArray[np.int64]) -> Float32:
     mixed = (numbers.astype(np.uint64) + code) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
     level = (mixed >> np.uint64(52)).astype(np.float32)
@@ -49,6 +56,7 @@ class Samples:
 
     def __init__(self, ch_names: tuple[str, ...], rate: float, faults: Sequence[Fault]) -> None:
         self._ch_names = ch_names
+        self._codes = np.array([_code(name) for name in ch_names], dtype=np.uint64)
         self._rate = rate
         spans = [(self._span(f), f) for f in faults if isinstance(f, kinds.OfChannel)]
         self._faults = sorted(spans, key=lambda pair: pair[0])
@@ -57,9 +65,9 @@ class Samples:
 
     def at(self, numbers: NDArray[np.int64]) -> Float32:
         """Samples as the device would send them, shape (n_times, n_channels + 1), microvolts."""
-        columns = [content(name, numbers) for name in self._ch_names]
-        columns.append((numbers % WRAP).astype(np.float32))
-        samples = np.stack(columns, axis=1)
+        samples = np.empty((len(numbers), len(self._codes) + 1), dtype=np.float32)
+        samples[:, :-1] = _mixed(self._codes, numbers[:, None])
+        samples[:, -1] = numbers % WRAP
         if len(numbers) and self._faults:
             low, high = int(numbers[0]), int(numbers[-1]) + 1
             first = int(np.searchsorted(self._starts, low - self._longest))

@@ -104,12 +104,13 @@ def solve_straight(
     The discriminant's own scale is that of log probabilities; times `temperature` it gives a norm
     of about 0.5 for 32 channels, less for montages that see less.
     """
+    each = min(512, n_epochs)
     for expert, kind in enumerate(EXPERT_MONTAGES):
         rng = np.random.default_rng([seed, 1, expert])
         moments, astray = Moments(), Mean()
         homes = []
-        for _ in range(max(1, n_epochs // 512)):
-            batch = maker.draw(rng, 512, kind=kind)
+        for _ in range(max(1, n_epochs // each)):
+            batch = maker.draw(rng, each, kind=kind)
             coverage = torch.from_numpy(batch.conditions[:, : network.config.n_virtual])
             homes.append(montage_place(coverage).mean(dim=0))
             keep = batch.snr > 0.3

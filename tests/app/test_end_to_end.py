@@ -29,7 +29,6 @@ def events_of(folder: Path) -> list[dict]:
 
 @pytest.mark.lsl
 @pytest.mark.slow
-@pytest.mark.usefixtures("spawned")
 def test_demo_then_replay_repeats_everything(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

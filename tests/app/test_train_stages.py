@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +17,9 @@ from models.atm.data import write_epochs
 from models.dreamdiffusion.imagenet40 import leave_block_out, read_trials
 from models.multimodal.modalities import Modality
 from models.things_eeg2.montage import CH_NAMES
+from tests.forking import run_program
 from tests.models.imagenet40_files import write_stage_b_files
-from tests.waiting import PATIENCE
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL_A = """
 [model]
 embed_dim = 32
@@ -184,29 +179,38 @@ def test_stages_of_the_atm_family(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert report["losses"]["loss"] < 0.97 * report["first_losses"]["loss"], report
 
 
-def test_a_killed_command_continues_to_the_same_weights(
-    tmp_path: Path, popen: Callable[..., subprocess.Popen[Any]]
-) -> None:
-    (tmp_path / "small.toml").write_text(SMALL_A)
+KILLED = """
+import os
+import signal
+
+from app.cli import main
+from models.training import loop
+
+plain, n_saved = loop.save_run, 0
+
+
+def save_run(*args, **options):
+    global n_saved
+    plain(*args, **options)
+    n_saved += 1
+    if n_saved == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+loop.save_run = save_run
+main({command!r})
+"""
+
+
+def test_a_killed_command_continues_to_the_same_weights(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(SMALL_A.replace("passes = 30", "passes = 6"))
     data = _write_recordings(tmp_path / "eeg")
     given = ["--data", str(data), "--config", str(tmp_path / "small.toml"), "--device", "cpu"]
     command = ["train", "dreamdiffusion", "a", *given, "--save-every", "2", "--out"]
-    killed = popen(
-        [sys.executable, "-m", "app.cli", *command, str(tmp_path / "killed")],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    checkpoints = tmp_path / "killed" / "checkpoints"
-    while len(list(checkpoints.glob("step-*"))) < 2 and killed.poll() is None:
-        try:
-            killed.wait(timeout=0.005)  # a look, and on
-        except subprocess.TimeoutExpired:
-            continue
-    killed.send_signal(signal.SIGKILL)
-    _, errors = killed.communicate(timeout=PATIENCE)
-    assert killed.returncode == -signal.SIGKILL, errors
+    killed = KILLED.format(command=[*command, str(tmp_path / "killed")])
+    exit_code, said = run_program(killed, tmp_path, OMP_NUM_THREADS="1")
+    assert exit_code == -signal.SIGKILL, said
+    assert len(list((tmp_path / "killed" / "checkpoints").glob("step-*"))) == 2
     assert not (tmp_path / "killed" / "encoder").exists()
     torch.set_num_threads(1)
     assert main([*command, str(tmp_path / "killed")]) == 0

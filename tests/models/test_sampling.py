@@ -341,7 +341,7 @@ def test_pixels_are_rounded_and_bounded() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("solver", "steps"), [("plms", 10), ("dpm", 3), ("lcm", 3)])
+@pytest.mark.parametrize(("solver", "steps"), [("plms", 5), ("dpm", 2), ("lcm", 1)])
 def test_dreamdiffusion_waits_for_no_device(
     solver: SolverName, steps: int, dtype: torch.dtype
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +25,7 @@ from models.training import LoopConfig, make_engine, train
 from models.training.engine import choose_precision
 from models.training.errors import TrainingError
 from models.training.state import list_runs
+from tests.forking import run_programs
 from tests.models.test_training import SIZES
 from tests.models.two_processes import Line
 
@@ -155,9 +155,7 @@ def test_accumulated_batches_are_one_large_batch(tmp_path: Path) -> None:
     torch.testing.assert_close(made[1], made[0], rtol=1e-5, atol=1e-6)
 
 
-def test_two_processes_are_one_with_twice_the_batch(
-    tmp_path: Path, popen: Callable[..., subprocess.Popen[Any]]
-) -> None:
+def test_two_processes_are_one_with_twice_the_batch(tmp_path: Path) -> None:
     pytest.importorskip("accelerate", reason="several processes need phosphene[train]")
     pytest.importorskip("tensorboard", reason="its event files need phosphene[train]")
     with socket.socket() as probe:
@@ -165,21 +163,10 @@ def test_two_processes_are_one_with_twice_the_batch(
         port = str(probe.getsockname()[1])
     # What torchrun and `accelerate launch` set for their processes.
     common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    command = [sys.executable, "-m", "tests.models.two_processes", str(tmp_path / "two")]
-    running = [
-        popen(
-            command,
-            cwd=ROOT,
-            env=os.environ | common | {"RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in ("0", "1")
-    ]
-    for process in running:
-        _, errors = process.communicate(timeout=240)
-        assert process.returncode == 0, errors
+    ranks = [common | {"RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")]
+    code = f"from tests.models.two_processes import main\nmain({str(tmp_path / 'two')!r})"
+    for exit_code, said in run_programs(code, tmp_path, *ranks):
+        assert exit_code == 0, said
     task = Line()
     one = LoopConfig(passes=3, batch_size=16, gradient_accumulation_steps=2)
     train(task, one, engine=make_engine(device="cpu"), out=tmp_path / "one")
@@ -250,7 +237,7 @@ def test_validation_shares_no_sample_with_training() -> None:
 
 
 def test_a_corpus_larger_than_memory_is_read_where_it_lies(tmp_path: Path) -> None:
-    shape = (128, 2**28)  # 137 GB, of which the disk holds a page
+    shape = (128, 2**27)  # 69 GB, of which the disk holds a page
     path = tmp_path / "long.npy"
     with path.open("wb") as stream:
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
@@ -269,7 +256,7 @@ def test_a_corpus_larger_than_memory_is_read_where_it_lies(tmp_path: Path) -> No
         model=MaskedAutoencoderConfig(embed_dim=16, depth=1, num_heads=2, decoder_depth=1),
         training=MaskedTrainingConfig(),
     )
-    assert task.n_train + task.n_val == 2**28 // 512
+    assert task.n_train + task.n_val == 2**27 // 512
     batch = task.batch(np.array([0, task.n_train - 1]), torch.Generator(), training=True)
     assert batch["signal"].shape == (2, 128, 512)
     assert loop_config(MaskedTrainingConfig(ema_decay=0.5), seed=0).ema_decay == 0.5

@@ -1,8 +1,7 @@
-"""A task without draws, and its training in one of several processes (run as a module)."""
+"""A task without draws, and its training in one of several processes."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -47,11 +46,10 @@ class Line:
         return {"given": self._given[indices], "wanted": self._wanted[indices]}
 
 
-if __name__ == "__main__":
-    out = Path(sys.argv[1])
+def main(out: str) -> None:
     train(
         Line(),
         LoopConfig(passes=3, batch_size=8, gradient_accumulation_steps=2),
-        engine=make_engine(device="cpu", tracker="tensorboard", folder=str(out / "log")),
-        out=out,
+        engine=make_engine(device="cpu", tracker="tensorboard", folder=str(Path(out) / "log")),
+        out=Path(out),
     )
