@@ -164,8 +164,11 @@ class DecoderConfig(_Frozen):
     weights: str | None = None
     """Folder of the weights; None: the ones that are installed."""
     generator: str | None = None
-    """What draws: a name as `phosphene systems` lists it, or a folder of its weights; None: the
-    system's own."""
+    """What draws: a name as `phosphene systems` lists it, or a folder of its weights (or one
+    .safetensors file); None: the system's own."""
+    vae: Literal["auto", "tiny", "full"] = "auto"
+    """Which autoencoder of a Stable Diffusion decodes: `tiny` (fast, loses fine detail), `full`,
+    or `auto`: the tiny one where its weights lie in the folder."""
     adapter: str | None = None
     """Folder of the person's adapter; None: zero-shot."""
     align: bool = False

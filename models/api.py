@@ -390,6 +390,9 @@ class SystemDescriptor:
         What a reader of its figures must know.
     options : tuple of (str, str)
         Training settings beside the published ones, each with its published gain.
+    opens : tuple of str
+        What its sampler opens of a folder or file that says no name of ours: `_class_name` in
+        `model_index.json`, or a file's ending.
     """
 
     name: str
@@ -412,6 +415,7 @@ class SystemDescriptor:
     reference: str = ""
     notes: str = ""
     options: tuple[tuple[str, str], ...] = ()
+    opens: tuple[str, ...] = ()
 
     @property
     def is_implemented(self) -> bool:

@@ -239,7 +239,8 @@ def choose_generator(config: DecoderConfig) -> tuple[Registered, str | None]:
     """Find what draws, and the folder of its weights (None: the installed ones).
 
     A folder is loaded by the generator that it names in its `system.json` (`generator`) or
-    `config.json` (`system`), else by the system's own.
+    `config.json` (`system`), else by the one that opens its pipeline (`model_index.json`), else
+    by the system's own; a file by the one that opens its ending.
 
     Raises
     ------
@@ -251,24 +252,37 @@ def choose_generator(config: DecoderConfig) -> tuple[Registered, str | None]:
     chosen = config.generator
     if chosen is None:
         return find_part(default, "sampler"), config.weights if default == own.name else None
-    if ID_RULE.fullmatch(chosen) and not Path(chosen).is_dir():
+    place = Path(chosen)
+    if ID_RULE.fullmatch(chosen) and not place.exists():
         weights = config.weights if chosen == own.name else None
         return find_part(chosen, "sampler", what="generator"), weights
-    if not Path(chosen).is_dir():
-        raise UnknownSystemError(
-            f"generator {chosen!r} is neither a name that `phosphene systems` lists nor a folder: "
-            "mend decoder.generator."
-        )
-    return find_part(_generator_of(Path(chosen)) or default, "sampler"), chosen
+    if place.is_dir():
+        return find_part(_generator_of(place) or default, "sampler"), chosen
+    if place.is_file() and (opener := _opener(place.suffix)):
+        return find_part(opener, "sampler"), chosen
+    raise UnknownSystemError(
+        f"generator {chosen!r} is neither a name that `phosphene systems` lists nor a folder or "
+        "file of weights (.safetensors): mend decoder.generator."
+    )
 
 
 def _generator_of(folder: Path) -> str:
     """Name of the generator that a folder of weights says it is of; empty where it does not."""
     for file, key in (("system.json", "generator"), ("config.json", "system")):
-        try:
-            name = json.loads(read_text(folder / file)).get(key)
-        except (OSError, ValueError, AttributeError, RecursionError):
-            continue
-        if isinstance(name, str) and name:
+        if name := _read_key(folder / file, key):
             return name
-    return ""
+    return _opener(_read_key(folder / "model_index.json", "_class_name"))
+
+
+def _read_key(file: Path, key: str) -> str:
+    try:
+        name = json.loads(read_text(file)).get(key)
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return ""
+    return name if isinstance(name, str) else ""
+
+
+def _opener(kind: str) -> str:
+    """Name of the generator that opens a kind of folder or file; empty: none."""
+    found = read_registry().systems.items() if kind else ()
+    return next((name for name, each in found if kind in each.descriptor.opens), "")

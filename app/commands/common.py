@@ -174,14 +174,22 @@ def add_generator(parser: argparse.ArgumentParser) -> None:
         "--generator",
         default=None,
         metavar="NAME|FOLDER",
-        help="what draws: a name of `phosphene systems`, or a folder of weights; the system's own",
+        help="what draws: a name of `phosphene systems`, a folder of weights (diffusers' layout, "
+        "too) or a .safetensors file; the system's own",
+    )
+    parser.add_argument(
+        "--vae",
+        choices=("auto", "tiny", "full"),
+        default=None,
+        help="autoencoder of a Stable Diffusion: the tiny one where it is there (auto)",
     )
 
 
 def generator(args: argparse.Namespace) -> str | None:
-    """What `--generator` gives: a name as it is, a folder as it is found from anywhere."""
+    """What `--generator` gives: a name as it is, a folder or file as it is found from anywhere."""
     text: str | None = args.generator
-    return str(Path(text).resolve()) if text and Path(text).is_dir() else text
+    is_path = text and (Path(text).is_dir() or (Path(text).suffix and Path(text).is_file()))
+    return str(Path(text).resolve()) if text and is_path else text
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

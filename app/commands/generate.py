@@ -194,6 +194,7 @@ def _config(args: argparse.Namespace) -> SessionConfig:
         "decoder.system": args.system,
         "decoder.weights": args.weights,
         "decoder.generator": generator(args),
+        "decoder.vae": args.vae,
         "decoder.num_inference_steps": args.steps,
         "decoder.guidance_scale": args.guidance,
         "decoder.device": args.device,

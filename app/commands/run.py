@@ -93,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
             "subject": args.subject,
             "decoder.adapter": None if args.adapter is None else _adapter_folder(args.adapter),
             "decoder.generator": generator(args),
+            "decoder.vae": args.vae,
             "decoder.device": args.device,
             "decoder.align": args.align,
             "gallery": gallery_named(args.gallery),

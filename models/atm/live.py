@@ -40,11 +40,13 @@ from models.atm.folder import (
     load_vector_facts,
 )
 from models.atm.folder import load_encoder as read_encoder
-from models.atm.generation import AdapterGenerator, GenerationSettings, quiet_libraries
+from models.atm.generation import AdapterGenerator
 from models.atm.input import network_input
 from models.atm.prior import DiffusionPriorUNet
 from models.atm.prior_sampling import prior_states
 from models.sampling.solvers import last
+from models.stable_diffusion.generation import GenerationSettings
+from models.stable_diffusion.libraries import quiet_libraries
 from models.weights import WeightState, check_weights
 from pipeline.errors import ShapeError
 from pipeline.gallery import SPACE, load_gallery

@@ -30,8 +30,9 @@ from transformers import (
 
 from models.atm.encoder import AtmsConfig, AtmsEncoder
 from models.atm.folder import SETTINGS, EncoderFacts, save_encoder, save_prior
-from models.atm.generation import ADAPTER_FILE, quiet_libraries
+from models.atm.generation import ADAPTER_FILE
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
+from models.stable_diffusion.libraries import quiet_libraries
 from models.things_eeg2.montage import POSTERIOR
 from models.weights import HASHES, write_hashes
 from pipeline.gallery import SPACE

@@ -71,24 +71,46 @@ def import_sdxl(
     CheckpointError
         A part is missing or of another architecture.
     """
+    pipeline = build_sdxl(
+        state,
+        scheduler=_scheduler(scheduler),
+        scratch=folder / "scratch",
+        tokenizer_files=tokenizer_files,
+    )
+    pipeline.save_pretrained(folder)
+
+
+def build_sdxl(
+    state: Mapping[str, Tensor],
+    *,
+    scheduler: Any,
+    scratch: Path,
+    tokenizer_files: Sequence[Path] = (),
+) -> StableDiffusionXLPipeline:
+    """Build a pipeline of one file's state; `scratch` is a folder that may be written and goes.
+
+    Raises
+    ------
+    CheckpointError
+        As `import_sdxl`.
+    """
     second = import_open_clip(below(state, OPEN_CLIP))
     first = import_clip(below(state, CLIP))
     size = int(first.config.vocab_size)
     tokenizers = [
-        tokenizer(folder / "scratch", n_tokens=size, files=tokenizer_files, pad=pad)
+        tokenizer(scratch, n_tokens=size, files=tokenizer_files, pad=pad)
         for pad in (_SPECIAL[1], "!")
     ]
-    pipeline = StableDiffusionXLPipeline(
+    return StableDiffusionXLPipeline(
         vae=import_vae(below(state, VAE), scaling_factor=SCALING_FACTOR),
         text_encoder=first,
         text_encoder_2=second,
         tokenizer=tokenizers[0],
         tokenizer_2=tokenizers[1],
         unet=import_unet(below(state, UNET), pooled_width=second.config.projection_dim),
-        scheduler=_scheduler(scheduler),
+        scheduler=scheduler,
         add_watermarker=False,
     )
-    pipeline.save_pretrained(folder)
 
 
 def _scheduler(kind: SchedulerKind) -> Any:
@@ -141,11 +163,22 @@ def import_clip(state: Mapping[str, Tensor]) -> CLIPTextModel:
 
 def import_open_clip(state: Mapping[str, Tensor]) -> CLIPTextModelWithProjection:
     """Build the second text encoder of OpenCLIP's names."""
+    model = _text_encoder(CLIPTextModelWithProjection, _open_clip_names(state), act="gelu")
+    return cast("CLIPTextModelWithProjection", model)
+
+
+def open_clip_text(state: Mapping[str, Tensor]) -> CLIPTextModel:
+    """Build a text encoder of OpenCLIP's names without its projection, as 2.x has it."""
+    renamed = _open_clip_names(state)
+    renamed.pop("text_projection.weight", None)
+    return cast("CLIPTextModel", _text_encoder(CLIPTextModel, renamed, act="gelu"))
+
+
+def _open_clip_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     renamed: dict[str, Tensor] = {}
     for name, value in state.items():
         renamed |= _open_clip_entry(name, value)
-    model = _text_encoder(CLIPTextModelWithProjection, renamed, act="gelu")
-    return cast("CLIPTextModelWithProjection", model)
+    return renamed
 
 
 def _open_clip_entry(name: str, value: Tensor) -> dict[str, Tensor]:
@@ -198,6 +231,9 @@ def _text_encoder(kind: Any, state: dict[str, Tensor], *, act: str) -> Any:
     prefix = "text_model." if any(k.startswith("text_model.") for k in model.state_dict()) else ""
     named = {k if k.startswith("text_projection") else prefix + k: v for k, v in state.items()}
     load_into(model, named, what="a text encoder's state", assign=True)
+    for module in model.modules():  # positions are a code, not a weight: no file holds them
+        if "position_ids" in module._buffers:  # noqa: SLF001 - nn.Module has no other way to ask
+            module.position_ids = torch.arange(config.max_position_embeddings)[None]
     return model.eval()
 
 

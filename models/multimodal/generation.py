@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from models.atm.generation import AdapterGenerator, GenerationSettings
+from models.atm.generation import AdapterGenerator
 from models.atm.prior import DiffusionPriorUNet
 from models.atm.prior_sampling import prior_states
 from models.multimodal.adapter_scales import (
@@ -27,6 +27,7 @@ from models.multimodal.adapter_scales import (
 from models.multimodal.errors import MultimodalError
 from models.multimodal.modalities import FUSION_WEIGHTS, Faults, Modality
 from models.sampling.solvers import last
+from models.stable_diffusion.generation import GenerationSettings
 
 Uint8 = NDArray[np.uint8]
 PRIOR_STEPS = 30

@@ -21,12 +21,14 @@ from torch import Tensor
 from models.atm.encoder import AtmsConfig, AtmsEncoder
 from models.atm.errors import AtmError
 from models.atm.folder import EncoderFacts, save_encoder, save_prior
-from models.atm.generation import ADAPTER_FILE, PROMPTS, quiet_libraries
+from models.atm.generation import ADAPTER_FILE
 from models.atm.nice import NiceEncoder, from_published
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.checkpoints import CheckpointError, below, load_checkpoint, load_into, tensors_of
 from models.multimodal.features import list_pictures
 from models.multimodal.modalities import ENCODER_KEYS, SUPERPIXELS, Modality
+from models.stable_diffusion.libraries import quiet_libraries
+from models.stable_diffusion.parts import PROMPTS
 from models.things_eeg2.montage import CH_NAMES, POSTERIOR
 from models.weights import write_hashes
 

@@ -27,7 +27,7 @@ from models.atm.folder import (
     load_settings,
     load_vector_facts,
 )
-from models.atm.generation import AdapterGenerator, quiet_libraries
+from models.atm.generation import AdapterGenerator
 from models.atm.live import (
     AtmEncoder,
     VectorSampler,
@@ -41,6 +41,7 @@ from models.atm.live import (
 from models.multimodal.errors import MultimodalError
 from models.multimodal.generation import PRIOR_STEPS, MultimodalGenerator
 from models.multimodal.modalities import ACCUMULATION, DRAWING_FAULTS, MODES, Faults, Modality
+from models.stable_diffusion.libraries import quiet_libraries
 from pipeline.errors import ConfigurationError
 from pipeline.gallery import load_gallery
 from pipeline.values import Embedding, Uint8

@@ -14,10 +14,11 @@ import torch
 
 from models.atm.encoder import AtmsConfig, AtmsEncoder
 from models.atm.folder import SETTINGS, EncoderFacts, save_encoder, save_prior
-from models.atm.generation import ADAPTER_FILE, quiet_libraries
+from models.atm.generation import ADAPTER_FILE
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.atm.toy import TOY_SIZE, UNTRAINED, make_toy_pipeline, toy_cache, write_toy_adapter
 from models.multimodal.modalities import Modality
+from models.stable_diffusion.libraries import quiet_libraries
 from models.things_eeg2.montage import POSTERIOR
 from pipeline.gallery import SPACE
 

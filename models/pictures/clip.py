@@ -13,7 +13,7 @@ import platformdirs
 import torch
 from torch.nn import functional
 
-from models.atm.generation import quiet_libraries
+from models.stable_diffusion.libraries import quiet_libraries
 from pipeline.errors import GalleryError
 from pipeline.gallery.making import PictureVectors
 from pipeline.values import Float32, Uint8

@@ -85,7 +85,13 @@ def snr_levels(table: Tensor, times: Times, *, device: Any) -> list[Level]:
 
     alpha = 1 / sqrt(s^2 + 1), sigma = s alpha (Lu et al., arXiv 2211.01095): another rounding.
     """
-    ratios = [*(((1 - table) / table) ** 0.5)[torch.from_numpy(times)], torch.tensor(0.0)]
+    sigmas = [*(((1 - table) / table) ** 0.5)[torch.from_numpy(times)], torch.tensor(0.0)]
+    return ratio_levels(sigmas, times, device=device)
+
+
+def ratio_levels(sigmas: Iterable[Tensor], times: Any, *, device: Any) -> list[Level]:
+    """Levels of `s = sigma / alpha`, as `DPMSolverMultistepScheduler` holds them in `sigmas`."""
+    ratios = list(sigmas)
     alphas = [1 / (s**2 + 1) ** 0.5 for s in ratios]
     told = _told([*times.tolist(), 0], device)
     return [Level(t, a, s * a, a**2) for t, a, s in zip(told, alphas, ratios, strict=True)]

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from models.atm.errors import AtmError
-from models.atm.generation import AdapterGenerator, GenerationSettings
+from models.atm.generation import AdapterGenerator
 from models.atm.toy import TOY_SIZE, write_toy_weights
+from models.stable_diffusion.errors import StableDiffusionError
+from models.stable_diffusion.generation import GenerationSettings
 from pipeline.values import Uint8
 
 N_FEATURES = 16
@@ -69,7 +70,7 @@ def test_a_picture_is_that_of_the_pipeline(
     generator = AdapterGenerator(folder, settings=_settings(guidance))
     generator.set_scales(0.7)
     ours = generator.draw([vector], seed=5)
-    theirs = _by_pipeline(generator._pipeline, vector, guidance=guidance)
+    theirs = _by_pipeline(generator.latent._pipeline, vector, guidance=guidance)
     difference = np.abs(ours.astype(int) - theirs.astype(int)).max()
     # v is turned into the clean end by another formula; the others are the same to the bit.
     assert difference <= (1 if "prediction_type" in changes else 0)
@@ -100,8 +101,10 @@ def _by_pipeline(pipeline: Any, vector: torch.Tensor, *, guidance: float) -> Uin
 
 
 def test_another_scheduler_is_refused(toy: Path, tmp_path: Path) -> None:
-    folder = _with_scheduler(toy, tmp_path, _class_name="DDIMScheduler")
-    with pytest.raises(AtmError, match="scheduler is of DDIMScheduler, expected Euler"):
+    folder = _with_scheduler(toy, tmp_path, _class_name="HeunDiscreteScheduler")
+    with pytest.raises(
+        StableDiffusionError, match="scheduler is of HeunDiscreteScheduler, expected Euler"
+    ):
         AdapterGenerator(folder)
 
 

@@ -20,14 +20,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from app.cli import main
 from models.atm.encoder import AtmsConfig, AtmsEncoder
-from models.atm.errors import AtmError
 from models.atm.folder import load_encoder, load_prior
-from models.atm.generation import (
-    ADAPTER_FILE,
-    AdapterGenerator,
-    GenerationSettings,
-    quiet_libraries,
-)
+from models.atm.generation import ADAPTER_FILE, AdapterGenerator
 from models.atm.nice import NiceEncoder
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.atm.toy import TEXT_WIDTH, make_toy_pipeline, write_toy_adapter
@@ -35,6 +29,9 @@ from models.latent_diffusion import compvis
 from models.latent_diffusion.importing import export_vae
 from models.latent_diffusion.sdxl import import_clip, import_open_clip, import_unet, tokenizer
 from models.multimodal.modalities import ENCODER_KEYS, Modality
+from models.stable_diffusion.errors import StableDiffusionError
+from models.stable_diffusion.generation import GenerationSettings
+from models.stable_diffusion.libraries import quiet_libraries
 from models.things_eeg2.montage import CH_NAMES, POSTERIOR
 from models.weights import WeightState, check_weights
 from tests.models import golden
@@ -355,7 +352,7 @@ def test_without_a_tokenizer_only_the_empty_prompt_is_drawn(
     assert _import("atm-multimodal", files, tmp_path / "out") == 0
     assert "only the empty prompt can be used" in capsys.readouterr().err
     assert _draw(tmp_path / "out").shape == (64, 64, 3)
-    with pytest.raises(AtmError, match=r"vocab\.json"):
+    with pytest.raises(StableDiffusionError, match=r"vocab\.json"):
         _draw(tmp_path / "out", prompt="a cat")
     index = json.loads((tmp_path / "out" / "generator" / "model_index.json").read_text())
     assert index["scheduler"][1] == diffusers.EulerDiscreteScheduler.__name__

@@ -16,7 +16,7 @@ from models.api import Sampler
 from models.atm.encoder import AtmsConfig, AtmsEncoder
 from models.atm.errors import AtmError
 from models.atm.folder import EncoderFacts, save_encoder, save_prior
-from models.atm.generation import ADAPTER_FILE, AdapterGenerator, GenerationSettings
+from models.atm.generation import ADAPTER_FILE, AdapterGenerator
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.atm.toy import TOY_SIZE, make_toy_pipeline, write_toy_adapter
 from models.multimodal.adapter_scales import adaptive_weights, fused_scales
@@ -30,6 +30,7 @@ from models.multimodal.modalities import (
     Modality,
 )
 from models.multimodal.superpixels import LEVELS, lab_8bit, superpixel_image, texture
+from models.stable_diffusion.generation import GenerationSettings
 from models.things_eeg2.montage import POSTERIOR
 from pipeline.values import Epoch, Info
 

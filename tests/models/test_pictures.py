@@ -10,9 +10,9 @@ import torch
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from models.api import CLIP_H_IMAGE
-from models.atm.generation import quiet_libraries
 from models.pictures import TOWERS, picture_encoder, shipped
 from models.pictures.clip import tower_folder
+from models.stable_diffusion.libraries import quiet_libraries
 from models.weights import WeightState, check_weights
 from pipeline.errors import GalleryError
 from pipeline.gallery import SPACE, load_gallery
