@@ -63,8 +63,10 @@ class Result:
 
     `top` ranks labels with probabilities that sum to at most 1; `chance` is that of one label,
     None where nothing was ranked; `rank` counts from 1 and is None where the true label is
-    unknown; `confidence` in 0..1 is what the encoder states of itself, None where it states
-    nothing; `pixels` is the decoded picture.
+    unknown. Where classes are decoded, `classes` are all of them with their probabilities, and
+    `truth` the one that was shown. `learnt` says that the decoder was fitted to this very trial, so
+    that it counts in no score. `confidence` in 0..1 is what the encoder states of itself, None
+    where it states nothing; `pixels` is the decoded picture.
     """
 
     index: int
@@ -75,6 +77,9 @@ class Result:
     top: tuple[tuple[str, float], ...] = ()
     chance: float | None = None
     rank: int | None = None
+    classes: tuple[tuple[str, float], ...] = ()
+    truth: str = ""
+    learnt: bool = False
     confidence: float | None = None
     pixels: Uint8 | None = None
     image_path: str | None = None

@@ -1,10 +1,12 @@
 """Recordings of any known format: as one array for training, and as a choice in a dialog.
 
-Owns the joining of blocks and the choice of EEG channels; the formats are `devices.files`'s.
+Owns the joining of blocks, the choice of EEG channels, and how a file is known again; the formats
+are `devices.files`'s.
 """
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,15 @@ import numpy as np
 from app.errors import AppError
 from configs.units import unit_scale
 from pipeline.values import Float32
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file; empty where there is none that can be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def dialog_filter() -> str:

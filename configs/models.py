@@ -135,6 +135,9 @@ class EpochsConfig(_Frozen):
     leave_out: bool = True
     """Leave a channel out while it is hopeless (no numbers, or mostly beyond `reject_uv`), instead
     of refusing every epoch for it. Off: sessions that were recorded before this existed."""
+    leave_out_share: float = Field(default=0.0, ge=0, le=0.5)
+    """Largest share of its channels that an epoch may lack because they alone swing beyond
+    `reject_uv`; 0: one such channel refuses it. For decoders that can do without some."""
     step: float = Field(default=0.5, gt=0)
     """Free-running mode: time between windows, s."""
     max_future: float = Field(default=10.0, gt=0)
@@ -171,6 +174,9 @@ class DecoderConfig(_Frozen):
     or `auto`: the tiny one where its weights lie in the folder."""
     adapter: str | None = None
     """Folder of the person's adapter; None: zero-shot."""
+    rank_classes: bool = True
+    """Rank the classes of an adapter that decodes classes. Off: the gallery's pictures, as sessions
+    did that were recorded before this existed."""
     align: bool = False
     """Follow the person from the first epoch on, without labels: the noise between channels and,
     without an adapter, when the brain answers. What was learnt of earlier epochs decides over

@@ -91,6 +91,13 @@ class EncoderSpec:
         Whether its embeddings carry a confidence.
     temperature : float or None
         What similarities are divided by for honest probabilities; None: the gallery's own.
+    classes : tuple of str
+        Classes of events whose probabilities its embeddings carry; empty: it decodes none.
+    class_of : tuple of (str, str)
+        Markers' labels that it knows, and the class of each.
+    learnt : tuple of (str, float, float)
+        Parts of recordings that it was fitted to: SHA-256, first and last moment, s on the
+        recording's clock. What it says there is no test of it.
     """
 
     name: str
@@ -104,6 +111,9 @@ class EncoderSpec:
     space: str = ""
     states_confidence: bool = False
     temperature: float | None = None
+    classes: tuple[str, ...] = ()
+    class_of: tuple[tuple[str, str], ...] = ()
+    learnt: tuple[tuple[str, float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

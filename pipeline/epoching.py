@@ -397,6 +397,8 @@ class EpochEngine:
             reason = f"the recording marks samples of it as unusable ({mark})"
             return Verdict(plan.marker, Outcome.ARTIFACT, reason=reason)
         data, info = self.ring.data_view(plan.start, stop).copy(), self.info
+        if self._config.leave_out_share:
+            kept = self._spared(data, kept)
         if not kept.all():
             data, info = data[kept], self._part(tuple(kept.tolist()))
         spread = peak_to_peak(data)
@@ -418,6 +420,13 @@ class EpochEngine:
         reason = rejection(spread, info, reject_uv=config.reject_uv, flat_uv=config.flat_uv)
         outcome = Outcome.ARTIFACT if reason else Outcome.DECODED
         return Verdict(plan.marker, outcome, epoch, reason)
+
+    def _spared(self, data: Float32, kept: Bool) -> Bool:
+        """Channels without the few that alone would refuse the epoch; all where those are many."""
+        limits = [self._config.reject_uv.get(kind, math.inf) for kind in self.info.ch_types]
+        over = kept & (peak_to_peak(data) > np.array(limits))
+        few = np.count_nonzero(over) <= self._config.leave_out_share * np.count_nonzero(kept)
+        return kept & ~over if few else kept
 
     def _mark_over(self, start: int, stop: int) -> str:
         """The mark that refuses samples `start` to `stop`, or ""."""

@@ -276,13 +276,15 @@ class Embedding:
     """What an encoder made of one epoch.
 
     `vector` is (n_features,) or (n_tokens, n_features), float32. `confidence` in 0..1 is what the
-    encoder states about itself, None where it states nothing: nobody else may guess one.
+    encoder states about itself, None where it states nothing: nobody else may guess one. `classes`
+    are probabilities in the order of the encoder's classes, empty where it decodes none.
     """
 
     vector: Float32
     index: int
     t_onset: float
     confidence: float | None = None
+    classes: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a wrong shape, dtype or a value that is not finite."""

@@ -9,19 +9,26 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.port import EpochEvent
 from configs import SessionConfig
+from pipeline.interpolation import LARGEST_SHARE
 from pipeline.values import Epoch, Outcome
 
+PAUSE = 120.0
+"""Time that is put between two recordings, s: minutes that are kept apart are none of both."""
 USABLE = frozenset({Outcome.DECODED, Outcome.COLLECTED})
 """Outcomes of an epoch that may be learned from."""
 
 
 def by_markers(config: SessionConfig) -> SessionConfig:
-    """Settings that cut an epoch a marker: free-running windows have no label to learn from."""
-    epochs = config.epochs.model_copy(update={"mode": "event"})
+    """Settings that cut an epoch a marker: free-running windows have no label to learn from.
+
+    A channel that swings too far costs itself, not the trial.
+    """
+    share = LARGEST_SHARE if config.epochs.leave_out else 0.0
+    epochs = config.epochs.model_copy(update={"mode": "event", "leave_out_share": share})
     return config.model_copy(update={"epochs": epochs})
 
 
@@ -64,6 +71,9 @@ class Collection:
         self._good: Counter[str] = Counter()
         self._refused: Counter[tuple[str, str]] = Counter()
         self._others: Counter[str] = Counter()
+        # What is added to onsets of a later recording, s; set at its first epoch.
+        self._shift = 0.0
+        self._after: float | None = None
 
     def expect(self, labels: Sequence[str]) -> None:
         """Collect these labels from now on, each a class of its own; forgets earlier epochs."""
@@ -72,6 +82,12 @@ class Collection:
             self._epochs.clear()
             for each in (self._good, self._refused, self._others):
                 each.clear()
+
+    def start_session(self) -> None:
+        """Begin another recording: its epochs come after all that came before."""
+        with self._lock:
+            newest = max((epoch.t_onset for _, epoch in self._epochs), default=None)
+            self._shift, self._after = 0.0, newest
 
     def restrict(self, classes: Mapping[str, str]) -> None:
         """Keep these classes only of what has come, by the label that they were collected under."""
@@ -93,9 +109,15 @@ class Collection:
             name = self._classes.get(event.label, event.label)
             if event.outcome in USABLE and event.epoch is not None:
                 self._good[name] += 1
-                self._epochs.append((name, event.epoch))
+                self._epochs.append((name, self._placed(event.epoch)))
             else:
                 self._refused[name, str(event.outcome)] += 1
+
+    def _placed(self, epoch: Epoch) -> Epoch:
+        """The epoch on the one time line of all recordings."""
+        if self._after is not None:
+            self._shift, self._after = self._after + PAUSE - epoch.t_onset, None
+        return replace(epoch, t_onset=epoch.t_onset + self._shift) if self._shift else epoch
 
     @property
     def counts(self) -> Counts:
@@ -108,6 +130,12 @@ class Collection:
                 by_reason[outcome] += n
                 by_concept[name] += n
             return Counts(good, dict(by_reason), dict(by_concept))
+
+    @property
+    def class_of(self) -> dict[str, str]:
+        """Class by marker's label, of those that are wanted; empty: each label is a class."""
+        with self._lock:
+            return dict(self._classes)
 
     @property
     def others(self) -> Mapping[str, int]:

@@ -6,7 +6,8 @@ Owns the wiring of flow, session, trainer and folder. Imports what is heavy only
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from app.calibration.files import DATA_FOLDER, RECORDING
 from app.calibration.flow import Flow
 from app.calibration.ports import Calibrating, Trainer
 from app.calibration.schedule import Choices
+from app.calibration.steps import Training
 from app.errors import FolderError
 from app.runtime.folder import SESSIONS, default_out
 from app.source_options import NO_OPTIONS, SourceOptions
@@ -23,6 +25,7 @@ from devices.choosing import StreamChoice
 from pipeline.gallery import load_gallery
 
 if TYPE_CHECKING:
+    from app.calibration.reading import ReadPart, Until
     from app.calibration.stored import StoredAdapters
 
 
@@ -93,51 +96,55 @@ class CalibrationFactory:
 
     def recording(
         self,
-        path: Path,
+        path: Path | Sequence[Path],
         config: SessionConfig,
         *,
         out: Path | None = None,
         classes: Mapping[str, str] | None = None,
+        pictures: Mapping[str, str] | None = None,
         board: str | None = None,
         choice: StreamChoice | None = None,
         options: SourceOptions = NO_OPTIONS,
+        until: Until | None = None,
         seed: int = 0,
     ) -> Flow:
-        """A calibration from a recording or a session folder; `classes` by marker label.
+        """A calibration from recordings or session folders; `classes` by marker label.
 
-        `choice` as in `app.calibration.reading.read_epochs`; `options` are a person's choice of
-        this recording, which a `session.toml` beside it does not outweigh.
+        `pictures` are labels of the gallery by class (None: see
+        `app.calibration.data.calibration_data`); `choice` and `until` as in
+        `app.calibration.reading.read_recording`; `options` are a person's choice of this
+        recording, which a `session.toml` beside it does not outweigh.
         """
         from app.calibration.reading import recording_of, settings_of
 
+        paths = [path] if isinstance(path, Path) else list(path)
         if choice is None and options != NO_OPTIONS:
             from app.runtime.launch import choice_of
 
-            config = options.applied(settings_of(recording_of(path), config), is_replay=True)
+            config = options.applied(settings_of(recording_of(paths[0]), config), is_replay=True)
             choice = choice_of(config, options)
         folder = _new(out or default_out(self._root(), suffix="-calibration"))
         collection = Collection(classes)
-        used: list[SessionConfig] = []
-
-        def read(stop: threading.Event) -> None:
-            from app.calibration.reading import default_classes, read_epochs
-
-            used.append(
-                read_epochs(path, config, collection, stop=stop, board=board, choice=choice)
-            )
-            if not classes:
-                gallery = load_gallery(used[0].gallery)
-                collection.restrict(default_classes(collection.counts.good, gallery))
-
+        read = _Recordings(
+            paths, config, collection, out=folder, board=board, choice=choice, until=until
+        )
         return Flow(
             subject=config.subject,
             out=folder,
             collection=collection,
             prepare=lambda: self._trainer(
-                used[0], collection, folder, seed=seed, recording=recording_of(path)
+                read.config,
+                collection,
+                folder,
+                seed=seed,
+                parts=read.parts,
+                pictures=pictures,
+                note=read.notes.extend,
             ),
             read=read,
-            origin=f"recording {path}",
+            reading=lambda: read.progress,
+            notes=lambda: tuple(read.notes),
+            origin="recording " + ", ".join(map(str, paths)),
         )
 
     def stored(self) -> StoredAdapters:
@@ -176,12 +183,19 @@ class CalibrationFactory:
         out: Path,
         *,
         seed: int,
-        recording: Path,
+        recording: Path | None = None,
+        parts: Sequence[ReadPart] = (),
+        pictures: Mapping[str, str] | None = None,
+        note: Callable[[Sequence[str]], None] = lambda _sentences: None,
     ) -> Trainer:
-        from app.calibration.data import calibration_data
+        from app.calibration.channels import use_of
+        from app.calibration.data import calibration_data, said_of
         from app.calibration.training import ProcessTrainer
 
-        data = calibration_data(collection.epochs(), config)
+        epochs = collection.epochs()
+        data = calibration_data(epochs, config, pictures=pictures)
+        known = [name for part in parts for name in part.ch_names]
+        note([*use_of([epoch for _, epoch in epochs], known).sentences, *said_of(data)])
         folder = out / DATA_FOLDER
         data.save(folder)
         return ProcessTrainer(
@@ -192,7 +206,60 @@ class CalibrationFactory:
             store=self._store,
             recording=recording,
             methods=self._methods,
+            class_of=collection.class_of,
+            parts=parts,
         )
+
+
+class _Recordings:
+    """Reads recordings one after the other into one collection, each into a folder of its own."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        config: SessionConfig,
+        collection: Collection,
+        *,
+        out: Path,
+        board: str | None,
+        choice: StreamChoice | None,
+        until: Until | None,
+    ) -> None:
+        self._paths, self._collection, self._out = paths, collection, out
+        self._given, self._board, self._choice, self._until = config, board, choice, until
+        self.parts: list[ReadPart] = []
+        self.notes: list[str] = []
+        self.progress = Training()
+
+    @property
+    def config(self) -> SessionConfig:
+        """The settings that the first was read with."""
+        return self.parts[0].config
+
+    def __call__(self, stop: threading.Event) -> None:
+        from app.calibration.reading import default_classes, read_recording
+
+        for number, path in enumerate(self._paths):
+            out = self._out if len(self._paths) == 1 else self._out / f"{number + 1}-{path.stem}"
+            self._collection.start_session()
+            part = read_recording(
+                path,
+                self._given,
+                self._collection,
+                out=out,
+                stop=stop,
+                board=self._board,
+                choice=self._choice,
+                until=self._until,
+                on_progress=partial(self._tell, number),
+            )
+            self.parts.append(part)
+        if not self._collection.class_of and not stop.is_set():
+            gallery = load_gallery(self.config.gallery)
+            self._collection.restrict(default_classes(self._collection.counts.good, gallery))
+
+    def _tell(self, n_done: int, share: float) -> None:
+        self.progress = Training((n_done + share) / len(self._paths), "Reading.")
 
 
 def _new(out: Path) -> Path:

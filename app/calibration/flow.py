@@ -57,6 +57,10 @@ class Flow:
         Whose pictures are shown; the shipped one if not given.
     origin : str
         Where the epochs come from, in words.
+    reading : callable
+        How far `read` is.
+    notes : callable
+        Sentences on what the epochs became: channels, pictures.
     clock : callable
         Monotonic seconds.
     """
@@ -73,6 +77,8 @@ class Flow:
         choices: Choices | None = None,
         gallery: Gallery | None = None,
         origin: str = "",
+        reading: Callable[[], Training] = Training,
+        notes: Callable[[], tuple[str, ...]] = tuple,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if (open_live is None) == (read is None):
@@ -86,6 +92,8 @@ class Flow:
         self._choices = choices or Choices()
         self._gallery = gallery or load_gallery()
         self._origin = origin
+        self._progress = reading
+        self._notes = notes
         self._clock = clock
         self._step = Step.OPENING if open_live is not None else Step.READING
         self._message = ""
@@ -132,11 +140,12 @@ class Flow:
             remaining=max(0.0, length(self._planned) - elapsed) if self._planned else None,
             break_left=break_left if self._step is Step.COLLECT else None,
             stimulus=self._snapshot.stimulus if self._step is Step.COLLECT else None,
-            training=Training() if self._trainer is None else self._trainer.poll(),
+            training=self._progress() if self._trainer is None else self._trainer.poll(),
             result=self._result,
             adapter_id=self._adapter_id,
             save_error=self._save_error,
             out=self.out,
+            notes=self._notes(),
             warnings=self._snapshot.warnings,
         )
 
@@ -324,13 +333,27 @@ class Flow:
         n_good = self.collection.counts.n_good
         if n_good < LEAST_EPOCHS:
             self._fail(
-                f"There are {n_good} good epochs, expected at least {LEAST_EPOCHS}: record longer, "
-                f"or mend the electrodes. The data is kept in {self.out}."
+                self._names_wanted()
+                or f"There are {n_good} good epochs, expected at least {LEAST_EPOCHS}: record "
+                f"longer, or mend the electrodes. The data is kept in {self.out}."
             )
             return
         self._move(Step.TRAIN, f"Training on {n_good} epochs.")
         self._write("collected")
         self._preparing = Background(self._prepare, name="calibration-prepare")
+
+    def _names_wanted(self) -> str:
+        """What to say where not one marker is called as the classes are; else empty."""
+        counts, others = self.collection.counts, self.collection.others
+        if counts.n_good or counts.n_refused or not others:
+            return ""
+        most = sorted(others.items(), key=lambda each: -each[1])[:8]
+        named = ", ".join(f"{label!r} ({n})" for label, n in most)
+        wanted = ", ".join(map(repr, self.collection.class_of)) or "such as the gallery's pictures"
+        return (
+            f"No marker is called {wanted}, expected some of those that came: {named}; name them "
+            "with --labels EVENT[=CLASS], spelt as they are."
+        )
 
     def _poll_training(self) -> None:
         task = self._preparing
@@ -442,5 +465,6 @@ class Flow:
             "neighbours_alike": round(design.alike, 4),
             "neighbours_alike_if_mixed": round(design.expected, 4),
             "blocked": design.is_blocked,
+            "notes": list(self._notes()),
             "catch": catch_table(self._planned, self._answers, n_shown=self._shown_at[0]),
         }

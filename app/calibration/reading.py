@@ -1,4 +1,4 @@
-"""A calibration from a recording: the same live path over a file, as fast as it goes.
+"""A calibration from a recording: a session over a file, as fast as it goes, that decodes nothing.
 
 Owns which file and settings are meant by a path, which labels count, and the reading itself. Gives
 the same epochs that the live calibration gave, bit for bit: a session's own `session.toml` beside
@@ -7,22 +7,24 @@ its recording is used as it stands.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from app.calibration.collection import Collection, by_markers
+from app.calibration.collection import USABLE, Collection, by_markers
 from app.calibration.files import RECORDING
 from app.errors import AppError
-from app.port import EpochEvent
+from app.port import EpochEvent, Phase
+from app.recordings import file_sha256
 from configs import SessionConfig, load_config
 from configs.guard import read_text
 from devices.choosing import StreamChoice
 from devices.replay import RecordedSource
+from models.adapters.suggesting import NO_PICTURE
 from pipeline.gallery import Gallery
-from pipeline.live import LivePath
-from pipeline.values import Packet, StreamRole, Verdict
 
 
 def recording_of(path: Path) -> Path:
@@ -37,11 +39,54 @@ def recording_of(path: Path) -> Path:
     return found
 
 
+def recordings_of(paths: Sequence[Path], subject: str | None = None) -> list[Path]:
+    """Return the recordings that paths mean: files, session folders, BIDS data sets.
+
+    Of a data set those of `subject`, where it has some of that name; else everybody's.
+
+    Raises
+    ------
+    AppError
+        A folder that is neither.
+    """
+    found: list[Path] = []
+    for path in paths:
+        is_bids = path.is_dir() and (
+            (path / "dataset_description.json").is_file() or path.name.startswith("sub-")
+        )
+        if not is_bids:
+            found.append(recording_of(path))
+            continue
+        everything = [
+            file
+            for file in sorted(path.rglob("sub-*_eeg.*"))
+            if file.suffix.lower() in BIDS_RECORDINGS
+        ]
+        own = [file for file in everything if file.name.startswith(f"sub-{subject}_")]
+        if not everything:
+            raise AppError(
+                f"{path} is a BIDS data set without a recording (sub-*_eeg with "
+                f"{', '.join(BIDS_RECORDINGS)}): name a file."
+            )
+        found += own or everything
+    return found
+
+
+BIDS_RECORDINGS = (".edf", ".bdf", ".vhdr", ".set", ".fif")
+"""Formats of EEG in a BIDS data set, and MNE's own."""
+
+
+def speaks_for_itself(recording: Path) -> bool:
+    """Whether a session of ours made it, so that its markers name pictures of the gallery."""
+    return recording.suffix.lower() == ".xdf" and (recording.parent / "session.toml").is_file()
+
+
 def settings_of(recording: Path, config: SessionConfig) -> SessionConfig:
     """Settings of the recording's own session where it has one, else `config`."""
-    beside = recording.parent / "session.toml"
-    if recording.suffix.lower() == ".xdf" and beside.is_file():
-        return load_config(beside).model_copy(update={"subject": config.subject})
+    if speaks_for_itself(recording):
+        return load_config(recording.parent / "session.toml").model_copy(
+            update={"subject": config.subject}
+        )
     return config
 
 
@@ -85,17 +130,111 @@ def _parts(text: str) -> list[str]:
     return [line for line in lines if line.strip()]
 
 
-def read_epochs(
+def parse_pictures(text: str | None) -> dict[str, str] | None:
+    """Read `--pictures`: `CLASS=PICTURE,…`, or a file of such lines; None where it was not given.
+
+    Raises
+    ------
+    AppError
+        Anything but such pairs, or a class twice.
+    """
+    if text is None:
+        return None
+    pictures: dict[str, str] = {}
+    for part in _parts(text):
+        name, found, picture = (word.strip() for word in part.rpartition("="))
+        if not (name and found and picture) or name in pictures:
+            raise AppError(
+                f"--pictures has {part!r}, expected CLASS=PICTURE with commas between, each class "
+                f"once: such as face=smiling-face,house=house; {NO_PICTURE!r} draws fog."
+            )
+        pictures[name] = picture
+    return pictures
+
+
+def parse_until(text: str | None) -> Until | None:
+    """Read `--until`: seconds from the beginning, or a part of the recording in percent."""
+    if text is None:
+        return None
+    word = text.strip()
+    try:
+        number = float(word.removesuffix("%"))
+    except ValueError:
+        number = math.nan
+    highest = 100.0 if word.endswith("%") else math.inf
+    if not 0 < number < math.inf or number > highest:
+        raise AppError(
+            f"--until is {text!r}, expected seconds from the recording's beginning such as 600, or "
+            "a part of it such as 60%."
+        )
+    return Until(number / 100, is_share=True) if word.endswith("%") else Until(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """How much of a recording is learnt from: s, or a share of it."""
+
+    amount: float
+    is_share: bool = False
+
+    def seconds(self, duration: float | None, path: Path) -> float:
+        """Return it in s; refuse a share of a recording whose length nobody knows."""
+        if not self.is_share:
+            return self.amount
+        if duration is None:
+            raise AppError(
+                f"{path} does not say how long it is, so {self.amount:.0%} of it cannot be "
+                "found: give --until in seconds."
+            )
+        return self.amount * duration
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPart:
+    """What was read of a recording.
+
+    Attributes
+    ----------
+    path : Path
+    config : SessionConfig
+        The settings that were used.
+    sha256 : str
+    ch_names : tuple of str
+        Channels that it has, those that no epoch could use included.
+    start, stop : float or None
+        First and last moment of the epochs that may be learnt from, s on the recording's clock.
+    """
+
+    path: Path
+    config: SessionConfig
+    sha256: str
+    ch_names: tuple[str, ...] = ()
+    start: float | None = None
+    stop: float | None = None
+
+
+def names_of(parts: Sequence[ReadPart]) -> tuple[str, ...]:
+    """Name each recording shortly, and no two alike."""
+    short = [part.path.name for part in parts]
+    return tuple(
+        name if short.count(name) == 1 else f"{number}: {part.path.parent.name}/{name}"
+        for number, (name, part) in enumerate(zip(short, parts, strict=True), 1)
+    )
+
+
+def read_recording(
     path: Path,
     config: SessionConfig,
     collection: Collection,
     *,
+    out: Path,
     stop: threading.Event,
     board: str | None = None,
     choice: StreamChoice | None = None,
-    on_progress: Callable[[float, float | None], None] = lambda _at, _whole: None,
-) -> SessionConfig:
-    """Run a recording through the live path into `collection`.
+    until: Until | None = None,
+    on_progress: Callable[[float], None] = lambda _share: None,
+) -> ReadPart:
+    """Replay a recording into `collection`: a session that decodes nothing, with its folder.
 
     Parameters
     ----------
@@ -103,50 +242,64 @@ def read_epochs(
         A recording, or a session folder.
     config : SessionConfig
         Settings where the recording has none of its own beside it.
+    out : Path
+        The session folder to write, new or empty.
     stop : threading.Event
         Ends the reading.
     choice : StreamChoice, optional
         Which streams of the recording the person asked for; `config` then holds the settings to
         use as they are. None: a `session.toml` beside the recording wins.
+    until : Until, optional
+        How much of it is read; None: all.
     on_progress : callable
-        Called with the seconds read so far and the whole length (None: unknown).
-
-    Returns
-    -------
-    SessionConfig
-        The settings that were used.
+        Called now and then with the share that has been read; where the length is known.
 
     Raises
     ------
     PhospheneError
         The file cannot be read, or does not say enough of itself.
     """
+    from app.runtime.launch import replay_session
+
     recording = recording_of(path)
     used = by_markers(config if choice is not None else settings_of(recording, config))
-    choice = choice or StreamChoice(used.source, used.markers)
+    decoder = used.decoder.model_copy(update={"enabled": False, "adapter": None})
+    used = used.model_copy(update={"decoder": decoder})
+    spans: list[float] = []
+
+    def take(event: EpochEvent) -> None:
+        collection.take(event)
+        if event.epoch is not None and event.outcome in USABLE:
+            spans.extend(event.t_onset + edge for edge in (event.epoch.tmin, event.epoch.tmax))
+
+    duration = length_of_recording(recording, board=board, choice=choice)
+    limit = None if until is None else until.seconds(duration, recording)
+    session = replay_session(
+        used, recording, out=out, board=board, choice=choice, duration=limit, on_epoch=take
+    )
+    session.start()
+    while not session.wait(0.1):
+        if stop.is_set():
+            session.request_stop(at_once=True)
+        if duration:
+            on_progress(min(1.0, session.snapshot().duration / min(duration, limit or duration)))
+    snapshot = session.snapshot()
+    if snapshot.phase is Phase.FAILED:
+        raise AppError(snapshot.message)
+    edges = (min(spans), max(spans)) if spans else (None, None)
+    ch_names = () if snapshot.info is None else snapshot.info.ch_names
+    return ReadPart(recording, used, file_sha256(recording), ch_names, *edges)
+
+
+def length_of_recording(
+    recording: Path, *, board: str | None = None, choice: StreamChoice | None = None
+) -> float | None:
+    """Length of a recording, s; None where only reading it would tell."""
     source = RecordedSource(recording, board=board, choice=choice)
     try:
-        live = LivePath(used, source.streams)
-        first: float | None = None
-        while not stop.is_set() and (items := source.read(1.0)):
-            for item in items:
-                _take_all(collection, live.feed(item))
-                if (
-                    isinstance(item, Packet)
-                    and item.role is StreamRole.EEG
-                    and len(item.timestamps)
-                ):
-                    first = item.received_at if first is None else first
-                    on_progress(item.received_at - first, None)
-        _take_all(collection, live.finish())
+        return source.duration
     finally:
         source.close()
-    return used
-
-
-def _take_all(collection: Collection, verdicts: Sequence[Verdict]) -> None:
-    for verdict in verdicts:
-        collection.take(EpochEvent.of(verdict))
 
 
 def default_classes(counts: Mapping[str, int], gallery: Gallery) -> dict[str, str]:

@@ -99,6 +99,7 @@ class FlowView:
     adapter_id: str | None = None
     save_error: str = ""
     out: Path | None = None
+    notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property

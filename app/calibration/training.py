@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
+from app.calibration.reading import ReadPart, names_of
 from app.calibration.results import CalibrationResult
 from app.calibration.steps import Training
 from app.calibration.training_worker import Finished, Progress, Refused, Request, Stored, main
@@ -41,6 +42,10 @@ class ProcessTrainer:
         What the epochs came from; its hash is stored with the adapter.
     methods : tuple of str
         Adapters to choose among; empty: the usual ones.
+    class_of : mapping of str to str
+        Class by marker's label, for an adapter of classes.
+    parts : sequence of ReadPart
+        What was read of which recordings, where they are not the session's own.
     target : callable
         What the process runs; `training_worker.main` but for tests.
     """
@@ -55,9 +60,26 @@ class ProcessTrainer:
         store: Path | None = None,
         recording: Path | None = None,
         methods: tuple[str, ...] = (),
+        class_of: Mapping[str, str] | None = None,
+        parts: Sequence[ReadPart] = (),
         target: Callable[[Connection, Request], None] = main,
     ) -> None:
-        self._request = Request(data, config, subject, seed, store, recording, methods)
+        self._request = Request(
+            data,
+            config,
+            subject,
+            seed,
+            store,
+            recording,
+            methods,
+            dict(class_of or {}),
+            {shown: part.sha256 for shown, part in zip(names_of(parts), parts, strict=True)},
+            tuple(
+                (part.sha256, part.start, part.stop)
+                for part in parts
+                if part.start is not None and part.stop is not None
+            ),
+        )
         self._target = target
         self._process: SpawnProcess | None = None
         self._connection: Connection | None = None

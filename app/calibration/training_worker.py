@@ -6,16 +6,20 @@ be ended at once and costs the window nothing; `app.calibration.training` is its
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.calibration.results import CalibrationResult
+from app.recordings import file_sha256
 from configs import SessionConfig
 from pipeline.errors import PhospheneError
+
+if TYPE_CHECKING:
+    from models.adapters import Adapter
 
 THREADS = 1
 """CPU threads of a training: its matrices are small, and where the machine is busy more threads
@@ -24,7 +28,11 @@ spend their time waiting for each other."""
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to train on, for whom, and where it is stored; no `methods`: the usual ones."""
+    """What to train on, for whom, and where it is stored; no `methods`: the usual ones.
+
+    `class_of` is the class by marker's label; `hashes` (by name) and `learnt` are the recordings
+    that were read, and which parts of them; without them it is all of `recording`.
+    """
 
     data: Path
     config: SessionConfig
@@ -33,6 +41,9 @@ class Request:
     store: Path | None
     recording: Path | None = None
     methods: tuple[str, ...] = ()
+    class_of: dict[str, str] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
+    learnt: tuple[tuple[str, float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +107,7 @@ def _train(connection: Connection, request: Request) -> Callable[[], str]:
     from models.adapters.fit import fit_adapter
     from models.adapters.store import AdapterStore
     from models.registry import open_encoder
+    from pipeline.gallery import load_gallery
 
     def on_progress(told: FitProgress) -> None:
         losses = tuple((float(i + 1), float(loss)) for i, (_, loss) in enumerate(told.losses))
@@ -109,25 +121,38 @@ def _train(connection: Connection, request: Request) -> Callable[[], str]:
         methods=request.methods,
         seed=request.seed,
         subject=request.subject,
+        gallery=load_gallery(request.config.gallery),
         on_progress=on_progress,
     )
     connection.send(Finished(result_of(adapter.report)))
 
     def save() -> str:
         record = AdapterStore(request.store).save(
-            adapter,
+            _signed(adapter, request),
             subject=request.subject,
             preset=request.config.preset,
-            recordings=_hashes(request.recording),
+            recordings=request.hashes or _hashes(request.recording),
         )
         return record.adapter_id
 
     return save
 
 
+def _signed(adapter: Adapter, request: Request) -> Adapter:
+    """The adapter with what it knows of its events, and of the recordings that it learnt from."""
+    from models.adapters.manifest import Learnt
+
+    parts = (Learnt(sha256=sha, start=low, stop=high) for sha, low, high in request.learnt)
+    found: dict[str, object] = {"learnt": tuple(parts)}
+    classes = adapter.manifest.classes
+    if classes is not None:
+        known = {name: c for name, c in request.class_of.items() if c in classes.events}
+        found["classes"] = classes.model_copy(update={"labels": known})
+    return replace(adapter, manifest=adapter.manifest.model_copy(update=found))
+
+
 def _hashes(recording: Path | None) -> dict[str, str]:
     """SHA-256 of the recording by name; empty where there is none."""
     if recording is None or not recording.is_file():
         return {}
-    with recording.open("rb") as stream:
-        return {recording.name: hashlib.file_digest(stream, "sha256").hexdigest()}
+    return {recording.name: file_sha256(recording)}

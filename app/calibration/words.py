@@ -41,7 +41,9 @@ def progress_line(view: FlowView) -> str:
             f"{counts.n_refused} refused{pause}"
         )
     if view.step is Step.READING:
-        return f"{word}: {view.counts.n_good} good epochs, {view.counts.n_refused} refused"
+        counts, share = view.counts, view.training.fraction
+        far = f" {share:4.0%}" if share else ""
+        return f"{word}{far}: {counts.n_good} good epochs, {counts.n_refused} refused"
     if view.step is Step.TRAIN:
         return f"{word} {view.training.fraction:4.0%}  {view.training.message}"
     return f"{word}: {view.message}"
@@ -86,6 +88,7 @@ def closing_lines(view: FlowView) -> list[str]:
         f"Epochs: {counts.n_good} good of {len(counts.good)} classes"
         + (f"; refused: {refused}." if refused else ".")
     ]
+    lines += view.notes
     if view.result is not None:
         lines += result_lines(view.result)
     lines.append(view.message)

@@ -86,11 +86,13 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
     )
     source.add_argument(
         "--from",
-        dest="recording",
+        dest="recordings",
         type=Path,
+        action="append",
         default=None,
         metavar="DIR|FILE",
-        help="a session folder or a recording instead of a stream",
+        help="a recording, a session folder or a BIDS data set instead of a stream; may be given "
+        "several times",
     )
     parser.add_argument(
         "--board",
@@ -109,6 +111,19 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         help="with --from: the markers that count (or a file of lines EVENT=CLASS); events of "
         "one class are put together",
     )
+    parser.add_argument(
+        "--pictures",
+        default=None,
+        metavar="CLASS=PICTURE,…|FILE",
+        help="with --from: the picture that stands for each class, by its label in the gallery "
+        "(`none`: fog); a class that is not named is drawn as its name suggests, else as fog",
+    )
+    parser.add_argument(
+        "--until",
+        default=None,
+        metavar="S|P%",
+        help="with --from: learn from the beginning only, so that the rest can test (600, 60%%)",
+    )
     add_source_options(
         parser,
         where="(of the recording's with --from)",
@@ -123,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
 
     _check_usage(args)
     config = _config(args)
-    if not args.headless and not args.fast and args.recording is None and has_display():
+    if not args.headless and not args.fast and not args.recordings and has_display():
         from app.commands.gui import run_window
         from app.runtime.factory import RuntimeFactory
 
@@ -147,7 +162,14 @@ def _check_usage(args: argparse.Namespace) -> None:
     wrong = (
         (args.fast and args.virtual is None, "--fast needs --virtual: a real stream has its pace"),
         (args.snr is not None and args.virtual is None, "--snr is the virtual person's: --virtual"),
-        (args.labels is not None and args.recording is None, "--labels belongs to --from"),
+        *(
+            (given is not None and not args.recordings, f"{option} belongs to --from")
+            for option, given in (
+                ("--labels", args.labels),
+                ("--pictures", args.pictures),
+                ("--until", args.until),
+            )
+        ),
         (
             args.virtual is not None and any((args.markers, args.source_id, args.name)),
             "--virtual has markers of its own, and a headset: leave --source-id, --name and "
@@ -160,12 +182,12 @@ def _check_usage(args: argparse.Namespace) -> None:
 
 
 def _config(args: argparse.Namespace) -> SessionConfig:
-    from app.calibration.reading import recording_of, settings_of
+    from app.calibration.reading import recordings_of, settings_of
 
     preset = args.preset or ("demo" if args.virtual is not None else None)
     base = load(preset, args.config, fallback=args.fallback)
-    if args.recording is not None:
-        beside = settings_of(recording_of(args.recording), base)
+    if args.recordings:
+        beside = settings_of(recordings_of(args.recordings, args.subject)[0], base)
         base = beside.model_copy(update={"seed": base.seed})
     return apply_overrides(
         base,
@@ -184,17 +206,30 @@ def _config(args: argparse.Namespace) -> SessionConfig:
 
 def _flow(args: argparse.Namespace, config: SessionConfig) -> Flow:
     from app.calibration.factory import CalibrationFactory
-    from app.calibration.reading import parse_labels
+    from app.calibration.reading import (
+        parse_labels,
+        parse_pictures,
+        parse_until,
+        recordings_of,
+        speaks_for_itself,
+    )
     from app.calibration.schedule import Choices
 
     names = (args.methods or "").split(",")
     factory = CalibrationFactory(methods=tuple(name for name in names if name))
-    if args.recording is not None:
+    if args.recordings:
+        paths = recordings_of(args.recordings, args.subject)
+        pictures = parse_pictures(args.pictures)
+        if pictures is None and args.labels is not None and not speaks_for_itself(paths[0]):
+            # Somebody else's events, put in classes: no pictures of ours, whatever they are called.
+            pictures = {}
         return factory.recording(
-            args.recording,
+            paths,
             config,
             out=args.out,
             classes=parse_labels(args.labels),
+            pictures=pictures,
+            until=parse_until(args.until),
             board=args.board,
             seed=config.seed,
             choice=stream_choice(args, config),

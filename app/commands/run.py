@@ -30,6 +30,7 @@ from app.display import has_display
 
 if TYPE_CHECKING:
     from app.runtime.session import Session
+    from configs import SessionConfig
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -67,6 +68,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="ID",
         help="the person's adapter: an id of `phosphene adapters list`, or its folder",
     )
+    parser.add_argument(
+        "--other-person",
+        action="store_true",
+        help="the adapter is of another subject than --subject, and that is meant",
+    )
     add_generator(parser)
     add_device(parser)
     add_align(parser)
@@ -99,6 +105,8 @@ def run(args: argparse.Namespace) -> int:
             "gallery": gallery_named(args.gallery),
         },
     )
+    if config.decoder.adapter is not None and not loaded.run:
+        config = _with_adapter(config, is_meant=args.other_person, asks=not args.headless)
     if not args.headless and args.replay is None and has_display():
         from app.commands.gui import run_window
         from app.runtime.factory import RuntimeFactory
@@ -122,6 +130,18 @@ def run(args: argparse.Namespace) -> int:
         )
 
     return watch(make, as_json=args.json, expected=args.duration)
+
+
+def _with_adapter(config: SessionConfig, *, is_meant: bool, asks: bool) -> SessionConfig:
+    """Settings that follow the adapter; a session that is repeated has its own."""
+    from app.contract import check_person, follow
+    from app.output import ask
+
+    folder = Path(str(config.decoder.adapter))
+    check_person(config, folder, is_meant=is_meant, ask=ask if asks else None)
+    config, sentence = follow(config, folder)
+    say_above_progress(sentence)
+    return config
 
 
 def _adapter_folder(reference: str) -> str:

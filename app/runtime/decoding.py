@@ -93,6 +93,9 @@ class Decoding:
         Takes objects for the recording's events stream.
     warn : callable
         Takes sentences.
+    recording_sha256 : callable
+        Gives the hash of the recording that is replayed; asked only where an encoder was fitted to
+        one.
     make_decoder : callable
         `Decoder` but for tests.
     """
@@ -109,6 +112,7 @@ class Decoding:
         conclude: Callable[[Conclusion], None],
         note: Callable[[Mapping[str, Any]], None],
         warn: Callable[[str], None],
+        recording_sha256: Callable[[], str] = lambda: "",
         make_decoder: Callable[..., Decoder] = Decoder,
     ) -> None:
         self._config = config
@@ -122,6 +126,7 @@ class Decoding:
         self._conclude = conclude
         self._note = note
         self._warn = warn
+        self._recording_sha256 = recording_sha256
         self._steering = Steering(
             first_adapter(config.decoder), past.changes, follows=config.decoder.align
         )
@@ -367,6 +372,7 @@ class Decoding:
                 folder=self._folder,
                 spec=spec,
                 sampler_sha256=self.ready.sampler_sha256 if self.ready else "",
+                recording_sha256=self._recording_sha256() if spec.learnt else "",
             )
         except PhospheneError as error:
             # An encoder of another gallery costs this picture; not the thread that answers all
@@ -380,6 +386,8 @@ class Decoding:
     def _note_space(self, spec: EncoderSpec) -> None:
         """Say that nothing is ranked, where the gallery has no vectors of the encoder's space."""
         candidates = self._candidates
+        if spec.classes and self._config.decoder.rank_classes:
+            return
         if spec is not NO_SPEC and candidates.in_space(spec.space) is None:
             self._warn(
                 f"Nothing is ranked: the decoder's vectors are of "

@@ -88,6 +88,7 @@ def result_to_json(result: Result) -> dict[str, Any]:
         "top": [[label, round(score, 6)] for label, score in result.top],
         "chance": result.chance,
         "rank": result.rank,
+        **_classes(result),
         "confidence": None if result.confidence is None else round(result.confidence, 6),
         "image": result.image_path,
         "image_sha256": result.image_sha256,
@@ -97,6 +98,15 @@ def result_to_json(result: Result) -> dict[str, Any]:
         else {name: round(getattr(stages, name), 3) for name in stages.__slots__},
         "quality": {name: round(float(value), 4) for name, value in result.quality.items()},
     }
+
+
+def _classes(result: Result) -> dict[str, Any]:
+    """What is said of classes, where some are decoded, and of trials that were learnt from."""
+    table: dict[str, Any] = {"learnt": True} if result.learnt else {}
+    if result.classes:
+        table["class"] = result.truth or None
+        table["classes"] = {name: round(p, 6) for name, p in result.classes}
+    return table
 
 
 class SessionFolder:

@@ -21,6 +21,7 @@ from typing import Any
 from pylsl import local_clock
 
 from app.errors import AppError
+from app.port import EpochEvent
 from app.runtime.decoding import read_past
 from app.runtime.folder import SESSIONS, default_out
 from app.runtime.playback import PlaybackClock
@@ -424,12 +425,14 @@ def replay_session(
     choice: StreamChoice | None = None,
     recorded: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = lambda _sentence: None,
+    on_epoch: Callable[[EpochEvent], None] | None = None,
 ) -> Session:
     """Make a session that decodes a recording as it was recorded; `speed` None: at full speed.
 
     `board` is the BrainFlow board of a CSV file that fits several; `choice` says which of several
     streams are meant (None: those of the settings, where the file has them). `recorded` is the
     `run` table of the session that is repeated: `say` is called when its weights were others.
+    `on_epoch` as `Session`'s.
     """
     choice = choice or StreamChoice(config.source, config.markers)
     # A paced replay may be paused and hurried: the clock it follows is ours to bend.
@@ -465,6 +468,7 @@ def replay_session(
         say=say,
         playback=playback,
         past=past,
+        on_epoch=on_epoch,
         on_end=source.close,
     )
 

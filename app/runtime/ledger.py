@@ -11,8 +11,10 @@ import threading
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from app.accuracy import Accuracy, Identification
+from app.class_scores import ClassScores
 from app.port import Result, TraceMarker
 from app.runtime.statistics import Latencies
 from pipeline.values import Marker, Outcome
@@ -33,8 +35,11 @@ class Ledger:
         self._heavy: deque[int] = deque()
         self._whole: deque[int] = deque()
         self._outcomes: Counter[str] = Counter()
+        self._n_pictures = n_candidates
         self._identification = Identification(n_candidates)
         self._accuracy: Accuracy | None = None
+        self._classes = ClassScores(())
+        self._n_learnt = 0
         self.latencies = Latencies()
 
     def add_marker(self, marker: Marker) -> None:
@@ -57,11 +62,33 @@ class Ledger:
             if len(self._whole) > N_KEPT_WHOLE:
                 old = self._whole.popleft()
                 self._results[old] = _outcome_of(self._results[old])
-            if result.rank is not None:
-                self._identification.add(result.label, result.top[0][0], result.rank)
-                self._accuracy = None
+            self._n_learnt += result.learnt
+            if result.rank is not None and not result.learnt:
+                self._score(result, result.rank)
             if result.stages is not None:
                 self.latencies.add(result.stages)
+
+    def _score(self, result: Result, rank: int) -> None:
+        """Count an answer; among other candidates than before, the count begins anew."""
+        names = tuple(sorted(name for name, _ in result.classes))
+        n = len(names) or self._n_pictures
+        if n != self._identification.n_candidates or names != self._classes.classes:
+            self._identification, self._classes = Identification(n), ClassScores(names)
+        self._identification.add(result.truth or result.label, result.top[0][0], rank)
+        self._accuracy = None
+        if names:
+            self._classes.add(result.truth, dict(result.classes))
+
+    @property
+    def n_learnt(self) -> int:
+        """Epochs that the decoder was fitted to: decoded, and counted in no score."""
+        with self._lock:
+            return self._n_learnt
+
+    def class_scores(self) -> dict[str, Any]:
+        """Scores of the classes, in the summary's layout; empty where none are decoded."""
+        with self._lock:
+            return self._classes.table()
 
     @property
     def n_markers(self) -> int:
@@ -126,4 +153,5 @@ def _outcome_of(result: Result) -> Result:
         reason=sys.intern(result.reason),
         chance=result.chance,
         rank=result.rank,
+        learnt=result.learnt,
     )

@@ -95,6 +95,8 @@ class Answer:
     alignment: str = ""
     drift: float | None = None
     confidence: float | None = None
+    classes: tuple[float, ...] = ()
+    """Probabilities in the order of the encoder's classes."""
 
 
 @dataclass(frozen=True, slots=True)

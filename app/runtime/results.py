@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from app.port import Result, StageTimes
+from app.ranking import rank_classes, rank_pictures
 from app.runtime.folder import SessionFolder, encode_png
 from app.runtime.messages import AdapterKey, Answer, Job
 from configs import SessionConfig
@@ -82,11 +83,13 @@ def decoded(
     folder: SessionFolder,
     spec: EncoderSpec,
     sampler_sha256: str,
+    recording_sha256: str = "",
 ) -> Result:
     """Rank the candidates, write the picture, hash both.
 
-    There is a ranking, with its chance and rank, where the encoder's space is the candidates', and
-    a confidence where the encoder states one.
+    Classes are ranked where the encoder decodes some; else the candidates, where the encoder's
+    space is theirs. There is a confidence where the encoder states one. `recording_sha256` is of
+    the recording that is replayed: whether the encoder was fitted to this epoch.
 
     Raises
     ------
@@ -96,9 +99,10 @@ def decoded(
     epoch, vector, pixels = cut.epoch, answer.vector, answer.pixels
     if vector is None or pixels is None:
         raise PhospheneError(f"the decoder gave no picture of epoch {epoch.index}.")
-    among = candidates.in_space(spec.space)
-    ranked = () if among is None else among.rank(vector, temperature=spec.temperature)
-    position = {each.label: i + 1 for i, each in enumerate(ranked)}
+    if answer.classes and config.decoder.rank_classes:
+        ranking = rank_classes(answer.classes, spec, epoch.event)
+    else:
+        ranking = rank_pictures(vector, spec, epoch.event, candidates.in_space(spec.space))
     digest = hashlib.sha256(np.ascontiguousarray(vector, dtype="<f4").tobytes()).hexdigest()
     provenance = {
         "phosphene:index": str(epoch.index),
@@ -128,9 +132,12 @@ def decoded(
         t_onset=epoch.t_onset,
         label=epoch.event,
         outcome=Outcome.DECODED,
-        top=tuple((each.label, each.probability) for each in ranked[:N_TOP]),
-        chance=1.0 / len(candidates) if ranked else None,
-        rank=position.get(epoch.event),
+        top=ranking.top[:N_TOP],
+        chance=ranking.chance,
+        rank=ranking.rank,
+        classes=ranking.top if ranking.is_classes else (),
+        truth=ranking.truth,
+        learnt=is_learnt(epoch, spec, recording_sha256),
         confidence=answer.confidence if spec.states_confidence else None,
         pixels=pixels,
         image_path=path,
@@ -140,6 +147,15 @@ def decoded(
         epoch_data=epoch.data,
         epoch_channels=epoch.info.ch_names,
         control_pixels=answer.control_pixels,
+    )
+
+
+def is_learnt(epoch: Epoch, spec: EncoderSpec, recording_sha256: str) -> bool:
+    """Whether an epoch of a recording reaches into what the encoder was fitted to."""
+    first, last = epoch.t_onset + epoch.tmin, epoch.t_onset + epoch.tmax
+    return bool(recording_sha256) and any(
+        sha256 == recording_sha256 and first <= stop and last >= start
+        for sha256, start, stop in spec.learnt
     )
 
 

@@ -28,6 +28,7 @@ from app.port import (
     TraceMarker,
     kind_of,
 )
+from app.recordings import file_sha256
 from app.runtime.acquisition import Acquisition, stream_fields
 from app.runtime.closing import describe_run, summarize
 from app.runtime.decoder import Decoder
@@ -143,6 +144,7 @@ class Session:
         self._duration = duration
         self._is_live = is_live
         self._replay_of = replay_of
+        self._sha256: str | None = None
         self._recorded = dict(recorded or {})
         self._say = say
         self._playback = playback
@@ -165,6 +167,7 @@ class Session:
             conclude=self._conclude,
             note=self._session_recorder.note,
             warn=self._warn,
+            recording_sha256=self._recording_sha256,
             make_decoder=make_decoder,
         )
         self._phases = PhaseMachine()
@@ -563,6 +566,12 @@ class Session:
             self._folder.finish_report(report_page(where))
         except OSError:
             self._folder.finish_report(report_page(where, with_pictures=False))
+
+    def _recording_sha256(self) -> str:
+        """Hash of what is replayed; empty where nothing is."""
+        if self._sha256 is None:
+            self._sha256 = "" if self._replay_of is None else file_sha256(self._replay_of)
+        return self._sha256
 
     def _compare_weights(self) -> None:
         """Say whether the session that is repeated had other weights."""

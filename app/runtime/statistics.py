@@ -80,11 +80,13 @@ def accuracy_of_events(lines: Iterable[Mapping[str, Any]]) -> Accuracy | None:
     found: Identification | None = None
     for line in lines:
         rank, chance, top = line.get("rank"), line.get("chance"), line.get("top")
+        if line.get("learnt"):
+            continue
         if not isinstance(rank, int) or not isinstance(chance, float) or not 0 < chance <= 1:
             continue
         found = found or Identification(round(1 / chance))
         if isinstance(top, list) and top and 1 <= rank <= found.n_candidates:
-            found.add(str(line.get("label")), str(top[0][0]), rank)
+            found.add(str(line.get("class") or line.get("label")), str(top[0][0]), rank)
     return None if found is None else found.accuracy
 
 

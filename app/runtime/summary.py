@@ -83,6 +83,19 @@ def warnings_of(streams: StreamFigures, found: Accuracy | None, config: SessionC
     return words
 
 
+def learnt_words(n_learnt: int, *, is_scored: bool) -> list[str]:
+    """Say which trials count in no score; nothing where the decoder met none of them before."""
+    if not n_learnt:
+        return []
+    if is_scored:
+        return [f"{n_learnt} trials are those that the adapter learnt from: they are not scored."]
+    return [
+        f"All {n_learnt} trials are those that the adapter learnt from, so none is a test and "
+        "nothing is scored; what cross-validation gave stands in the adapter's report. Learn from "
+        "a part of a recording (phosphene calibrate --until 60%) to test on the rest."
+    ]
+
+
 def summary_of(
     ledger: Ledger,
     streams: StreamFigures,
@@ -142,8 +155,12 @@ def summary_of(
         "latency_clock": "live" if is_live else "replay",
         "overhead_ms": overhead,
         "accuracy": accuracy_table(found),
+        **ledger.class_scores(),
+        **({"learnt": ledger.n_learnt} if ledger.n_learnt else {}),
         "decoder": dict(decoder),
         "recording": recording,
         "replay_of": replay_of,
-        "warnings": warnings_of(streams, found, config) + warnings,
+        "warnings": warnings_of(streams, found, config)
+        + learnt_words(ledger.n_learnt, is_scored=found is not None)
+        + warnings,
     }

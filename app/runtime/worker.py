@@ -222,6 +222,7 @@ class Worker:
             alignment=self._steered.alignment,
             drift=self._steered.drift,
             confidence=embedding.confidence,
+            classes=embedding.classes,
         )
 
     def _draw(self, embedding: Embedding, job: Job) -> Uint8:

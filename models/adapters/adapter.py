@@ -6,7 +6,7 @@ manifest asks for. Training scores the very same chain. Knows nothing of files.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,10 @@ from models.adapters.report import CalibrationReport
 from models.api import Encoder, EncoderSpec
 from models.registry import open_encoder
 from pipeline.gallery import load_gallery
+from pipeline.interpolation import filled, may_fill
 from pipeline.values import Embedding, Epoch, Float32, Float64, length_of
 
-COVARIANCE, PROTOTYPES = "covariance", "prototypes"
+COVARIANCE, INTERPOLATION, PROTOTYPES = "covariance", "interpolation", "prototypes"
 """Names of the arrays that are no method's own."""
 
 
@@ -40,6 +41,8 @@ class Adapter:
         What stands before it.
     covariance : ndarray, shape (n_channels, n_channels), float64, or None
         Of the calibration's channels: what online alignment brings a later session back to.
+    interpolation : ndarray, shape (n_channels, n_channels), float64, or None
+        Covariance of the channels, by which one that an epoch lacks is told from the others.
     sha256 : str
         Over both files once saved; empty before.
     """
@@ -48,6 +51,7 @@ class Adapter:
     method: Method[Any, Any]
     base: Base[Any]
     covariance: Float64 | None = None
+    interpolation: Float64 | None = None
     sha256: str = ""
     _spec: EncoderSpec = field(init=False, repr=False)
 
@@ -55,13 +59,15 @@ class Adapter:
         """Refuse a base or a covariance that is none of the manifest's."""
         if self.manifest.encoder is not None and isinstance(self.base, PictureBase):
             self.base.check_reference(self.manifest.encoder)
-        found, n = self.covariance, len(self.manifest.ch_names)
-        if found is not None and (found.shape != (n, n) or not np.isfinite(found).all()):
-            raise AdapterError(
-                f"the adapter's covariance has shape {found.shape} or holds NaN, expected finite "
-                f"({n}, {n}): restore the file or calibrate again."
-            )
-        object.__setattr__(self, "_spec", self.base.spec(self.manifest, self.sha256))
+        n = len(self.manifest.ch_names)
+        for name, found in ((COVARIANCE, self.covariance), (INTERPOLATION, self.interpolation)):
+            if found is not None and (found.shape != (n, n) or not np.isfinite(found).all()):
+                raise AdapterError(
+                    f"the adapter's {name} has shape {found.shape} or holds NaN, expected finite "
+                    f"({n}, {n}): restore the file or calibrate again."
+                )
+        spec = replace(self.base.spec(self.manifest, self.sha256), learnt=self.manifest.parts)
+        object.__setattr__(self, "_spec", spec)
 
     @property
     def spec(self) -> EncoderSpec:
@@ -77,8 +83,9 @@ class Adapter:
 
     def arrays(self) -> Arrays:
         """Everything that a file of it holds, by name."""
-        covariance = {} if self.covariance is None else {COVARIANCE: self.covariance}
-        return self.method.arrays() | self.base.arrays() | covariance
+        own = {COVARIANCE: self.covariance, INTERPOLATION: self.interpolation}
+        kept = {name: array for name, array in own.items() if array is not None}
+        return self.method.arrays() | self.base.arrays() | kept
 
     def check_filter(self, config: FilterConfig) -> None:
         """Raise `AdapterError` when a session filters otherwise than the calibration did."""
@@ -88,20 +95,35 @@ class Adapter:
         """Raise `PhospheneError` when a session's channels will not do."""
         self.base.check_montage(ch_names, self.manifest.ch_names)
 
+    def whole(self, epoch: Epoch) -> Epoch:
+        """The epoch with what it lacks of the adapter's channels, where that can be told."""
+        names = self.manifest.ch_names
+        n_missing = len(set(names).difference(epoch.info.ch_names))
+        if self.interpolation is None or not may_fill(n_missing, len(names)):
+            return epoch
+        return filled(epoch, names, self.interpolation)
+
     def evidence(self, epoch: Epoch) -> Float64:
         """What the method reads from one epoch, (k,): log likelihoods of classes, or a vector."""
-        batch = self.base.prepare_epoch(epoch, self.manifest.ch_names)
+        batch = self.base.prepare_epoch(self.whole(epoch), self.manifest.ch_names)
         return np.asarray(self.method.evidence(batch, self.base)[0])
 
     def encode(self, epoch: Epoch) -> Embedding:
         """Embed one epoch."""
-        batch = self.base.prepare_epoch(epoch, self.manifest.ch_names)
-        vector: Float32 = embed(self.method, batch, self.base)[0].astype(np.float32)
+        batch = self.base.prepare_epoch(self.whole(epoch), self.manifest.ch_names)
+        evidence = self.method.evidence(batch, self.base)
+        recalled = self.base.recall(evidence, self.method.bias(self.base.memory))
+        vector: Float32 = recalled[0].astype(np.float32)
+        odds = self.base.probabilities(evidence)
+        classes = () if odds is None else tuple(map(float, odds[0]))
+        # A class without a picture is a short vector all the same: fog, however sure.
+        stated = max(classes) if classes else length_of(vector)
         return Embedding(
             vector,
             index=epoch.index,
             t_onset=epoch.t_onset,
-            confidence=length_of(vector) if self._spec.states_confidence else None,
+            confidence=min(1.0, stated) if self._spec.states_confidence else None,
+            classes=classes,
         )
 
 
@@ -133,20 +155,16 @@ def open_base(manifest: AdapterManifest, arrays: Arrays, encoder: Encoder | None
     Raises
     ------
     PhospheneError
-        It cannot be loaded, or the gallery is another than the adapter was made for.
+        It cannot be loaded.
     """
     if manifest.encoder is not None:
         return base_of(encoder or open_encoder(DecoderConfig(system=manifest.encoder.system)))
     from models.adapters.methods.classes import ClassBase, window_of
 
-    classes, gallery = manifest.event_classes, load_gallery()
-    if classes.gallery_sha256 != gallery.sha256:
-        raise AdapterError(
-            "the adapter was made for another gallery, so its vectors mean other pictures: "
-            "calibrate again."
-        )
+    # Whichever gallery the pictures were of: what stands for the classes is kept with the adapter.
+    classes = manifest.event_classes
     prototypes = arrays.pop(PROTOTYPES, np.zeros((0, 0)))
-    expected = (len(classes.targets), gallery.embeddings.shape[1])
+    expected = (len(classes.targets), load_gallery().n_features)
     if prototypes.shape != expected or not np.isfinite(prototypes).all():
         raise AdapterError(
             f"the adapter's prototypes have shape {prototypes.shape} or hold NaN, expected finite "

@@ -66,6 +66,11 @@ class Base(ABC, Generic[B]):
         """What of it is kept with an adapter, by name."""
         return {}
 
+    def probabilities(self, evidence: Float64) -> Float64 | None:
+        """Probabilities of classes, (n, n_classes); None where it decodes none."""
+        del evidence
+        return None
+
     @property
     def memory(self) -> Float64:
         """Embeddings of pictures that it knows beforehand, (n_memory, n_features)."""

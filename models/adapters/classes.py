@@ -26,9 +26,11 @@ from models.adapters.problems import Problem
 from models.adapters.report import CalibrationReport, MethodScore
 from models.adapters.scoring import Ints, Splits, block_splits
 from models.adapters.selection import N_BLOCKS, N_FILTERS, validate
+from models.adapters.suggesting import NO_PICTURE, suggestion, target_of
 from models.adapters.targets import Target, prototypes
 from models.adapters.window import Window
-from pipeline.gallery import Gallery, load_gallery
+from pipeline.gallery import SPACE, Gallery, load_gallery
+from pipeline.interpolation import channel_covariance
 from pipeline.values import Epoch, Float64
 
 WINDOW = (0.0, 0.6)
@@ -37,9 +39,9 @@ WINDOW = (0.0, 0.6)
 class ClassProblem(Problem):
     """Which class of events it was, with nothing known beforehand."""
 
-    def __init__(self, data: CalibrationData, *, seed: int) -> None:
+    def __init__(self, data: CalibrationData, *, seed: int, gallery: Gallery | None = None) -> None:
         self.data, self.seed = data, seed
-        self.gallery = load_gallery()
+        self.gallery = (gallery or load_gallery()).demand(SPACE, what="an adapter of classes")
         self.targets = class_targets(data, self.gallery)
         window = Window(data.channels, data.sfreq, *WINDOW)
         self.base = ClassBase(window, prototypes(self.targets, self.gallery))
@@ -108,7 +110,12 @@ class ClassProblem(Problem):
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         found = {"montage": data.channels, "report": report, "data_sha256": data.sha256}
-        return replace(adapter, manifest=adapter.manifest.model_copy(update=found))
+        epochs = [data.epoch(row) for row in range(len(data))]
+        return replace(
+            adapter,
+            manifest=adapter.manifest.model_copy(update=found),
+            interpolation=channel_covariance(epochs, data.channels),
+        )
 
 
 def fit_classes(
@@ -206,28 +213,16 @@ def class_probabilities(adapter: Adapter, epoch: Epoch) -> Float64:
 
 
 def class_targets(data: CalibrationData, gallery: Gallery) -> tuple[Target, ...]:
-    """What the classes mean in the gallery: as given, by name, else one picture each.
+    """What the classes mean in the gallery: as given, else what their names suggest.
 
-    A class that is named as a stimulus or a category of the gallery means that; any other gets
-    the next checkerboard or picture in the gallery's order, so that classes look different.
+    A class whose name suggests no picture has none: nothing else is ever put in its place.
     """
     if data.classes:
         return data.classes
-    taken = set(data.class_names)
-    spare = iter(
-        label
-        for label in sorted(gallery.labels, key=lambda name: not name.startswith("checkerboard"))
-        if label not in taken
+    return tuple(
+        target_of(name, suggestion(name, gallery) or NO_PICTURE, gallery)
+        for name in data.class_names
     )
-    found = []
-    for name in data.class_names:
-        if name in gallery.labels:
-            found.append(Target(event=name, labels=(name,)))
-        elif name in gallery.categories:
-            found.append(Target(event=name, kind="upright", category=name))
-        else:
-            found.append(Target(event=name, labels=(next(spare),)))
-    return tuple(found)
 
 
 def _check_counts(data: CalibrationData, splits: Splits) -> None:

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from configs.guard import read_bytes
-from models.adapters.adapter import COVARIANCE, Adapter, open_base
+from models.adapters.adapter import COVARIANCE, INTERPOLATION, Adapter, open_base
 from models.adapters.atomic import write_pair
 from models.adapters.errors import AdapterError
 from models.adapters.manifest import AdapterManifest, parse_manifest
@@ -71,10 +71,10 @@ def load_adapter(folder: Path, *, encoder: Encoder | None = None) -> Adapter:
             "SHA-256): it is truncated, damaged or mixed up, so restore it or calibrate again."
         )
     arrays, kind = _tensors(weights, folder / WEIGHTS_NAME), find_method(manifest.kind)
-    covariance = arrays.pop(COVARIANCE, None)
+    covariance, interpolation = arrays.pop(COVARIANCE, None), arrays.pop(INTERPOLATION, None)
     base = open_base(manifest, arrays, encoder)
     method = kind.from_arrays(arrays, manifest)
-    return Adapter(manifest, method, base, covariance, _hash(text, weights))
+    return Adapter(manifest, method, base, covariance, interpolation, _hash(text, weights))
 
 
 def load_live(folder: Path, *, encoder: Encoder | None = None) -> OnlineAligned:

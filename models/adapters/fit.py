@@ -26,6 +26,7 @@ from models.adapters.report import CalibrationReport
 from models.adapters.scoring import Ints, permutation_test
 from models.api import Encoder
 from models.registry import open_encoder
+from pipeline.gallery import Gallery
 from pipeline.values import Float64
 
 N_PERMUTATIONS = 2000
@@ -59,6 +60,7 @@ def fit_adapter(
     on_progress: OnProgress | None = None,
     should_stop: Callable[[], bool] | None = None,
     subject: str = "anonymous",
+    gallery: Gallery | None = None,
     with_curve: bool = True,
 ) -> Adapter:
     """Cross-validate methods, choose one, fit it on everything, and say what it is worth.
@@ -79,6 +81,8 @@ def fit_adapter(
         Called with a `Progress`, in this thread.
     should_stop : callable, optional
         Asked often; True raises `Stopped`.
+    gallery : Gallery, optional
+        Whose pictures stand for classes; the shipped one if not given.
     with_curve : bool
         Measure the learning curve, too (about as long again as the choice).
 
@@ -100,7 +104,7 @@ def fit_adapter(
     if data.is_classes:
         from models.adapters.classes import ClassProblem
 
-        problem = ClassProblem(data, seed=seed)
+        problem = ClassProblem(data, seed=seed, gallery=gallery)
     else:
         encoder = encoder or open_encoder(DecoderConfig(system=system))
         problem = PictureProblem(data, encoder, system=system, methods=methods, seed=seed)

@@ -7,6 +7,7 @@ versioned; nothing here is executable.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,17 +70,37 @@ class EventClasses(_Strict):
     gallery_sha256: str
     """Of the gallery whose space the prototypes lie in."""
     scores: Scores
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Class by marker's label; empty: each class is called as its markers are."""
 
     @model_validator(mode="after")
     def _unique_names(self) -> EventClasses:
         if len(set(self.events)) != len(self.events):
             raise ValueError("targets holds a name twice")
+        if not set(self.labels.values()) <= set(self.events):
+            raise ValueError("labels names a class that targets has not")
         return self
 
     @property
     def events(self) -> tuple[str, ...]:
-        """Markers' labels of the classes."""
+        """Names of the classes."""
         return tuple(target.event for target in self.targets)
+
+    @property
+    def class_of(self) -> dict[str, str]:
+        """Class by marker's label."""
+        return self.labels or {name: name for name in self.events}
+
+
+class Learnt(_Strict):
+    """Which part of a recording an adapter was fitted to: what it says there is no test of it."""
+
+    sha256: str
+    """Of the recording."""
+    start: float
+    """First moment that was looked at, s on the recording's clock as a replay gives it."""
+    stop: float
+    """The last one."""
 
 
 class AdapterManifest(_Strict):
@@ -111,6 +132,8 @@ class AdapterManifest(_Strict):
     """Over the calibration epochs' samples and labels."""
     recordings: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of the files that the calibration came from, by name."""
+    learnt: tuple[Learnt, ...] = ()
+    """The parts of them that were learnt from; empty with `recordings`: the whole of each."""
     weights_sha256: str = ""
     """Of the weights' file; filled in when saved."""
 
@@ -123,6 +146,14 @@ class AdapterManifest(_Strict):
         if (self.encoder is None) == (self.classes is None):
             raise ValueError("one of encoder and classes is needed")
         return self
+
+    @property
+    def parts(self) -> tuple[tuple[str, float, float], ...]:
+        """What was learnt from: SHA-256 of the recording, first and last moment."""
+        if self.learnt:
+            return tuple((each.sha256, each.start, each.stop) for each in self.learnt)
+        # Written before the parts were: all of each recording may have been.
+        return tuple((sha256, -math.inf, math.inf) for sha256 in self.recordings.values())
 
     @property
     def event_classes(self) -> EventClasses:

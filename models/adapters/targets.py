@@ -2,7 +2,8 @@
 
 Owns the rule. A class such as "face" has no picture of its own: its prototype is the stimulus that
 was named as typical, or the mean direction of all its members. The mean claims less, but it lies
-between pictures, and what a generator draws there is a blend of them.
+between pictures, and what a generator draws there is a blend of them. A class for which nobody
+named anything has no picture: its prototype is zero, which is drawn as fog.
 """
 
 from __future__ import annotations
@@ -33,13 +34,27 @@ class Target(BaseModel):
 
     typical: str = ""
     """Label of the stimulus that stands for the class; empty: the mean direction of the members."""
+    image_sha256: str = ""
+    """Of the picture that stands for the class; empty where there is none, or none of its own."""
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether anything of the gallery stands for it."""
+        return bool(self.kind or self.category or self.labels or self.typical)
+
+    @property
+    def picture(self) -> str:
+        """Label of the stimulus that stands for it; empty: none, or a blend of several."""
+        return self.typical or (self.labels[0] if len(self.labels) == 1 else "")
 
     def members(self, gallery: Gallery) -> Gallery:
         """Return the stimuli that it stands for."""
         return gallery.subset(kind=self.kind, category=self.category, labels=self.labels or None)
 
     def prototype(self, gallery: Gallery) -> Float32:
-        """Where the class lies, (n_features,) float32, unit norm."""
+        """Where the class lies, (n_features,) float32: unit norm, or zero without a picture."""
+        if not self.has_picture:
+            return np.zeros(gallery.n_features, dtype=np.float32)
         if self.typical:
             return gallery.embedding(self.typical)
         mean = self.members(gallery).embeddings.astype(np.float64).mean(axis=0)
@@ -53,5 +68,5 @@ class Target(BaseModel):
 
 
 def prototypes(targets: tuple[Target, ...], gallery: Gallery) -> Float32:
-    """Prototypes in the order of `targets`, (n_classes, n_features) float32, unit rows."""
+    """Prototypes in the order of `targets`, (n_classes, n_features) float32, unit or zero rows."""
     return np.stack([target.prototype(gallery) for target in targets])

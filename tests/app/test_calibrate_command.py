@@ -18,7 +18,7 @@ from app.calibration.data import calibration_data
 from app.calibration.factory import CalibrationFactory
 from app.calibration.headless import run_flow
 from app.calibration.live import open_accelerated
-from app.calibration.reading import read_epochs
+from app.calibration.reading import read_recording
 from app.calibration.results import Verdict
 from app.calibration.schedule import SETS, Choices, Planned
 from app.calibration.steps import FlowView, Step
@@ -115,8 +115,9 @@ def test_calibrate_store_list_move_and_delete(
     adapter = about["adapter"]
     # Reading its recording gives the same epochs, bit for bit.
     collection = Collection({name: name for name in about["epochs"]["good"]})
-    used = read_epochs(out, SessionConfig(), collection, stop=threading.Event())
-    again = calibration_data(collection.epochs(), used)
+    options = {"out": tmp_path / "again", "stop": threading.Event()}
+    part = read_recording(out, SessionConfig(), collection, **options)
+    again = calibration_data(collection.epochs(), part.config)
     live = load_file(out / "calibration" / "calibration.safetensors")
     assert np.array_equal(live["epochs"], again.epochs)
     assert np.array_equal(live["onsets"], again.onsets)
@@ -209,14 +210,15 @@ def test_the_free_running_preset_is_calibrated_by_its_markers(tmp_path: Path) ->
     assert live.session.wait(PATIENCE)
     assert collection.counts.n_good == 12
     assert live.session.config.epochs.mode == "event"
-    used = read_epochs(
+    part = read_recording(
         tmp_path / "free" / "recording.xdf",
         config,
         again,
+        out=tmp_path / "again",
         stop=threading.Event(),
         choice=StreamChoice(),
     )
-    assert used.epochs.mode == "event"
+    assert part.config.epochs.mode == "event"
     assert again.counts.good == collection.counts.good
 
 

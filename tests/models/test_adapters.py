@@ -359,7 +359,6 @@ def _drop(arrays: dict[str, NDArray[np.generic]]) -> None:
         (lambda f: (f / MANIFEST_NAME).write_text("{}"), "is wrong"),
         (lambda f: edit_manifest(f, schema_version=3), "schema_version is wrong"),
         (lambda f: edit_manifest(f, surprise=1), "surprise is wrong"),
-        (lambda f: edit_part(f, "classes", gallery_sha256="0" * 64), "another gallery"),
         (lambda f: edit_part(f, "classes", n_filters=2), "have shape"),
         (lambda f: edit_manifest(f, ch_names=["O1", "O1"]), "holds a name twice"),
         (

@@ -88,7 +88,7 @@ class ClassBase(Base[Features]):
 
     def spec(self, manifest: AdapterManifest, sha256: str) -> EncoderSpec:
         """What an adapter of classes wants and gives."""
-        window = self.window
+        window, classes = self.window, manifest.event_classes
         return EncoderSpec(
             name=f"adapter:{manifest.subject}",
             input=InputSpec(window.sfreq, ch_names=window.ch_names),
@@ -100,6 +100,8 @@ class ClassBase(Base[Features]):
             sha256=sha256,
             space=SPACE,
             states_confidence=True,
+            classes=classes.events,
+            class_of=tuple(classes.class_of.items()),
         )
 
 
@@ -110,6 +112,8 @@ def window_of(manifest: AdapterManifest) -> Window:
 
 
 def _toward(probability: Float64, prototypes: Float64) -> Float64:
+    if not prototypes[int(probability.argmax())].any():
+        return np.zeros(prototypes.shape[1])  # the likeliest class has no picture: fog
     toward = probability @ prototypes
     length = max(float(np.linalg.norm(toward)), 1e-12)
     return np.asarray(toward * (float(probability.max()) / length))
