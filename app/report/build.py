@@ -11,6 +11,7 @@ from pathlib import Path
 from string import Template
 
 from app.report import sections
+from app.report.classes import confusions
 from app.report.markup import Markup, escape, join
 from app.report.pictures import Stimuli, gallery_stimuli
 from app.report.record import ReportError, SessionRecord, read_record
@@ -65,6 +66,7 @@ def render(record: SessionRecord, stimuli: Stimuli, *, with_pictures: bool = Tru
         sections.key_figures(record),
         sections.findings(record),
         sections.pictures(record, stimuli) if with_pictures else None,
+        confusions(record),
         sections.charts(record),
         presentation(record),
         sections.refusals(record),

@@ -25,6 +25,7 @@ SAID_ALREADY = (
     "The stream was interrupted",
     "The stream ran at",
     "was set to SNR 0",
+    "nothing is scored; what cross-validation",
 )
 """Parts of the runtime's warnings that the report words itself, with figures."""
 
@@ -91,6 +92,8 @@ def _accuracy(record: SessionRecord) -> Iterator[Finding]:
             why = "free-running windows are cut without markers, so no window has a true picture"
         elif decoded and all(event.chance is None for event in decoded):
             why = "the gallery has no vectors of this decoder's space, so nothing is ranked"
+        elif record.number("learnt"):
+            why = "every trial is one that the adapter learnt from, so none is a test"
         yield Finding(
             Tone.NOTE,
             f"Identification was not scored: {why}. The pictures cannot be told right or wrong.",

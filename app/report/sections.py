@@ -11,6 +11,7 @@ from typing import Any
 
 from app.accuracy import INTERVAL, N_FIRST
 from app.report import plots
+from app.report.classes import class_findings
 from app.report.findings import Finding, find, n_gaps, percent, plural
 from app.report.markup import Markup, clean, element, join
 from app.report.pictures import Stimuli, data_uri, decoded_uri
@@ -93,7 +94,9 @@ def key_figures(record: SessionRecord) -> Markup:
 
 def findings(record: SessionRecord) -> Markup:
     """Plain sentences, the verdict about chance first."""
-    return element("section", [_finding(f) for f in find(record)], cls="findings")
+    verdict, *rest = find(record)
+    found = (verdict, *class_findings(record), *rest)
+    return element("section", [_finding(f) for f in found], cls="findings")
 
 
 def _finding(finding: Finding) -> Markup:
@@ -114,12 +117,18 @@ def pictures(record: SessionRecord, stimuli: Stimuli) -> Markup | None:
         element(
             "p",
             f"{note}, in order of onset, none picked. Left the stimulus, right the picture drawn "
-            "from the EEG alone; the badge is the true label's place in the decoder's list. "
-            "Shrunk for this page: the originals are in images/.",
+            f"from the {_signal(record)} alone; the badge is the true label's place in the "
+            "decoder's list. Shrunk for this page: the originals are in images/.",
             cls="hint",
         ),
         element("div", cells, cls="grid"),
     )
+
+
+def _signal(record: SessionRecord) -> str:
+    """What was decoded, in the stream's word for it."""
+    kind = as_text(dig(record.settings, "streams", "eeg", "type"))
+    return "EEG" if kind.upper() in ("", "EEG") else kind
 
 
 def _cells(record: SessionRecord, events: Sequence[Event], stimuli: Stimuli) -> Iterator[Markup]:

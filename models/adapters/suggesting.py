@@ -6,6 +6,7 @@ name speaks of, upright or upside down. Suggests nothing rather than something e
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from models.adapters.errors import AdapterError
@@ -32,8 +33,8 @@ def target_of(event: str, picture: str, gallery: Gallery) -> Target:
     if picture == NO_PICTURE:
         return Target(event=event)
     if picture in gallery.labels:
-        stimulus = gallery.stimuli[gallery.index(picture)]
-        return Target(event=event, labels=(picture,), image_sha256=stimulus.image_sha256)
+        digest = hashlib.sha256(gallery.image(picture).tobytes()).hexdigest()
+        return Target(event=event, labels=(picture,), image_sha256=digest)
     if picture in gallery.categories:
         return target_of(event, _first(picture, gallery), gallery)
     near = suggestion(picture, gallery)
@@ -65,6 +66,10 @@ def suggestion(name: str, gallery: Gallery) -> str:
     return found
 
 
+_VAGUE = frozenset({"object", "pattern", "person", "place", "tool"})
+"""Categories whose pictures have nothing in common that one could stand for."""
+
+
 def _named(core: list[str], gallery: Gallery) -> str:
     """The upright picture, or the first of the category, that the words speak of."""
     upright = {each.label for each in gallery.stimuli if each.kind == "upright"}
@@ -72,7 +77,7 @@ def _named(core: list[str], gallery: Gallery) -> str:
         for spelt in (word, word.removesuffix("s")):
             if spelt in upright:
                 return spelt
-            if spelt in gallery.categories:
+            if spelt in gallery.categories and spelt not in _VAGUE:
                 return _first(spelt, gallery)
     return ""
 

@@ -35,7 +35,7 @@ class Target(BaseModel):
     typical: str = ""
     """Label of the stimulus that stands for the class; empty: the mean direction of the members."""
     image_sha256: str = ""
-    """Of the picture that stands for the class; empty where there is none, or none of its own."""
+    """Of the picture that stands for the class, its pixels at 128 by 128; empty where not known."""
 
     @property
     def has_picture(self) -> bool:
