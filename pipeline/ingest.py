@@ -16,6 +16,7 @@ from configs.models import SourceConfig
 from configs.units import unit_scale
 from pipeline.counter import CounterPattern
 from pipeline.errors import InfoError, ShapeError
+from pipeline.nearest import nearest, positions_of
 from pipeline.screening import ABSURD, NOT_FINITE
 from pipeline.values import Float32, Float64, Info, Packet, StreamInfo
 
@@ -249,9 +250,17 @@ def _picks(
                 f"(source.picks); it has {', '.join(names[:16])}."
             )
         return picks
-    picks = []
+    picks, places = [], positions_of(stream)
     for label in source.picks:
         position = _find(label, names)
+        if position is None and (near := nearest(label, places)) is not None:
+            # The stream's own name for that place; in the user's labels where both are given.
+            position = stream.ch_names.index(near[0]) if near[0] in stream.ch_names else None
+        if position in picks:
+            raise InfoError(
+                f"source.picks has {label!r}, for which stream {stream.name!r} has "
+                f"{names[position]!r}, as for another of them: leave one out."
+            )
         if position is None:
             raise InfoError(
                 f"source.picks has {label!r}, which stream {stream.name!r} has not (it has "

@@ -65,9 +65,11 @@ def add_source_options(parser: argparse.ArgumentParser, *, where: str, markers: 
     add_choice_options(parser, where=where, markers=markers)
     parser.add_argument(
         "--picks",
+        "--channels",
         default=None,
         metavar="LABELS",
-        help="channels to use, with commas, whatever their type (all of type EEG)",
+        help="channels to use, with commas, whatever their type (all of type EEG); a 10-20 site "
+        "such as PO7 also where the channels have other names, by their positions",
     )
     add_channel_options(parser)
 
