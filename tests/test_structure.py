@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
-import grimp
 import pytest
 
 from configs.montages import CYTON
@@ -28,6 +27,8 @@ Imports = dict[str, set[str]]
 
 @pytest.fixture(scope="module")
 def imports() -> Imports:
+    # With import-linter (extra `check`), which `make test` installs.
+    grimp = pytest.importorskip("grimp", reason="the import graph needs phosphene[check]")
     graph = grimp.build_graph(*EVERY, cache_dir=None)
     return {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
 

@@ -130,12 +130,15 @@ def px(size: float) -> int:
 
 
 def apply_theme(app: QApplication, theme: Theme, *, text_scale: float = 1.0) -> None:
-    """Give the whole application the theme's font, palette and style sheet."""
+    """Give the whole application the theme's font, palette and style sheet, unless it has them."""
     _scale[0] = text_scale
+    sheet = style_sheet(theme, text_scale=text_scale)
+    if app.styleSheet() == sheet:
+        return  # it costs a third of a second, and says all that the font and the palette say
     app.setStyle("Fusion")
     app.setFont(text_font(13))
     app.setPalette(_palette(theme))
-    app.setStyleSheet(style_sheet(theme, text_scale=text_scale))
+    app.setStyleSheet(sheet)
 
 
 def text_font(pixels: int, *, bold: bool = False) -> QFont:
