@@ -19,6 +19,7 @@ _SEGMENT: Final = re.compile(
 )
 _CHANNEL: Final = re.compile(r"^Ch\d+=([^,\n]*),([^,\n]*,[^,\n]*),([^,\r\n]*)(.*)$", re.MULTILINE)
 _SPELT: Final = {1e6: "V", 1e3: "mV", 1.0: "µV", 1e-3: "nV"}
+_NO_MARKERS: Final = "Brain Vision Data Exchange Marker File, Version 1.0\n[Marker Infos]\n"
 _SUFFIXES: Final = {"DataFile": (".eeg", ".dat", ".avg"), "MarkerFile": (".vmrk",)}
 
 
@@ -106,11 +107,15 @@ def data_file(header: Path) -> tuple[Path, str]:
 def repaired_header(header: Path, folder: Path) -> str:
     """The header's text with the paths of the files that are there, and units as MNE spells them.
 
-    A marker file whose name MNE would not take is copied into `folder`.
+    A marker file whose name MNE would not take is copied into `folder`; for one that is missing an
+    empty one is written there: MNE 1.9 fails without.
     """
     text = read_text(header)
     for key in _SUFFIXES:
         found = named_file(header, text, key)
+        if found is None and key == "MarkerFile":
+            found = folder / f"{header.stem}.vmrk"
+            found.write_text(_NO_MARKERS, encoding="utf-8")
         if found is not None:
             if key == "MarkerFile" and found.suffix != ".vmrk":
                 found = Path(shutil.copy(found, folder / f"{header.stem}.vmrk"))
