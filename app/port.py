@@ -200,6 +200,8 @@ class Snapshot:
     """Group delay of the causal filter at 10 Hz, s."""
     stimulus: str | None = None
     """Label of the stimulus on screen now (the app's own stimuli)."""
+    awaits_viewer: bool = False
+    """Whether the session's own stimuli wait until a person sees them; see `set_seen`."""
     out: Path | None = None
 
 
@@ -401,6 +403,13 @@ class SessionPort(Protocol):
 
     def add_marker(self, label: str) -> None:
         """Stamp a manual marker now."""
+        ...
+
+    def set_seen(self, on: bool) -> None:
+        """Say whether a person sees the stimuli now: a session that waits for one begins, or rests.
+
+        Where nobody is waited for it changes nothing.
+        """
         ...
 
     def admit_host(self, host: str) -> None:

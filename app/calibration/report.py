@@ -140,7 +140,9 @@ def score_plot(result: CalibrationResult) -> Markup | None:
     """Draw every method's accuracy with its interval, and the decoder before onset, with chance."""
     rows: list[tuple[str, MethodScore | LeakCheck, str]] = []
     for each in result.scores:
-        state = "good" if each.low > each.chance else "quiet"
+        # Bars and verdict agree: nothing is green where nothing was found.
+        is_found = result.verdict is Verdict.FOUND and each.low > each.chance
+        state = "good" if is_found else "quiet"
         rows.append(("▸ " + each.name if each.chosen else each.name, each, state))
     if result.leak is not None:
         rows.append(("before onset", result.leak, "refused" if result.leak.is_leak else "quiet"))

@@ -57,7 +57,13 @@ class RuntimeFactory:
         """A session on a stream in reach."""
         from app.runtime.launch import live_session
 
-        return live_session(config, out=self._take_out(), root=self._root, duration=self._duration)
+        return live_session(
+            config,
+            out=self._take_out(),
+            root=self._root,
+            duration=self._duration,
+            needs_viewer=True,
+        )
 
     def replay(
         self, path: Path, config: SessionConfig, options: SourceOptions = NO_OPTIONS

@@ -327,8 +327,12 @@ def live_session(
     out: Path | None = None,
     root: Path = SESSIONS,
     duration: float | None = None,
+    needs_viewer: bool = False,
 ) -> Session:
-    """Make a session on a stream in reach; with own stimuli when the settings say so."""
+    """Make a session on a stream in reach; with own stimuli when the settings say so.
+
+    `needs_viewer`: those are shown only while somebody says that a person sees them.
+    """
     if not config.stimuli.enabled:
         return Session(
             config,
@@ -351,6 +355,7 @@ def live_session(
             open_source=opener(config),
             duration=duration,
             may_present=lambda: True,
+            needs_viewer=needs_viewer,
             on_end=outlet.close,
         )
     except BaseException:
@@ -389,6 +394,7 @@ def _live(
     duration: float | None,
     may_present: Callable[[], bool],
     on_end: Callable[[], None],
+    needs_viewer: bool = False,
     tend: Callable[[], str] = lambda: "",
 ) -> Session:
     labels = candidate_labels(load_gallery(config.gallery), config.stimuli)
@@ -408,6 +414,7 @@ def _live(
         clock=local_clock,
         make_presenter=make_presenter,
         may_present=may_present,
+        needs_viewer=needs_viewer,
         tend=tend,
         on_end=on_end,
     )

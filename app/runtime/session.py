@@ -83,6 +83,8 @@ class Session:
         `local_clock`, s.
     make_presenter : callable or None
         Makes the app's own stimuli once source and decoder are ready.
+    needs_viewer : bool
+        Show nothing of our own before, and while, somebody says that a person sees it (`set_seen`).
     may_present : callable
         Whether stimuli would be seen by now (the virtual headset has found their markers).
     tend : callable
@@ -123,6 +125,7 @@ class Session:
         clock: Callable[[], float],
         make_presenter: Callable[[], Presenter] | None = None,
         may_present: Callable[[], bool] = lambda: True,
+        needs_viewer: bool = False,
         tend: Callable[[], str] = lambda: "",
         make_decoder: Callable[..., Decoder] = Decoder,
         duration: float | None = None,
@@ -186,8 +189,11 @@ class Session:
         self._acquisition: Acquisition | None = None
         self._publisher: Publisher | None = None
         self._show: Show | None = None
+        self._seen = threading.Event()
+        if not needs_viewer:
+            self._seen.set()
         if make_presenter is not None:
-            self._show = Show(make_presenter, may_present=may_present)
+            self._show = Show(make_presenter, may_present=self._seen_and(may_present))
 
     # -- what watchers call -------------------------------------------------------------------
 
@@ -265,6 +271,7 @@ class Session:
             alignment_drift=drift,
             warnings=self._standing_warnings(),
             stimulus=presenter.current if presenter is not None else None,
+            awaits_viewer=self._show is not None and not self._seen.is_set(),
             out=self._folder.finished_in,
             **fields,
             **self._session_recorder.fields(),
@@ -298,6 +305,13 @@ class Session:
         except SourceError as error:
             # A stream of numbers has no place for a word: said, and the session goes on.
             self._warn(str(error))
+
+    def set_seen(self, on: bool) -> None:
+        """Say whether a person sees the stimuli: without one those that need one rest."""
+        (self._seen.set if on else self._seen.clear)()
+
+    def _seen_and(self, may_present: Callable[[], bool]) -> Callable[[], bool]:
+        return lambda: self._seen.is_set() and may_present()
 
     def admit_host(self, host: str) -> None:
         """Take a lost stream's namesake on `host` for it, from now on."""

@@ -90,6 +90,7 @@ class FakeSession:
         self.control = self.config.decoder.control
         self.swaps: list[Path | None] = []
         self.admitted: list[str] = []
+        self.seen: list[bool] = []
         self.adaptations: list[AdaptCommand] = []
         n_times = round(self.length * self.sfreq)
         self.eeg = make_eeg(len(self.ch_names), n_times, self.sfreq)
@@ -127,6 +128,9 @@ class FakeSession:
             raise PhospheneError("The session does not run: start it first.")
         index = 10_000 + len(self.manual)
         self.manual.append(TraceMarker(index, T0 + self.now, label))
+
+    def set_seen(self, on: bool) -> None:
+        self.seen.append(on)
 
     def admit_host(self, host: str) -> None:
         self.admitted.append(host)

@@ -56,6 +56,10 @@ class CalibrationDoor(Protocol):
         ...
 
 
+MANY_CHANNELS = 16
+"""Electrodes from which on many different pictures can be told apart within minutes."""
+
+
 class CalibrationModel:
     """At most one calibration at a time."""
 
@@ -66,7 +70,8 @@ class CalibrationModel:
         self._ending: Background[None] | None = None
         self.view = FlowView(message="")
         self.error = ""
-        self.stimulus_set = "varied"
+        self._stimulus_set: str | None = None
+        self._n_channels = 0
         self.minutes = 5.0
         self.head = HeadModel()
 
@@ -91,6 +96,17 @@ class CalibrationModel:
     def subject(self) -> str:
         """Subject code."""
         return self._settings.subject if self._flow is None else self._flow.subject
+
+    @property
+    def stimulus_set(self) -> str:
+        """The chosen set; unasked what the electrodes can carry."""
+        if self._stimulus_set is not None:
+            return self._stimulus_set
+        return "few" if 0 < self._n_channels < MANY_CHANNELS else "varied"
+
+    @stimulus_set.setter
+    def stimulus_set(self, name: str) -> None:
+        self._stimulus_set = name
 
     @property
     def sets(self) -> tuple[StimulusSet, ...]:
@@ -203,6 +219,7 @@ class CalibrationModel:
         port = flow.session
         snapshot = None if port is None else port.snapshot()
         if snapshot is not None and snapshot.info is not None:
+            self._n_channels = snapshot.info.n_channels
             self.head.update(snapshot.info.ch_names, snapshot.quality)
 
     def close(self, timeout: float = 10.0) -> None:

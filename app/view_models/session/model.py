@@ -150,6 +150,10 @@ class SessionModel:
         """Go on with the stream on `host`."""
         self._request(lambda port: port.admit_host(host))
 
+    def set_seen(self, on: bool) -> None:
+        """Say whether a person sees the session's own stimuli."""
+        self._request(lambda port: port.set_seen(on))
+
     def set_control(self, on: bool) -> None:
         """Draw the noise control, or not, from the next epoch on and in sessions to come."""
         self._settings.control = on

@@ -6,7 +6,7 @@ them, with the buttons, is `calibration_view`'s.
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtWidgets import (
     QButtonGroup,
     QFrame,
@@ -221,6 +221,9 @@ class ChoosePage(Page):
         chosen = (self.model.stimulus_set, self.model.minutes)
         if chosen != self._shown:
             self._shown = chosen
+            button = self.sets[self.model.stimulus_set]
+            with QSignalBlocker(button):  # the montage's choice is not the person's
+                button.setChecked(True)
             self.plan.setText(self.model.plan_sentence)
         self.overridden.setVisible(view.overridden)
 

@@ -13,7 +13,7 @@ from PySide6.QtGui import QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app import formatting
-from app.calibration.results import CalibrationResult, MethodScore
+from app.calibration.results import CalibrationResult, MethodScore, Verdict
 from app.report.svg import ticks
 from app.views.common.painted import Painted, draw_bar, elided
 from app.views.common.theme import px, small_font
@@ -49,7 +49,7 @@ class ScoreChart(Painted):
             (
                 ("▸ " if s.chosen else "") + s.name,
                 *(s.accuracy, s.low, s.high, s.chance),
-                _tone(s),
+                tone_of(s, result),
             )
             for s in result.scores
         ]
@@ -239,8 +239,10 @@ class ConceptChart(Painted):
         painter.end()
 
 
-def _tone(score: MethodScore) -> str:
-    return "good" if score.low > score.chance else "muted"
+def tone_of(score: MethodScore, result: CalibrationResult) -> str:
+    """A method's tone: good only where the verdict says that something was found."""
+    is_found = result.verdict is Verdict.FOUND and score.low > score.chance
+    return "good" if is_found else "muted"
 
 
 def _grid(

@@ -17,6 +17,7 @@ from app.calibration.steps import FlowView, Step
 from app.calibration.stored import StoredAdapters
 from app.view_models.calibration.adapters import AdaptersModel
 from app.view_models.calibration.model import CalibrationDoor, CalibrationModel
+from app.view_models.sources.model import SourceKind
 from app.views.calibration.adapters import AdaptersView
 from app.views.calibration.pages import (
     CheckPage,
@@ -31,6 +32,7 @@ from app.views.calibration.pages import (
 from app.views.common.confirm import confirm
 from app.views.common.painted import Button, set_text, set_tone, text_label
 from app.views.common.theme import Theme, px
+from app.views.stimuli.leading import Leading
 from app.views.window.tools import ToolContext, ToolView
 
 POLL_MS = 100
@@ -72,6 +74,8 @@ class CalibrationView(ToolView):
         self.model = CalibrationModel(door, context.settings)
         self.adapters = AdaptersModel(open_stored, context.session, context.settings)
         self._adopted: object = None
+        self._to_begin: object | None = None
+        self.leading = Leading(context.stimuli, waiting=lambda: self._to_begin, seen=self._seen)
         self.resize(QSize(980, 700))
         self.setObjectName("root")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
@@ -87,6 +91,7 @@ class CalibrationView(ToolView):
     def tick(self) -> None:
         """Drive the calibration and show it."""
         before = self.model.view.step
+        self.leading.poll()
         self.model.poll()
         port = self.model.port
         if port is not None and port is not self._adopted:
@@ -198,9 +203,19 @@ class CalibrationView(ToolView):
             self.model.proceed(override=True)
 
     def _begin(self) -> None:
+        if self._context.sources.choice.kind is SourceKind.LIVE:
+            # A person looks: the window first, and time to look there.
+            self._to_begin = object()
+            return
         self._context.stimuli.show()
         self._context.stimuli.raise_()
         self.model.begin()
+
+    def _seen(self, on: bool) -> None:
+        """Begin once the person sees the window."""
+        if on:
+            self.model.begin()
+            self._to_begin = None
 
     def _save(self) -> None:
         if self.model.view.result is not None and self.model.view.result.may_be_saved:
@@ -221,6 +236,8 @@ class CalibrationView(ToolView):
         return confirm(self, title, question, do=do, keep=keep)
 
     def _enter(self, step: Step) -> None:
+        if step is not Step.CHOOSE:
+            self._to_begin = None
         if step in (Step.TRAIN, Step.STOPPED, Step.FAILED):
             self._context.stimuli.close()
         if step is Step.SAVED:

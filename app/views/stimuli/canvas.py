@@ -92,6 +92,11 @@ def paint_frame(
         painter.drawText(area.adjusted(16, 16, -16, -12), Qt.AlignmentFlag.AlignBottom, note)
 
 
+def paint_words(painter: QPainter, area: QRectF, words: str) -> None:
+    """Paint a sentence in the upper half, clear of the cross."""
+    _paint_text(painter, area.adjusted(0, 0, 0, -0.5 * area.height()), words, 22)
+
+
 def _paint_text(painter: QPainter, area: QRectF, text: str, size: int) -> None:
     painter.setFont(small_font(size))
     painter.setPen(INK)

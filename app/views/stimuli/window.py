@@ -39,6 +39,7 @@ from app.views.stimuli.canvas import (
     Square,
     has_graphics_card,
     paint_frame,
+    paint_words,
     picture_box,
 )
 from configs import StimuliConfig
@@ -123,6 +124,7 @@ class StimulusWindow(QWidget):
         self._origin = self._reported = 0.0
         self.square = Square()
         self.show_figures = False
+        self._words = ""
         self.frame_clock = FrameClock(60.0)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -153,6 +155,24 @@ class StimulusWindow(QWidget):
         """Take screen and photodiode square from the settings; before `show`."""
         self.square = Square(config.photodiode, config.photodiode_px)
         self._wanted_screen = config.screen
+
+    def show_full(self) -> None:
+        """Open over the whole screen, for the person with the headset; Esc closes it."""
+        self.show()
+        self.setWindowState(self.windowState() | Qt.WindowState.WindowFullScreen)
+        self.raise_()
+
+    @property
+    def words(self) -> str:
+        """What is said over the cross."""
+        return self._words
+
+    def say(self, words: str) -> None:
+        """Show a sentence over the cross until another, or nothing, is said."""
+        if words != self._words:
+            self._words = words
+            if self._canvas is not None:
+                self._canvas.update()
 
     def play(
         self,
@@ -300,6 +320,8 @@ class StimulusWindow(QWidget):
         note = in_words(self.figures) if wants_note and self.frame_clock.n_flips else ""
         picture = self._picture(frame.label) if frame.show is Show.STIMULUS else None
         paint_frame(painter, area, frame, picture=picture, square=self.square, note=note)
+        if self._words:
+            paint_words(painter, area, self._words)
 
     def _picture(self, label: str | None) -> QPixmap | None:
         if not label:

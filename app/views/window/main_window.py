@@ -16,7 +16,7 @@ from PySide6.QtGui import QCloseEvent, QKeyEvent, QPaintEvent, QPixmap, QShowEve
 from PySide6.QtWidgets import QApplication, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 
 from app.errors import AppError
-from app.port import Phase
+from app.port import Phase, SessionPort
 from app.session_factory import SessionFactory
 from app.source_options import ChoiceNeededError
 from app.view_models.session.model import SessionModel
@@ -45,6 +45,7 @@ from app.views.sources.board_source import BoardSource
 from app.views.sources.host_question import HostQuestion
 from app.views.sources.streams_dialog import StreamsDialog
 from app.views.sources.view import SourcesView
+from app.views.stimuli.leading import Leading
 from app.views.stimuli.window import StimulusWindow
 from app.views.window.actions import (
     Actions,
@@ -134,6 +135,7 @@ class MainWindow(QMainWindow):
         self.past.extra = self._state.folders
         self.theme = THEMES[theme or self.preferences.value.theme]
         self._frame = 0
+        self._led: SessionPort | None = None
         self._factory = factory
         self._looks_back = sessions_root is not None
         self._quiet = False
@@ -343,6 +345,7 @@ class MainWindow(QMainWindow):
         self.work.tick(presents=self._presents())
         snapshot = self.session.snapshot
         running = snapshot.phase is Phase.RUNNING
+        self.leading.poll()
         self.stimuli.follow(self.session.port if running else None)
         self.stimuli.show_stimulus(snapshot.stimulus if running else None)
         if self._frame % TEXT_FRAMES == 0 or self.session.phase is not self.notices.phase:
@@ -355,6 +358,15 @@ class MainWindow(QMainWindow):
             options = self.sources.choice.options
             self.sources.answer(question.answered(options, dialog.key))
             self.start()
+
+    def _waiting_session(self) -> SessionPort | None:
+        """The running session whose pictures are for a person, from its first wait on."""
+        port, snapshot = self.session.port, self.session.snapshot
+        if port is None or snapshot.phase is not Phase.RUNNING:
+            self._led = None
+        elif snapshot.awaits_viewer:
+            self._led = port
+        return self._led
 
     def _presents(self) -> bool:
         """Whether the session shows stimuli itself."""
@@ -476,6 +488,9 @@ class MainWindow(QMainWindow):
             self.session.history, self._load, self, paint_of=self.session.paint_times.of
         )
         self.stimuli = StimulusWindow(self._load, self)
+        self.leading = Leading(
+            self.stimuli, waiting=self._waiting_session, seen=self.session.set_seen
+        )
         self.pages = QStackedWidget()
         self.pages.addWidget(self.welcome)
         self.pages.addWidget(self.work)
