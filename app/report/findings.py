@@ -180,12 +180,15 @@ def _counts(record: SessionRecord) -> Iterator[Finding]:
             f"{plural(record.n_unreadable, 'line')} of events.jsonl could not be read: "
             "the file was cut short or changed.",
         )
-    refused = total - (as_number(record.table("outcomes").get("decoded")) or 0)
-    if markers and refused > 0:
+    outcomes = record.table("outcomes")
+    ignored = as_number(outcomes.get("ignored")) or 0
+    wanted = (markers or 0) - ignored  # what was not asked for is no loss
+    refused = total - (as_number(outcomes.get("decoded")) or 0) - ignored
+    if wanted > 0 and refused > 0:
         yield Finding(
-            Tone.WARNING if refused > 0.2 * markers else Tone.NOTE,
-            f"{plural(refused, 'marker')} of {markers:.0f} gave no picture "
-            f"({percent(refused / markers)}); the reasons are below.",
+            Tone.WARNING if refused > 0.2 * wanted else Tone.NOTE,
+            f"{plural(refused, 'marker')} of {wanted:.0f} gave no picture "
+            f"({percent(refused / wanted)}); the reasons are below.",
         )
 
 

@@ -46,6 +46,8 @@ class Event:
     image: str | None
     image_sha256: str | None
     embedding_sha256: str | None = None
+    learnt: bool = False
+    """Whether the decoder was fitted to this trial, so that it is no test."""
     stages_ms: Mapping[str, float] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
@@ -224,6 +226,7 @@ def _read_event(line: str) -> Event | None:
         image=as_text(table.get("image")) or None,
         image_sha256=as_text(table.get("image_sha256")) or None,
         embedding_sha256=as_text(table.get("embedding_sha256")) or None,
+        learnt=table.get("learnt") is True,
         stages_ms=_read_stages(table.get("stages_ms")),
     )
 

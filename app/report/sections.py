@@ -105,11 +105,14 @@ def _finding(finding: Finding) -> Markup:
 
 def pictures(record: SessionRecord, stimuli: Stimuli) -> Markup | None:
     """Decoded pictures beside their stimuli, all of them in order of onset."""
-    events = record.decoded
+    tests = tuple(event for event in record.decoded if not event.learnt)
+    events = tests or record.decoded
     if not events:
         return None
     shown = events[:MAX_PICTURES]
     note = "All of them" if len(shown) == len(events) else f"The first {len(shown)}"
+    if tests and len(tests) < len(record.decoded):
+        note += " that the adapter did not learn from"
     cells = list(_cells(record, shown, stimuli))
     return element(
         "section",
@@ -150,7 +153,8 @@ def _cell(record: SessionRecord, event: Event, stimulus: str | None) -> Markup:
         "figure",
         element(
             "div",
-            _picture(stimulus, f"stimulus: {event.label}", "stimulus"),
+            # The gallery has no picture of it: what was shown is a word, and nothing stands for it.
+            _picture(stimulus, f"stimulus: {event.label}", "stimulus", words=event.label),
             _picture(uri, f"decoded picture {event.index}", "decoded"),
             cls="pair",
         ),
@@ -167,9 +171,9 @@ def _cell(record: SessionRecord, event: Event, stimulus: str | None) -> Markup:
     )
 
 
-def _picture(uri: str | None, alt: str, kind: str) -> Markup:
+def _picture(uri: str | None, alt: str, kind: str, *, words: str = "") -> Markup:
     if uri is None:
-        return element("div", "no picture", cls=f"absent {kind}")
+        return element("div", element("bdi", clean(words) or "no picture"), cls=f"absent {kind}")
     return element("img", src=uri, alt=clean(alt), cls=kind, width=128.0, height=128.0)
 
 

@@ -98,12 +98,18 @@ def heading_of(folder: Path) -> str:
     )
 
 
+def _decoded(result: dict[str, Any], gallery: Gallery) -> str | None:
+    """The decoder's best class; by the picture that leads in sessions of before."""
+    best = str(result["top"][0][0])
+    return best if result.get("classes") else class_of(best, gallery)
+
+
 def _trial(result: dict[str, Any], folder: Path, gallery: Gallery, first: float) -> Trial:
     top = result["top"]
     return Trial(
         index=int(result["index"]),
         event=result["label"],
-        decoded=class_of(top[0][0], gallery) if top else None,
+        decoded=_decoded(result, gallery) if top else None,
         confidence=result["confidence"],
         image=folder / result["image"] if result["image"] else None,
         seconds=float(result["t_onset"]) - first,
