@@ -193,8 +193,8 @@ class DecoderConfig(_Frozen):
     line as well, and a full line gives its oldest up."""
     max_wait: float | None = Field(default=5.0, gt=0, le=3600)
     """An epoch that waits longer for the decoder, or whose picture comes later than usual by more,
-    ends as `overload`, s; None: however old, it is drawn. Where a picture takes longer than this,
-    it is as long as a picture takes. Live only: a replay repeats what the recorded session
+    ends as `overload`, s; None: however old, it is drawn. Where pictures take long, it is as
+    long as one and a half of them take. Live only: a replay repeats what the recorded session
     refused."""
     spare: bool = True
     """Keep a second process of the decoder at hand in a live session, so that one that dies is
@@ -204,6 +204,9 @@ class DecoderConfig(_Frozen):
     device: str = Field(default="cpu", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     """Where pictures are drawn: `cpu`, `cuda`, `cuda:1`, `mps`; `auto`: a GPU where there is one.
     Pictures of one device are not those of another to the bit."""
+    low_memory: bool = False
+    """Decode large pictures in tiles: the memory of one, and seams that one has to look for. A
+    session turns this on by itself where a picture does not fit, and says so."""
     control: bool = False
     """Draw a noise control beside each picture, into `controls/`: the same decoder on the same
     epoch with its phases scrambled. Doubles the time of a picture."""

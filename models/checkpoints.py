@@ -127,8 +127,14 @@ def load_into(
     Raises
     ------
     CheckpointError
-        Names are missing or too many, or shapes differ.
+        Names are missing or too many, shapes differ, or a number is none.
     """
+    for name, value in state.items():
+        if not bool(torch.isfinite(value).all()):
+            raise CheckpointError(
+                f"{what} holds NaN or infinity in {name}, expected finite numbers: the file is "
+                "damaged, or its training failed; get or import it again."
+            )
     try:
         missing, unexpected = module.load_state_dict(dict(state), strict=False, assign=assign)
     except RuntimeError as error:

@@ -373,8 +373,9 @@ def _progress_line(snapshot: Snapshot, expected: float | None) -> str:
     found = snapshot.accuracy
     right = "" if found is None else f", {found.n_correct} of {found.n} identified"
     length = f"{snapshot.duration:5.1f} s" + ("" if expected is None else f" of ~{expected:g} s")
-    drawing = f"  decoder {snapshot.decoder}" if snapshot.decoder.startswith("drawing") else ""
-    return f"{length}  {snapshot.n_markers} markers{right}  [{snapshot.message}]{drawing}"
+    is_busy = not snapshot.decoder.startswith(("ready", "off"))
+    decoder = f"  decoder {snapshot.decoder}" if snapshot.decoder and is_busy else ""
+    return f"{length}  {snapshot.n_markers} markers{right}  [{snapshot.message}]{decoder}"
 
 
 def _closing_lines(snapshot: Snapshot) -> list[str]:

@@ -103,6 +103,7 @@ def summarize(
             "adapter": decoding.adapter,
             "options": dict(ready.options) if ready else {},
             "pace": _pace_table(ready),
+            **({"overrides": dict(decoding.overrides)} if decoding.overrides else {}),
         },
         recording=recording,
         is_live=is_live,

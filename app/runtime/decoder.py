@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import threading
 import time
 from collections import deque
@@ -21,11 +22,23 @@ from statistics import median
 from typing import Literal
 
 from app.runtime.jobs import JobQueue, Waiting
-from app.runtime.messages import Answer, Job, Load, Loaded, Loading, Ready, Refused, Stepped
+from app.runtime.messages import (
+    Answer,
+    Job,
+    Load,
+    Loaded,
+    Loading,
+    Overrides,
+    Ready,
+    Refused,
+    Stepped,
+)
 from app.runtime.pacing import in_words, ready_words
 from app.runtime.processes import end_process, start_process
+from app.runtime.stepping_down import overridden, step_down
 from app.runtime.worker import main, stand_by
 from configs import SessionConfig
+from models.faults import Fault
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,6 +51,8 @@ JOB_TIMEOUT = 30.0
 """A job without a sign of life for so long is a hang: the process is ended and started anew, s."""
 HANG = 10.0
 """The same for slow systems: times the longest part of a picture, as it was measured."""
+SLACK = 1.5
+"""How long an epoch may wait in line at least, and a picture be late: times its expected time."""
 SHOWN = 1.0
 """A picture that takes longer shows how far it is, s."""
 NICENESS = 3
@@ -62,6 +77,8 @@ class Decoder:
         `time.monotonic`.
     on_loaded : callable
         Called in the decoder's thread when an adapter that was asked for is there, or refused.
+    warn : callable
+        Takes sentences, in the decoder's thread.
     target : callable
         What the process runs; `worker.main` but for tests.
     start_timeout, job_timeout : float
@@ -71,7 +88,7 @@ class Decoder:
         For `worker.main` only.
     max_wait : float or None
         A job that waits longer, or whose picture comes later than usual by more, comes back as
-        `aged`, s; None: none ever does. Never less than a picture takes.
+        `aged`, s; None: none ever does. Never less than `SLACK` pictures take.
     """
 
     def __init__(
@@ -80,6 +97,7 @@ class Decoder:
         *,
         on_answer: Callable[[Job, Answer, float], None],
         on_loaded: Callable[[Loaded], None] = lambda _: None,
+        warn: Callable[[str], None] = lambda _: None,
         target: Callable[[Connection, SessionConfig], None] = main,
         start_timeout: float = START_TIMEOUT,
         job_timeout: float = JOB_TIMEOUT,
@@ -89,6 +107,8 @@ class Decoder:
         self._config = config
         self._on_answer = on_answer
         self._on_loaded = on_loaded
+        self._warn = warn
+        self._overrides: Overrides = {}
         self._target = target
         self._start_timeout = start_timeout
         self._job_timeout = job_timeout
@@ -129,9 +149,14 @@ class Decoder:
         return self._expected
 
     @property
+    def overrides(self) -> Overrides:
+        """Settings that hold instead of the session's, since the machine gave out."""
+        return self._overrides
+
+    @property
     def max_wait(self) -> float | None:
         """How long a job may wait, s; None: as long as it likes."""
-        return None if self._max_wait is None else max(self._max_wait, self._expected)
+        return None if self._max_wait is None else max(self._max_wait, SLACK * self._expected)
 
     @property
     def ready(self) -> Ready | None:
@@ -245,10 +270,18 @@ class Decoder:
             if max_wait is not None and waiting.age > max_wait:
                 self._answer(job, Answer(job.index, aged=waiting.age))
                 continue
+            if job.overrides is not None and job.overrides != self._overrides:
+                self._override(job.overrides)
+                process, connection = self._respawn(process, connection)
+                if process is None or connection is None:
+                    self._answer(job, Answer(job.index, error=self._refusal))
+                    return
             answer = self._ask(process, connection, waiting)
             if answer is not None:
                 failures = 0
-                self._answer(job, answer)
+                self._answer(job, replace(answer, overrides=self._overrides))
+                if self._step_down(answer.fault):
+                    process, connection = self._respawn(process, connection)
                 continue
             if self._closing.is_set():
                 self._answer(job, Answer(job.index, error="the session ended"))
@@ -258,7 +291,34 @@ class Decoder:
             if failures > MAX_RESTARTS:
                 self._give_up(f"the decoder process failed {failures} times in a row")
             else:
+                if failures > 1 and process.exitcode == -signal.SIGKILL:
+                    self._step_down("memory")  # who kills twice is the system, for want of it
                 process, connection = self._respawn(process, connection)
+
+    def _override(self, overrides: Overrides) -> None:
+        self._overrides = overrides
+        self._end_spare()  # it has loaded by other settings
+
+    def _step_down(self, fault: Fault) -> bool:
+        """Override settings where the machine gave out, and say so; False: nothing to be done."""
+        if not fault:
+            return False
+        device = "" if self._ready is None else self._ready.device
+        found = step_down(self._running.decoder, fault, device=device)
+        if found is None:
+            return False
+        overrides, sentence = found
+        self._override({**self._overrides, **overrides})
+        self._warn(sentence)
+        return True
+
+    @property
+    def _running(self) -> SessionConfig:
+        """The settings with what is overridden."""
+        if not self._overrides:
+            return self._config
+        decoder = overridden(self._config.decoder, self._overrides)
+        return self._config.model_copy(update={"decoder": decoder})
 
     def _give_up_aged(self) -> None:
         """Take what has waited too long out of the queue: what comes now is worth more."""
@@ -352,7 +412,7 @@ class Decoder:
     ) -> tuple[SpawnProcess, Connection]:
         return start_process(
             target,
-            self._config,
+            self._running,
             name="phosphene-decoder",
             niceness=NICENESS,
             environment=ENVIRONMENT,

@@ -17,10 +17,21 @@ from typing import Any
 from app.port import AdaptCommand, Result
 from app.runtime.decoder import Decoder
 from app.runtime.folder import SessionFolder
-from app.runtime.messages import AdapterKey, Answer, Job, Load, Loaded, Ready, first_adapter, job_of
+from app.runtime.messages import (
+    AdapterKey,
+    Answer,
+    Job,
+    Load,
+    Loaded,
+    Overrides,
+    Ready,
+    first_adapter,
+    job_of,
+)
 from app.runtime.pacing import newest_wins
 from app.runtime.results import Cut, decoded, refusal, seed_of, stages_of
 from app.runtime.steering import Change, Steering, decode_change, encode_change
+from app.runtime.stepping_down import read_overrides
 from configs import SessionConfig
 from models.api import EncoderSpec, InputSpec
 from pipeline.errors import PhospheneError
@@ -39,11 +50,13 @@ NO_SPEC = EncoderSpec("", InputSpec(0.0), 0.0, 0.0, None, None, 0)
 class Past:
     """What a recorded session decided: outcomes by marker index, changes of the adapter.
 
-    `observed` are the epochs that failed after alignment had taken them in.
+    `observed` are the epochs that failed after alignment had taken them in; `overrides` those that
+    were decoded with other settings than the session began with.
     """
 
     outcomes: Mapping[int, str] = field(default_factory=dict)
     observed: frozenset[int] = frozenset()
+    overrides: Mapping[int, Overrides] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
 
 
@@ -51,6 +64,7 @@ def read_past(events: Iterable[Mapping[str, Any]]) -> Past:
     """Read a recording's events (parsed lines of its events stream)."""
     outcomes: dict[int, str] = {}
     observed: set[int] = set()
+    overrides: dict[int, Overrides] = {}
     changes: list[Change] = []
     for event in events:
         change = decode_change(event)
@@ -58,8 +72,9 @@ def read_past(events: Iterable[Mapping[str, Any]]) -> Past:
             changes.append(change)
         elif isinstance(event.get("index"), int) and "outcome" in event:
             outcomes[event["index"]] = str(event["outcome"])
+            overrides[event["index"]] = read_overrides(event.get("overrides"))
             (observed.add if event.get("observed") else observed.discard)(event["index"])
-    return Past(outcomes, frozenset(observed), tuple(changes))
+    return Past(outcomes, frozenset(observed), overrides, tuple(changes))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +84,7 @@ class Conclusion:
     result: Result
     vector: Float32 | None = None
     observed: bool = False
+    overrides: Overrides = field(default_factory=dict)
 
 
 class Decoding:
@@ -145,6 +161,7 @@ class Decoding:
                 config,
                 on_answer=self._take_answer,
                 on_loaded=self._take_loaded,
+                warn=warn,
                 spare=is_live and config.decoder.spare,
                 # A replay has all the time in the world, and repeats what was refused.
                 max_wait=config.decoder.max_wait if is_live else None,
@@ -176,6 +193,11 @@ class Decoding:
     def n_restarts(self) -> int:
         """How often its process was started anew."""
         return 0 if self._decoder is None else self._decoder.n_restarts
+
+    @property
+    def overrides(self) -> Overrides:
+        """Settings of the decoder that hold instead of the session's; empty: none."""
+        return {} if self._decoder is None else self._decoder.overrides
 
     @property
     def _max_wait(self) -> float:
@@ -303,6 +325,7 @@ class Decoding:
             steer=steer,
             draw=decided not in WALL_CLOCK_OUTCOMES,
             control=self.control,
+            overrides=None if self._is_live else self._past.overrides.get(marker.index, {}),
         )
         cut = Cut(epoch, arrival, pulled, filtered, time.monotonic(), number, steer.adapter)
         with self._lock:
@@ -348,7 +371,7 @@ class Decoding:
             self._note_restart(cut)
         if answer.aged is not None:
             set_to, limit = self._config.decoder.max_wait or 0.0, self._max_wait
-            what = "decoder.max_wait" if limit <= set_to else "a picture takes"
+            what = "decoder.max_wait" if limit <= set_to else "one and a half pictures take"
             reason = (
                 f"its picture would have come {answer.aged:.1f} s later, more than {what}, "
                 f"{limit:.3g} s"
@@ -381,7 +404,7 @@ class Decoding:
             return
         stages = stages_of(cut, answer, now=now, returned=returned, is_live=self._is_live)
         result = replace(result, stages=stages, returned=returned)
-        self._let_go(Conclusion(result, answer.vector, observed))
+        self._let_go(Conclusion(result, answer.vector, observed, answer.overrides))
 
     def _note_space(self, spec: EncoderSpec) -> None:
         """Say that nothing is ranked, where the gallery has no vectors of the encoder's space."""

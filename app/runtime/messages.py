@@ -13,6 +13,7 @@ import numpy as np
 
 from configs import DecoderConfig
 from models.api import EncoderSpec
+from models.faults import Fault
 from models.pace import Pace
 from pipeline.values import Epoch, Float32, Info, Uint8
 
@@ -47,6 +48,10 @@ class Steer:
     n_resets: int = 0
 
 
+Overrides = Mapping[str, str | bool]
+"""Settings of the decoder that hold instead of the session's, by name; empty: none."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
     """One epoch to decode, in plain arrays (a frozen `Epoch` cannot cross the pipe as it is).
@@ -68,6 +73,8 @@ class Job:
     draw: bool = True
     control: bool = False
     """Draw the noise control as well."""
+    overrides: Overrides | None = None
+    """What it has to be drawn with: in a replay, as it was recorded. None: as the decoder runs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +86,8 @@ class Answer:
     `confidence` is what the encoder stated, None where it states none.
     `observed` says that alignment took the epoch in, failure or not; `alignment` is `running`,
     `frozen` or empty, `drift` what the encoder says of itself. `aged`: there is no picture, because
-    it would have come that long after the epoch was queued, s.
+    it would have come that long after the epoch was queued, s. `fault` says what of the machine
+    failed, `overrides` what the epoch was decoded with.
     """
 
     index: int
@@ -97,6 +105,8 @@ class Answer:
     confidence: float | None = None
     classes: tuple[float, ...] = ()
     """Probabilities in the order of the encoder's classes."""
+    fault: Fault = ""
+    overrides: Overrides = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +182,7 @@ def job_of(
     steer: Steer | None = None,
     draw: bool = True,
     control: bool = False,
+    overrides: Overrides | None = None,
 ) -> Job:
     """Pack an epoch for the pipe."""
     return Job(
@@ -188,6 +199,7 @@ def job_of(
         steer=steer or Steer(),
         draw=draw,
         control=control,
+        overrides=overrides,
     )
 
 

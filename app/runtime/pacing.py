@@ -74,8 +74,8 @@ def pace_sentence(ready: Ready, config: SessionConfig, *, is_live: bool = True) 
     max_wait = config.decoder.max_wait
     if max_wait is not None and expected > max_wait:
         words += (
-            f" An epoch may wait as long as a picture takes (decoder.max_wait, {max_wait:g} s, "
-            "would leave none)."
+            " An epoch may wait as long as one and a half pictures take (decoder.max_wait, "
+            f"{max_wait:g} s, would leave none)."
         )
     return words
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import numpy as np
 from app.port import Result, StageTimes
 from app.ranking import rank_classes, rank_pictures
 from app.runtime.folder import SessionFolder, encode_png
-from app.runtime.messages import AdapterKey, Answer, Job
+from app.runtime.messages import AdapterKey, Answer, Job, Overrides
 from configs import SessionConfig
 from models.api import EncoderSpec
 from pipeline.errors import PhospheneError
@@ -186,7 +187,9 @@ def stages_of(
     )
 
 
-def result_event(result: Result, *, observed: bool) -> dict[str, Any]:
+def result_event(
+    result: Result, *, observed: bool, overrides: Overrides = MappingProxyType({})
+) -> dict[str, Any]:
     """The result as the recording's events stream carries it (and as a replay reads it back)."""
     return {
         "index": result.index,
@@ -196,6 +199,7 @@ def result_event(result: Result, *, observed: bool) -> dict[str, Any]:
         "image_sha256": result.image_sha256,
         "embedding_sha256": result.embedding_sha256,
         "observed": observed,
+        **({"overrides": dict(overrides)} if overrides else {}),
     }
 
 

@@ -462,7 +462,9 @@ class Session:
             self._session_recorder.put_vector(
                 StreamRole.EMBEDDING, conclusion.vector, result.t_onset
             )
-        self._session_recorder.note(result_event(result, observed=conclusion.observed))
+        self._session_recorder.note(
+            result_event(result, observed=conclusion.observed, overrides=conclusion.overrides)
+        )
         if self._publisher is not None:
             self._publisher.send_result(result, conclusion.vector)
 

@@ -31,6 +31,7 @@ from app.runtime.messages import (
     epoch_of,
 )
 from configs import SessionConfig
+from models.faults import fault_of
 from models.sampling.watching import watched
 from pipeline.errors import PhospheneError
 from pipeline.surrogates import phase_scrambled
@@ -209,7 +210,7 @@ class Worker:
                 control = self._draw(scrambled, job)
         except Exception as error:  # noqa: BLE001 - the thread's top loop: every failure is told
             words = f"{type(error).__name__}: {error}"
-            return Answer(index=job.index, observed=observed, error=words)
+            return Answer(job.index, observed=observed, error=words, fault=fault_of(error))
         return Answer(
             index=job.index,
             vector=np.array(embedding.vector),

@@ -260,6 +260,8 @@ def load_sampler(config: DecoderConfig) -> ContextSampler:
     elif steps <= FEW_STEPS and (folder / LORA_FILE).is_file():
         fuse_lora(model.unet, folder / LORA_FILE)
         solver = "lcm"
+    if config.low_memory:
+        model.vae.enable_tiling()
     side = int(table["preprocessing"].get("side", 512))
     device = choose_device(config.device)
     return ContextSampler(

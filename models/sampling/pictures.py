@@ -7,12 +7,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.errors import PhospheneError
+
+
+class DrawingError(PhospheneError):
+    """What was drawn is no picture."""
+
 
 def to_pixels(images: Tensor) -> NDArray[np.uint8]:
     """Pixels (n, height, width, 3) of images (n, 3, height, width), about -1..1.
 
     Rounded where they were drawn; the copy to the CPU is the one time that a picture waits for
     its device.
+
+    Raises
+    ------
+    DrawingError
+        A number is none: the weights are damaged, or their precision is too low.
     """
     pixels = (images.clamp(-1, 1) + 1).mul(127.5).round().to(torch.uint8)
-    return np.asarray(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+    made = pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    if not bool(torch.isfinite(images).all()):
+        raise DrawingError(
+            "the generator drew NaN or infinity, expected a picture: its weights are damaged (get "
+            "or import them again), or their precision is too low for them (decoder.dtype)."
+        )
+    return np.asarray(made)

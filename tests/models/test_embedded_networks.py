@@ -8,13 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from diffusers import AutoencoderDC, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
 
+from configs import DecoderConfig
 from models.embedded import parts
-from models.embedded.generator import WEIGHTS, GeneratorError, load_generator
+from models.embedded.generator import FILE, PARTS, WEIGHTS, GeneratorError, load_generator
 from models.embedded.networks import AutoencoderConfig
 from models.embedded.pipeline import PhosphenePipeline
 from models.embedded.sampler import EmbeddedSampler
 from models.embedded.unet import UNetConfig
+from models.sampling.pictures import DrawingError
+from models.systems import load_system
 from pipeline.gallery import load_gallery
 
 
@@ -65,3 +69,30 @@ def test_a_refusal_names_the_folder(tmp_path: Path) -> None:
     settings.write_text("[1]")
     with pytest.raises(GeneratorError, match=r"config\.json holds no table"):
         load_generator(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["vae", "unet", "prior"])
+def test_r21_weights_that_are_no_numbers_are_refused_by_name(tmp_path: Path, part: str) -> None:
+    for each in PARTS:
+        (tmp_path / each).symlink_to(WEIGHTS / each)
+    (tmp_path / part).unlink()
+    (tmp_path / part).mkdir()
+    settings = (WEIGHTS / part / "config.json").read_bytes()
+    (tmp_path / part / "config.json").write_bytes(settings)
+    state = load_file(WEIGHTS / part / FILE)
+    name = next(each for each in state if each.startswith(("decoder", "conv", "linear")))
+    state[name].view(-1)[0] = float("nan")
+    save_file(state, tmp_path / part / FILE)
+    with pytest.raises(GeneratorError, match=f"{part}/{FILE} holds NaN or infinity in {name}"):
+        load_generator(tmp_path)
+
+
+def test_r21_a_picture_of_no_numbers_is_refused_while_loading(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where diffusers' classes load the weights: the pace is measured on a picture."""
+    system = load_system(DecoderConfig())
+    system.measure()
+    monkeypatch.setattr(system.sampler, "_decoder", lambda x: x[:, :3] * float("nan"))
+    with pytest.raises(DrawingError, match="drew NaN or infinity, expected a picture"):
+        system.measure()
