@@ -33,7 +33,7 @@ from configs.montages import CAP63
 from configs.published import ConditionConfig, MaskedAutoencoderConfig
 from models.atm.encoder import AtmsConfig, AtmsEncoder
 from models.atm.folder import SETTINGS, EncoderFacts, SystemSettings, save_encoder, save_prior
-from models.atm.generation import ADAPTER_FILE, PROMPTS, quiet_libraries
+from models.atm.generation import ADAPTER_FILE
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.atm.toy import ADAPTER_TOKENS
 from models.dreamdiffusion.folder import Sizes, make_stage, make_time_condition, save_model
@@ -42,6 +42,8 @@ from models.latent_diffusion.model import LatentDiffusion
 from models.latent_diffusion.sdxl import tokenizer
 from models.multimodal.live import PUBLISHED as MULTIMODAL
 from models.multimodal.modalities import Modality
+from models.stable_diffusion.libraries import quiet_libraries
+from models.stable_diffusion.parts import PROMPTS
 from models.weights import write_hashes
 
 VECTOR = 1024
