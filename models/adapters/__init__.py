@@ -12,6 +12,7 @@ from models.adapters.errors import AdapterError
 from models.adapters.files import load_adapter, load_live, save_adapter
 from models.adapters.manifest import AdapterManifest
 from models.adapters.online import OnlineAligned
+from models.adapters.pooling import Recorded, pool_recordings
 from models.adapters.report import CalibrationReport
 from models.adapters.store import AdapterRecord, AdapterStore
 from models.adapters.targets import Target
@@ -26,9 +27,11 @@ __all__ = [
     "CalibrationData",
     "CalibrationReport",
     "OnlineAligned",
+    "Recorded",
     "Target",
     "Window",
     "load_adapter",
     "load_live",
+    "pool_recordings",
     "save_adapter",
 ]

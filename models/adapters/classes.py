@@ -7,7 +7,6 @@ fitting without judging.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from configs import FilterConfig
 from models.adapters.adapter import Adapter
+from models.adapters.class_scores import class_scores, session_score
 from models.adapters.data import CalibrationData
 from models.adapters.errors import AdapterError
 from models.adapters.evaluation import Comparison, Scored
@@ -22,8 +22,9 @@ from models.adapters.lda import SpatioTemporalLda
 from models.adapters.manifest import CLASSES, AdapterManifest, EventClasses, Scores
 from models.adapters.methods import Method
 from models.adapters.methods.classes import ClassBase, ClassDiscriminant
-from models.adapters.problems import Problem
-from models.adapters.report import CalibrationReport, MethodScore
+from models.adapters.methods.ensemble import ClassEnsemble
+from models.adapters.problems import Fit, Problem
+from models.adapters.report import CalibrationReport, ClassScores, MethodScore, SessionScore
 from models.adapters.scoring import Ints, Splits, block_splits
 from models.adapters.selection import N_BLOCKS, N_FILTERS, validate
 from models.adapters.suggesting import NO_PICTURE, suggestion, target_of
@@ -48,7 +49,9 @@ class ClassProblem(Problem):
         self.batch = self.base.prepare(data)
         self.rows, self.candidates = data.rows, np.eye(len(self.targets))
         self.splits = block_splits(data.onsets)
-        self.methods = (ClassDiscriminant,)
+        self.methods = (ClassEnsemble,)
+        self._each: dict[str, Float64] = {}
+        self._tested = np.zeros(len(self.rows), dtype=bool)
         _check_counts(data, self.splits)
 
     @property
@@ -61,61 +64,127 @@ class ClassProblem(Problem):
         return bool(np.bincount(self.rows[kept], minlength=len(self.targets)).min() >= 4)
 
     def baseline(self) -> list[Scored]:
-        """A decoder that guesses: the same score for every class but for a tie-break."""
+        """A decoder that knows how frequent the classes are, and guesses between equal ones."""
         rng = np.random.default_rng([self.seed, 67])
         guesses = 1e-9 * rng.standard_normal((len(self.rows), len(self.targets)))
+        guesses += self._log_prior
         tested = np.ones(len(self.rows), dtype=bool)
         return [Scored("chance", "guessing", 0, guesses, guesses, self.rows, tested, 0.0)]
+
+    @property
+    def _log_prior(self) -> Float64:
+        counts = np.bincount(self.rows, minlength=len(self.targets)) + 1.0
+        return np.asarray(np.log(counts / counts.sum()))
 
     def contenders(self, found: Sequence[Scored]) -> list[Scored]:
         """All but the guesses."""
         return list(found[1:])
 
+    def others(self) -> list[Scored]:
+        """Each decoder alone, of the same folds."""
+        return [
+            Scored(title, title, 2, logits, logits, self.rows, self._tested.copy(), 0.0)
+            for title, logits in self._each.items()
+        ]
+
     def choose(self, found: Sequence[Scored]) -> Scored:
-        """The one method there is."""
+        """The one method there is: it chooses among decoders within what it is fitted on."""
         return found[-1]
 
     def score(self, method: Method[Any, Any], test: Ints) -> tuple[Float64, Float64]:
-        """The classes' likelihoods are what a session ranks."""
-        evidence = method.evidence(self.batch.take(test), self.base)
+        """The classes' probabilities are what a session ranks."""
+        batch = self.batch.take(test)
+        evidence = method.evidence(batch, self.base)
+        if isinstance(method, ClassEnsemble) and not self._tested[test].any():
+            for title, own in method.each_evidence(batch).items():
+                self._each.setdefault(title, np.zeros((len(self.rows), len(self.targets))))
+                self._each[title][test] = own
+            self._tested[test] = True
         return evidence, evidence
+
+    def class_scores(self, best: Scored, fit: Fit) -> ClassScores:
+        """Everything that accuracy does not say, and each session by what the others teach."""
+        blocks = np.zeros(len(self.rows), dtype=np.intp)
+        for number, (_, test) in enumerate(self.splits.folds):
+            blocks[test] = number
+        keep = best.tested
+        return class_scores(
+            best.logits[keep],
+            self.rows[keep],
+            [target.event for target in self.targets],
+            log_prior=self._log_prior,
+            blocks=blocks[keep],
+            sessions=self._left_out(fit),
+            seed=self.seed,
+        )
+
+    def _left_out(self, fit: Fit) -> list[SessionScore]:
+        names = np.array(self.data.sessions)
+        whole = tuple(dict.fromkeys(self.data.sessions))
+        found = []
+        for name in whole if len(whole) > 1 else ():
+            test, train = np.flatnonzero(names == name), np.flatnonzero(names != name)
+            if not self.is_enough(train):
+                continue
+            evidence = fit(train).evidence(self.batch.take(test), self.base)
+            subject = self.data.subjects[test[0]] if self.data.subjects else ""
+            found.append(
+                session_score(
+                    evidence, self.rows[test], self._log_prior, session=name, subject=subject
+                )
+            )
+        return found
 
     def words(
         self, best: Scored, scores: Sequence[MethodScore], comparison: Comparison
     ) -> tuple[float, str, str]:
         """Without an adapter classes of events cannot be told apart at all."""
         del comparison
-        without = scores[0].chance
+        counts = np.bincount(self.rows)
+        without = max(scores[0].chance, float(counts.max() / counts.sum()))
+        alone = ", ".join(f"{each.title} {100 * each.accuracy:.1f} %" for each in scores[1:])
         return (
             without,
-            f"{best.title}: the one method for plain classes; {100 * best.accuracy:.1f} % of "
-            f"epochs that it had not seen were right, {100 * without:.1f} % by chance.",
+            f"{best.title}: {100 * best.accuracy:.1f} % of epochs that it had not seen were right, "
+            f"{100 * without:.1f} % without looking; each alone: {alone}.",
             f"With the adapter {100 * best.accuracy:.1f} %, without it classes of events cannot be "
-            f"told apart at all (chance {100 * without:.1f} %).",
+            f"told apart at all (the commonest or chance: {100 * without:.1f} %).",
         )
 
     def adapter(self, method: Method[Any, Any], report: CalibrationReport, subject: str) -> Adapter:
-        """Fit once more with the temperature that makes probabilities honest."""
-        del method
-        data = self.data
-        adapter = fit_classes(
-            [data.epoch(row) for row in range(len(data))],
-            self.targets,
-            self.gallery,
-            filter_config=data.filter,
-            ch_names=data.channels,
-            tmin=WINDOW[0],
-            tmax=WINDOW[1],
+        """The adapter of a method that was fitted to all epochs; its probabilities are honest."""
+        data, n_classes = self.data, len(self.targets)
+        best = report.methods[0]
+        manifest = AdapterManifest(
+            kind=method.name,
             subject=subject,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
+            ch_names=data.channels,
+            montage=data.channels,
+            sfreq=data.sfreq,
+            filter=data.filter,
+            classes=EventClasses(
+                targets=self.targets,
+                tmin=WINDOW[0],
+                tmax=WINDOW[1],
+                n_filters=1,
+                temperature=1.0,
+                gallery_sha256=self.gallery.sha256,
+                scores=Scores(
+                    n_epochs=len(self.rows),
+                    accuracy=best.accuracy,
+                    chance=1.0 / n_classes,
+                    p_value=report.p_value,
+                    nll=max(best.surprise, 0.0),
+                    n_blocks=max(self.splits.n_blocks, 2),
+                ),
+            ),
+            report=report,
+            data_sha256=data.sha256,
         )
-        found = {"montage": data.channels, "report": report, "data_sha256": data.sha256}
         epochs = [data.epoch(row) for row in range(len(data))]
-        return replace(
-            adapter,
-            manifest=adapter.manifest.model_copy(update=found),
-            interpolation=channel_covariance(epochs, data.channels),
-        )
+        covariance = channel_covariance(epochs, data.channels)
+        return Adapter(manifest, method, self.base, interpolation=covariance)
 
 
 def fit_classes(

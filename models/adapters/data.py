@@ -58,6 +58,8 @@ class CalibrationData:
         Name of the space that `targets` lie in.
     classes : tuple of Target
         For plain classes: what each means in the gallery, for drawing; may stay empty.
+    sessions, subjects : tuple of str
+        One an epoch, where several recordings were joined (`models.adapters.pooling`); else empty.
 
     Raises
     ------
@@ -77,6 +79,8 @@ class CalibrationData:
     target_labels: tuple[str, ...] = ()
     space: str = SPACE
     classes: tuple[Target, ...] = ()
+    sessions: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be learnt from."""
@@ -90,6 +94,10 @@ class CalibrationData:
             )
         if n_epochs and (np.diff(self.onsets) < 0).any():
             raise AdapterError("onsets fall, expected them in order of time: sort the epochs.")
+        for name in ("sessions", "subjects"):
+            n_named = len(getattr(self, name))
+            if n_named not in (0, n_epochs):
+                raise AdapterError(f"{name} has {n_named} names, expected one an epoch or none.")
         if self.targets is not None:
             self._check_targets(self.targets)
         for name in ("epochs", "onsets", "targets"):
@@ -159,6 +167,8 @@ class CalibrationData:
             epochs=np.ascontiguousarray(self.epochs[rows]),
             labels=tuple(self.labels[row] for row in rows),
             onsets=self.onsets[rows].copy(),
+            sessions=tuple(self.sessions[row] for row in rows) if self.sessions else (),
+            subjects=tuple(self.subjects[row] for row in rows) if self.subjects else (),
         )
 
     def first_minutes(self, minutes: float) -> CalibrationData:
@@ -193,6 +203,8 @@ class CalibrationData:
             "target_labels": self.target_labels,
             "space": self.space,
             "classes": [each.model_dump() for each in self.classes],
+            "sessions": self.sessions,
+            "subjects": self.subjects,
         }
         weights = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
         words["weights_sha256"] = hashlib.sha256(weights).hexdigest()
@@ -235,6 +247,8 @@ class CalibrationData:
                 target_labels=tuple(words["target_labels"]),
                 space=str(words.get("space", SPACE)),
                 classes=tuple(Target.model_validate(each) for each in words["classes"]),
+                sessions=tuple(words.get("sessions", ())),
+                subjects=tuple(words.get("subjects", ())),
             )
         except (OSError, ValueError, KeyError, TypeError, SafetensorError, ValidationError) as e:
             raise AdapterError(

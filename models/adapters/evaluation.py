@@ -12,7 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
-from models.adapters.report import CurvePoint, LeakCheck, LearningCurve, MethodScore, Verdict
+from models.adapters.class_scores import is_beaten, is_unequal
+from models.adapters.report import (
+    ClassScores,
+    CurvePoint,
+    LeakCheck,
+    LearningCurve,
+    MethodScore,
+    Verdict,
+)
 from models.adapters.scoring import Ints, fit_temperature, log_likelihoods, ranks
 from pipeline.values import Float64
 
@@ -225,9 +233,13 @@ def _point(minutes: float, each: Scored) -> CurvePoint:
 
 
 def verdict_of(
-    p_value: float, leak: LeakCheck, best: Scored, scores: Sequence[MethodScore]
+    p_value: float,
+    leak: LeakCheck,
+    best: Scored,
+    scores: Sequence[MethodScore],
+    classes: ClassScores | None = None,
 ) -> tuple[Verdict, str]:
-    """Judge: a leak first, then chance."""
+    """Judge: a leak first, then chance, then what the commonest class alone would give."""
     score = next(each for each in scores if each.name == best.name)
     n = best.scores.shape[1]
     words = (
@@ -235,8 +247,22 @@ def verdict_of(
         f"{int(best.tested.sum())} epochs identified among {n} (chance "
         f"{100 * score.chance:.1f} %), p = {p_value:.4g}"
     )
+    if classes is not None and is_unequal(classes):
+        words = _unequal_words(score, classes, p_value)
     if leak.is_leak:
         return "leak", f"Not to be trusted: {leak.sentence} ({words}.)"
     if p_value >= ALPHA:
         return "nothing found", f"Nothing was found: {words}; this may well be chance."
+    if classes is not None and is_beaten(classes):
+        return "nothing found", f"Nothing was found beyond the commonest class: {words}."
     return "found", f"Found: {words}."
+
+
+def _unequal_words(score: MethodScore, classes: ClassScores, p_value: float) -> str:
+    commonest = classes.names[classes.counts.index(max(classes.counts))]
+    return (
+        f"AUC {classes.auc:.2f} ({classes.auc_low:.2f}-{classes.auc_high:.2f}, chance 0.50), "
+        f"balanced accuracy {100 * classes.balanced_accuracy:.1f} % (chance "
+        f"{100 / len(classes.names):.1f} %), accuracy {100 * score.accuracy:.1f} % where always "
+        f"answering {commonest!r} gives {100 * classes.majority:.1f} %, p = {p_value:.4g}"
+    )

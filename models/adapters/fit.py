@@ -184,12 +184,16 @@ class _Fit:
     def run(self, subject: str, started: float, *, with_curve: bool) -> Adapter:
         problem, methods = self.problem, self.problem.methods
         found = problem.baseline()
+        watching = Watch(should_stop=self.tell.should_stop)
         for k, kind in enumerate(methods):
             self.tell(0.7 * k / len(methods), f"cross-validating: {kind.title}")
             found.append(self.scored(kind, base=found[0] if found else None))
         contenders = problem.contenders(found)
+        others = problem.others()
         best = problem.choose(contenders)
         kind = find_method(best.name)
+        self.tell(0.65, "scoring")
+        classes = problem.class_scores(best, lambda rows: self.fit(kind, rows, watching))
         self.tell(0.7, "testing against chance")
         keep = best.tested
         test = permutation_test(
@@ -218,9 +222,10 @@ class _Fit:
             method_score(each, found[0], float(chance))
             for each, chance in zip(contenders, test.chance, strict=True)
         ]
+        scores += [method_score(each, found[0], scores[0].chance) for each in others]
         comparison = compare(best, found[0], self.data.onsets, seed=self.seed)
         without, reason, compared = problem.words(best, scores, comparison)
-        verdict, sentence = verdict_of(test.p_value, leak, best, scores)
+        verdict, sentence = verdict_of(test.p_value, leak, best, scores, classes)
         report = CalibrationReport(
             verdict=verdict,
             sentence=sentence,
@@ -243,6 +248,7 @@ class _Fit:
             leak=leak,
             losses=tuple(watch.losses),
             seconds=time.monotonic() - started,
+            classes=classes,
         )
         self.tell(1.0, "done")
         return problem.adapter(method, report, subject)

@@ -16,6 +16,7 @@ close to stationary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,8 +72,27 @@ class SpatioTemporalLda:
         AdapterError
             A class has fewer than two epochs, or a value is not finite.
         """
+        return cls.fit_several(features, targets, n_classes=n_classes, n_filters=[n_filters])[0]
+
+    @classmethod
+    def fit_several(
+        cls,
+        features: Float64,
+        targets: NDArray[np.intp],
+        *,
+        n_classes: int,
+        n_filters: Sequence[int],
+    ) -> list[SpatioTemporalLda]:
+        """Fit with several counts of filters, which are found once; see `fit`."""
         _check(features, targets, n_classes)
-        filters = spatial_filters(features, targets, n_classes, n_filters)
+        filters = spatial_filters(features, targets, n_classes, max(n_filters))
+        return [cls._behind(filters[:n], features, targets, n_classes) for n in n_filters]
+
+    @classmethod
+    def _behind(
+        cls, filters: Float64, features: Float64, targets: NDArray[np.intp], n_classes: int
+    ) -> SpatioTemporalLda:
+        filters = np.ascontiguousarray(filters)
         sources = _apply(filters, features)
         means = _class_means(sources, targets, n_classes)
         noise = noise_covariance(sources - means[targets])

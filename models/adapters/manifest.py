@@ -21,6 +21,9 @@ from models.adapters.targets import Target
 SCHEMA_VERSION = 2
 CLASSES = "spatio-temporal-lda"
 """Kind of the adapter of plain classes of events."""
+ENSEMBLE = "class-ensemble"
+"""Kind of the adapter that chose among several decoders of classes."""
+CLASS_KINDS = (CLASSES, ENSEMBLE)
 _OLD_PICTURES = "personal"
 """What version 1 called every picture adapter; its `method` is the kind now."""
 
@@ -141,7 +144,7 @@ class AdapterManifest(_Strict):
     def _is_whole(self) -> AdapterManifest:
         if len(set(self.ch_names)) != len(self.ch_names):
             raise ValueError("ch_names holds a name twice")
-        if (self.kind == CLASSES) != (self.classes is not None):
+        if (self.kind in CLASS_KINDS) != (self.classes is not None):
             raise ValueError(f"kind {self.kind!r} and classes do not go together")
         if (self.encoder is None) == (self.classes is None):
             raise ValueError("one of encoder and classes is needed")

@@ -7,7 +7,7 @@ The order of the steps is `fit`'s; the classes' half is in `classes`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,13 +21,14 @@ from models.adapters.evaluation import Comparison, Scored, choose, describe_choi
 from models.adapters.manifest import AdapterManifest, EncoderReference
 from models.adapters.methods import PICTURES, Method, find_method
 from models.adapters.montage import placed_names
-from models.adapters.report import CalibrationReport, MethodScore
+from models.adapters.report import CalibrationReport, ClassScores, MethodScore
 from models.adapters.scoring import Ints, Splits, time_and_stimulus_splits
 from models.api import Encoder
 from pipeline.alignment import mean_covariance
 from pipeline.values import Float64
 
 AnyMethod = type[Method[Any, Any]]
+Fit = Callable[[Ints], Method[Any, Any]]
 
 
 class Problem(ABC):
@@ -75,6 +76,15 @@ class Problem(ABC):
     def choose(self, found: Sequence[Scored]) -> Scored:
         """The best of what was found."""
         return choose(found)
+
+    def others(self) -> list[Scored]:
+        """More scores for the report, of what is neither chosen among nor tested."""
+        return []
+
+    def class_scores(self, best: Scored, fit: Fit) -> ClassScores | None:
+        """More about plain classes; `fit` fits a method of a kind to some epochs."""
+        del best, fit
+        return None
 
     @abstractmethod
     def score(self, method: Method[Any, Any], test: Ints) -> tuple[Float64, Float64]:

@@ -75,6 +75,53 @@ class LeakCheck(_Strict):
     sentence: str
 
 
+class SessionScore(_Strict):
+    """A session that was left out whole and then decoded."""
+
+    session: str
+    subject: str = ""
+    n_epochs: int = Field(ge=1)
+    accuracy: float = Field(ge=0, le=1)
+    balanced_accuracy: float = Field(ge=0, le=1)
+    auc: float = Field(ge=0, le=1)
+
+
+class RepetitionPoint(_Strict):
+    """What the summed evidence of `n` epochs of one class gives."""
+
+    n: int = Field(ge=1)
+    n_groups: int = Field(ge=1)
+    accuracy: float = Field(ge=0, le=1)
+    balanced_accuracy: float = Field(ge=0, le=1)
+    auc: float = Field(ge=0, le=1)
+
+
+class ClassScores(_Strict):
+    """Plain classes, out of fold, the choice of decoders included (nested cross-validation)."""
+
+    names: tuple[str, ...]
+    counts: tuple[int, ...]
+    """Epochs of each class."""
+    auc: float = Field(ge=0, le=1)
+    """Of two classes, or the mean of each against the rest."""
+    auc_low: float = Field(ge=0, le=1)
+    """Lower end of its 95 % bootstrap interval over epochs."""
+    auc_high: float = Field(ge=0, le=1)
+    balanced_accuracy: float = Field(ge=0, le=1)
+    """Mean over classes of the part that is right where classes count as equally frequent."""
+    majority: float = Field(ge=0, le=1)
+    """Accuracy of always giving the commonest class."""
+    p_below_majority: float = Field(ge=0, le=1)
+    """Of accuracy against that, one-sided, exact McNemar: small where the majority is better."""
+    calibration_error: float = Field(ge=0, le=1)
+    """Expected calibration error of the probabilities, ten bins."""
+    confusion: tuple[tuple[int, ...], ...]
+    """Rows: what was shown; columns: what was decoded; in the order of `names`."""
+    sessions: tuple[SessionScore, ...] = ()
+    """Each session, decoded by what was fitted on the others."""
+    repetitions: tuple[RepetitionPoint, ...] = ()
+
+
 class CalibrationReport(_Strict):
     """Everything the result page shows."""
 
@@ -106,6 +153,8 @@ class CalibrationReport(_Strict):
     """Training and held-out loss of each pass of the chosen method, if it makes passes."""
     seconds: float = Field(ge=0)
     """The whole calibration, s."""
+    classes: ClassScores | None = None
+    """More about plain classes; None for pictures and for reports of earlier versions."""
 
     @property
     def may_save_as_good(self) -> bool:

@@ -70,27 +70,19 @@ def validate(
             f"there are {len(targets)} epochs, expected at least {2 * n_blocks}: record longer."
         )
     choices = sorted({min(count, features.shape[1]) for count in n_filters})
-    found = [
-        _validate_one(features, targets, n_classes, count, n_blocks=n_blocks) for count in choices
-    ]
-    return min(found, key=lambda each: each.nll)
-
-
-def _validate_one(
-    features: Float64,
-    targets: NDArray[np.intp],
-    n_classes: int,
-    n_filters: int,
-    *,
-    n_blocks: int,
-) -> Validation:
-    logits = np.empty((len(targets), n_classes))
+    logits = np.empty((len(choices), len(targets), n_classes))
     for block in np.array_split(np.arange(len(targets)), n_blocks):
         rest = np.setdiff1d(np.arange(len(targets)), block)
-        fitted = SpatioTemporalLda.fit(
-            features[rest], targets[rest], n_classes=n_classes, n_filters=n_filters
+        fitted = SpatioTemporalLda.fit_several(
+            features[rest], targets[rest], n_classes=n_classes, n_filters=choices
         )
-        logits[block] = fitted.logits(features[block])
+        for found, each in zip(logits, fitted, strict=True):
+            found[block] = each.logits(features[block])
+    tried = [_validation(n, each, targets) for n, each in zip(choices, logits, strict=True)]
+    return min(tried, key=lambda each: each.nll)
+
+
+def _validation(n_filters: int, logits: Float64, targets: NDArray[np.intp]) -> Validation:
     temperature = fit_temperature(logits, targets)
     nll = negative_log_likelihood(logits / temperature, targets)
     return Validation(n_filters, temperature, nll, logits, targets)

@@ -22,9 +22,13 @@ PICTURES: Mapping[str, str] = MappingProxyType(
 )
 """Behind an encoder of vectors, in order of cost."""
 METHODS: Mapping[str, str] = MappingProxyType(
-    {**PICTURES, "spatio-temporal-lda": "models.adapters.methods.classes:ClassDiscriminant"}
+    {
+        **PICTURES,
+        "spatio-temporal-lda": "models.adapters.methods.classes:ClassDiscriminant",
+        "class-ensemble": "models.adapters.methods.ensemble:ClassEnsemble",
+    }
 )
-"""All: the last one decodes classes of events, with no encoder before it."""
+"""All: the last two decode classes of events, with no encoder before them."""
 
 
 def find_method(name: str) -> type[Method[Any, Any]]:
