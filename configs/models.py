@@ -207,6 +207,14 @@ class DecoderConfig(_Frozen):
     low_memory: bool = False
     """Decode large pictures in tiles: the memory of one, and seams that one has to look for. A
     session turns this on by itself where a picture does not fit, and says so."""
+    backend: Literal[
+        "eager", "trace", "inductor", "openvino", "onnxruntime", "tensorrt", "auto"
+    ] = "eager"
+    """What runs the networks: torch itself (`eager`), or an engine that is checked against it;
+    `auto`: the fastest that is here, written into `session.toml` by its name. Pictures of one
+    back-end are not those of another to the bit."""
+    dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    """Type that the networks compute in; `auto`: the back-end's own choice."""
     control: bool = False
     """Draw a noise control beside each picture, into `controls/`: the same decoder on the same
     epoch with its phases scrambled. Doubles the time of a picture."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from configs import DecoderConfig
 from pipeline.errors import ConfigurationError
 
 
@@ -36,6 +37,20 @@ def choose_device(asked: str = "auto") -> torch.device:
             "`phosphene doctor` lists."
         ) from None
     return device
+
+
+def choose_dtype(config: DecoderConfig) -> torch.dtype:
+    """Resolve the type of a session's modules: what eager computes in.
+
+    OpenVINO takes float32 and rounds by itself: modules in bfloat16 would be slow in eager.
+    """
+    if config.backend == "openvino" or config.dtype == "auto":
+        return torch.float32
+    return {
+        "float32": torch.float32,
+        "bfloat16": torch.bfloat16,
+        "float16": torch.float16,
+    }[config.dtype]
 
 
 def probe() -> dict[str, Any]:

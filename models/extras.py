@@ -16,6 +16,7 @@ EXTRAS = {
     "accelerate": "train",
     "tensorboard": "train",
     "moabb": "moabb",
+    "onnxscript": "fast",
 }
 """Extra of pyproject.toml by the module that it brings."""
 

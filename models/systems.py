@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
@@ -20,6 +20,7 @@ import torch
 from configs import DecoderConfig
 from configs.guard import UnfitFileError, check_tree, read_text
 from configs.plugins import ID_RULE
+from models.accelerators import choose_dtype
 from models.api import (
     Aligning,
     Encoder,
@@ -28,6 +29,7 @@ from models.api import (
     Sampler,
     StatesOptions,
 )
+from models.engines import Drawing, Found, find_engine
 from models.pace import Pace
 from models.registry import (
     Registered,
@@ -42,7 +44,10 @@ from models.registry import (
     read_registry,
 )
 from models.repeatable import make_repeatable
-from models.sampling.watching import timed
+from models.sampling.backends.choice import Choice, choose
+from models.sampling.backends.engines import Engine, Say
+from models.sampling.parts import HasParts, Part
+from models.sampling.watching import timed, watched
 from pipeline.values import Epoch, Info
 
 QUICK = 1.0
@@ -59,11 +64,52 @@ class System:
     versions: Mapping[str, str]
     idle: tuple[str, ...] = ()
     """Sentences on settings of the session that this system has no use for."""
+    config: DecoderConfig = field(default_factory=DecoderConfig)
+    """The settings that it was loaded by, resolved: device, back-end and type by name."""
+    engine: Engine | None = None
+    """What draws in the place of its networks; None: they do (eager)."""
 
     @property
     def options(self) -> Mapping[str, str | int | float]:
         """Which settings act on its pictures, as far as its sampler says so."""
-        return self.sampler.options if isinstance(self.sampler, StatesOptions) else {}
+        own = sampler_options(self.sampler)
+        return own if self.config.backend == "eager" else {**own, **self.settled}
+
+    @property
+    def settled(self) -> Mapping[str, str]:
+        """What draws, as settings of `decoder`: a session by them draws the same pictures."""
+        config = self.config
+        return {"device": config.device, "backend": config.backend, "dtype": config.dtype}
+
+    def build_engine(
+        self, choice: Choice | None = None, *, say: Say = lambda _: None, is_fresh: bool = False
+    ) -> Found:
+        """Build the engine that `choice` asks for, or find it; nothing draws with it yet.
+
+        From any thread, while this system draws: another process builds. A back-end whose engines
+        live in one process alone (trace, Inductor) draws a short picture here first.
+        """
+        torch.set_grad_enabled(False)  # by thread
+        chosen = choose(self.config) if choice is None else choice
+        return find_engine(_drawing(self), chosen, say=say, is_fresh=is_fresh, builds=True)
+
+    def use(self, engine: Engine | None) -> System:
+        """Draw with `engine` from the next picture on (None: eager); return what it is then.
+
+        Between two pictures only. An engine that was used before may be used again: A, B, A draws
+        what A drew.
+        """
+        parts = parts_of(self.sampler)
+        if engine is None:
+            for part in parts:
+                part.use(None)
+            settled = {"backend": "eager", "dtype": _eager_dtype(self.config)}
+            return replace(self, engine=None, config=self.config.model_copy(update=settled))
+        engine.use(parts)
+        versions = {**self.versions, **engine.versions}
+        settled = {"backend": engine.backend, "dtype": engine.target.dtype}
+        config = self.config.model_copy(update=settled)
+        return replace(self, engine=engine, versions=versions, config=config)
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -127,8 +173,65 @@ def noise_epoch(spec: EncoderSpec, *, seed: int = 0, oversampling: int = 1) -> E
     )
 
 
-def load_system(config: DecoderConfig) -> System:
-    """Load the encoder and the generator that `config` names.
+def load_system(config: DecoderConfig, *, say: Say = lambda _: None) -> System:
+    """Load the encoder and the generator that `config` names, and what draws for them.
+
+    An engine that was built before is used at once. One that is asked for by name and is not there
+    is built first; `say` takes its progress.
+
+    Raises
+    ------
+    PhospheneError
+        A name is unknown, a weight file is missing or damaged, the two do not fit, or the back-end
+        is not installed; one sentence.
+    """
+    if config.backend == "eager" and config.dtype == "float32":
+        return load_plain(config)
+    choice = choose(config)
+    backend, target = choice.first
+    settled = {"device": target.device, "backend": backend.name, "dtype": target.dtype}
+    system = load_plain(config.model_copy(update=settled))
+    found = find_engine(_drawing(system), choice, say=say)
+    system = system.use(found.engine) if backend.name != "eager" else system
+    return replace(system, idle=(*system.idle, *found.remarks))
+
+
+def parts_of(sampler: Sampler) -> tuple[Part, ...]:
+    """The networks of a sampler that an engine can take the place of; empty: none."""
+    return sampler.parts if isinstance(sampler, HasParts) else ()
+
+
+def sampler_options(sampler: Sampler) -> dict[str, str | int | float]:
+    """What acts on a sampler's pictures, as far as it says so."""
+    return dict(sampler.options) if isinstance(sampler, StatesOptions) else {}
+
+
+def drawing_of(system: System) -> Callable[[], object]:
+    """What draws a picture of noise that ends after two steps."""
+    embedding = system.encoder.encode(noise_epoch(system.encoder.spec))
+
+    def draw() -> object:
+        with torch.no_grad(), watched(lambda taken, n: taken == min(2, n)):
+            return system.sampler.sample(embedding, seed=0)
+
+    return draw
+
+
+def _drawing(system: System) -> Drawing:
+    return Drawing(
+        config=system.config,
+        parts=parts_of(system.sampler),
+        options=sampler_options(system.sampler),
+        draw=drawing_of(system),
+    )
+
+
+def _eager_dtype(config: DecoderConfig) -> str:
+    return str(choose_dtype(config)).removeprefix("torch.")
+
+
+def load_plain(config: DecoderConfig) -> System:
+    """Load the encoder and the generator that `config` names; eager draws.
 
     Raises
     ------
@@ -158,6 +261,7 @@ def load_system(config: DecoderConfig) -> System:
         sampler=sampler,
         versions={"torch": str(torch.__version__), "diffusers": version("diffusers")},
         idle=(idle,) if idle else (),
+        config=config,
     )
 
 

@@ -20,6 +20,7 @@ DATA = (
     "configs/presets/*.toml",
     "models/embedded/weights/*.json",
     "models/embedded/weights/*/config.json",
+    "models/embedded/weights/*/graph.onnx",
     "models/embedded/weights/*/*.safetensors",
     "models/pictures/weights/*.json",
     "models/pictures/weights/LICENSE",

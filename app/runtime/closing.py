@@ -66,6 +66,14 @@ def _rounded(seconds: float) -> float:
     return float(f"{seconds:.3g}")
 
 
+def settled(config: SessionConfig, ready: Ready | None) -> SessionConfig:
+    """Settings with what `auto` came to in place of it, so that a replay draws by the same."""
+    if ready is None or not ready.settled:
+        return config
+    decoder = config.decoder.model_copy(update=dict(ready.settled))
+    return config.model_copy(update={"decoder": decoder})
+
+
 def summarize(
     config: SessionConfig,
     *,

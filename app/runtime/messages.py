@@ -124,6 +124,8 @@ class Ready:
     options: Mapping[str, str | int | float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     pace: Pace | None = None
+    settled: Mapping[str, str] = field(default_factory=dict)
+    """Device, back-end and type by name, as settings of `decoder`: what `auto` came to."""
 
 
 @dataclass(frozen=True, slots=True)

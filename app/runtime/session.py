@@ -30,7 +30,7 @@ from app.port import (
 )
 from app.recordings import file_sha256
 from app.runtime.acquisition import Acquisition, stream_fields
-from app.runtime.closing import describe_run, summarize
+from app.runtime.closing import describe_run, settled, summarize
 from app.runtime.decoder import Decoder
 from app.runtime.decoding import Conclusion, Decoding, Past
 from app.runtime.folder import SessionFolder, unfinished
@@ -608,7 +608,8 @@ class Session:
         run = self._run_table()
         acquisition = self._acquisition
         streams = {} if acquisition is None else acquisition.source.streams
-        self._folder.write_session(self._config, run=run, streams=streams)
+        config = settled(self._config, self._decoding.ready)
+        self._folder.write_session(config, run=run, streams=streams)
 
     def _warn(self, sentence: str, *, about: str = "") -> None:
         """Say a sentence; the newest `about` one thing takes the place of what was said of it."""

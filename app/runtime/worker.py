@@ -167,6 +167,7 @@ class Worker:
             options=system.options,
             remarks=system.remarks,
             pace=self._pace,
+            settled=system.settled,
         )
 
     def settle(self) -> None:

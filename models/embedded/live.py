@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from configs import DecoderConfig
-from models.accelerators import choose_device
+from models.accelerators import choose_device, choose_dtype
 from models.embedded import encoder, sampler
 
 
@@ -37,4 +37,5 @@ def load_sampler(config: DecoderConfig) -> sampler.EmbeddedSampler:
         num_inference_steps=config.num_inference_steps,
         guidance_scale=1.0 if config.guidance_scale is None else config.guidance_scale,
         device=choose_device(config.device),
+        dtype=choose_dtype(config),
     )

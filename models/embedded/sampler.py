@@ -21,14 +21,19 @@ from torch import Tensor
 from models.api import SamplerSpec
 from models.embedded.generator import Generator, load_generator
 from models.sampling import denoisers, schedules, solvers
-from models.sampling.denoisers import Backend, Network, eager
+from models.sampling.denoisers import Network
 from models.sampling.noise import seeded_noise
+from models.sampling.parts import Part
 from models.sampling.pictures import to_pixels
 from pipeline.errors import ConfigurationError, ShapeError
 from pipeline.gallery import SPACE
 from pipeline.values import Embedding, GeneratedImage
 
 MAX_STEPS = 50
+UNET_GRAPH, DECODER_GRAPH = (
+    Path(__file__).with_name("weights") / part / "graph.onnx" for part in ("unet", "vae")
+)
+"""Networks without weights for ONNX Runtime; `python -m research.embedded.graphs` makes them."""
 
 
 class EmbeddedSampler:
@@ -44,8 +49,6 @@ class EmbeddedSampler:
         1 draws the conditional picture; above 1, away from fog: each step also asks for the
         picture of an empty embedding, which doubles the cost. What this weight does is to
         exaggerate, so a decoded picture should be shown with 1.
-    backend : Backend
-        Makes callables of the U-Net and the decoder; by default they are themselves.
     """
 
     def __init__(
@@ -54,7 +57,6 @@ class EmbeddedSampler:
         *,
         num_inference_steps: int = 1,
         guidance_scale: float = 1.0,
-        backend: Backend = eager,
     ) -> None:
         if not 1 <= num_inference_steps <= MAX_STEPS:
             raise ConfigurationError(
@@ -67,7 +69,10 @@ class EmbeddedSampler:
             )
         self._generator = generator
         self._guidance = float(guidance_scale)
-        self._unet, self._decoder = backend(generator.unet), backend(generator.vae.decoder)
+        # Guidance asks for two at once, which the graphs are not for.
+        unet, decoder = (None, None) if self._guidance > 1.0 else (UNET_GRAPH, DECODER_GRAPH)
+        self._unet = Part(generator.unet, "unet", graph=unet)
+        self._decoder = Part(generator.vae.decoder, "decoder", graph=decoder)
         # Made once, not at every picture.
         self._levels = schedules.flow_levels(num_inference_steps, device=generator.like.device)
         self._scaling = float(generator.vae.config.scaling_factor)
@@ -85,6 +90,11 @@ class EmbeddedSampler:
             sha256=self._generator.sha256,
             device=str(self._generator.like.device),
         )
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What an engine can take the place of; projection and prior are too small to gain."""
+        return self._unet, self._decoder
 
     @property
     def options(self) -> Mapping[str, str | int | float]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +16,7 @@ from models.api import Sampler
 from models.embedded.generator import FILE, PARTS, Generator, GeneratorError, load_generator
 from models.embedded.sampler import EmbeddedSampler, load_sampler
 from models.sampling.noise import seeded_noise
+from models.sampling.parts import Flat, shapes_of
 from models.sampling.schedules import flow_levels
 from pipeline.errors import ConfigurationError, ShapeError
 from pipeline.values import Embedding
@@ -160,23 +159,25 @@ def test_guidance_one_is_none_and_more_pushes_from_the_empty_condition(
     torch.testing.assert_close(guided, empty + 3.0 * (full - empty), atol=1e-4, rtol=1e-4)
 
 
-def test_another_back_end_is_another_callable(generator: Generator) -> None:
-    """What a compiler made of a network draws the same picture through the same sampler."""
+def test_an_engine_takes_a_networks_place(generator: Generator) -> None:
+    """Whatever gives a network's tensors draws the same picture; other sizes stay the network's."""
     ran: list[str] = []
+    ours, other = (EmbeddedSampler(generator, num_inference_steps=3) for _ in range(2))
+    expected = _pixels(other)
+    for part in other.parts:
+        assert part.seen is not None
+        flat = Flat(part.module, part.seen)
 
-    def compiled(module: torch.nn.Module) -> Callable[..., Any]:
-        run = torch.compile(module, backend="eager")
+        def run(*tensors: torch.Tensor, flat: Flat = flat, name: str = part.name) -> torch.Tensor:
+            ran.append(name)
+            return flat(*tensors)
 
-        def call(*args: Any, **named: Any) -> Any:
-            ran.append(type(module).__name__)
-            return run(*args, **named)
-
-        return call
-
-    ours = EmbeddedSampler(generator, num_inference_steps=3)
-    other = EmbeddedSampler(generator, num_inference_steps=3, backend=compiled)
-    np.testing.assert_array_equal(_pixels(other), _pixels(ours))
-    assert ran == ["UNet"] * 3 + ["Decoder"]
+        part.use(run, shapes_of(part.seen.tensors))
+    np.testing.assert_array_equal(_pixels(other), expected)
+    assert ran == ["unet"] * 3 + ["decoder"]
+    two = np.zeros((2, N_FEATURES), np.float32)
+    np.testing.assert_array_equal(other.draw(two, seeds=(1, 2)), ours.draw(two, seeds=(1, 2)))
+    assert len(ran) == 4
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])

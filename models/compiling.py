@@ -1,0 +1,69 @@
+"""Builds engines: the process that a session has them built in.
+
+Owns the request that reaches that process, and the way from a system to what an engine is built of:
+one short picture of noise. Knows nothing of sessions.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from configs import DecoderConfig
+from models.sampling.backends.base import Target
+from pipeline.errors import PhospheneError
+
+
+def main() -> int:
+    """Read a request from standard input, build, and say each step as a line of JSON."""
+    # Libraries print what they like: it must not be taken for ours.
+    out, sys.stdout = sys.stdout, sys.stderr
+
+    def tell(**word: str) -> None:
+        out.write(json.dumps(word) + "\n")
+        out.flush()
+
+    if sys.platform != "win32":
+        os.nice(10)  # beside a session that goes on
+    try:
+        _build(json.load(sys.stdin), lambda line: tell(say=line))
+    except PhospheneError as error:
+        tell(refused=str(error))
+    return 0
+
+
+def _build(request: Mapping[str, Any], say: Any) -> None:
+    from models.sampling.backends.base import Builds
+    from models.sampling.backends.cache import EngineCache
+    from models.sampling.backends.choice import BACKENDS
+    from models.sampling.backends.engines import build, key_of
+    from models.systems import drawing_of, load_plain, parts_of, sampler_options
+
+    config = DecoderConfig.model_validate(request["config"])
+    backend, target = BACKENDS[request["backend"]], Target(**request["target"])
+    if not isinstance(backend, Builds):
+        return
+    say("loading the networks")
+    system = load_plain(config)
+    parts = parts_of(system.sampler)
+    key = key_of(parts, backend=backend, target=target, options=sampler_options(system.sampler))
+    draw = drawing_of(system)
+    say("drawing with eager")
+    draw()
+    build(
+        parts,
+        backend=backend,
+        target=target,
+        key=key,
+        cache=EngineCache(Path(request["cache"])),
+        draw=draw,
+        say=say,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

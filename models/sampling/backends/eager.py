@@ -1,0 +1,25 @@
+"""The back-end that is none: torch runs the module itself."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from models.sampling.backends.base import Target
+from models.sampling.parts import Run
+
+
+class Eager:
+    """Runs the module; what every other back-end is held against."""
+
+    name = "eager"
+    packages: tuple[str, ...] = ()
+    extra = ""
+
+    def dtypes(self, kind: str) -> tuple[str, ...]:
+        """Half precision where it is faster."""
+        wide = ("float32", "bfloat16", "float16")
+        return wide if kind == "cpu" else ("float16", "bfloat16", "float32")
+
+    def prepare(self, module: nn.Module, examples: tuple[Tensor, ...], target: Target) -> Run:  # noqa: ARG002
+        """The module itself."""
+        return module

@@ -1,0 +1,77 @@
+"""OpenVINO: engines for CPUs, in bfloat16 where the CPU computes in it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.sampling.backends.base import Target
+from models.sampling.backends.machine import cpu_flags, has_bfloat16
+from models.sampling.backends.trace import traced
+from models.sampling.parts import Run
+
+_HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+
+
+class OpenVino:
+    """Converts a trace; the compiled network is what is kept, so that loading compiles nothing."""
+
+    name = "openvino"
+    packages = ("openvino",)
+    extra = "fast"
+    takes_graphs = False
+
+    def dtypes(self, kind: str) -> tuple[str, ...]:
+        """Bfloat16 first where the CPU has instructions for it."""
+        if kind != "cpu":
+            return ()
+        return ("bfloat16", "float32") if has_bfloat16() else ("float32",)
+
+    def build(self, module: nn.Module, examples: tuple[Tensor, ...], target: Target) -> bytes:
+        """Convert from torch, fix the sizes, compile."""
+        import openvino
+        from openvino.frontend import FrontEndManager
+        from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+        # Not `openvino.convert_model`, which reports its use to its maker (openvino-telemetry).
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        trace = traced(module, tuple(each.contiguous() for each in examples))
+        decoder = TorchScriptPythonDecoder(trace)  # kept: OpenVINO holds it by no reference
+        model = frontend.convert(frontend.load(decoder))
+        sizes = [openvino.PartialShape(list(each.shape)) for each in examples]
+        model.reshape(dict(zip(model.inputs, sizes, strict=True)))
+        compiled = openvino.Core().compile_model(model, "CPU", _settings(target))
+        stream = io.BytesIO()
+        compiled.export_model(stream)
+        return stream.getvalue()
+
+    def load(self, engine: bytes, weights: Mapping[str, Tensor], target: Target) -> Run:  # noqa: ARG002
+        """Import a compiled network."""
+        import openvino
+
+        compiled = openvino.Core().import_model(io.BytesIO(engine), "CPU", _settings(target))
+        request = compiled.create_infer_request()
+
+        def run(*tensors: Tensor) -> Tensor:
+            given = [each.contiguous().numpy() for each in tensors]
+            return torch.from_numpy(request.infer(given)[0])
+
+        return run
+
+
+def _settings(target: Target) -> dict[str, Any]:
+    settings = {
+        "INFERENCE_PRECISION_HINT": _HINTS[target.dtype],
+        "INFERENCE_NUM_THREADS": target.threads,
+        "NUM_STREAMS": 1,
+        # Cores are left to the system's choice: acquisition and the window share them.
+        "ENABLE_CPU_PINNING": False,
+    }
+    if not cpu_flags() & {"avx512f", "sme"}:
+        # OpenVINO 2026.4.1 crashes when it fuses attention for CPUs of AVX2 alone.
+        settings["SNIPPETS_MODE"] = "DISABLE"
+    return settings

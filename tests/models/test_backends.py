@@ -1,0 +1,252 @@
+"""Back-ends: chosen, built apart, checked against eager, kept safely, swapped back and forth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from configs import DecoderConfig, load_preset
+from models.sampling.backends import choice as choosing
+from models.sampling.backends.base import Backend, BackendError, Target
+from models.sampling.backends.cache import EngineCache, Key, Manifest
+from models.sampling.backends.choice import BACKENDS, choose
+from models.sampling.backends.engines import Engine, build, key_of, load, prepare
+from models.sampling.backends.spawn import build_apart
+from models.sampling.backends.trace import Trace
+from models.sampling.parts import Part, Run
+from models.systems import load_system, noise_epoch
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients() -> Iterator[None]:
+    with torch.no_grad():
+        yield
+
+
+@dataclass
+class FakeBuilder:
+    """Engines are the weights as bytes; `error` is what they are off by."""
+
+    name: str = "fake"
+    packages: tuple[str, ...] = ()
+    extra: str = ""
+    takes_graphs: bool = False
+    error: float = 0.0
+    calls: list[str] = field(default_factory=list)
+
+    def dtypes(self, kind: str) -> tuple[str, ...]:
+        return ("float32",)
+
+    def build(self, module: nn.Module, examples: tuple[Tensor, ...], target: Target) -> bytes:
+        self.calls.append("build")
+        return self._bytes(module)
+
+    def refit(
+        self, engine: bytes, module: nn.Module, examples: tuple[Tensor, ...], target: Target
+    ) -> bytes:
+        self.calls.append("refit")
+        assert engine != self._bytes(module)
+        return self._bytes(module)
+
+    def load(self, engine: bytes, weights: Mapping[str, Tensor], target: Target) -> Run:
+        matrix = torch.from_numpy(np.frombuffer(engine, np.float32).copy().reshape(3, 3))
+        return lambda x: x @ matrix.T + self.error
+
+    def _bytes(self, module: nn.Module) -> bytes:
+        return module.state_dict()["module.weight"].numpy().tobytes()
+
+
+def _linear(seed: int) -> Part:
+    torch.manual_seed(seed)
+    return Part(nn.Linear(3, 3, bias=False), "unet")
+
+
+def _drawing(part: Part) -> Callable[[], object]:
+    x = torch.linspace(-1, 1, 3)[None]
+    return lambda: part(x)
+
+
+def _built(
+    part: Part, backend: FakeBuilder, cache: EngineCache, target: Target | None = None
+) -> tuple[Manifest, Key]:
+    target = Target() if target is None else target
+    key = key_of([part], backend=backend, target=target, options={"steps": 4})
+    draw = _drawing(part)
+    draw()
+    manifest = build(
+        [part], backend=backend, target=target, key=key, cache=cache, draw=draw, say=lambda _: None
+    )
+    return manifest, key
+
+
+def _loaded(part: Part, backend: FakeBuilder, cache: EngineCache, key: Key) -> Engine:
+    manifest = cache.find(key)
+    assert manifest is not None
+    return load([part], manifest, backend=backend, target=Target(), cache=cache)
+
+
+def test_settings_that_say_nothing_mean_eager_and_presets_the_fastest() -> None:
+    """An old `session.toml` lacks the keys: it means what it meant."""
+    assert (DecoderConfig().backend, DecoderConfig().dtype) == ("eager", "float32")
+    chosen = load_preset("demo").decoder
+    assert (chosen.backend, chosen.dtype) == ("auto", "auto")
+
+
+def test_the_shipped_model_draws_by_graphs_that_ship_with_it() -> None:
+    """Eager's picture but for the last bits, the same bits each time, and it says what draws."""
+    system = load_system(DecoderConfig(backend="onnxruntime", num_inference_steps=2))
+    plain = load_system(DecoderConfig(num_inference_steps=2))
+    embedding = plain.encoder.encode(noise_epoch(plain.encoder.spec))
+    expected = plain.sampler.sample(embedding, seed=3).pixels
+    drawn = system.sampler.sample(embedding, seed=3).pixels
+    assert np.abs(drawn.astype(int) - expected).max() <= 1
+    again = load_system(DecoderConfig(backend="onnxruntime", num_inference_steps=2))
+    np.testing.assert_array_equal(again.sampler.sample(embedding, seed=3).pixels, drawn)
+    assert system.settled == {"device": "cpu", "backend": "onnxruntime", "dtype": "float32"}
+    assert system.engine is not None
+    assert max(system.engine.manifest.deviations.values()) < 1e-4
+    assert "onnxruntime" in system.versions
+    # A, eager, A.
+    system.use(None)
+    np.testing.assert_array_equal(system.sampler.sample(embedding, seed=3).pixels, expected)
+    system.use(system.engine)
+    np.testing.assert_array_equal(system.sampler.sample(embedding, seed=3).pixels, drawn)
+
+
+def test_a_named_back_end_that_is_absent_is_refused_by_its_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(choosing, "missing", lambda _: "openvino is not installed (pip ... [fast])")
+    with pytest.raises(BackendError, match=r"'openvino', but openvino is not installed.*\[fast\]"):
+        choose(DecoderConfig(backend="openvino"))
+
+
+def test_auto_takes_the_next_one_and_names_what_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(backend: Backend) -> str:
+        return "" if backend.name in {"trace", "eager"} else f"{backend.name} is not installed"
+
+    monkeypatch.setattr(choosing, "missing", absent)
+    chosen = choose(DecoderConfig(backend="auto", dtype="auto"))
+    assert chosen.first[0].name == "trace"
+    assert "onnxruntime is not installed" in chosen.faster
+
+
+def test_a_type_that_a_back_end_has_not_is_refused() -> None:
+    with pytest.raises(BackendError, match="does not compute float16 on cpu"):
+        choose(DecoderConfig(backend="onnxruntime", dtype="float16"))
+
+
+def test_an_engine_is_kept_and_found_again(tmp_path: Path) -> None:
+    cache, backend, part = EngineCache(tmp_path / "engines"), FakeBuilder(), _linear(0)
+    manifest, key = _built(part, backend, cache)
+    assert not manifest.refused
+    assert manifest.deviations["picture"] < 1e-6
+    engine = _loaded(part, backend, cache, key)
+    expected = _drawing(part)()
+    engine.use([part])
+    assert part.is_engine
+    torch.testing.assert_close(_drawing(part)(), expected)
+    assert cache.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_other_weights_refit_and_the_first_come_back_to_the_bit(tmp_path: Path) -> None:
+    """A, B, A: each has a key of its own, and B comes of A's engine."""
+    cache, backend = EngineCache(tmp_path / "engines"), FakeBuilder()
+    first, second = _linear(0), _linear(1)
+    _, key_a = _built(first, backend, cache)
+    before = cache.load(cache.find(key_a) or pytest.fail("lost"), "unet")
+    made, key_b = _built(second, backend, cache)
+    assert backend.calls == ["build", "refit"]
+    assert made.is_refitted
+    assert key_a.architecture == key_b.architecture
+    assert key_a.name != key_b.name
+    assert cache.load(cache.find(key_a) or pytest.fail("lost"), "unet") == before
+
+
+@pytest.mark.parametrize(("error", "words"), [(0.5, "deviates from eager"), (np.nan, "not finite")])
+def test_an_engine_that_is_not_eager_is_refused(tmp_path: Path, error: float, words: str) -> None:
+    cache, backend, part = EngineCache(tmp_path / "engines"), FakeBuilder(error=error), _linear(0)
+    manifest, key = _built(part, backend, cache)
+    assert words in manifest.refused
+    with pytest.raises(BackendError, match=words):
+        _loaded(part, backend, cache, key)
+
+
+def test_an_engine_that_answers_otherwise_than_when_checked_is_refused(tmp_path: Path) -> None:
+    cache, backend, part = EngineCache(tmp_path / "engines"), FakeBuilder(), _linear(0)
+    _, key = _built(part, backend, cache)
+    backend.error = 1e-6
+    with pytest.raises(BackendError, match="does not answer as it did"):
+        _loaded(part, backend, cache, key)
+
+
+def _plant(path: Path) -> None:
+    path.write_bytes(np.ones((3, 3), np.float32).tobytes())
+
+
+def _link(path: Path) -> None:
+    path.rename(path.with_suffix(".elsewhere"))
+    path.symlink_to(path.with_suffix(".elsewhere"))
+
+
+@pytest.mark.parametrize(
+    ("plant", "words"),
+    [
+        (_plant, "another hash"),
+        (_link, "is a link"),
+        (lambda path: path.chmod(0o666), "written by somebody else"),
+        (lambda path: path.parent.chmod(0o777), "written by somebody else"),
+        (lambda path: path.parent.parent.chmod(0o777), "written by somebody else"),
+    ],
+)
+def test_a_planted_engine_is_refused(
+    tmp_path: Path, plant: Callable[[Path], None], words: str
+) -> None:
+    cache, backend, part = EngineCache(tmp_path / "engines"), FakeBuilder(), _linear(0)
+    manifest, key = _built(part, backend, cache)
+    plant(cache.folder / manifest.key / "unet.engine")
+    with pytest.raises(BackendError, match=words):
+        _loaded(part, backend, cache, key)
+
+
+def test_a_key_depends_on_all_that_an_engine_depends_on() -> None:
+    part, backend = _linear(0), FakeBuilder()
+
+    def name(part: Part = part, steps: int = 4, **target: str | int) -> str:
+        options = {"steps": steps, "guidance": 1.0}
+        other = Target(**target)  # type: ignore[arg-type]
+        return key_of([part], backend=backend, target=other, options=options).name
+
+    assert name() == name(steps=1)
+    changed = Part(part.module, "unet", state="lora")
+    assert len({name(), name(threads=2), name(_linear(1)), name(changed)}) == 4
+
+
+def test_a_change_of_state_leaves_the_engine() -> None:
+    part = _linear(0)
+    draw = _drawing(part)
+    draw()
+    key = key_of([part], backend=Trace(), target=Target(), options={})
+    engine = prepare(
+        [part], backend=Trace(), target=Target(), key=key, draw=draw, say=lambda _: None
+    )
+    assert engine.manifest.deviations["picture"] == 0.0
+    engine.use([part])
+    part.change("another adapter")
+    assert not part.is_engine
+
+
+def test_a_build_that_crashes_costs_a_sentence() -> None:
+    with pytest.raises(BackendError, match=r"crashed|ended with"):
+        build_apart({}, say=lambda _: None, program="models.there_is_none")
+
+
+def test_every_back_end_has_the_name_that_settings_take() -> None:
+    for name in BACKENDS:
+        assert DecoderConfig(backend=name).backend == name  # type: ignore[arg-type]
