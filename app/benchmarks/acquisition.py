@@ -19,16 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from app.benchmarks.live import own_lsl, signal_of, streams_of
+from app.benchmarks.live import own_lsl, signal_of
 from configs import SessionConfig
 from configs.models import EpochsConfig, FilterConfig, MarkersConfig, SourceConfig
-from pipeline.values import Packet, StreamRole
 
 CHUNK_MS = 40.0
 N_CHANNELS, SFREQ = 64, 1000.0
 N_CHUNK = round(CHUNK_MS * SFREQ / 1000)
 N_REPEATS = 36
 """Turns of each side; a turn is a second of stream."""
+SAME = 1e-6
+"""Stamps that are no further apart are one, s."""
 FILTER = {"order": 2, "ftype": "butter", "output": "sos"}
 
 
@@ -145,33 +146,34 @@ def _wait(holds: Callable[[], bool], timeout: float = 5.0) -> None:
 
 
 class _OurChunk:
-    """Pull, filter and store of one chunk, as our acquisition does it."""
+    """Pull, filter and store of one chunk, as a session does it: our whole inlet and live path."""
 
     def __init__(self, buffer: float) -> None:
-        import pylsl
-
+        from devices.lsl.inlet import LslSource
         from pipeline.live import LivePath
 
         self.feed = _Outlet(N_CHANNELS, SFREQ)
-        found = pylsl.resolve_byprop("source_id", self.feed.source_id, timeout=10)
-        self._inlet = pylsl.StreamInlet(found[0], recover=False)
-        self._inlet.open_stream(timeout=10)
-        self._path = LivePath(SessionConfig(buffer=buffer), streams_of(N_CHANNELS, SFREQ))
-        self._pulled = np.empty((N_CHUNK, N_CHANNELS), dtype=np.float32)
+        config = SessionConfig(
+            buffer=buffer, source=SourceConfig(source_id=self.feed.source_id, chunk_ms=CHUNK_MS)
+        )
+        self._source = LslSource(config.source)
+        self._path = LivePath(config, self._source.streams)
+
+        opened: Any = self._source._eeg.connection  # noqa: SLF001 - only asked whether it is there
+        self._inlet = opened._inlet  # noqa: SLF001
 
     def is_there(self) -> bool:
         """Whether a whole chunk has arrived."""
         return int(self._inlet.samples_available()) >= N_CHUNK
 
     def take(self) -> None:
-        """Pull it, and feed the live path."""
-        _, stamps = self._inlet.pull_chunk(timeout=0.0, max_samples=N_CHUNK, dest_obj=self._pulled)
-        samples = self._pulled[: len(stamps)].copy()
-        self._path.feed(Packet(StreamRole.EEG, samples, np.array(stamps), 0.0))
+        """Read it, and feed the live path."""
+        for item in self._source.read(0.0):
+            self._path.feed(item)
 
     def close(self) -> None:
-        """Close the inlet."""
-        self._inlet.close_stream()
+        """Close the source."""
+        self._source.close()
 
 
 class _TheirChunk:
@@ -429,7 +431,7 @@ class _TimedPacer(_Pacer):
 
     def pushed_at(self, t: float) -> float:
         """When the sample of time `t` was pushed, s."""
-        return next(at for stamp, at in self.pushes if stamp >= t - 1e-6)
+        return next(at for stamp, at in self.pushes if stamp >= t - SAME)
 
 
 def _our_delay(n_epochs: int) -> list[float]:
@@ -459,7 +461,7 @@ def _their_delay(n_epochs: int) -> list[float]:
                 continue
             now = _clock()
             reader.epochs.get_data()
-            whole = [t for t in list(pacer.onsets) if pacer.pushes[-1][0] >= t + 0.3]
+            whole = [t for t in list(pacer.onsets) if pacer.pushes[-1][0] >= t + 0.3 - SAME]
             if whole:
                 late.append(1000 * (now - pacer.pushed_at(whole[-1] + 0.3)))
     finally:

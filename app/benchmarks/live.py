@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from configs import SessionConfig
+from configs import SessionConfig, SourceConfig
 from devices.lsl_settings import machine_only
 from pipeline.live import LivePath
 from pipeline.values import Float32, Packet, StreamInfo, StreamRole
@@ -160,7 +160,9 @@ def _against_mne_lsl(
         from mne_lsl.stream import StreamLSL
     except ImportError:
         return {"buffer_s": buffer, "peer": "mne-lsl is not installed (extra `peers`)"}
-    import pylsl
+    from pylsl import local_clock
+
+    from devices.lsl.inlet import LslSource
 
     set_log_level("ERROR")
     source_id = f"bench-{uuid.uuid4().hex[:8]}"
@@ -173,28 +175,26 @@ def _against_mne_lsl(
     order = {"order": 2, "ftype": "butter", "output": "sos"}
     peer.filter(0.5, 40.0, iir_params=order)
     peer.notch_filter(50.0)
-    found = pylsl.resolve_byprop("source_id", source_id, timeout=10)
-    inlet = pylsl.StreamInlet(found[0], recover=False)
-    inlet.open_stream(timeout=10)
-    path = LivePath(SessionConfig(buffer=buffer), streams_of(n_channels, sfreq))
+    # The whole inlet of a session, as the peer runs the whole of its own.
+    source = LslSource(SourceConfig(source_id=source_id))
+    path = LivePath(SessionConfig(buffer=buffer), source.streams)
     base = signal_of(n_channels, sfreq)
-    pulled = np.empty((n_chunk, n_channels), dtype=np.float32)
+    start = local_clock()
     ours, theirs = [], []
     try:
         for i in range(n_rounds):
             low = i * n_chunk % (len(base) - n_chunk)
-            outlet.push_chunk(np.ascontiguousarray(base[low : low + n_chunk]))
+            # Stamps at the stream's own rate, though it is pushed as fast as it goes.
+            end = start + (i + 1) * n_chunk / sfreq
+            outlet.push_chunk(np.ascontiguousarray(base[low : low + n_chunk]), end)
             began = thread_time()
-            _, stamps = inlet.pull_chunk(timeout=5.0, max_samples=n_chunk, dest_obj=pulled)
-            samples = pulled[: len(stamps)].copy()
-            # The bench pushes faster than real time: give the path a stream at its own rate.
-            even = 1000.0 + (i * n_chunk + np.arange(len(stamps))) / sfreq
-            path.feed(Packet(StreamRole.EEG, samples, even, float(i)))
+            for item in source.read(5.0):
+                path.feed(item)
             ours.append(thread_time() - began)
             theirs.append(_one_acquire(peer))
     finally:
         peer.disconnect()
-        inlet.close_stream()
+        source.close()
     warm_ours, warm_theirs = ours[10:], theirs[10:]
     return {
         "buffer_s": buffer,

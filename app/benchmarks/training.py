@@ -147,13 +147,20 @@ def _peer(case: Case, folder: Path, device: str) -> Iterator[float]:
         )
     sizes = MaskedAutoencoderConfig.model_validate(case.table["model"]).model_dump()
     training = MaskedTrainingConfig.model_validate(case.table["training"]).model_dump()
-    return masked_steps(folder / "signals", sizes, training, device)
+    precision = precision_of(case, device)
+    return masked_steps(folder / "signals", sizes, training, device, precision=precision)
+
+
+def precision_of(case: Case, device: str) -> str:
+    """As the stage chooses it: half precision where published so and the hardware has it."""
+    from models.training.engine import choose_precision
+
+    return choose_precision("auto", device) if case.stage == "a" else "no"
 
 
 def _measure(case: Case, folder: Path, device: str) -> dict[str, Any]:
     from models.registry import find_entry, find_system
     from models.stages import StageRequest
-    from models.training.engine import choose_precision
 
     peer = _peer(case, folder, device)
     ours, theirs = _Times(), _Times()
@@ -178,9 +185,7 @@ def _measure(case: Case, folder: Path, device: str) -> dict[str, Any]:
         request = StageRequest(data, Path(out), table=case.table, device=device, on_step=take_turns)
         with suppress(_Enough):
             stage(request)
-    # As the stage chose it: half precision where it was published so and the hardware has it.
-    precision = choose_precision("auto", device) if case.stage == "a" else "no"
-    return _row(case, ours, theirs, device) | {"precision": precision}
+    return _row(case, ours, theirs, device) | {"precision": precision_of(case, device)}
 
 
 def _row(case: Case, ours: _Times, theirs: _Times, device: str) -> dict[str, Any]:

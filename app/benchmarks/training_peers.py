@@ -1,6 +1,7 @@
 """Peers of `phosphene bench training`: the published training loops in plain, idiomatic PyTorch.
 
-Written as `systems.md` describes the originals, the way most research code is: float32, the
+Written as `systems.md` describes the originals, the way most research code is: float32 (stage A
+in the precision that ours takes, so that the loops are compared and not the precisions), the
 optimiser as it comes, a data set that is indexed item by item behind a DataLoader, attention
 spelt out, one value of the loss read at every step. Parameters carry the published names, so that
 a test can give a peer our weights and find the same loss. Nothing of Phosphene is used here (the
@@ -196,9 +197,14 @@ class SignalFiles(Dataset[Tensor]):
 
 
 def masked_steps(
-    folder: Path, sizes: Mapping[str, Any], training: Mapping[str, Any], device: str
+    folder: Path,
+    sizes: Mapping[str, Any],
+    training: Mapping[str, Any],
+    device: str,
+    *,
+    precision: str = "no",
 ) -> Iterator[float]:
-    """Stage A, one step for each item of the iterator: the loss."""
+    """Stage A, one step for each item of the iterator: the loss; `bf16` in autocast, as ours."""
     data = SignalFiles(folder, sizes["n_channels"], sizes["n_times"])
     loader = DataLoader(data, batch_size=training["batch_size"], shuffle=True, drop_last=True)
     model = MaskedAutoencoder(sizes).to(device).train()
@@ -219,7 +225,10 @@ def masked_steps(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.zero_grad()
-            loss: Tensor = model(signal.to(device), training["mask_ratio"])
+            with torch.autocast(
+                torch.device(device).type, torch.bfloat16, enabled=precision == "bf16"
+            ):
+                loss: Tensor = model(signal.to(device), training["mask_ratio"])
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), training["max_grad_norm"])
             optimizer.step()

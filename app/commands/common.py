@@ -402,9 +402,14 @@ def _closing_lines(snapshot: Snapshot) -> list[str]:
         )
     total = snapshot.stages.get("total_after_epoch")
     if total is not None:
-        lines.append(
-            f"Picture after the epoch's end: p50 {total[0]:.0f} ms, p95 {total[1]:.0f} ms."
+        # A replay, and a demo that does not wait, have no arrival: their clock is not the present.
+        is_live = any(snapshot.stages["arrival"])
+        what = (
+            "Picture after the epoch's end"
+            if is_live
+            else "Not live, so no latency: from cut epoch to picture, its wait for others included"
         )
+        lines.append(f"{what}: p50 {total[0]:.0f} ms, p95 {total[1]:.0f} ms.")
     lines += [f"Note: {sentence}" for sentence in snapshot.warnings]
     lines.append(f"Session folder: {snapshot.out} (open report.html in a browser).")
     return lines
