@@ -120,7 +120,7 @@ def make(case: Case, *, device: str, compiled: bool) -> Bench:
     where = torch.device(device)
     dtype = torch.float16 if where.type == "cuda" else torch.float32
     torch.manual_seed(0)
-    is_xl = case.model.startswith("sdxl")
+    is_xl = "addition_embed_type" in UNETS[case.model]
     pipeline = _pipeline(case, is_xl=is_xl)
     parts = Parts(pipeline=pipeline, is_xl=is_xl, files=())
     settings = GenerationSettings(case.steps, 1.0, case.size)
