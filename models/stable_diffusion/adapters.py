@@ -15,6 +15,7 @@ from diffusers.models.attention_processor import (
     IPAdapterAttnProcessor,
     IPAdapterAttnProcessor2_0,
 )
+from diffusers.utils import is_accelerate_available
 from torch import Tensor, nn
 
 from models.api import CLIP_H_IMAGE
@@ -76,7 +77,10 @@ def attach(unet: Any, adapter: AdapterFile, *, copies: int) -> None:
     """
     state = {"image_proj": dict(adapter.projection), "ip_adapter": dict(adapter.layers)}
     try:
-        unet._load_ip_adapter_weights([state] * copies, low_cpu_mem_usage=False)  # noqa: SLF001 - what its pipeline calls
+        # As its pipeline calls it: tensors copied to another place in memory round otherwise.
+        unet._load_ip_adapter_weights(  # noqa: SLF001
+            [state] * copies, low_cpu_mem_usage=is_accelerate_available()
+        )
     except (KeyError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split()[:30])
         raise StableDiffusionError(
