@@ -130,7 +130,7 @@ def load_into(
         Names are missing or too many, shapes differ, or a number is none.
     """
     for name, value in state.items():
-        if not bool(torch.isfinite(value).all()):
+        if not value.is_meta and not bool(torch.isfinite(value).all()):
             raise CheckpointError(
                 f"{what} holds NaN or infinity in {name}, expected finite numbers: the file is "
                 "damaged, or its training failed; get or import it again."

@@ -167,7 +167,7 @@ class ClassProblem(Problem):
                 targets=self.targets,
                 tmin=WINDOW[0],
                 tmax=WINDOW[1],
-                n_filters=1,
+                n_filters=len(method.lda.filters) if isinstance(method, ClassDiscriminant) else 1,
                 temperature=1.0,
                 gallery_sha256=self.gallery.sha256,
                 scores=Scores(

@@ -240,10 +240,10 @@ def require_safetensors(folder: Path) -> Path:
     found = sorted(folder.glob("*.safetensors"))
     if found:
         return found[0]
-    pickles = sorted([*folder.glob("*.bin"), *folder.glob("*.ckpt")])
-    if pickles:
+    refused = sorted([*folder.glob("*.bin"), *folder.glob("*.ckpt")])
+    if refused:
         raise StableDiffusionError(
-            f"{pickles[0]} is a pickle, which can run code, and there is no .safetensors beside "
+            f"{refused[0]} can run code when it is opened, and there is no .safetensors beside "
             "it: fetch the safetensors file of the same repository."
         )
     raise StableDiffusionError(f"{folder} holds no weights, expected {WEIGHTS}.safetensors there.")

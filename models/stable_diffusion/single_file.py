@@ -46,8 +46,8 @@ def read_file(path: Path) -> Parts:
     """
     if path.suffix != ".safetensors":
         raise StableDiffusionError(
-            f"{path} is no .safetensors file, expected one: a .ckpt is a pickle, which can run "
-            "code; fetch the safetensors file, or convert it where you trust it."
+            f"{path} is no .safetensors file, expected one: a .ckpt can run code "
+            "when it is opened; fetch the safetensors file, or convert it where you trust it."
         )
     quiet_libraries()
     state = load_checkpoint(path)

@@ -90,7 +90,7 @@ class ToySampler:
 
     def sample(self, embedding: Embedding, *, seed: int) -> GeneratedImage:
         if embedding.index in FAILING:
-            raise RuntimeError("out of memory")
+            raise RuntimeError("the toy drew nothing")
         values = np.frombuffer(embedding.vector[:48].tobytes(), np.uint8)
         pixels = (values.reshape(8, 8, 3).astype(int) + seed) % 256
         return GeneratedImage(pixels.astype(np.uint8), seed, embedding.index, embedding.t_onset)
@@ -118,6 +118,10 @@ class ToySystem:
     @property
     def remarks(self) -> tuple[str, ...]:
         return ()
+
+    @property
+    def settled(self) -> dict[str, str]:
+        return {}
 
     def measure(self) -> Pace:
         return Pace(0.0, 0, 0.0, 0.0, n_runs=0)

@@ -280,7 +280,7 @@ def test_weights_that_do_not_fit_or_are_not_finite_are_refused(copy: Path) -> No
 
 
 def test_training_runs_resumes_and_exports_what_loads(tmp_path: Path) -> None:
-    words = ["--out", str(tmp_path), "--bank-seconds", "8", "--ridge-epochs", "96"]
+    words = ["--out", str(tmp_path), "--bank-seconds", "20", "--ridge-epochs", "96"]
     words += ["--pretrain-steps", "1", "--save-every", "1", "--noise-epochs", "16"]
     assert train_encoder.main([*words, "--steps", "1"]) == 0
     first = load_encoder(tmp_path / "weights")

@@ -39,7 +39,7 @@ def make_raw() -> mne.io.RawArray:
 
 @pytest.fixture(scope="module")
 def system() -> phosphene.System:
-    return phosphene.load_system()
+    return phosphene.load_system(backend="auto", dtype="auto")  # as the presets have it
 
 
 @pytest.fixture(scope="module")
