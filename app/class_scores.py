@@ -1,8 +1,8 @@
-"""How well classes are told apart: balanced accuracy, area under the curve, confusion, calibration.
+"""How well a session tells classes apart: balanced accuracy, area, confusion, calibration.
 
-Owns the arithmetic over all trials of a session whose true class is known; pure. Plain accuracy and
-its test are `app.accuracy`'s: where one class is rare, always answering the other looks good there,
-and like guessing here.
+Owns the trials and the summary's layout; the arithmetic is `pipeline.class_measures`'. Plain
+accuracy and its test are `app.accuracy`'s: where one class is rare, always answering the other
+looks good there, and like guessing here.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import rankdata
 
+from pipeline.class_measures import (
+    balanced_accuracy,
+    calibration_error,
+    class_areas,
+    confusion_of,
+)
 from pipeline.values import Float64
-
-N_BINS = 10
-"""Bins of confidence behind the expected calibration error (Guo et al. 2017)."""
 
 
 class ClassScores:
@@ -41,15 +42,13 @@ class ClassScores:
         if not self._truths:
             return {}
         truths, rows = np.array(self._truths), np.array(self._rows)
-        confusion = np.zeros((len(self.classes),) * 2, dtype=int)
-        np.add.at(confusion, (truths, rows.argmax(axis=1)), 1)
-        areas = [_area(rows[:, k], truths == k) for k in range(len(self.classes))]
+        confusion = confusion_of(truths, rows.argmax(axis=1), len(self.classes))
+        areas = class_areas(rows, truths)
         known = [area for area in areas if area is not None]
         shown = confusion.sum(axis=1)
-        recall = confusion.diagonal()[shown > 0] / shown[shown > 0]
         return {
             "classes": list(self.classes),
-            "balanced_accuracy": round(float(recall.mean()), 6),
+            "balanced_accuracy": round(balanced_accuracy(confusion), 6),
             "balanced_chance": 1 / int((shown > 0).sum()),
             "auc": round(float(np.mean(known)), 6) if known else None,
             "auc_by_class": {
@@ -61,23 +60,5 @@ class ClassScores:
                 "share": round(float(shown.max() / shown.sum()), 6),
             },
             "confusion": confusion.tolist(),
-            "calibration_error": round(calibration_error(truths, rows), 6),
+            "calibration_error": round(calibration_error(rows, truths), 6),
         }
-
-
-def calibration_error(truths: NDArray[np.intp], rows: Float64) -> float:
-    """Expected calibration error of the best class' probability, in `N_BINS` equal bins."""
-    confidence, right = rows.max(axis=1), rows.argmax(axis=1) == truths
-    bins = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
-    gaps = [
-        abs(float(right[bins == k].sum() - confidence[bins == k].sum())) for k in np.unique(bins)
-    ]
-    return sum(gaps) / len(truths)
-
-
-def _area(scores: Float64, is_class: NDArray[np.bool_]) -> float | None:
-    """Area under the curve of one class against the rest; None where one side is missing."""
-    n, m = int(is_class.sum()), int((~is_class).sum())
-    if not n or not m:
-        return None
-    return float((rankdata(scores)[is_class].sum() - n * (n + 1) / 2) / (n * m))

@@ -10,14 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import binomtest, rankdata
+from scipy.stats import binomtest
 
 from models.adapters.report import ClassScores, RepetitionPoint, SessionScore
 from models.adapters.scoring import Ints, log_likelihoods
+from pipeline.class_measures import (
+    balanced_accuracy,
+    calibration_error,
+    class_areas,
+    confusion_of,
+)
 from pipeline.values import Float64
 
-N_BINS = 10
-"""Bins of confidence for the calibration error."""
 N_BOOTSTRAP = 500
 REPETITIONS = (1, 2, 4, 8, 16)
 UNEQUAL = 1.2
@@ -52,8 +56,7 @@ def class_scores(
     n_classes = len(names)
     log_probabilities = log_likelihoods(evidence.copy(), 1.0)
     probabilities, guesses = np.exp(log_probabilities), evidence.argmax(axis=1)
-    confusion = np.zeros((n_classes, n_classes), dtype=np.intp)
-    np.add.at(confusion, (rows, guesses), 1)
+    confusion = confusion_of(rows, guesses, n_classes)
     counts = np.bincount(rows, minlength=n_classes)
     fair = (log_probabilities - log_prior).argmax(axis=1)
     area = area_under_curve(probabilities, rows)
@@ -64,7 +67,7 @@ def class_scores(
         auc=area,
         auc_low=low,
         auc_high=high,
-        balanced_accuracy=balanced_accuracy(fair, rows, n_classes),
+        balanced_accuracy=balanced_accuracy(confusion_of(rows, fair, n_classes)),
         majority=float(counts.max() / counts.sum()),
         p_below_majority=_p_below(guesses, rows, int(counts.argmax())),
         calibration_error=calibration_error(probabilities, rows),
@@ -88,16 +91,9 @@ def is_beaten(scores: ClassScores) -> bool:
 
 def area_under_curve(probabilities: Float64, rows: Ints) -> float:
     """Area under the ROC curve: of two classes, or the mean of each against the rest."""
-    n_classes = probabilities.shape[1]
-    wanted = [1] if n_classes == 2 else list(range(n_classes))
-    areas = []
-    for k in wanted:
-        own = rows == k
-        n, n_own = len(rows), int(own.sum())
-        if 0 < n_own < n:
-            total = float(rankdata(probabilities[:, k])[own].sum())
-            areas.append((total - n_own * (n_own + 1) / 2) / (n_own * (n - n_own)))
-    return float(np.mean(areas)) if areas else 0.5
+    areas = class_areas(probabilities, rows)
+    wanted = [each for each in (areas[1:] if len(areas) == 2 else areas) if each is not None]
+    return float(np.mean(wanted)) if wanted else 0.5
 
 
 def _area_interval(probabilities: Float64, rows: Ints, *, seed: int) -> tuple[float, float]:
@@ -106,21 +102,6 @@ def _area_interval(probabilities: Float64, rows: Ints, *, seed: int) -> tuple[fl
     areas = [area_under_curve(probabilities[each], rows[each]) for each in drawn]
     low, high = np.quantile(areas, (0.025, 0.975))
     return float(low), float(high)
-
-
-def balanced_accuracy(guesses: Ints, rows: Ints, n_classes: int) -> float:
-    """Mean over classes of the part that was right."""
-    parts = [(guesses[rows == k] == k).mean() for k in range(n_classes) if (rows == k).any()]
-    return float(np.mean(parts))
-
-
-def calibration_error(probabilities: Float64, rows: Ints) -> float:
-    """Expected calibration error: how far confidence is from the part that is right, over bins."""
-    confidence = probabilities.max(axis=1)
-    right = (probabilities.argmax(axis=1) == rows).astype(np.float64)
-    bins = np.minimum((confidence * N_BINS).astype(np.intp), N_BINS - 1)
-    gap = np.bincount(bins, weights=confidence - right, minlength=N_BINS)
-    return float(np.abs(gap).sum() / len(rows))
 
 
 def _p_below(guesses: Ints, rows: Ints, commonest: int) -> float:
@@ -159,7 +140,7 @@ def repetitions(
                 n_groups=len(truth),
                 accuracy=float((total.argmax(axis=1) == truth).mean()),
                 balanced_accuracy=balanced_accuracy(
-                    (total - log_prior).argmax(axis=1), truth, n_classes
+                    confusion_of(truth, (total - log_prior).argmax(axis=1), n_classes)
                 ),
                 auc=area_under_curve(np.exp(log_likelihoods(total.copy(), 1.0)), truth),
             )
@@ -177,6 +158,8 @@ def session_score(
         subject=subject,
         n_epochs=len(rows),
         accuracy=float((evidence.argmax(axis=1) == rows).mean()),
-        balanced_accuracy=balanced_accuracy((evidence - log_prior).argmax(axis=1), rows, n_classes),
+        balanced_accuracy=balanced_accuracy(
+            confusion_of(rows, (evidence - log_prior).argmax(axis=1), n_classes)
+        ),
         auc=area_under_curve(np.exp(log_likelihoods(evidence.copy(), 1.0)), rows),
     )

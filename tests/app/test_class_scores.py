@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, roc_auc_score
 
-from app.class_scores import ClassScores, calibration_error
+from app.class_scores import ClassScores
 from app.ranking import rank_classes
 from models.api import EncoderSpec, InputSpec
+from pipeline.class_measures import calibration_error
 
 NAMES = ("face", "house", "checker")
 
@@ -48,8 +49,8 @@ def test_rare_targets_are_no_success_of_always_saying_no() -> None:
 
 def test_the_calibration_error_is_the_gap_between_said_and_seen() -> None:
     truths = np.array([0, 0, 0, 1])
-    assert calibration_error(truths, np.tile([0.75, 0.25], (4, 1))) == pytest.approx(0.0)
-    assert calibration_error(truths, np.tile([0.95, 0.05], (4, 1))) == pytest.approx(0.2)
+    assert calibration_error(np.tile([0.75, 0.25], (4, 1)), truths) == pytest.approx(0.0)
+    assert calibration_error(np.tile([0.95, 0.05], (4, 1)), truths) == pytest.approx(0.2)
 
 
 def test_a_marker_of_another_name_has_its_class_for_truth() -> None:

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from models.adapters import AdapterError, CalibrationData, load_adapter, save_adapter
-from models.adapters.class_scores import calibration_error, class_scores, is_beaten
+from models.adapters.class_scores import class_scores, is_beaten
 from models.adapters.classes import class_probabilities
 from models.adapters.fit import fit_adapter
 from models.adapters.pooling import Recorded, pool_recordings
 from models.adapters.scoring import Ints
 from models.adapters.shrinkage_lda import ShrinkageLda, ledoit_wolf
 from models.adapters.tangent import geometric_mean, super_covariances, tangent_vectors
+from pipeline.class_measures import calibration_error
 from pipeline.values import Float64
 
 SFREQ = 64.0
