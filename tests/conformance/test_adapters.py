@@ -142,7 +142,7 @@ def test_it_comes_back_from_its_files_to_the_bit(case: Case, tmp_path: Path) -> 
         epoch = case.data.epoch(row)
         first, again = case.adapter.encode(epoch), loaded.encode(epoch)
         np.testing.assert_array_equal(again.vector, first.vector)
-        assert again.confidence == pytest.approx(first.confidence, rel=1e-12)
+        assert again.confidence == first.confidence
     alone = load_adapter(tmp_path / "adapter")  # the encoder that it names is found
     np.testing.assert_array_equal(alone.encode(epoch).vector, first.vector)
 

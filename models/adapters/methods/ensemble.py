@@ -67,9 +67,10 @@ class ClassEnsemble(Method[Features, ClassBase]):
             if is_enough:
                 logits, setting = kind.held_out(features, rows, n_classes=n_classes)
                 held_out.append(logits)
-                decoders[name] = kind.fit(features, rows, n_classes=n_classes, setting=setting)
+                fitted = kind.fit(features, rows, n_classes=n_classes, setting=setting)
             else:
-                decoders[name] = kind.fit(features, rows, n_classes=n_classes)
+                fitted = kind.fit(features, rows, n_classes=n_classes)
+            decoders[name] = _as_loaded(fitted)
         if not is_enough:  # a class is missing from an inner block: nothing can be chosen
             own = np.ones(len(names))
             return cls(decoders, own / len(names), log_prior, own)
@@ -151,6 +152,12 @@ def choose(logits: Float64, rows: Ints, log_prior: Float64) -> Float64:
     weights = np.asarray(best.x, dtype=np.float64)
     weights[weights < SMALLEST * weights.max()] = 0.0
     return weights if weights.any() else start * SMALLEST
+
+
+def _as_loaded(fitted: ClassDecoder) -> ClassDecoder:
+    """The decoder with its arrays laid out as a file gives them: the same bits before and after."""
+    arrays = {name: np.ascontiguousarray(array) for name, array in fitted.arrays().items()}
+    return type(fitted).from_arrays(arrays)
 
 
 def _log_prior(rows: Ints, n_classes: int) -> Float64:
