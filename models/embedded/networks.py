@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.embedded.unet import require
+
 _FACTOR = 2
 _FIXED: Mapping[str, Any] = {
     "decoder_act_fns": "silu",
@@ -45,9 +47,7 @@ class AutoencoderConfig:
         ValueError
             It asks for what this network has not.
         """
-        for name, value in _FIXED.items():
-            if table.get(name, value) != value:
-                raise ValueError(f"{name} is {table[name]!r}, expected {value!r}")
+        require(table, _FIXED)
         layers = tuple(table["decoder_layers_per_block"])
         if layers[0] != 0 or 0 in layers[1:]:
             raise ValueError(f"decoder_layers_per_block is {layers}, expected 0 and then none of 0")

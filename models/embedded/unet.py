@@ -45,6 +45,19 @@ _FIXED: Mapping[str, Any] = {
 _TRANSFORMER_EPS = 1e-6
 
 
+def require(table: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
+    """Refuse a table of settings that has something else than `fixed` where it names it.
+
+    Raises
+    ------
+    ValueError
+        It has.
+    """
+    for name, value in fixed.items():
+        if table.get(name, value) != value:
+            raise ValueError(f"{name} is {table[name]!r}, expected {value!r}")
+
+
 @dataclass(frozen=True, slots=True)
 class UNetConfig:
     """Sizes, by diffusers' names; `attention_head_dim` counts heads, as it does there."""
@@ -72,9 +85,7 @@ class UNetConfig:
         ValueError
             It asks for what this network has not.
         """
-        for name, value in _FIXED.items():
-            if table.get(name, value) != value:
-                raise ValueError(f"{name} is {table[name]!r}, expected {value!r}")
+        require(table, _FIXED)
         for name in ("down_block_types", "up_block_types"):
             unknown = set(table[name]) - set(_BLOCKS)
             if unknown:
@@ -104,7 +115,7 @@ class UNet(nn.Module):
             is_last = i == len(widths) - 1
             has_attention = config.down_block_types[i] in _CROSS
             below = None if is_last else _Downsample(out)
-            self.down_blocks.append(_Down(config, sizes, has_attention, below))
+            self.down_blocks.append(_Down(config, sizes, has_attention, sampler=below))
             skips += [out] * (len(sizes) + (not is_last))
             width = out
         self.mid_block = _Middle(config, width)
@@ -115,7 +126,7 @@ class UNet(nn.Module):
                 width = out
             has_attention = config.up_block_types[i] in _CROSS
             above = None if i == len(widths) - 1 else _Upsample(out)
-            self.up_blocks.append(_Up(config, sizes, has_attention, above))
+            self.up_blocks.append(_Up(config, sizes, has_attention, sampler=above))
         self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, width, config.norm_eps)
         self.conv_out = nn.Conv2d(width, config.out_channels, 3, padding=1)
 
@@ -293,14 +304,8 @@ class _Stage(nn.Module):
 
 
 class _Down(_Stage):
-    def __init__(
-        self,
-        config: UNetConfig,
-        sizes: list[tuple[int, int]],
-        has_attention: bool,
-        sampler: nn.Module | None,
-    ) -> None:
-        super().__init__(config, sizes, has_attention)
+    def __init__(self, *stage: Any, sampler: nn.Module | None) -> None:
+        super().__init__(*stage)
         self.downsamplers = nn.ModuleList([] if sampler is None else [sampler])
 
     def forward(self, x: Tensor, emb: Tensor, context: Tensor, skips: list[Tensor]) -> Tensor:
@@ -314,14 +319,8 @@ class _Down(_Stage):
 
 
 class _Up(_Stage):
-    def __init__(
-        self,
-        config: UNetConfig,
-        sizes: list[tuple[int, int]],
-        has_attention: bool,
-        sampler: nn.Module | None,
-    ) -> None:
-        super().__init__(config, sizes, has_attention)
+    def __init__(self, *stage: Any, sampler: nn.Module | None) -> None:
+        super().__init__(*stage)
         self.upsamplers = nn.ModuleList([] if sampler is None else [sampler])
 
     def forward(self, x: Tensor, emb: Tensor, context: Tensor, skips: list[Tensor]) -> Tensor:

@@ -25,9 +25,10 @@ def to_pixels(images: Tensor) -> NDArray[np.uint8]:
     DrawingError
         A number is none: the weights are damaged, or their precision is too low.
     """
+    is_finite = torch.isfinite(images).all()  # asked before the copy, known when it is there
     pixels = (images.clamp(-1, 1) + 1).mul(127.5).round().to(torch.uint8)
     made = pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-    if not bool(torch.isfinite(images).all()):
+    if not bool(is_finite):
         raise DrawingError(
             "the generator drew NaN or infinity, expected a picture: its weights are damaged (get "
             "or import them again), or their precision is too low for them (decoder.dtype)."

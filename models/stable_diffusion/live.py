@@ -6,6 +6,7 @@ or of its text encoder's. Knows nothing of streams or of training.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -334,8 +335,6 @@ def _remarks(parts: Parts, steps: int, name: str) -> tuple[str, ...]:
 
 
 def _digest(files: tuple[Path, ...]) -> str:
-    import hashlib
-
     digest = hashlib.sha256()
     for file in files:
         digest.update(hash_file(file).encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from models.sampling.backends.base import Target
+from models.sampling.backends.base import Target, torch_dtypes
 from models.sampling.parts import Run
 
 
@@ -17,8 +17,7 @@ class Eager:
 
     def dtypes(self, kind: str) -> tuple[str, ...]:
         """Half precision where it is faster."""
-        wide = ("float32", "bfloat16", "float16")
-        return wide if kind == "cpu" else ("float16", "bfloat16", "float32")
+        return torch_dtypes(kind)
 
     def prepare(self, module: nn.Module, examples: tuple[Tensor, ...], target: Target) -> Run:  # noqa: ARG002
         """The module itself."""

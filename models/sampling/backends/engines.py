@@ -1,8 +1,8 @@
 """From a sampler's parts to an engine, and back: build, check, keep, load, use.
 
 Owns the order of these steps. A back-end that keeps its engines is built elsewhere
-(`building`), because a compiler may crash; here its engine is loaded, asked whether it answers as
-it did when it was checked, and handed over. Knows no back-end by name.
+(`models.compiling`), because a compiler may crash; here its engine is loaded, asked whether it
+answers as it did when it was checked, and handed over. Knows no back-end by name.
 """
 
 from __future__ import annotations
@@ -37,6 +37,11 @@ from models.sampling.parts import Flat, Part, Run, Shape, shapes_of
 
 Say = Callable[[str], None]
 """Takes one line of progress."""
+_DTYPES = {
+    str(each).removeprefix("torch."): each
+    for each in (torch.float32, torch.float16, torch.bfloat16, torch.int64)
+}
+"""What a network is given, by the name in a manifest."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,8 +156,7 @@ def build(
             say(f"{part.name} ({i + 1} of {len(parts)}): checking against eager")
             deviations[part.name] = check_part(part, runs[part.name], dtype=target.dtype)
         say("a picture: checking against eager")
-        deviations["picture"] = _compare_pictures(parts, runs, draw)
-        require(deviations["picture"], dtype=target.dtype, what="the picture")
+        deviations["picture"] = _check_picture(parts, runs, draw, target)
         answers = {name: answer_of(run, examples[name]) for name, run in runs.items()}
     except BackendError as error:
         refused, engines, answers = str(error), {}, {}
@@ -187,9 +191,10 @@ def _engine(
     return backend.build(module, tensors, target)
 
 
-def _compare_pictures(
-    parts: Sequence[Part], runs: Mapping[str, Run], draw: Callable[[], object]
+def _check_picture(
+    parts: Sequence[Part], runs: Mapping[str, Run], draw: Callable[[], object], target: Target
 ) -> float:
+    """Draw with the engines; how far that is from eager's picture, which must be little."""
     last = parts[-1]
     if last.seen is None:
         raise BackendError(f"{last.name} took no part in the picture.")
@@ -202,7 +207,9 @@ def _compare_pictures(
     for part in parts:
         part.use(keep if part is last else runs[part.name], shapes_of(_examples(part)))
     draw()
-    return deviation(drawn[-1], expected)
+    found = deviation(drawn[-1], expected)
+    require(found, dtype=target.dtype, what="the picture")
+    return found
 
 
 def load(
@@ -298,8 +305,7 @@ def _checked(
     deviations = {
         part.name: check_part(part, runs[part.name], dtype=target.dtype) for part in parts
     }
-    deviations["picture"] = _compare_pictures(parts, runs, draw)
-    require(deviations["picture"], dtype=target.dtype, what="the picture")
+    deviations["picture"] = _check_picture(parts, runs, draw, target)
     for part in parts:
         part.use(None)
     manifest = Manifest(
@@ -323,12 +329,6 @@ def _plain(tensor: Tensor) -> list[object]:
 
 def _shape(plain: Sequence[object]) -> Shape:
     sizes, name = plain
-    if not isinstance(sizes, list) or name not in {"float32", "float16", "bfloat16", "int64"}:
+    if not isinstance(sizes, list) or name not in _DTYPES:
         raise BackendError(f"the engine's manifest says sizes {plain}, which cannot be read.")
-    dtype = {
-        "float32": torch.float32,
-        "float16": torch.float16,
-        "bfloat16": torch.bfloat16,
-        "int64": torch.int64,
-    }[str(name)]
-    return tuple(int(size) for size in sizes), dtype
+    return tuple(int(size) for size in sizes), _DTYPES[str(name)]

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from models.sampling.backends.base import Target
+from models.sampling.backends.base import Target, torch_dtypes
 from models.sampling.parts import Run
 
 _SETTLING = 3
@@ -37,8 +37,7 @@ class Trace:
 
     def dtypes(self, kind: str) -> tuple[str, ...]:
         """As eager, for the same kernels run."""
-        wide = ("float32", "bfloat16", "float16")
-        return wide if kind == "cpu" else ("float16", "bfloat16", "float32")
+        return torch_dtypes(kind)
 
     def prepare(self, module: nn.Module, examples: tuple[Tensor, ...], target: Target) -> Run:  # noqa: ARG002
         """Trace, freeze, and run until the executor has settled."""
