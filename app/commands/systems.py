@@ -119,11 +119,17 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     state = "none needed" if entry["found"] is None else str(entry["found"]["state"])
     if not entry["is_implemented"]:
         state = "not implemented yet"
-    return entry["name"], entry["modality"], generator or "-", state, entry["distribution"]
+    modality = entry["modality"] if _reads(entry) else "-"
+    return entry["name"], modality, generator or "-", state, entry["distribution"]
+
+
+def _reads(entry: dict[str, Any]) -> bool:
+    """Whether it reads a signal; what only draws takes vectors."""
+    return bool(entry["decodes"] or entry["input_shape"])
 
 
 def _details(entry: dict[str, Any]) -> str:
-    reads_any = bool(entry["decodes"] or entry["input_shape"])
+    reads_any = _reads(entry)
     space = entry["target_space"] or entry["space"] or "a space of its own"
     from configs.plain import plain
 

@@ -146,9 +146,12 @@ def test_systems_lists_all_and_never_pretends(capsys: pytest.CaptureFixture[str]
     entries = {entry["name"]: entry for entry in json.loads(out)["systems"]}
     assert len(entries) == 9
     for name, entry in entries.items():
-        reads = name not in {"stable-diffusion", "sdxl"}  # these draw alone
-        keys = ("modality", "target_space", "generator", "weights", *["input_shape"] * reads)
-        for key in keys:
+        if name in {"stable-diffusion", "sdxl"}:  # these draw, and read no signal
+            assert entry["input_shape"] == ""
+            assert not entry["decodes"]
+        else:
+            assert entry["input_shape"], f"{name} lacks input_shape"
+        for key in ("modality", "target_space", "generator", "weights"):
             assert entry[key], f"{name} lacks {key}"
         assert entry["is_implemented"] == (
             name
