@@ -74,6 +74,9 @@ class Collection:
         # What is added to onsets of a later recording, s; set at its first epoch.
         self._shift = 0.0
         self._after: float | None = None
+        # Number of the recording that is read, and from where on epochs are of which one, s.
+        self._number = 0
+        self._begins: dict[int, float] = {}
 
     def expect(self, labels: Sequence[str]) -> None:
         """Collect these labels from now on, each a class of its own; forgets earlier epochs."""
@@ -88,6 +91,7 @@ class Collection:
         with self._lock:
             newest = max((epoch.t_onset for _, epoch in self._epochs), default=None)
             self._shift, self._after = 0.0, newest
+            self._number += 1
 
     def restrict(self, classes: Mapping[str, str]) -> None:
         """Keep these classes only of what has come, by the label that they were collected under."""
@@ -109,7 +113,9 @@ class Collection:
             name = self._classes.get(event.label, event.label)
             if event.outcome in USABLE and event.epoch is not None:
                 self._good[name] += 1
-                self._epochs.append((name, self._placed(event.epoch)))
+                epoch = self._placed(event.epoch)
+                self._begins.setdefault(self._number, epoch.t_onset - PAUSE / 2)
+                self._epochs.append((name, epoch))
             else:
                 self._refused[name, str(event.outcome)] += 1
 
@@ -142,6 +148,12 @@ class Collection:
         """Markers that are of no wanted class, by label."""
         with self._lock:
             return dict(self._others)
+
+    def session_of(self, epoch: Epoch) -> int:
+        """Which recording an epoch is from, from 1; 0 where none was begun."""
+        with self._lock:
+            begun = [n for n, begin in self._begins.items() if epoch.t_onset >= begin]
+            return max(begun, default=0)
 
     def epochs(self) -> tuple[tuple[str, Epoch], ...]:
         """Class and epoch, in order of onset."""

@@ -6,7 +6,7 @@ label means in the gallery's space where it means something.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ def calibration_data(
     config: SessionConfig,
     *,
     pictures: Mapping[str, str] | None = None,
+    session_of: Callable[[Epoch], str] | None = None,
 ) -> CalibrationData:
     """Stack epochs in order of time.
 
@@ -41,6 +42,9 @@ def calibration_data(
         Picture by class, by its label in the gallery: the labels are classes of events then, and a
         class that is not named here is drawn as its name suggests. None: labels that are all
         pictures of the gallery stand for these.
+    session_of : callable, optional
+        Name of the recording that an epoch is from, where there are several: each is then also
+        judged by what the others teach.
 
     Raises
     ------
@@ -52,6 +56,7 @@ def calibration_data(
     use = use_of([epoch for _, epoch in epochs])
     whole = with_channels([epoch for _, epoch in epochs], use.used) if use.used else []
     kept = [(name, e) for (name, _), e in zip(epochs, whole, strict=False) if e is not None]
+    sessions = () if session_of is None else tuple(session_of(epoch) for _, epoch in kept)
     first = kept[0][1] if kept else epochs[0][1]
     odd = [e for _, e in kept if e.data.shape != first.data.shape or e.info != first.info]
     if odd or not kept:
@@ -68,6 +73,7 @@ def calibration_data(
         sfreq=first.info.sfreq,
         tmin=first.tmin,
         filter=config.filter,
+        sessions=sessions,
         **_meaning({name for name, _ in kept}, config, pictures),
     )
 

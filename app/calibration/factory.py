@@ -190,10 +190,19 @@ class CalibrationFactory:
     ) -> Trainer:
         from app.calibration.channels import use_of
         from app.calibration.data import calibration_data, said_of
+        from app.calibration.reading import names_of
         from app.calibration.training import ProcessTrainer
 
         epochs = collection.epochs()
-        data = calibration_data(epochs, config, pictures=pictures)
+        names = names_of(parts)
+        data = calibration_data(
+            epochs,
+            config,
+            pictures=pictures,
+            session_of=(lambda epoch: names[collection.session_of(epoch) - 1])
+            if len(names) > 1
+            else None,
+        )
         known = [name for part in parts for name in part.ch_names]
         note([*use_of([epoch for _, epoch in epochs], known).sentences, *said_of(data)])
         folder = out / DATA_FOLDER

@@ -5,8 +5,12 @@ Owns the translation only; the numbers and the verdict are `models.adapters`'.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from app.calibration.results import CalibrationResult, LeakCheck, MethodScore, Verdict
-from models.adapters.report import CalibrationReport
+from app.formatting import percent
+from models.adapters.class_scores import is_unequal
+from models.adapters.report import CalibrationReport, ClassScores
 
 ZERO_SHOT = "zero-shot"
 
@@ -53,4 +57,21 @@ def result_of(report: CalibrationReport) -> CalibrationResult:
         n_classes=report.n_candidates,
         minutes=report.minutes,
         seconds=report.seconds,
+        classes=() if report.classes is None else tuple(_of_classes(report.classes)),
     )
+
+
+def _of_classes(found: ClassScores) -> Iterator[str]:
+    """Say what accuracy alone does not."""
+    if not is_unequal(found):  # else the headline says it
+        yield (
+            f"Area under the curve {found.auc:.2f} (95 % interval {found.auc_low:.2f} to "
+            f"{found.auc_high:.2f}; chance 0.50)."
+        )
+    yield f"Confidence is off by {percent(found.calibration_error)} on average."
+    if found.sessions:
+        each = ", ".join(f"{s.session} {percent(s.accuracy)} ({s.auc:.2f})" for s in found.sessions)
+        yield f"Each recording by what the others teach (area under the curve): {each}."
+    if len(found.repetitions) > 1:
+        summed = ", ".join(f"{p.n}: {percent(p.accuracy)}" for p in found.repetitions)
+        yield f"Right with the evidence of several trials of one class added up: {summed}."

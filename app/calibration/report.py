@@ -96,7 +96,7 @@ def _findings(view: FlowView, result: CalibrationResult) -> Markup:
         parts.append(_finding(leak.sentence, "warning" if leak.is_leak else "good"))
     parts += [
         _finding(sentence, "note")
-        for sentence in (result.reason, result.curve_sentence)
+        for sentence in (result.reason, *result.classes, result.curve_sentence)
         if sentence
     ]
     if view.overridden:

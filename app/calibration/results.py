@@ -77,6 +77,8 @@ class CalibrationResult:
         What it was made of.
     seconds : float
         Time of the training.
+    classes : tuple of str
+        What accuracy alone does not say of plain classes, in sentences; empty for pictures.
     warnings : tuple of str
     """
 
@@ -100,6 +102,7 @@ class CalibrationResult:
     n_classes: int = 0
     minutes: float = 0.0
     seconds: float = 0.0
+    classes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property

@@ -69,6 +69,7 @@ def result_lines(result: CalibrationResult) -> list[str]:
         lines.append(f"Without an adapter: {score_words(without)}.")
     if result.comparison:
         lines.append(result.comparison)
+    lines += result.classes
     if result.permutation_p is not None:
         times = f", {result.n_permutations} times" if result.n_permutations else ""
         p = formatting.p_value(result.permutation_p)

@@ -63,6 +63,9 @@ def test_two_commands_from_a_recording_to_scored_pictures(
     )
     assert code == 0, said
     assert about["result"]["verdict"] == "found"
+    told = " ".join(about["result"]["classes"])
+    assert "Area under the curve" in told
+    assert "Confidence is off by" in told
     assert about["epochs"]["n_refused"] <= 0.05 * about["epochs"]["n_good"]
     notes = " ".join(about["checks"]["notes"])
     assert "Left out: Fp1 (100%)" in notes
@@ -174,6 +177,13 @@ def test_two_sessions_with_different_caps_share_what_both_have(tmp_path: Path) -
     assert data.onsets[12] - data.onsets[11] > 100
     use = use_of([epoch for _, epoch in collection.epochs()], (*CHANNELS, "Cz", "Fz"))
     assert set(use.left_out) == {"PO7", "PO8", "Cz", "Fz"}
+    named = calibration_data(
+        collection.epochs(),
+        SessionConfig(),
+        pictures={},
+        session_of=lambda epoch: f"day {collection.session_of(epoch)}",
+    )
+    assert named.sessions == ("day 1",) * 12 + ("day 2",) * 12
 
 
 def test_labels_of_another_case_are_told_with_those_that_came(tmp_path: Path) -> None:

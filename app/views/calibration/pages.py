@@ -389,6 +389,7 @@ def facts_of(result: CalibrationResult) -> list[str]:
         lines.append(result.comparison)
     elif result.without is not None:
         lines.append(f"Without an adapter: {score_words(result.without)}.")
+    lines += result.classes
     if result.permutation_p is not None:
         p = formatting.p_value(result.permutation_p)
         lines.append(f"With shuffled labels: {p} (permutation test).")
