@@ -31,6 +31,8 @@ _VAE_ATTENTION = (
     ("v", "to_v"),
     ("proj_out", "to_out.0"),
 )
+CODES = "quantize.embedding.weight"
+"""The codes of a VQ autoencoder, (n_codes, embed_dim)."""
 Names = list[tuple[str, str]]
 """Pairs of prefixes: CompVis, diffusers; each ends with a dot."""
 
@@ -103,7 +105,7 @@ def _up_names(layout: UNetLayout) -> Names:
 
 
 def vae_names(n_levels: int, layers_per_block: int) -> Names:
-    """Prefix pairs of a KL autoencoder, with attention in every level, should it be there."""
+    """Prefix pairs of an autoencoder, KL or VQ, with attention in every level if it is there."""
     names: Names = []
     for side in ("encoder", "decoder"):
         names += [
@@ -126,7 +128,8 @@ def vae_names(n_levels: int, layers_per_block: int) -> Names:
             names += _vae_attention(f"{up[0]}attn.{layer}.", f"{up[1]}attentions.{layer}.")
         names.append((f"{down[0]}downsample.conv.", f"{down[1]}downsamplers.0.conv."))
         names.append((f"{up[0]}upsample.conv.", f"{up[1]}upsamplers.0.conv."))
-    return [*names, ("quant_conv.", "quant_conv."), ("post_quant_conv.", "post_quant_conv.")]
+    kept = ("quant_conv.", "post_quant_conv.", "quantize.")
+    return names + [(name, name) for name in kept]
 
 
 def _vae_resnet(theirs: str, ours: str) -> Names:
@@ -235,19 +238,22 @@ def _unet_widths(state: Mapping[str, Tensor], layout: UNetLayout) -> tuple[int, 
 
 
 def vae_config(state: Mapping[str, Tensor], *, scaling_factor: float) -> dict[str, Any]:
-    """Sizes for `AutoencoderKL`.
+    """Sizes for `AutoencoderKL`, or for `VQModel` where the state has codes.
 
     Raises
     ------
     CheckpointError
-        The state has no KL autoencoder.
+        The state has no autoencoder.
     """
     n_levels = _count(state, r"encoder\.down\.(\d+)\.")
     if n_levels == 0 or "quant_conv.weight" not in state:
         raise CheckpointError(
-            "the checkpoint has no KL autoencoder (first_stage_model.*), expected CompVis naming."
+            "the checkpoint has no autoencoder (first_stage_model.*), expected CompVis naming."
         )
-    return {
+    codes: dict[str, int] = {}
+    if CODES in state:
+        codes = dict(zip(("num_vq_embeddings", "vq_embed_dim"), state[CODES].shape, strict=True))
+    return codes | {
         "in_channels": int(state["encoder.conv_in.weight"].shape[1]),
         "out_channels": int(state["decoder.conv_out.weight"].shape[0]),
         "latent_channels": int(state["post_quant_conv.weight"].shape[0]),

@@ -10,15 +10,16 @@ from collections.abc import Mapping
 from typing import cast
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel, VQModel
 from torch import Tensor
 
 from configs.published import ConditionConfig
 from models.checkpoints import CheckpointError, below, load_into
 from models.latent_diffusion import compvis
 from models.latent_diffusion.conditioning import ConditionStage, TimeCondition
-from models.latent_diffusion.model import LatentDiffusion
+from models.latent_diffusion.model import FirstStage, LatentDiffusion
 from models.masked_autoencoder import import_encoder
+from models.sampling.schedules import SD15
 
 CONDITION = "time_embed_condtion."
 """The published (misspelt) prefix of the time condition inside the U-Net."""
@@ -40,8 +41,13 @@ def import_unet(state: Mapping[str, Tensor], *, num_heads: int = 8) -> UNet2DCon
 
 def import_vae(
     state: Mapping[str, Tensor], *, scaling_factor: float = SCALING_FACTOR
-) -> AutoencoderKL:
-    """Build an autoencoder of a CompVis state (names below `first_stage_model.`)."""
+) -> FirstStage:
+    """Build an autoencoder of a CompVis state (names below `first_stage_model.`).
+
+    `VQModel` where it has codes, whose latents are not scaled; else `AutoencoderKL`.
+    """
+    is_vq = compvis.CODES in state
+    kind, scaling_factor = (VQModel, 1.0) if is_vq else (AutoencoderKL, scaling_factor)
     plain = {k: v for k, v in state.items() if not k.startswith("loss.")}
     config = compvis.vae_config(plain, scaling_factor=scaling_factor)
     names = compvis.vae_names(len(config["block_out_channels"]), config["layers_per_block"])
@@ -49,9 +55,9 @@ def import_vae(
         name: value.flatten(1) if _is_flat(name) else value
         for name, value in compvis.rename(plain, names).items()
     }
-    vae = AutoencoderKL(**config)
+    vae = kind(**config)
     load_into(vae, renamed, what="the autoencoder's state")
-    return cast("AutoencoderKL", vae.eval())
+    return cast("FirstStage", vae.eval())
 
 
 def import_time_condition(state: Mapping[str, Tensor]) -> TimeCondition:
@@ -68,8 +74,8 @@ def import_time_condition(state: Mapping[str, Tensor]) -> TimeCondition:
         time_embed_dim, context_dim = own["2.weight"].shape
     except KeyError:
         raise CheckpointError(
-            f"the U-Net has no time condition ({CONDITION}*): it was not fine-tuned on EEG; give "
-            "the generation checkpoint.pth."
+            f"the U-Net has no time condition ({CONDITION}*): it was not fine-tuned on brain "
+            "signals; give the checkpoint of the generation stage."
         ) from None
     module = TimeCondition(context_tokens, context_dim, time_embed_dim)
     load_into(module, own, what="the time condition's state")
@@ -92,7 +98,7 @@ def import_condition_stage(state: Mapping[str, Tensor], *, num_heads: int = 16) 
     except KeyError as error:
         raise CheckpointError(
             f"the condition stage has no {error}, expected channel_mapper, dim_mapper and mae: "
-            "give the generation checkpoint.pth."
+            "give the checkpoint of the generation stage."
         ) from None
     # What has no part in the function: special tokens, the frozen CLIP tower.
     left_out = ("mae.cls_token", "mae.mask_token", "image_embedder.")
@@ -117,7 +123,11 @@ def _condition_config(state: Mapping[str, Tensor]) -> ConditionConfig:
 
 
 def import_latent_diffusion(
-    state: Mapping[str, Tensor], *, num_heads: int = 8, encoder_heads: int = 16
+    state: Mapping[str, Tensor],
+    *,
+    num_heads: int = 8,
+    encoder_heads: int = 16,
+    betas: Mapping[str, float] = SD15,
 ) -> LatentDiffusion:
     """Build the whole model of a generation checkpoint's `model_state_dict`.
 
@@ -128,6 +138,8 @@ def import_latent_diffusion(
         schedule buffers are left out (they follow from the betas).
     num_heads, encoder_heads : int
         Attention heads of the U-Net and of the encoder, which shapes do not tell.
+    betas : mapping
+        `beta_start` and `beta_end` that the U-Net was trained with.
     """
     unet_state = below(state, "model.diffusion_model.")
     return LatentDiffusion(
@@ -137,6 +149,7 @@ def import_latent_diffusion(
             below(state, "cond_stage_model."), num_heads=encoder_heads
         ),
         time_condition=import_time_condition(unet_state),
+        betas=betas,
     )
 
 
@@ -160,7 +173,7 @@ def export_latent_diffusion(model: LatentDiffusion) -> dict[str, Tensor]:
     return state | {f"cond_stage_model.{k}": v for k, v in stage.items()}
 
 
-def export_vae(vae: AutoencoderKL) -> dict[str, Tensor]:
+def export_vae(vae: FirstStage) -> dict[str, Tensor]:
     """State of an autoencoder under CompVis names."""
     names = compvis.vae_names(len(vae.config.block_out_channels), vae.config.layers_per_block)
     state = {

@@ -8,10 +8,11 @@ values of every cross-attention, and as a vector that is added to the time embed
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, TypeAlias
 
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel, VQModel
 from diffusers.models.attention import BasicTransformerBlock
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,6 +20,8 @@ from torch.nn import functional
 from models.latent_diffusion.conditioning import ConditionStage, TimeCondition, alignment_loss
 from models.sampling.schedules import SD15
 
+FirstStage: TypeAlias = AutoencoderKL | VQModel
+"""What turns pictures into latents; a VQ one quantises where it decodes, never before."""
 UNUSED = ("mae.pos_embed",)
 """Of the condition stage, not trained: fixed positions are a code, not a weight."""
 
@@ -38,16 +41,25 @@ class LatentDiffusion(nn.Module):
         self,
         *,
         unet: UNet2DConditionModel,
-        vae: AutoencoderKL,
+        vae: FirstStage,
         condition_stage: ConditionStage,
         time_condition: TimeCondition | None,
+        betas: Mapping[str, float] = SD15,
     ) -> None:
         super().__init__()
         self.unet = unet
         self.vae = vae
         self.condition_stage = condition_stage
         self.time_condition = time_condition
-        self.scheduler = DDPMScheduler(beta_schedule="scaled_linear", **SD15)
+        self.betas = dict(betas)
+        self.scheduler = DDPMScheduler(beta_schedule="scaled_linear", **betas)
+
+    def latent_shape(self, size: tuple[int, int]) -> tuple[int, int, int]:
+        """Shape (channels, height, width) of the latents of pictures of a size."""
+        config = self.vae.config
+        shrink = 2 ** (len(config.block_out_channels) - 1)
+        channels = config.vq_embed_dim if isinstance(self.vae, VQModel) else config.latent_channels
+        return int(channels), size[0] // shrink, size[1] // shrink
 
     def time_vector(self, context: Tensor) -> Tensor:
         """What `context` (n, n_tokens, dim) adds to the time embedding, (n, time_embed_dim)."""
@@ -68,7 +80,12 @@ class LatentDiffusion(nn.Module):
 
     @torch.no_grad()
     def encode_image(self, image: Tensor, noise: Tensor) -> Tensor:
-        """Scaled latents of images (n, 3, height, width) in -1..1, sampled with given noise."""
+        """Scaled latents of images (n, 3, height, width) in -1..1, sampled with given noise.
+
+        A VQ first stage has nothing to sample, and takes no notice of the noise.
+        """
+        if isinstance(self.vae, VQModel):
+            return torch.as_tensor(self.vae.encode(image).latents * self.vae.config.scaling_factor)
         posterior = self.vae.encode(image).latent_dist
         return torch.as_tensor(
             (posterior.mean + posterior.std * noise) * self.vae.config.scaling_factor

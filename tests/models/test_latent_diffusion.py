@@ -16,12 +16,9 @@ from models.latent_diffusion import importing
 from models.latent_diffusion.conditioning import ConditionStage, alignment_loss
 from models.latent_diffusion.model import LatentDiffusion
 from models.sampling.denoisers import Level, Network, epsilon
-from models.sampling.schedules import SD15, alphas_cumprod, compvis_times, vp_levels
+from models.sampling.schedules import MINDVIS, SD15, alphas_cumprod, compvis_times, vp_levels
 from models.sampling.solvers import ddim, last, plms
 from tests.models import golden
-
-MINDVIS = {"beta_start": 0.0015, "beta_end": 0.0195}
-"""The class-conditional ImageNet model of MinD-Vis."""
 
 
 @pytest.mark.golden
@@ -66,6 +63,25 @@ def test_autoencoder() -> None:
         file.check("sample", posterior.mean + posterior.std * file.inputs["posterior_noise"])
         file.check("decoded", vae.decode(file.inputs["latent"]).sample)
         file.check("reconstruction", vae.decode(posterior.mode()).sample)
+
+
+@pytest.mark.golden
+def test_vq_autoencoder() -> None:
+    file = golden.load("autoencoder_vq")
+    vae = importing.import_vae(file.state)
+    given = file.inputs["latent"]
+    with torch.no_grad():
+        file.check("encoded", vae.encode(file.inputs["image"]).latents)
+        quantised, _, (_, _, indices) = vae.quantize(given)
+        file.check("quantized", quantised)
+        file.check("indices", indices)
+        file.check("decoded", vae.decode(given).sample)
+        file.check("decoded_not_quantized", vae.decode(given, force_not_quantize=True).sample)
+    file.assert_all_checked()
+    assert vae.config.scaling_factor == 1
+    again = importing.export_vae(vae)
+    assert sorted(again) == sorted(file.state)
+    assert all(torch.equal(again[name], value) for name, value in file.state.items())
 
 
 @pytest.mark.parametrize("levels", [(False, False), (False, True), (True, True)])
@@ -140,6 +156,19 @@ def _published_attention(x: Tensor, state: dict[str, Tensor]) -> Tensor:
 
 
 @pytest.mark.golden
+def test_fmri_condition_stage() -> None:
+    file = golden.load("fmri_cond_stage")
+    heads = file.arguments["mae"]["num_heads"]
+    stage = importing.import_condition_stage(file.state, num_heads=heads)
+    assert stage.mapping is None
+    with torch.no_grad():
+        context, tokens = stage(file.inputs["fmri"])
+    file.check("tokens", tokens)
+    file.check("context", context)
+    file.assert_all_checked()
+
+
+@pytest.mark.golden
 def test_condition_stage() -> None:
     file = golden.load("eeg_cond_stage")
     heads = file.arguments["mae"]["num_heads"]
@@ -157,11 +186,20 @@ def test_condition_stage() -> None:
         file.check("class_logits", stage.cls_net(file.inputs["clip_tokens"]))
 
 
+each_modality = pytest.mark.parametrize("modality", ["eeg", "fmri"])
+
+
+def _betas(file: golden.Golden) -> dict[str, float]:
+    given = file.arguments["ldm"]
+    return {"beta_start": given["linear_start"], "beta_end": given["linear_end"]}
+
+
 def _complete(file: golden.Golden) -> LatentDiffusion:
     return importing.import_latent_diffusion(
         file.state,
         num_heads=file.arguments["unet"]["params"]["num_heads"],
         encoder_heads=file.arguments["mae"]["num_heads"],
+        betas=_betas(file),
     )
 
 
@@ -179,32 +217,34 @@ def _published_name(ours: str, model: LatentDiffusion) -> str:
 
 
 @pytest.mark.golden
-def test_complete_model() -> None:
-    file = golden.load("eeg_ldm_complete")
+@each_modality
+def test_complete_model(modality: str) -> None:
+    file = golden.load(f"{modality}_ldm_complete")
     model = _complete(file)
     given = file.inputs
     trained = model.select_trained()
     image = given["image"].permute(0, 3, 1, 2)
-    latents = model.encode_image(image, given["posterior_noise"])
+    latents = model.encode_image(image, given.get("posterior_noise", torch.zeros(())))
     file.check("latent", latents)
     model.scheduler.alphas_cumprod = model.scheduler.alphas_cumprod.to(latents.dtype)
     noisy = model.scheduler.add_noise(latents, given["noise"], given["t"])
     file.check("noisy_latent", noisy)
-    context, _ = model.condition_stage(given["eeg"])
+    context, _ = model.condition_stage(given[modality])
     file.check("context", context)
     eps = model.predict_noise(noisy, given["t"], context)
     file.check("eps", eps)
     losses = model.losses(
         latents=latents,
-        signal=given["eeg"],
+        signal=given[modality],
         timesteps=given["t"],
         noise=given["noise"],
-        image_embeds=given["image_embeds"],
+        image_embeds=given.get("image_embeds"),
     )
     file.check("loss", losses.total)
-    file.check("loss_total_recorded", losses.total)
     file.check("loss_simple", losses.noise)
-    file.check("loss_clip", losses.alignment)
+    if "image_embeds" in given:
+        file.check("loss_total_recorded", losses.total)
+        file.check("loss_clip", losses.alignment)
     each = (eps - given["noise"]).square().mean(dim=(1, 2, 3))
     weights = _variational_weights(model.scheduler.alphas_cumprod)
     file.check("loss_vlb", (weights[given["t"]] * each).mean())
@@ -212,11 +252,12 @@ def test_complete_model() -> None:
     _check_gradients(file, model, trained)
     with torch.no_grad():
         denoise = epsilon(lambda x, t: model.predict_noise(x, t, context))
-        made = last(plms(denoise, given["x_T"], _levels(file.arguments["S"], SD15)))
+        made = last(plms(denoise, given["x_T"], _levels(file.arguments["S"], _betas(file))))
         file.check("plms_sample", made)
         decoded = model.decode_latents(made)
     file.check("decoded", decoded)
     file.check("image_0_1", ((decoded + 1) / 2).clamp(0, 1))
+    file.assert_all_checked()
 
 
 def _check_gradients(file: golden.Golden, model: LatentDiffusion, trained: list[str]) -> None:
@@ -233,15 +274,17 @@ def _check_gradients(file: golden.Golden, model: LatentDiffusion, trained: list[
 
 
 @pytest.mark.golden
-def test_schedule_buffers_follow_from_the_betas() -> None:
-    file = golden.load("eeg_ldm_complete")
-    table = alphas_cumprod(**SD15, scaled=True)
+@each_modality
+def test_schedule_buffers_follow_from_the_betas(modality: str) -> None:
+    file = golden.load(f"{modality}_ldm_complete")
+    table = alphas_cumprod(**_betas(file), scaled=True)
     assert torch.allclose(table, file.state["alphas_cumprod"], atol=1e-6)
 
 
 @pytest.mark.golden
-def test_states_go_back_to_the_published_names() -> None:
-    file = golden.load("eeg_ldm_complete")
+@each_modality
+def test_states_go_back_to_the_published_names(modality: str) -> None:
+    file = golden.load(f"{modality}_ldm_complete")
     state = importing.export_latent_diffusion(_complete(file))
     names = [n for n in file.state if "." in n]
     assert sorted(state) == sorted(names)
@@ -327,7 +370,7 @@ def test_published_sizes_of_the_mappers() -> None:
 def test_an_unconditioned_checkpoint_is_refused() -> None:
     with pytest.raises(CheckpointError, match="has no U-Net"):
         importing.import_unet({"weight": torch.zeros(1)})
-    with pytest.raises(CheckpointError, match="was not fine-tuned on EEG"):
+    with pytest.raises(CheckpointError, match="was not fine-tuned on brain"):
         importing.import_time_condition({})
 
 
