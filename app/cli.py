@@ -25,6 +25,7 @@ COMMANDS = (
     "demo",
     "gui",
     "run",
+    "attend",
     "calibrate",
     "adapters",
     "streams",

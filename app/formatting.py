@@ -35,6 +35,7 @@ OUTCOME_WORDS = {
     Outcome.IGNORED.value: "Other label",
     Outcome.OVERLOAD.value: "Decoder busy",
     Outcome.FAILED.value: "Decoder failed",
+    Outcome.UNSURE.value: "Not sure",
 }
 
 STAGES = ("arrival", "filter", "epoch", "queue", "encode", "sample", "paint")

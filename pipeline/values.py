@@ -357,6 +357,8 @@ class Outcome(StrEnum):
     """The decoder was still busy and the queue was full."""
     FAILED = "failed"
     """The decoder failed on this epoch."""
+    UNSURE = "unsure"
+    """A look at a flickering grid ended without a decision."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

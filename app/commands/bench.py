@@ -33,9 +33,10 @@ BENCHMARKS = {
     "disk": ("app.benchmarks.disk", "run_disk_bench"),
     "fuzz": ("app.benchmarks.fuzz", "run_fuzz_bench"),
     "signals": ("app.benchmarks.signals", "run_signals_bench"),
+    "attend": ("app.benchmarks.attend", "run_attend_bench"),
 }
 """Name to module and function."""
-BY_NAME_ONLY = frozenset({"disk", "soak", "gui-live", "gui-soak", "training", "sampler", "signals"})
+BY_NAME_ONLY = frozenset({"disk", "soak", "gui-live", "gui-soak", "training", "sampler", "signals", "attend"})
 """Takes many minutes: runs when it is asked for."""
 
 

@@ -48,6 +48,12 @@ def _open_brainflow(path: Path, options: ReadOptions) -> Recording:
     return BrainFlowRecording(path, board=options.board)
 
 
+def _open_cvep(path: Path, _options: ReadOptions) -> Recording:
+    from devices.files.cvep import CvepRecording
+
+    return CvepRecording(path)
+
+
 def _is_openbci(head: bytes) -> bool:
     return head.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"%")
 
@@ -87,6 +93,7 @@ FIF: Final = Reader("FIF", (".fif", ".fif.gz"), _open_mne, beside=_parts_of_a_sp
 EDF: Final = Reader("EDF or BDF", (".edf", ".bdf"), _open_mne)
 BRAINVISION: Final = Reader("BrainVision", (".vhdr",), _open_mne, beside=_named_in_header)
 EEGLAB: Final = Reader("EEGLAB", (".set",), _open_mne)
+CVEP: Final = Reader("noise-tagged trials", (".npz",), _open_cvep)
 OPENBCI: Final = Reader("OpenBCI TXT", _TEXT, _open_openbci, sniff=_is_openbci)
 BRAINFLOW: Final = Reader(
     "BrainFlow CSV", _TEXT, _open_brainflow, sniff=lambda head: not _is_openbci(head)

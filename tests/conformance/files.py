@@ -72,10 +72,20 @@ def brainflow(folder: Path) -> Path:
     return folder / "walk.csv"
 
 
+def cvep(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    codes = np.repeat(np.array([[0, 1] * 3, [1, 1, 0, 0, 1, 0]], dtype=np.uint8), 4, axis=1)
+    path = folder / "walk.npz"
+    trials = rng.normal(0, 1e-5, (3, 2, 600)).astype(np.float32)
+    np.savez(path, X=trials, y=np.array([0, 1, 1], dtype=np.uint8), V=codes, fs=240)
+    return path
+
+
 MAKERS: Mapping[str, Callable[[Path], Path]] = {
     "acme": acme_file,
     "brainflow": brainflow,
     "brainvision": brainvision,
+    "cvep": cvep,
     "edf": edf,
     "eeglab": eeglab,
     "fif": fif,

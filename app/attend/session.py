@@ -1,0 +1,356 @@
+"""A session of looks, from a source to a session folder.
+
+Owns the loop, the pictures that are drawn of decisions, and the figures at the end. Satisfied with
+any source: a virtual person, a recording, LSL streams. Knows nothing of Qt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from app.accuracy import Identification
+from app.attend.reading import Ended, LookOptions, LookReader, Stepped
+from app.port import Result
+from app.runtime.folder import SessionFolder, encode_png
+from app.runtime.statistics import accuracy_table
+from configs import SessionConfig
+from devices.recorder import Recorder
+from models.api import Sampler
+from models.attend.embedding import embed
+from models.attend.evidence import Covariances
+from models.attend.stopping import bits
+from pipeline.ports import Source
+from pipeline.values import Float32, Outcome, Packet, StateChange, StreamRole, StreamState
+
+HONEST = (
+    "This mode reads which of the shown pictures is attended to, mostly by where the eyes rest. "
+    "It does not read imagination."
+)
+"""What the mode does, for everybody who sees its results."""
+
+
+@runtime_checkable
+class ShowsLooks(Protocol):
+    """A source whose looks are begun and ended by the session."""
+
+    @property
+    def wants_look(self) -> bool:
+        """Whether nothing flickers and more looks are to come."""
+        ...
+
+    def begin_look(self, target: int) -> None:
+        """Begin a look at `target`."""
+        ...
+
+    def end_look(self) -> None:
+        """Flicker no more."""
+        ...
+
+
+@dataclass(slots=True)
+class Pictures:
+    """What the targets are, and what draws.
+
+    Attributes
+    ----------
+    labels : tuple of str
+        Of the gallery's pictures, one a target.
+    vectors : ndarray, shape (n_targets, n_features), float32
+    sampler : Sampler
+    seed : int
+        The same for every picture of a session, so that a picture condenses instead of jumping.
+    """
+
+    labels: tuple[str, ...]
+    vectors: Float32
+    sampler: Sampler
+    seed: int
+
+
+@dataclass(slots=True)
+class Tally:
+    """Figures of the looks so far."""
+
+    n_targets: int
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    n_late: int = 0
+
+    def add(self, ended: Ended) -> None:
+        """Count a look."""
+        decision = ended.decision
+        self.n_late += ended.n_late
+        self.trials.append(
+            {
+                "look": ended.look,
+                "target": ended.cue,
+                "decided": None if decision is None else decision.answer,
+                "seconds": None if decision is None else round(decision.seconds, 3),
+                "probability": None
+                if decision is None
+                else round(float(decision.posterior.max()), 6),
+                "reason": ended.reason,
+            }
+        )
+
+    def figures(self) -> dict[str, Any]:
+        """Accuracy, bits a minute and what they rest on.
+
+        A look that was not decided counts as one that is not right, and its time counts.
+        """
+        read = [t for t in self.trials if t["seconds"] is not None]
+        cued = [t for t in read if t["target"] is not None]
+        decided = [t for t in cued if t["decided"] is not None]
+        n_right = sum(t["decided"] == t["target"] for t in decided)
+        seconds = [float(t["seconds"]) for t in read]
+        accuracy = n_right / len(cued) if cued else None
+        right = n_right / len(decided) if decided else 0.0
+        told = len(decided) * bits(self.n_targets, right)
+        return {
+            "chance": 1 / self.n_targets,
+            "targets": self.n_targets,
+            "looks": len(self.trials),
+            "decided": sum(t["decided"] is not None for t in read),
+            "not_sure": sum(t["decided"] is None for t in read),
+            "accuracy": accuracy,
+            "wrong_of_decided": 1 - right if decided else None,
+            "mean_seconds": float(np.mean(seconds)) if seconds else None,
+            "median_seconds": float(np.median(seconds)) if seconds else None,
+            "bits_per_minute": 60 * told / sum(seconds) if cued and sum(seconds) else None,
+            "frames_late": self.n_late,
+            "trials": self.trials,
+        }
+
+
+class AttendSession:
+    """One session.
+
+    Parameters
+    ----------
+    config : SessionConfig
+    source : Source
+    options : LookOptions
+    out : Path or None
+        Session folder; None: nothing is written.
+    pictures : callable or None
+        Makes the pictures from the count of targets; None: nothing is drawn.
+    cues : iterator of int
+        What the person is asked to look at, for a source that shows looks.
+    n_looks : int or None
+        Looks after which it ends; None: with the source.
+    known : Covariances, optional
+    """
+
+    def __init__(
+        self,
+        config: SessionConfig,
+        source: Source,
+        options: LookOptions,
+        *,
+        out: Path | None,
+        pictures: Callable[[int], Pictures] | None = None,
+        cues: Iterator[int],
+        n_looks: int | None = None,
+        known: Covariances | None = None,
+        run: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._config, self._source, self._cues, self._n_looks = config, source, cues, n_looks
+        self._reader = LookReader(config, source.streams, options, known=known)
+        n_targets = self._reader.grid.n_targets
+        self._pictures = None if pictures is None else pictures(n_targets)
+        self._folder = None if out is None else SessionFolder(out)
+        self._recorder: Recorder | None = None
+        self._run = dict(run or {})
+        self._identified = Identification(n_targets)
+        self._n_received = 0
+        self._times: list[float] = []
+        self.tally = Tally(n_targets)
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """Names of the targets."""
+        return self._reader.grid.labels if self._pictures is None else self._pictures.labels
+
+    def play(
+        self,
+        *,
+        is_asked_to_end: Callable[[], bool] = lambda: False,
+        on_event: Callable[[Stepped | Ended], None] = lambda _event: None,
+    ) -> dict[str, Any]:
+        """Read looks until the end; return the summary.
+
+        Raises
+        ------
+        PhospheneError
+            The source cannot go on, or the folder cannot be written.
+        """
+        if self._folder is not None and self._config.recording.enabled:
+            self._recorder = Recorder(
+                self._folder.recording, self._source.streams, self._config.recording
+            )
+        try:
+            self._write_session()
+            self._loop(is_asked_to_end, on_event)
+        finally:
+            if self._recorder is not None:
+                self._recorder.close()
+            summary = self._summary()
+            self._finish(summary)
+        return summary
+
+    def _loop(
+        self, is_asked_to_end: Callable[[], bool], on_event: Callable[[Stepped | Ended], None]
+    ) -> None:
+        shows = self._source if isinstance(self._source, ShowsLooks) else None
+        is_over = False
+        while not (is_over or is_asked_to_end() or self._has_enough()):
+            if shows is not None and shows.wants_look:
+                shows.begin_look(next(self._cues))
+            for item in self._source.read(0.1):
+                if self._recorder is not None:
+                    self._recorder.put(item)
+                if isinstance(item, Packet) and item.role is StreamRole.EEG:
+                    self._n_received += len(item.timestamps)
+                is_over |= _is_end(item)
+                for event in self._reader.feed(item):
+                    if isinstance(event, Ended):
+                        self._take(event)
+                        if shows is not None:
+                            shows.end_look()
+                    on_event(event)
+                if self._has_enough():
+                    break
+        for event in self._reader.finish():
+            if isinstance(event, Ended) and not self._has_enough():
+                self._take(event)
+                on_event(event)
+
+    def _has_enough(self) -> bool:
+        return self._n_looks is not None and len(self.tally.trials) >= self._n_looks
+
+    def _take(self, ended: Ended) -> None:
+        self.tally.add(ended)
+        index = len(self.tally.trials) - 1
+        decision, labels = ended.decision, self.labels
+        label = "" if ended.cue is None else labels[ended.cue]
+        if decision is None:
+            self._note(Result(index, ended.t_onset, label, Outcome.GAP, ended.reason))
+            return
+        order = np.argsort(-decision.posterior, kind="stable")
+        rank = None
+        if ended.cue is not None:
+            rank = int(np.flatnonzero(order == ended.cue)[0]) + 1
+            self._identified.add(label, labels[int(order[0])], rank)
+        image, sha, hashed, confidence = self._draw(ended, index)
+        is_decided = decision.answer is not None
+        reason = "" if is_decided else f"not sure after {decision.seconds:.1f} s"
+        self._note(
+            Result(
+                index,
+                ended.t_onset,
+                label,
+                Outcome.DECODED if is_decided else Outcome.UNSURE,
+                reason,
+                top=tuple((labels[int(k)], float(decision.posterior[k])) for k in order),
+                chance=1 / len(labels),
+                rank=rank,
+                confidence=confidence,
+                image_path=image,
+                image_sha256=sha,
+                embedding_sha256=hashed,
+                quality={"seconds": decision.seconds, "frames_late": float(ended.n_late)},
+            )
+        )
+
+    def _draw(
+        self, ended: Ended, index: int
+    ) -> tuple[str | None, str | None, str | None, float | None]:
+        pictures = self._pictures
+        if pictures is None or ended.decision is None:
+            return None, None, None, None
+        embedding = embed(
+            ended.decision.posterior, pictures.vectors, index=index, t_onset=ended.t_onset
+        )
+        hashed = hashlib.sha256(embedding.vector.tobytes()).hexdigest()
+        if self._folder is None:
+            return None, None, hashed, embedding.confidence
+        pixels = pictures.sampler.sample(embedding, seed=pictures.seed).pixels
+        provenance = {
+            "Software": "Phosphene",
+            "phosphene:mode": "attend",
+            "phosphene:embedding_sha256": hashed,
+            "phosphene:seed": str(pictures.seed),
+        }
+        path, sha = self._folder.write_image(index, encode_png(pixels, provenance))
+        return path, sha, hashed, embedding.confidence
+
+    def _note(self, result: Result) -> None:
+        if self._folder is not None:
+            self._folder.add_event(result)
+
+    def _write_session(self) -> None:
+        if self._folder is not None:
+            self._folder.write_session(
+                self._config, run={"attend": self._run}, streams=self._source.streams
+            )
+
+    def _summary(self) -> dict[str, Any]:
+        learning = self._reader.decoder.learning
+        trials = self.tally.trials
+        decided = sum(t["decided"] is not None for t in trials)
+        unsure = sum(t["decided"] is None and t["seconds"] is not None for t in trials)
+        outcomes = {"decoded": decided, "unsure": unsure, "gap": len(trials) - decided - unsure}
+        path = self._reader.path
+        is_simulated = self._source.streams[StreamRole.EEG].is_simulated
+        return {
+            "schema_version": 1,
+            "phase": "stopped",
+            "mode": "attend",
+            "subject": self._config.subject,
+            "preset": self._config.preset,
+            "is_simulated": is_simulated,
+            "markers": len(trials),
+            "outcomes": {name: n for name, n in outcomes.items() if n},
+            "samples": {
+                "received": self._n_received,
+                "lost": path.n_lost,
+                "recorded": self._n_received if self._recorder is not None else 0,
+            },
+            "gaps": path.n_gaps,
+            "accuracy": accuracy_table(self._identified.accuracy),
+            "attend": self.tally.figures()
+            | {
+                "converged": learning.is_converged,
+                "agreement": learning.agreement,
+                "restarts": learning.n_restarts,
+            },
+            "warnings": [
+                HONEST,
+                *(["The EEG was simulated: this says nothing of people."] if is_simulated else []),
+                *path.notes,
+            ],
+        }
+
+    def _finish(self, summary: Mapping[str, Any]) -> None:
+        from app.report.build import report_page
+
+        if self._folder is None:
+            return
+        try:
+            self._folder.finish(summary)
+            self._folder.finish_report(report_page(self._folder.finished_in))
+        finally:
+            self._folder.close()
+
+
+def _is_end(item: object) -> bool:
+    return (
+        isinstance(item, StateChange)
+        and item.role is StreamRole.EEG
+        and item.state is StreamState.ENDED
+    )

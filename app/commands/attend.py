@@ -1,0 +1,307 @@
+"""`phosphene attend`: which of many flickering pictures somebody looks at, and its picture."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.commands.common import (
+    add_channel_options,
+    add_choice_options,
+    add_gallery,
+    add_generator,
+    add_out,
+    apply_overrides,
+    check_given,
+    choice_overrides,
+    gallery_named,
+    generator,
+    positive,
+    stream_choice,
+)
+from app.output import clear_progress, show_progress, write_json, write_lines, write_note
+
+if TYPE_CHECKING:
+    from app.attend.reading import Ended, Stepped
+    from app.attend.session import Pictures
+    from configs import SessionConfig
+    from pipeline.ports import Source
+
+DEFAULT_LOOKS = 20
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "attend",
+        help="decide which of many flickering pictures is attended to",
+        description="Decide which of many flickering pictures somebody attends to, from the first "
+        "look on and without calibration, and draw it. It reads which shown picture is attended "
+        "to, mostly by where the eyes rest; it does not read imagination. Without --source-id and "
+        "--replay a virtual person looks. Other programs show the grid: a marker stream whose "
+        "metadata describes the codes (docs/attend.md).",
+    )
+    parser.add_argument(
+        "--headless", action="store_true", help="without a window (this version has none)"
+    )
+    parser.add_argument(
+        "--targets", type=int, default=None, metavar="N", help="pictures, 6 to 64 (20)"
+    )
+    parser.add_argument(
+        "--cued", action="store_true", help="ask for a picture each time (the virtual person is)"
+    )
+    parser.add_argument("--looks", type=int, default=None, metavar="N", help="end after so many")
+    parser.add_argument(
+        "--replay", type=Path, default=None, metavar="FILE", help="a recording: XDF, or .npz trials"
+    )
+    add_choice_options(parser, where="", markers="source_id of the grid's markers")
+    add_channel_options(parser)
+    parser.add_argument("--subject", default=None, metavar="S", help="subject code")
+    parser.add_argument(
+        "--person", type=int, default=1, metavar="N", help="number of the virtual person (1)"
+    )
+    parser.add_argument(
+        "--snr", type=float, default=1.0, metavar="X", help="virtual response; 0: looks away"
+    )
+    parser.add_argument(
+        "--drops", type=float, default=0.0, metavar="P", help="part of late frames (virtual)"
+    )
+    parser.add_argument(
+        "--no-adapt", action="store_true", default=None, help="each look depends on itself alone"
+    )
+    parser.add_argument(
+        "--trial-seconds", type=positive, default=None, metavar="T", help="length of every look, s"
+    )
+    parser.add_argument(
+        "--error-rate",
+        type=_rate,
+        default=None,
+        metavar="P",
+        help="decisions that may be wrong (0.05)",
+    )
+    parser.add_argument("--seed", type=int, default=None, metavar="N")
+    add_gallery(parser)
+    add_generator(parser)
+    add_out(parser, suffix="-attend")
+    parser.add_argument("--json", action="store_true", help="print the figures at the end")
+
+
+def _rate(text: str) -> float:
+    value = positive(text)
+    if value >= 0.5:
+        raise argparse.ArgumentTypeError(f"{text!r} given, expected below 0.5, such as 0.05")
+    return value
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read looks to the end."""
+    from app.attend.reading import LookOptions
+    from app.attend.session import HONEST, AttendSession
+    from app.ending import orderly
+    from app.errors import AppError
+    from app.runtime.folder import default_out
+
+    check_given(args.replay)
+    past = _past(args.replay)
+    n_targets = 20 if args.targets is None else args.targets
+    if not 6 <= n_targets <= 64:
+        raise AppError(f"--targets {n_targets} given, expected 6 to 64.")
+    if not 0 <= args.drops < 0.5 or not args.snr >= 0:
+        raise AppError("--drops must be from 0 to below 0.5, and --snr 0 or above.")
+    if args.looks is not None and args.looks < 1:
+        raise AppError(f"--looks {args.looks} given, expected 1 or more.")
+    config = _config(args, past)
+    attend = past.get("run", {}).get("attend", {}) if past else {}
+    options = LookOptions(
+        error_rate=_given(args.error_rate, attend.get("error_rate"), 0.05),
+        trial_seconds=_given(args.trial_seconds, attend.get("trial_seconds"), None),
+        adapt=not _given(args.no_adapt, attend.get("no_adapt"), False),
+    )
+    n_looks = args.looks
+    is_virtual = args.replay is None and args.source_id is None and args.name is None
+    if is_virtual and n_looks is None:
+        n_looks = DEFAULT_LOOKS
+    with orderly() as end:
+        source = _open(args, config, n_targets, n_looks, end.asked)
+        try:
+            session = AttendSession(
+                config,
+                source,
+                options,
+                out=args.out or default_out(suffix="-attend"),
+                pictures=_pictures(config),
+                cues=_cues(config.seed, n_targets),
+                n_looks=n_looks,
+                run={
+                    "error_rate": options.error_rate,
+                    "no_adapt": not options.adapt,
+                    **(
+                        {}
+                        if options.trial_seconds is None
+                        else {"trial_seconds": options.trial_seconds}
+                    ),
+                },
+            )
+            summary = session.play(
+                is_asked_to_end=end.asked.is_set, on_event=_progress(session.labels)
+            )
+        finally:
+            source.close()
+        clear_progress()
+        figures = summary["attend"]
+        if args.json:
+            write_json(figures | {"is_simulated": summary["is_simulated"]})
+        else:
+            write_lines(_lines(figures, summary["is_simulated"], session.labels))
+            write_note(HONEST)
+        return end.code
+
+
+def _given(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+def _past(replay: Path | None) -> dict[str, Any]:
+    """Settings of the session that is replayed, which lie beside its recording."""
+    from configs.guard import TABLE_LIMIT, read_text
+
+    if replay is None or not (replay.parent / "session.toml").is_file():
+        return {}
+    try:
+        table = tomllib.loads(read_text(replay.parent / "session.toml", limit=TABLE_LIMIT))
+    except (OSError, ValueError):
+        return {}
+    return table if isinstance(table.get("run", {}).get("attend"), dict) else {}
+
+
+def _config(args: argparse.Namespace, past: dict[str, Any]) -> SessionConfig:
+    from configs import load_config, load_preset
+    from devices.montage import read_montage
+
+    config = load_config(args.replay.parent / "session.toml") if past else load_preset("attend")
+    return apply_overrides(
+        config,
+        {
+            **choice_overrides(args),
+            "source.ch_names": None if args.montage is None else list(read_montage(args.montage)),
+            "source.unit": args.unit,
+            "seed": args.seed,
+            "subject": args.subject,
+            "gallery": gallery_named(args.gallery),
+            "decoder.generator": generator(args),
+        },
+    )
+
+
+def _open(
+    args: argparse.Namespace,
+    config: SessionConfig,
+    n_targets: int,
+    n_looks: int | None,
+    stop: Any,
+) -> Source:
+    if args.replay is not None:
+        from devices.replay import RecordedSource
+
+        return RecordedSource(args.replay, choice=stream_choice(args, config))
+    if args.source_id is not None or args.name is not None:
+        return _live(config, stop)
+    from devices.virtual.looker import Looker, LookerSource
+    from pipeline.codes import FRAME_RATE, gold_codes
+    from pipeline.looks import Grid
+
+    labels = tuple(f"target {k}" for k in range(n_targets))
+    grid = Grid(gold_codes(n_targets), labels, FRAME_RATE)
+    looker = Looker(args.person, args.snr, config.seed, args.drops)
+    return LookerSource(looker, grid, n_looks=n_looks or DEFAULT_LOOKS)
+
+
+def _live(config: SessionConfig, stop: Any) -> Source:
+    """Open LSL streams, and wait until the markers are there: they say what flickers."""
+    import time
+
+    from app.errors import AppError
+    from devices.lsl.inlet import LslSource
+    from pipeline.values import StreamRole
+
+    source = LslSource(config.source, config.markers, stop=stop)
+    until = time.monotonic() + config.source.resolve_timeout
+    while StreamRole.MARKERS not in source.streams and time.monotonic() < until:
+        source.read(0.1)
+    if StreamRole.MARKERS not in source.streams:
+        source.close()
+        raise AppError(
+            f"No marker stream was found in {config.source.resolve_timeout:g} s, expected one that "
+            "describes the codes of a noise-tagged grid: choose it with --markers."
+        )
+    return source
+
+
+def _pictures(config: SessionConfig) -> Callable[[int], Pictures]:
+    def make(n_targets: int) -> Pictures:
+        import numpy as np
+
+        from app.attend.session import Pictures
+        from app.errors import AppError
+        from models.systems import load_sampler
+        from pipeline.gallery import load_gallery
+
+        sampler = load_sampler(config.decoder)
+        gallery = load_gallery(config.gallery).demand(sampler.spec.space, what="the generator")
+        upright = gallery.subset(kind="upright")
+        if len(upright) < n_targets:
+            raise AppError(
+                f"The gallery has {len(upright)} pictures, expected {n_targets}: choose another "
+                "with --gallery, or fewer --targets."
+            )
+        rng = np.random.default_rng([config.seed, 0xA77E])
+        rows = np.sort(rng.choice(len(upright), n_targets, replace=False))
+        labels = tuple(upright.labels[int(row)] for row in rows)
+        return Pictures(labels, upright.embeddings[rows], sampler, config.seed)
+
+    return make
+
+
+def _cues(seed: int, n_targets: int) -> Iterator[int]:
+    """Shuffled rounds through the targets."""
+    import numpy as np
+
+    rng = np.random.default_rng([seed, 0xC0E5])
+    rounds = (rng.permutation(n_targets).tolist() for _ in itertools.count())
+    return itertools.chain.from_iterable(rounds)
+
+
+def _progress(labels: Any) -> Callable[[Stepped | Ended], None]:
+    from app.attend.reading import Stepped
+
+    def show(event: Stepped | Ended) -> None:
+        if isinstance(event, Stepped):
+            step = event.step
+            show_progress(
+                f"look {event.look + 1}  {step.seconds:4.1f} s  {labels[step.best]} "
+                f"{step.posterior.max():.0%}"
+            )
+
+    return show
+
+
+def _lines(figures: dict[str, Any], is_simulated: bool, labels: Any) -> list[str]:
+    lines = []
+    for trial in figures["trials"]:
+        decided = "not sure" if trial["decided"] is None else labels[trial["decided"]]
+        asked = "" if trial["target"] is None else f" (asked for: {labels[trial['target']]})"
+        seconds = "-" if trial["seconds"] is None else f"{trial['seconds']:.1f} s"
+        lines.append(f"Look {trial['look'] + 1}: {decided} after {seconds}{asked}")
+    if figures["accuracy"] is not None:
+        lines.append(
+            f"{figures['accuracy']:.1%} of {figures['looks']} looks right (chance "
+            f"{figures['chance']:.1%}), {figures['not_sure']} not sure, "
+            f"{figures['bits_per_minute'] or 0:.1f} bits a minute."
+        )
+    if is_simulated:
+        lines.append("The EEG was simulated: this says nothing of people.")
+    return lines

@@ -1,0 +1,144 @@
+"""The decoder of looks: frames and filtered EEG in, a probability a step, a decision at the end.
+
+Owns one look at a time and what the looks before it taught. A pure function of what it is given, in
+its order: the same recording gives the same decisions, bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.attend.evidence import Covariances, Look
+from models.attend.learning import Learning
+from models.attend.stopping import Stopping, posterior
+from pipeline.errors import ConfigurationError
+from pipeline.values import Float64, Uint8
+
+STEP = 0.1
+"""Time between two steps, s."""
+RATE = 120.0
+"""Rate that evidence is gathered at, about, Hz: a 40 Hz filter leaves nothing for more."""
+FORCED = 0.3
+"""A look of fixed length is answered by what is at least so probable."""
+
+
+def thinning(sfreq: float) -> int:
+    """Every how manieth sample of a stream is used."""
+    return max(1, round(sfreq / RATE))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """What is known `seconds` after a look's onset."""
+
+    seconds: float
+    posterior: Float64
+    is_decided: bool
+
+    @property
+    def best(self) -> int:
+        """The most probable answer."""
+        return int(self.posterior.argmax())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decision:
+    """How a look ended: its answer, None for "not sure"."""
+
+    answer: int | None
+    seconds: float
+    posterior: Float64
+
+
+class AttendDecoder:
+    """Decides which of the targets is attended to, look by look.
+
+    Parameters
+    ----------
+    n_targets, n_channels : int
+    rate : float
+        Of the samples that it is given, Hz.
+    stopping : Stopping
+    trial_seconds : float or None
+        Length of every look, s; None: the stopping rule decides.
+    adapt : bool
+        Whether looks teach the next ones; off, a decision depends on its own look alone (and on
+        `known`).
+    known : Covariances, optional
+        Of the person's calibration trials.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_targets: int,
+        n_channels: int,
+        rate: float,
+        stopping: Stopping | None = None,
+        trial_seconds: float | None = None,
+        adapt: bool = True,
+        known: Covariances | None = None,
+    ) -> None:
+        if known is not None and len(known.eeg) != n_channels:
+            raise ConfigurationError(
+                f"The calibration is of {len(known.eeg)} channels, the stream has {n_channels}: "
+                "calibrate with the same electrodes."
+            )
+        self.stopping = stopping or Stopping()
+        self.rate = rate
+        self.trial_seconds = trial_seconds
+        self.learning = Learning(n_channels, known, rate)
+        self._adapt = adapt
+        self._shape = (n_targets, n_channels)
+        self._look = Look(n_targets=n_targets, n_channels=n_channels)
+        self._step: Step | None = None
+
+    def begin(self) -> None:
+        """Start a look; times are s from its onset from now on."""
+        self._look = Look(n_targets=self._shape[0], n_channels=self._shape[1])
+        self._step = None
+
+    def show(self, states: Uint8, flips: Float64) -> None:
+        """Take the frames that came to the screen; see `Look.show`."""
+        self._look.show(states, flips)
+
+    def step(self, data: Float64, times: Float64) -> Step:
+        """Take the samples since the last step; say what is known now."""
+        self._look.add(data, times)
+        seconds = self._look.sums.n_times / self.rate
+        scores = self.learning.score(self._look.sums)
+        probable = posterior(scores, rate=self.rate)
+        if self.trial_seconds is not None:
+            is_decided = seconds >= self.trial_seconds - 0.5 / self.rate
+        else:
+            is_sure = self.stopping.is_enough(scores, rate=self.rate)
+            is_decided = seconds >= self.stopping.first - 0.5 / self.rate and is_sure
+        self._step = Step(seconds, probable, is_decided)
+        return self._step
+
+    @property
+    def longest(self) -> float:
+        """Longest that the look may last, s."""
+        return self.stopping.limit if self.trial_seconds is None else self.trial_seconds
+
+    def end(self) -> Decision:
+        """End the look, decided or not, and learn from it.
+
+        While the person is hardly known, looks that were not decided teach as well: later ones
+        tell what they were. Afterwards only decided ones do.
+        """
+        last = self._step
+        if last is None:
+            return Decision(None, 0.0, np.full(self._shape[0], 1 / self._shape[0]))
+        is_sure = last.is_decided
+        if self.trial_seconds is not None:
+            is_sure = is_sure and float(last.posterior.max()) >= FORCED
+        if self._adapt and (is_sure or not self.learning.is_converged):
+            self.learning.learn(self._look.sums)
+        return Decision(last.best if is_sure else None, last.seconds, last.posterior)
+
+    def teach(self, target: int) -> Covariances:
+        """The look's covariances under the answer that it is known to have: calibration."""
+        return self._look.sums.answered(target)

@@ -1,0 +1,94 @@
+"""The codes that pictures flicker by: modulated Gold codes of 126 frames.
+
+Owns the sequences, the choice among them, and the frames that they make on a screen. Knows nothing
+of pictures or EEG. Two shift registers of six stages give 65 sequences of 63 bits that resemble
+each other as little as sequences can; each bit is then crossed with a clock of twice the rate, so
+that no light stays on or off for more than two frames (Gold 1967; Thielen et al. 2015).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from pipeline.errors import ConfigurationError
+from pipeline.values import Uint8, read_only
+
+CYCLE: Final = 126
+"""Frames of one cycle; at 60 Hz 2.1 s."""
+FRAME_RATE: Final = 60.0
+"""Rate that the codes are made for, frames a second: a faster screen holds each for several."""
+FEWEST, MOST = 2, 64
+"""Targets of a grid."""
+_DEGREE: Final = 6
+_TAPS: Final = ((6, 1), (6, 5, 2, 1))
+"""A preferred pair: x^6 + x + 1 and x^6 + x^5 + x^2 + x + 1."""
+
+
+def _register(taps: tuple[int, ...]) -> Uint8:
+    """One period of a shift register: a maximum length sequence."""
+    state = [1] * _DEGREE
+    bits = []
+    for _ in range(2**_DEGREE - 1):
+        bits.append(state[-1])
+        state = [sum(state[tap - 1] for tap in taps) % 2, *state[:-1]]
+    return np.array(bits, dtype=np.uint8)
+
+
+@lru_cache(maxsize=1)
+def _all_codes() -> Uint8:
+    first, second = (_register(taps) for taps in _TAPS)
+    rows = [first, second, *(first ^ np.roll(second, k) for k in range(len(first)))]
+    held = np.repeat(np.array(rows, dtype=np.uint8), 2, axis=1)
+    clock = np.tile(np.array([1, 0], dtype=np.uint8), held.shape[1] // 2)
+    return read_only(held ^ clock)
+
+
+@lru_cache(maxsize=64)
+def gold_codes(n_targets: int) -> Uint8:
+    """Choose codes that resemble each other least when all begin together.
+
+    Parameters
+    ----------
+    n_targets : int
+        2 to 64.
+
+    Returns
+    -------
+    ndarray, shape (n_targets, CYCLE), uint8
+        1 where the target is bright.
+
+    Raises
+    ------
+    ConfigurationError
+        There are not so many.
+    """
+    if not FEWEST <= n_targets <= MOST:
+        raise ConfigurationError(
+            f"{n_targets} targets given, expected {FEWEST} to {MOST}: there are no more codes."
+        )
+    codes = _all_codes()
+    signs = 2.0 * codes - 1.0
+    likeness = np.abs(signs @ signs.T) / CYCLE
+    np.fill_diagonal(likeness, 0.0)
+    chosen = [0]
+    worst = likeness[0].copy()
+    while len(chosen) < n_targets:
+        worst[chosen] = np.inf
+        following = int(worst.argmin())
+        chosen.append(following)
+        worst = np.maximum(worst, likeness[following])
+    return read_only(codes[chosen])
+
+
+def frames(codes: Uint8, first: int, stop: int) -> Uint8:
+    """States of the targets in frames `first` to `stop` of a look.
+
+    Returns
+    -------
+    ndarray, shape (stop - first, n_targets), uint8
+    """
+    numbers = np.arange(first, stop) % codes.shape[1]
+    return np.ascontiguousarray(codes[:, numbers].T)

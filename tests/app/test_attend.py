@@ -1,0 +1,136 @@
+"""A session of looks: a virtual person, its recording again, and trials of real people."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.attend.reading import LookOptions
+from app.attend.session import HONEST, AttendSession
+from app.benchmarks.attend import FOLDER, figures, look_at, read_people
+from app.errors import AppError
+from configs import load_preset
+from devices.errors import FileError
+from devices.files.cvep import CvepRecording
+from devices.replay import RecordedSource
+from devices.virtual.looker import Looker, LookerSource
+from models.attend.decoder import Decision
+from pipeline.codes import gold_codes
+from pipeline.errors import InfoError
+from pipeline.looks import Grid
+from pipeline.ports import Source
+from tests.conformance.files import cvep, xdf
+
+PEOPLE = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "cvep"
+GRID = Grid(gold_codes(6), tuple("abcdef"), 60.0)
+FAST = LookOptions(trial_seconds=2.1)
+
+
+def session(source: Source, *, out: Path | None, options: LookOptions = FAST) -> AttendSession:
+    return AttendSession(
+        load_preset("attend"), source, options, out=out, cues=itertools.cycle([4, 1, 3]), n_looks=3
+    )
+
+
+def test_a_replay_repeats_every_decision_bit_for_bit(tmp_path: Path) -> None:
+    looker = Looker(number=5, snr=3.0, drops=0.02)
+    live = session(LookerSource(looker, GRID, n_looks=3), out=tmp_path / "live").play()
+    again = session(
+        RecordedSource(tmp_path / "live" / "recording.xdf"), out=tmp_path / "again"
+    ).play()
+    assert [trial["decided"] for trial in live["attend"]["trials"]] == [4, 1, 3]
+    assert live["attend"]["frames_late"] > 0
+    assert again["attend"] == live["attend"]
+    lines = [(tmp_path / name / "events.jsonl").read_bytes() for name in ("live", "again")]
+    assert lines[0] == lines[1]
+    event = json.loads(lines[0].splitlines()[0])
+    assert event["outcome"] == "decoded"
+    assert len(event["top"]) == 6
+    assert event["chance"] == pytest.approx(1 / 6)
+    assert HONEST.split(".")[0] in json.dumps(live["warnings"])
+    assert (tmp_path / "live" / "report.html").is_file()
+
+
+def test_who_looks_away_is_told_not_sure() -> None:
+    away = LookerSource(Looker(snr=0.0), GRID, n_looks=3)
+    found = session(away, out=None, options=LookOptions(error_rate=0.01)).play()["attend"]
+    assert found["not_sure"] == 3
+    assert found["mean_seconds"] == pytest.approx(10.5, abs=0.1)
+
+
+def test_a_source_that_describes_no_codes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InfoError, match="describes no codes"):
+        session(RecordedSource(xdf(tmp_path)), out=None)
+
+
+def test_an_archive_of_trials_is_one_stream_with_its_looks(tmp_path: Path) -> None:
+    recording = CvepRecording(cvep(tmp_path))
+    blocks = list(recording.blocks())
+    labels = [block.samples[0] for block in blocks if block.stream == 1]
+    eeg = np.concatenate([np.asarray(b.samples) for b in blocks if b.stream == 0])
+    assert labels[0] == "look 0 frame 0 cue 0"
+    assert sum(" cue " in str(label) for label in labels) == 3
+    assert len(eeg) == 3 * (480 + 600)
+    assert eeg[480:1080].std() == pytest.approx(10, rel=0.1)  # volts became microvolts
+    assert recording.streams[1].desc["codes"][0]["code"][0] == "010101"
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"X": np.zeros((2, 3, 40))},
+        {"X": np.zeros((2, 40)), "y": np.zeros(2), "V": np.zeros((2, 8)), "fs": 240},
+        {"X": np.ones((2, 3, 40)), "y": np.array([0, 9]), "V": np.zeros((2, 8)), "fs": 240},
+        {"X": np.ones((2, 3, 40)), "y": np.zeros(2), "V": np.zeros((2, 8)), "fs": 250},
+        {"X": np.full((2, 3, 40), np.nan), "y": np.zeros(2), "V": np.zeros((2, 8)), "fs": 240},
+        {"X": np.array([{}], dtype=object), "y": np.zeros(2), "V": np.zeros((2, 8)), "fs": 240},
+    ],
+)
+def test_an_archive_of_something_else_is_refused_in_one_line(
+    tmp_path: Path, arrays: dict[str, object]
+) -> None:
+    path = tmp_path / "odd.npz"
+    np.savez(path, allow_pickle=True, **arrays)  # type: ignore[arg-type]
+    with pytest.raises(FileError, match=r"odd\.npz") as caught:
+        CvepRecording(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_figures_count_what_was_not_decided_as_time_and_not_as_right() -> None:
+    flat = np.full(4, 0.25)
+    found = [
+        (Decision(1, 2.0, flat), 1),
+        (Decision(2, 2.0, flat), 1),
+        (Decision(None, 8.0, flat), 1),
+    ]
+    result = figures(found, 4)
+    assert (result["mean_s"], result["wrong_of_decided"]) == (4.0, 0.5)
+    assert (result["right"], result["not_sure"]) == (0.3333, 0.3333)
+
+
+def test_the_bench_says_which_folder_it_wants(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from app.benchmarks.attend import run_attend_bench
+
+    monkeypatch.delenv(FOLDER, raising=False)
+    with pytest.raises(AppError, match=FOLDER):
+        run_attend_bench()
+    with pytest.raises(AppError, match=r"holds no \.npz"):
+        read_people(tmp_path)
+
+
+def test_a_real_person_is_read_without_calibration() -> None:
+    if not PEOPLE.is_dir():
+        pytest.skip(f"{PEOPLE} is absent: recordings of people do not travel with the project")
+    person = read_people(PEOPLE)[0]
+    decoder = person.decoder(trial_seconds=4.2)
+    right = [
+        look_at(person, decoder, trial, step=2.1).answer == person.targets[trial]
+        for trial in range(8)
+    ]
+    assert sum(right) >= 7
