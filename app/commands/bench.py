@@ -36,7 +36,9 @@ BENCHMARKS = {
     "attend": ("app.benchmarks.attend", "run_attend_bench"),
 }
 """Name to module and function."""
-BY_NAME_ONLY = frozenset({"disk", "soak", "gui-live", "gui-soak", "training", "sampler", "signals", "attend"})
+BY_NAME_ONLY = frozenset(
+    {"disk", "soak", "gui-live", "gui-soak", "training", "sampler", "signals", "attend"}
+)
 """Takes many minutes: runs when it is asked for."""
 
 
