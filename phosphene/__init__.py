@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from devices.files.readers import Reader
     from models.api import EncoderSpec
     from models.embedded.pipeline import PhosphenePipeline
+    from models.metrics.classification import n_way_top_k
+    from models.metrics.scoring import score_pictures
     from phosphene.calibration import Calibration, calibrate
     from phosphene.decoding import Trial, decode, score
     from phosphene.live import cut_epochs
@@ -89,10 +91,12 @@ _HOMES: Final = {
     "load_gallery": "pipeline.gallery",
     "load_settings": "phosphene.settings",
     "load_system": "phosphene.systems",
+    "n_way_top_k": "models.metrics.classification",
     "open_recording": "phosphene.sources",
     "open_stream": "phosphene.sources",
     "read_session": "phosphene.sessions",
     "score": "phosphene.decoding",
+    "score_pictures": "models.metrics.scoring",
     "simulate": "phosphene.sources",
 }
 """Where each public name is made; imported when it is first asked for."""
@@ -130,10 +134,12 @@ __all__ = [
     "load_gallery",
     "load_settings",
     "load_system",
+    "n_way_top_k",
     "open_recording",
     "open_stream",
     "read_session",
     "score",
+    "score_pictures",
     "simulate",
 ]
 

@@ -39,6 +39,14 @@ def alphas_cumprod(
     return torch.cumprod(1.0 - betas, dim=0)
 
 
+def cosine_alphas_cumprod(n: int) -> Tensor:
+    """Table of alpha_bar (n,) float32 of Nichol and Dhariwal (arXiv 2102.09672, eq. 17)."""
+    place = np.linspace(0, 1, n + 1)
+    bar = np.cos((place + 0.008) / 1.008 * np.pi / 2) ** 2
+    betas = np.clip(1 - bar[1:] / bar[:-1], 0, 0.999)
+    return torch.from_numpy(np.cumprod(1 - betas)).float()
+
+
 def leading_times(n: int) -> Times:
     """Timesteps, n from the top, the last one 0, as `DDPMScheduler` takes them."""
     return (np.arange(n) * (N_TRAIN // _checked(n)))[::-1].astype(np.int64).copy()

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -55,6 +55,15 @@ class Task(Protocol):
 
     def batch(self, indices: Indices, generator: torch.Generator, *, training: bool) -> Batch:
         """Make a batch on the CPU; every draw comes from `generator`."""
+        ...
+
+
+@runtime_checkable
+class ChangesOnTheWay(Protocol):
+    """A task whose objective or optimiser changes as it goes on: a pure function of `progress`."""
+
+    def begin_step(self, optimizer: torch.optim.Optimizer, progress: float) -> None:
+        """Make ready for the step at `progress` passes, before its batch is drawn."""
         ...
 
 
@@ -147,6 +156,8 @@ def train(
     task.module.train()
     while step < end:
         lr = task.learning_rate(step / steps_per_pass)
+        if isinstance(task, ChangesOnTheWay):
+            task.begin_step(optimizer, step / steps_per_pass)
         # A decoder in the same process may have turned gradients off for good.
         with torch.enable_grad():
             losses = _step(

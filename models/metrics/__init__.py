@@ -1,0 +1,1 @@
+"""Measures of decoded pictures and vectors, each as its publication defines it, by its name."""
