@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import ConfigurationError
+
+_Config = TypeVar("_Config", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +77,21 @@ def check_tables(table: Mapping[str, Any], known: Sequence[str]) -> None:
         raise ConfigurationError(
             f"the settings have {unknown[0]!r}, expected only {', '.join(known)}: mend the name."
         )
+
+
+def read_table(kind: type[_Config], table: Any, *, where: str = "training") -> _Config:
+    """Read one table of the settings.
+
+    Raises
+    ------
+    ConfigurationError
+        Names the key, its value and the rule.
+    """
+    try:
+        return kind.model_validate(table or {})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(
+            f"settings: {where}.{key} = {first.get('input')!r}: {first['msg']}"
+        ) from None

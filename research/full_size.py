@@ -36,8 +36,9 @@ from models.atm.folder import SETTINGS, EncoderFacts, SystemSettings, save_encod
 from models.atm.generation import ADAPTER_FILE
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.atm.toy import ADAPTER_TOKENS
-from models.dreamdiffusion.folder import Sizes, make_stage, make_time_condition, save_model
-from models.dreamdiffusion.importing import PUBLISHED
+from models.dreamdiffusion.folder import HOME
+from models.dreamdiffusion.importing import PREPROCESSING
+from models.latent_diffusion.folder import Sizes, make_stage, make_time_condition, save_model
 from models.latent_diffusion.model import LatentDiffusion
 from models.latent_diffusion.sdxl import tokenizer
 from models.multimodal.live import PUBLISHED as MULTIMODAL
@@ -69,7 +70,7 @@ def write_dreamdiffusion(folder: Path) -> None:
             condition_stage=make_stage(Sizes(MaskedAutoencoderConfig(), condition)),
             time_condition=make_time_condition(condition),
         )
-    save_model(model, folder, preprocessing=PUBLISHED)
+    save_model(model, folder, HOME, preprocessing=PREPROCESSING)
 
 
 def write_atm(folder: Path) -> None:

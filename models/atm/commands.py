@@ -14,11 +14,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from configs.atm import (
@@ -39,11 +38,12 @@ from models.atm.folder import (
 from models.atm.nice import NiceConfig, NiceEncoder
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.atm.stages import EncoderTask, PriorTask
-from models.stages import StageRequest, check_tables
+from models.stages import StageRequest, check_tables, read_table
 from models.things_eeg2.montage import CH_NAMES, POSTERIOR
 from models.things_eeg2.preparation import COVARIANCE, Preparation, prepare
 from models.things_eeg2.whitening import whitening_matrix
-from models.training import LoopConfig, Task, make_engine, train
+from models.training import LoopConfig, Task
+from models.training.asked import engine_for, train_as_asked
 from models.training.engine import is_first_process
 from pipeline.errors import ConfigurationError
 
@@ -59,7 +59,6 @@ ENCODE_BATCH = 256
 PRIOR_RUN = "prior-training"
 """Below OUT: checkpoints and log of the prior."""
 
-_Config = TypeVar("_Config", bound=BaseModel)
 _Sizes = TypeVar("_Sizes", AtmsConfig, NiceConfig, PriorConfig)
 
 
@@ -198,44 +197,16 @@ def sizes_of(kind: type[_Sizes], values: Mapping[str, Any], *, where: str) -> _S
     return kind(**values)
 
 
-def read_table(kind: type[_Config], table: Any, *, where: str = "training") -> _Config:
-    """Return a table of the settings as a model; raises `ConfigurationError` with the key."""
-    try:
-        return kind.model_validate(table or {})
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigurationError(
-            f"settings: {where}.{key} = {first.get('input')!r}: {first['msg']}"
-        ) from None
-
-
 def run_training(
     request: StageRequest, task: Task, passes: int, batch_size: int, max_grad_norm: float
 ) -> dict[str, Any]:
     """Train `task` as the request asks; return the report."""
-    precision: Literal["no", "bf16"] = "bf16" if request.precision == "bf16" else "no"
-    engine = make_engine(
-        precision=precision,
-        tracker=request.tracker,
-        folder=str(request.out / "log"),
-        device=request.device,
+    loop = LoopConfig(
+        passes=passes,
+        batch_size=min(batch_size, task.n_train),
+        max_grad_norm=max_grad_norm,
+        seed=request.seed,
     )
-    report = train(
-        task,
-        LoopConfig(
-            passes=passes,
-            batch_size=min(batch_size, task.n_train),
-            max_grad_norm=max_grad_norm,
-            seed=request.seed,
-        ),
-        engine=engine,
-        out=request.out,
-        save_every=request.save_every,
-        stop_after=request.stop_after,
-        resume=request.resume,
-        on_step=request.on_step,
-        stop=request.stop,
-    )
+    report = train_as_asked(task, loop, request, engine=engine_for(request, auto="no"))
     task.module.cpu()
     return report

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from models.checkpoints import load_checkpoint
-from models.dreamdiffusion.errors import DatasetError
 from models.dreamdiffusion.items import LONGEST, SHORTEST, paired_item
+from models.training.errors import DatasetError
 from pipeline.values import Float32
 
 BLOCK_DESIGN = (

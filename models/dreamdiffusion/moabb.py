@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from models.dreamdiffusion.errors import DatasetError
+from models.training.errors import DatasetError
 
 MISSING = (
     "MOABB's data sets need moabb, which is not installed: pip install 'phosphene[moabb]', or "

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.dreamdiffusion.errors import DatasetError
 from models.dreamdiffusion.items import pretrain_item
+from models.training.errors import DatasetError
 
 Reader = Callable[[Path], NDArray[Any]]
 """Reads a recording as (n_channels, n_times) microvolts."""

@@ -1,4 +1,4 @@
-"""What the commands call: stage A, stage B and the import, from settings and folders.
+"""What the command calls: stage A and stage B, from settings and folders.
 
 Owns the reading of the settings' tables and the order of the steps; each step lives elsewhere.
 
@@ -13,11 +13,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, cast
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from pydantic import ValidationError
 
 from configs.published import (
     ConditionConfig,
@@ -26,20 +24,24 @@ from configs.published import (
     MaskedTrainingConfig,
     PublishedConfig,
 )
-from models.checkpoints import CheckpointError, below, load_checkpoint
-from models.dreamdiffusion import finetuning, imagenet40, pretraining
-from models.dreamdiffusion.folder import Sizes, make_stage, make_time_condition, save_model
-from models.dreamdiffusion.importing import PUBLISHED, import_files, unwrap
+from models.dreamdiffusion import imagenet40
+from models.dreamdiffusion.finetuning import Pictures, TrialExamples, clip_targets
+from models.dreamdiffusion.folder import HOME
+from models.dreamdiffusion.importing import PREPROCESSING
 from models.dreamdiffusion.moabb import cache_datasets
 from models.dreamdiffusion.recordings import RecordingFolder, open_folder
-from models.latent_diffusion.importing import import_unet, import_vae
+from models.latent_diffusion import finetuning
+from models.latent_diffusion.folder import Sizes, make_stage, make_time_condition, save_model
 from models.latent_diffusion.model import LatentDiffusion
-from models.stages import StageRequest, check_tables
-from models.training import make_engine, train
-from models.training.engine import Engine, choose_precision
-from pipeline.errors import ConfigurationError
+from models.latent_diffusion.published_files import load_base
+from models.masked_autoencoder import SignalEncoder
+from models.masked_autoencoder import training as masked
+from models.masked_autoencoder.folder import load_trained_encoder, save_autoencoder
+from models.stages import StageRequest, check_tables, read_table
+from models.training.asked import engine_for, train_as_asked
 
-_Config = TypeVar("_Config", bound=PublishedConfig)
+BASE = "Stable Diffusion 1.5 (v1-5-pruned.ckpt)"
+STAGE_A = "phosphene train dreamdiffusion a"
 
 
 class StageAData(PublishedConfig):
@@ -74,55 +76,25 @@ class StageBData(PublishedConfig):
     """Attention heads of the U-Net."""
 
 
-def _read(kind: type[_Config], table: Any, *, where: str) -> _Config:
-    try:
-        return kind.model_validate(table or {})
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigurationError(
-            f"settings: {where}.{key} = {first.get('input')!r}: {first['msg']}"
-        ) from None
-
-
-def _engine(request: StageRequest, precision: str) -> Engine:
-    return make_engine(
-        precision=choose_precision(precision, request.device),
-        tracker=request.tracker,
-        folder=str(request.out / "log"),
-        device=request.device,
-    )
-
-
 def run_stage_a(request: StageRequest) -> dict[str, Any]:
     """Train the masked autoencoder on the signals below the data folder."""
     check_tables(request.table, ("data", "model", "training"))
-    data = _read(StageAData, request.table.get("data"), where="data")
-    model = _read(MaskedAutoencoderConfig, request.table.get("model"), where="model")
-    training = _read(MaskedTrainingConfig, request.table.get("training"), where="training")
+    data = read_table(StageAData, request.table.get("data"), where="data")
+    model = read_table(MaskedAutoencoderConfig, request.table.get("model"), where="model")
+    training = read_table(MaskedTrainingConfig, request.table.get("training"), where="training")
     # Published in half precision: `auto` may take bf16.
-    engine = _engine(request, request.precision)
+    engine = engine_for(request)
     if engine.rank > 0:
         engine.wait()  # until the first process has filled the cache
     recordings = _recordings(request, model, data)
     if engine.rank == 0:
         engine.wait()
-    task = pretraining.MaskedModelling(
-        recordings, model=model, training=training, seed=request.seed
-    )
-    report = train(
-        task,
-        pretraining.loop_config(training, seed=request.seed),
-        engine=engine,
-        out=request.out,
-        save_every=request.save_every,
-        stop_after=request.stop_after,
-        resume=request.resume,
-        on_step=request.on_step,
-        stop=request.stop,
-    )
+    autoencoder = masked.fresh_autoencoder(model, seed=request.seed)
+    task = masked.MaskedModelling(recordings, autoencoder=autoencoder, training=training)
+    loop = masked.loop_config(training, seed=request.seed)
+    report = train_as_asked(task, loop, request, engine=engine)
     if engine.rank == 0:
-        pretraining.save_autoencoder(task.autoencoder, request.out / "encoder")
+        save_autoencoder(task.autoencoder, request.out / "encoder")
     return report | {"encoder": str(request.out / "encoder"), "n_items": len(recordings)}
 
 
@@ -147,8 +119,8 @@ def _recordings(
 def run_stage_b(request: StageRequest) -> dict[str, Any]:
     """Train the condition path and the cross-attention on EEG-ImageNet40."""
     check_tables(request.table, ("data", "training", "condition", "model"))
-    data = _read(StageBData, request.table.get("data"), where="data")
-    training = _read(DiffusionTrainingConfig, request.table.get("training"), where="training")
+    data = read_table(StageBData, request.table.get("data"), where="data")
+    training = read_table(DiffusionTrainingConfig, request.table.get("training"), where="training")
     request.on_note(f"warning: {imagenet40.BLOCK_DESIGN}")
     # A loading bar, even one that is off, starts tqdm's watching thread, which never ends.
     bar: Any = importlib.import_module("tqdm").tqdm
@@ -159,34 +131,26 @@ def run_stage_b(request: StageRequest) -> dict[str, Any]:
     model = _begin(request, data, trials)
     # The pictures of the test part are not so much as opened.
     used = [trials[i].image for part in parts.values() for i in part]
-    pictures = finetuning.Pictures(request.data / data.images, used)
+    pictures = Pictures(request.data / data.images, used)
     targets = None
     if data.clip != "none" and training.alignment_weight > 0:
-        targets = finetuning.clip_targets(pictures, request.data / data.clip)
-    task = finetuning.Finetuning(
-        model,
-        train_trials=[trials[i] for i in parts["train"]],
-        val_trials=[trials[i] for i in parts["val"]],
-        pictures=pictures,
-        targets=targets,
-        training=training,
-        side=data.side,
+        targets = clip_targets(pictures, request.data / data.clip)
+    n_times = cast("SignalEncoder", model.condition_stage.mae).config.n_times
+    train, val = (
+        TrialExamples(
+            [trials[i] for i in parts[part]], pictures=pictures, targets=targets, n_times=n_times
+        )
+        for part in ("train", "val")
     )
+    task = finetuning.Finetuning(model, train=train, val=val, training=training, side=data.side)
     # Published in float32: bf16 only when it is asked for.
-    engine = _engine(request, "no" if request.precision == "auto" else request.precision)
-    report = train(
-        task,
-        finetuning.loop_config(training, seed=request.seed),
-        engine=engine,
-        out=request.out,
-        save_every=request.save_every,
-        stop_after=request.stop_after,
-        resume=request.resume,
-        on_step=request.on_step,
-        stop=request.stop,
-    )
+    engine = engine_for(request, auto="no")
+    loop = finetuning.loop_config(training, seed=request.seed)
+    report = train_as_asked(task, loop, request, engine=engine)
     if engine.rank == 0:
-        save_model(model, request.out / "model", preprocessing=PUBLISHED | {"split": data.split})
+        save_model(
+            model, request.out / "model", HOME, preprocessing=PREPROCESSING | {"split": data.split}
+        )
     return report | {
         "model": str(request.out / "model"),
         "split": data.split,
@@ -210,19 +174,19 @@ def _parts(
 def _begin(
     request: StageRequest, data: StageBData, trials: Sequence[imagenet40.Trial]
 ) -> LatentDiffusion:
-    unet, vae = _stable_diffusion(request.data / data.base, num_heads=data.num_heads)
+    unet, vae = load_base(request.data / data.base, num_heads=data.num_heads, name=BASE)
     table = {
         "context_dim": unet.config.cross_attention_dim,
         "time_embed_dim": 4 * unet.config.block_out_channels[0],
         **(request.table.get("condition") or {}),
     }
-    condition = _read(ConditionConfig, table, where="condition")
+    condition = read_table(ConditionConfig, table, where="condition")
     encoder = None
     if data.encoder == "none":
         table = {"n_channels": trials[0].eeg.shape[0], **(request.table.get("model") or {})}
-        sizes = _read(MaskedAutoencoderConfig, table, where="model")
+        sizes = read_table(MaskedAutoencoderConfig, table, where="model")
     else:
-        encoder = pretraining.load_trained_encoder(request.data / data.encoder)
+        encoder = load_trained_encoder(request.data / data.encoder, made_by=STAGE_A)
         sizes = encoder.config
     stage = make_stage(Sizes(sizes, condition))
     if encoder is not None:
@@ -233,24 +197,3 @@ def _begin(
         condition_stage=stage,
         time_condition=make_time_condition(condition),
     )
-
-
-def _stable_diffusion(path: Path, *, num_heads: int) -> tuple[UNet2DConditionModel, AutoencoderKL]:
-    if path.is_dir():
-        unet = UNet2DConditionModel.from_pretrained(
-            path / "unet", local_files_only=True, class_embed_type="identity"
-        )
-        return unet, AutoencoderKL.from_pretrained(path / "vae", local_files_only=True)
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path} is missing: put Stable Diffusion 1.5 there (v1-5-pruned.ckpt, or its "
-            "diffusers folder), or name another place with `base`."
-        )
-    state = unwrap(load_checkpoint(path))
-    unet = import_unet(below(state, "model.diffusion_model."), num_heads=num_heads)
-    return unet, import_vae(below(state, "first_stage_model."))
-
-
-def run_import(files: Sequence[Path], out: Path, **heads: int) -> dict[str, Any]:
-    """Turn published checkpoints into our folder."""
-    return import_files(files, out, **heads)

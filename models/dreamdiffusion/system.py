@@ -42,7 +42,7 @@ SYSTEM = SystemDescriptor(
         ),
     },
     importer=Entry(
-        "models.dreamdiffusion.stages:run_import",
+        "models.dreamdiffusion.importing:run_import",
         "encoder checkpoint.pth, generation checkpoint.pth, v1-5-pruned.ckpt",
     ),
     reference="Bai et al., arXiv 2306.16934",

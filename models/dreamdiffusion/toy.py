@@ -16,10 +16,12 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from configs.published import ConditionConfig, MaskedAutoencoderConfig
 from models.checkpoints import load_checkpoint
-from models.dreamdiffusion.folder import Sizes, make_stage, make_time_condition, save_model
-from models.dreamdiffusion.importing import PUBLISHED, unwrap
+from models.dreamdiffusion.folder import HOME
+from models.dreamdiffusion.importing import PREPROCESSING
+from models.latent_diffusion.folder import Sizes, make_stage, make_time_condition, save_model
 from models.latent_diffusion.importing import export_latent_diffusion, import_latent_diffusion
 from models.latent_diffusion.model import LatentDiffusion
+from models.latent_diffusion.published_files import unwrap
 
 SIDE = 64
 NUM_HEADS = 4
@@ -82,5 +84,5 @@ def toy_folder() -> Path:
     state = unwrap(load_checkpoint(checkpoint))
     model = import_latent_diffusion(state, num_heads=NUM_HEADS, encoder_heads=NUM_HEADS)
     checkpoint.unlink()
-    save_model(model, folder, preprocessing=PUBLISHED | {"side": SIDE})
+    save_model(model, folder, HOME, preprocessing=PREPROCESSING | {"side": SIDE})
     return folder

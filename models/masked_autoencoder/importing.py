@@ -84,12 +84,24 @@ def _depth(state: Mapping[str, Tensor], prefix: str) -> int:
 
 
 def import_autoencoder(
-    state: Mapping[str, Tensor], *, num_heads: int = 16, decoder_num_heads: int = 16
+    state: Mapping[str, Tensor],
+    *,
+    num_heads: int = 16,
+    decoder_num_heads: int = 16,
+    n_times: int | None = None,
 ) -> MaskedAutoencoder:
-    """Build the whole autoencoder of a published state (parameters and fixed positions)."""
+    """Build the whole autoencoder of a published state (parameters and fixed positions).
+
+    `n_times` fits it to signals of another length, as `import_encoder` does.
+    """
     config = config_of(state, num_heads=num_heads, decoder_num_heads=decoder_num_heads)
+    kept = dict(state)
+    if n_times is not None and n_times != config.n_times:
+        config = _validated(config.model_dump() | {"n_times": n_times})
+        for name in ("pos_embed", "decoder_pos_embed"):
+            kept[name] = resize_positions(kept[name], config.n_tokens)
     model = MaskedAutoencoder(config)
-    load_into(model, state, what="the autoencoder's state")
+    load_into(model, kept, what="the autoencoder's state")
     return model
 
 

@@ -8,6 +8,7 @@ tokens are used. Shared by DreamDiffusion (128 channels, patch 4) and MinD-Vis (
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -190,8 +191,18 @@ class MaskedAutoencoder(Trunk):
         n = signal.shape[0]
         return signal.transpose(1, 2).reshape(n, self.config.n_tokens, -1)
 
-    def encode(self, signal: Tensor, mask_noise: Tensor, *, mask_ratio: float) -> Latent:
-        """Encode the tokens that stay visible: those of the smallest noise."""
+    def encode(
+        self,
+        signal: Tensor,
+        mask_noise: Tensor,
+        *,
+        mask_ratio: float,
+        attend: Callable[[Tensor], Tensor] = lambda tokens: tokens,
+    ) -> Latent:
+        """Encode the tokens that stay visible: those of the smallest noise.
+
+        `attend` stands between the blocks and the last norm, for networks that look elsewhere.
+        """
         tokens = self.place(signal)
         n, length, dim = tokens.shape
         n_kept = int(length * (1 - mask_ratio))
@@ -200,7 +211,7 @@ class MaskedAutoencoder(Trunk):
         kept = tokens.gather(1, order[:, :n_kept, None].expand(-1, -1, dim))
         mask = (ids_restore >= n_kept).to(tokens.dtype)
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(n, -1, -1)
-        encoded = self.norm(self.transform(torch.cat([cls, kept], dim=1)))
+        encoded = self.norm(attend(self.transform(torch.cat([cls, kept], dim=1))))
         return Latent(encoded, mask, ids_restore)
 
     def decode(self, latent: Latent) -> Tensor:
@@ -231,7 +242,10 @@ class MaskedAutoencoder(Trunk):
         Masked
             Its loss is the squared error, meaned within each token, then over hidden tokens.
         """
-        latent = self.encode(signal, mask_noise, mask_ratio=mask_ratio)
+        return self.reconstruct(signal, self.encode(signal, mask_noise, mask_ratio=mask_ratio))
+
+    def reconstruct(self, signal: Tensor, latent: Latent) -> Masked:
+        """Predict a signal from its encoded visible tokens; as `forward`."""
         prediction = self.decode(latent)
         error = (prediction - self.patchify(signal)).square().mean(dim=-1)
         # clamp: where nothing is hidden the sum is 0, not 0/0.

@@ -1,1 +1,1 @@
-"""MinD-Vis: announced, not implemented yet."""
+"""MinD-Vis: masked modelling of fMRI, and a latent diffusion model that it conditions."""

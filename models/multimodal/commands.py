@@ -16,7 +16,6 @@ from configs.atm import MultimodalTrainingConfig
 from models.atm.commands import (
     NO_CLIP,
     encoder_sizes,
-    read_table,
     run_training,
     sizes_of,
     write_encoder,
@@ -29,7 +28,7 @@ from models.multimodal.importing import import_files
 from models.multimodal.modalities import Modality
 from models.multimodal.stage import MultimodalModel, MultimodalTask
 from models.multimodal.training import named_priors
-from models.stages import StageRequest, check_tables
+from models.stages import StageRequest, check_tables, read_table
 from models.training.engine import is_first_process
 
 

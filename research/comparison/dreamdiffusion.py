@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from configs.published import ConditionConfig, MaskedAutoencoderConfig, MaskedTrainingConfig
 from models.dreamdiffusion.items import SCALE
 from models.dreamdiffusion.live import signal_of
-from models.dreamdiffusion.pretraining import MaskedModelling, loop_config
 from models.dreamdiffusion.recordings import RecordingFolder
 from models.latent_diffusion.conditioning import ConditionStage, TokenHead, alignment_loss
 from models.masked_autoencoder import import_encoder
+from models.masked_autoencoder.training import MaskedModelling, fresh_autoencoder, loop_config
 from models.training import LoopConfig, make_engine, train
 from models.training.loop import Batch, Indices
 from pipeline.values import Epoch, Float64
@@ -116,7 +116,8 @@ def train_dreamdiffusion(
         n_channels=N_CHANNELS,
         n_times=SIGNAL_TIMES,
     )
-    first = MaskedModelling(recordings, model=SIZES, training=settings, seed=seed)
+    autoencoder = fresh_autoencoder(SIZES, seed=seed)
+    first = MaskedModelling(recordings, autoencoder=autoencoder, training=settings)
     config = loop_config(settings, seed=seed)
     found = train(
         first, config, engine=engine, out=out / "a", save_every=300, on_step=said(note, "stage A")

@@ -14,15 +14,17 @@ from configs import DecoderConfig, load_preset
 from models.api import Encoder, Sampler
 from models.checkpoints import CheckpointError
 from models.dreamdiffusion import toy
-from models.dreamdiffusion.errors import DatasetError
-from models.dreamdiffusion.folder import load_model
+from models.dreamdiffusion.folder import HOME
+from models.dreamdiffusion.importing import run_import
 from models.dreamdiffusion.items import paired_item
 from models.dreamdiffusion.live import load_encoder, load_sampler, signal_of
-from models.dreamdiffusion.stages import run_import, run_stage_a, run_stage_b
+from models.dreamdiffusion.stages import run_stage_a, run_stage_b
+from models.latent_diffusion.folder import load_model
 from models.latent_diffusion.lora import LORA_FILE, fuse_lora
 from models.registry import find_entry, find_system
 from models.stages import StageRequest
 from models.systems import load_system
+from models.training.errors import DatasetError
 from models.training.loop import Progress
 from pipeline.errors import ConfigurationError
 from pipeline.values import Embedding, Epoch, Info
@@ -82,7 +84,7 @@ def test_a_then_b_then_a_picture(data: Path, tmp_path: Path) -> None:
 
 
 def _frozen_is_unchanged(folder: Path) -> None:
-    trained, _ = load_model(folder)
+    trained, _ = load_model(folder, HOME)
     before = toy.make_toy()
     for name, value in before.unet.state_dict().items():
         same = torch.equal(value, trained.unet.state_dict()[name])
@@ -109,7 +111,9 @@ def test_stage_b_continues_bit_for_bit_on_whole_blocks(data: Path, tmp_path: Pat
     report = run_stage_b(StageRequest(data, tmp_path / "cut", table=table, device="cpu"))
     assert report["split"] == "leave-block-out"
     assert report["step"] > 1
-    states = [load_model(tmp_path / name / "model")[0].state_dict() for name in ("whole", "cut")]
+    states = [
+        load_model(tmp_path / name / "model", HOME)[0].state_dict() for name in ("whole", "cut")
+    ]
     for name, value in states[0].items():
         assert torch.equal(value, states[1][name]), name
 
@@ -132,7 +136,7 @@ def test_import_of_a_generation_checkpoint(tmp_path: Path) -> None:
     report = run_import([tmp_path / "generation.pth"], tmp_path / "made", **heads)
     assert list(report["files"].values()) == ["whole system"]
     assert not list((tmp_path / "made").rglob("*.bin"))
-    model, table = load_model(tmp_path / "made")
+    model, table = load_model(tmp_path / "made", HOME)
     assert (tmp_path / "made" / "unet" / "config.json").is_file()
     assert table["preprocessing"]["sfreq"] == 1000
     expected = toy.make_toy(seed=3).state_dict()

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from models.checkpoints import CheckpointError, load_checkpoint
-from models.dreamdiffusion.errors import DatasetError
 from models.dreamdiffusion.imagenet40 import (
     item_of,
     kept_indices,
@@ -19,6 +18,7 @@ from models.dreamdiffusion.imagenet40 import (
     read_trials,
 )
 from models.dreamdiffusion.items import N_CHANNELS, N_TIMES, paired_item, pretrain_item
+from models.training.errors import DatasetError
 from tests.models import golden
 from tests.models.hostile_pickle import Hostile
 

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from models.dreamdiffusion.errors import DatasetError
 from models.dreamdiffusion.moabb import cache_datasets
 from models.dreamdiffusion.recordings import open_folder
+from models.training.errors import DatasetError
 
 
 class _Raw:

@@ -25,8 +25,8 @@ from models.api import SamplerSpec
 from models.atm.errors import AtmError
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.atm.prior_sampling import prior_states
-from models.dreamdiffusion.live import ContextSampler, SolverName
 from models.dreamdiffusion.toy import CONDITION, SIDE, make_toy
+from models.latent_diffusion.live import ContextSampler, SolverName
 from models.sampling import denoisers, schedules, solvers
 from models.sampling.denoisers import Denoiser, Estimate, Level, Network
 from models.sampling.noise import seeded_noise

@@ -23,8 +23,8 @@ from models.atm.toy import make_toy_pipeline
 from models.checkpoints import CheckpointError
 from models.conformance import check_sampler
 from models.dreamdiffusion import toy as dreamdiffusion
-from models.dreamdiffusion.live import ContextSampler
 from models.latent_diffusion.importing import export_vae, rename_unet
+from models.latent_diffusion.live import ContextSampler
 from models.latent_diffusion.lora import fuse_lora
 from models.stable_diffusion.adapters import share
 from models.stable_diffusion.errors import StableDiffusionError

@@ -9,16 +9,11 @@ import pytest
 import torch
 
 from configs.published import MaskedAutoencoderConfig, MaskedTrainingConfig
-from models.dreamdiffusion.errors import DatasetError
-from models.dreamdiffusion.pretraining import (
-    MaskedModelling,
-    load_trained_encoder,
-    loop_config,
-    save_autoencoder,
-)
 from models.dreamdiffusion.recordings import open_folder
+from models.masked_autoencoder.folder import load_trained_encoder, save_autoencoder
+from models.masked_autoencoder.training import MaskedModelling, fresh_autoencoder, loop_config
 from models.training import make_engine, train
-from models.training.errors import TrainingError
+from models.training.errors import DatasetError, TrainingError
 from models.training.loop import Progress
 from models.training.state import list_runs
 
@@ -57,7 +52,8 @@ def _task(
         gradient_accumulation_steps=2,
     )
     recordings = open_folder(folder, n_channels=8, n_times=64)
-    return MaskedModelling(recordings, model=SIZES, training=training), training
+    autoencoder = fresh_autoencoder(SIZES, seed=0)
+    return MaskedModelling(recordings, autoencoder=autoencoder, training=training), training
 
 
 def test_loss_falls(folder: Path, tmp_path: Path) -> None:
@@ -75,7 +71,7 @@ def test_loss_falls(folder: Path, tmp_path: Path) -> None:
     last = np.mean([each.losses["loss"] for each in seen[-5:]])
     assert last < 0.7 * first
     save_autoencoder(task.autoencoder, tmp_path / "encoder")
-    encoder = load_trained_encoder(tmp_path / "encoder")
+    encoder = load_trained_encoder(tmp_path / "encoder", made_by="train")
     assert torch.equal(encoder.blocks[0].norm1.weight, task.autoencoder.blocks[0].norm1.weight)
 
 

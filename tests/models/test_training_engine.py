@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 
 from configs.published import MaskedAutoencoderConfig, MaskedTrainingConfig
 from models.atm.data import write_epochs
-from models.dreamdiffusion.pretraining import MaskedModelling, loop_config
 from models.dreamdiffusion.recordings import RecordingFolder, open_folder
+from models.masked_autoencoder.training import MaskedModelling, fresh_autoencoder, loop_config
 from models.registry import find_entry, find_system
 from models.stages import StageRequest
 from models.training import LoopConfig, make_engine, train
@@ -42,7 +42,9 @@ def _modelling() -> MaskedModelling:
     waves = [10 * np.sin(times * (0.1 + 0.02 * i) + rng.uniform(0, 6, (8, 1))) for i in range(9)]
     training = MaskedTrainingConfig(passes=50, warmup_passes=1, batch_size=8, lr=3e-3)
     recordings = RecordingFolder(waves, n_channels=8, n_times=64)
-    return MaskedModelling(recordings, model=SIZES, training=training)
+    return MaskedModelling(
+        recordings, autoencoder=fresh_autoencoder(SIZES, seed=0), training=training
+    )
 
 
 def _losses(
@@ -253,7 +255,9 @@ def test_a_corpus_larger_than_memory_is_read_where_it_lies(tmp_path: Path) -> No
     recordings = open_folder(tmp_path, n_channels=128, n_times=512)
     task = MaskedModelling(
         recordings,
-        model=MaskedAutoencoderConfig(embed_dim=16, depth=1, num_heads=2, decoder_depth=1),
+        autoencoder=fresh_autoencoder(
+            MaskedAutoencoderConfig(embed_dim=16, depth=1, num_heads=2, decoder_depth=1), seed=0
+        ),
         training=MaskedTrainingConfig(),
     )
     assert task.n_train + task.n_val == 2**27 // 512

@@ -1,0 +1,46 @@
+"""Training as a request says: where it runs, how long, and what it continues.
+
+Owns the way from a `StageRequest` to the loop; every stage of every system takes it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models.stages import StageRequest
+from models.training.engine import Engine, choose_precision, make_engine
+from models.training.loop import LoopConfig, Task, train
+
+
+def engine_for(request: StageRequest, *, auto: str = "auto") -> Engine:
+    """Choose where a request runs.
+
+    Parameters
+    ----------
+    auto : str
+        What precision `auto` means: `no` for a stage that was published in float32.
+    """
+    asked = auto if request.precision == "auto" else request.precision
+    return make_engine(
+        precision=choose_precision(asked, request.device),
+        tracker=request.tracker,
+        folder=str(request.out / "log"),
+        device=request.device,
+    )
+
+
+def train_as_asked(
+    task: Task, loop: LoopConfig, request: StageRequest, *, engine: Engine
+) -> dict[str, Any]:
+    """Train, or continue what is in the request's folder; return the loop's report."""
+    return train(
+        task,
+        loop,
+        engine=engine,
+        out=request.out,
+        save_every=request.save_every,
+        stop_after=request.stop_after,
+        resume=request.resume,
+        on_step=request.on_step,
+        stop=request.stop,
+    )
