@@ -25,7 +25,6 @@ from configs.mindeye import (
     TokenPriorConfig,
 )
 from configs.published import PublishedConfig
-from models.atm.commands import read_table
 from models.metrics.retrieval import retrieval
 from models.mindeye.backbone import Backbone
 from models.mindeye.errors import MindEyeError
@@ -42,7 +41,7 @@ from models.mindeye.training import (
     pixels_of,
 )
 from models.stable_diffusion.libraries import quiet_libraries
-from models.stages import StageRequest, check_tables
+from models.stages import StageRequest, check_tables, read_table
 from models.training import LoopConfig, make_engine, train
 from models.training.engine import choose_precision, is_first_process
 from models.weights import write_hashes

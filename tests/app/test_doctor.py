@@ -173,9 +173,11 @@ def test_a_published_system_without_weights_is_no_fault() -> None:
 
 def test_systems_as_text_names_every_system(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(systems, capsys)
-    for name, found in read_registry().systems.items():
-        assert (f"\n{name} " in out) == found.descriptor.is_listed
-    assert out.count("not implemented yet") == 3
+    found = read_registry().systems
+    for name, each in found.items():
+        assert (f"\n{name} " in out) == each.descriptor.is_listed
+    announced = [name for name, each in found.items() if not each.descriptor.is_implemented]
+    assert out.count("not implemented yet") == len(announced)
 
 
 def test_presets_name_systems_that_exist() -> None:
