@@ -42,6 +42,7 @@ COMMANDS = (
     "train",
     "import",
     "bench",
+    "compile",
     "doctor",
 )
 """Commands in the order of `--help`; each is a module of `app.commands`."""

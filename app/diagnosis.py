@@ -23,6 +23,9 @@ from typing import Any
 
 import platformdirs
 
+from app.formatting import count, size
+from pipeline.errors import PhospheneError
+
 PACKAGES = (
     "phosphene",
     "numpy",
@@ -88,16 +91,28 @@ def check_versions() -> Check:
 
 
 def check_accelerator() -> Check:
-    """Ask torch, in a process of its own, what it can compute on."""
-    code = "import json, sys; from models.accelerators import probe; json.dump(probe(), sys.stdout)"
+    """Try torch in a process of its own, and say what draws here and why."""
+    code = (
+        "import json, sys; from models.probing import probe_torch as p; json.dump(p(), sys.stdout)"
+    )
     answer, reason = run_probe(code)
     if answer is None:
         return Check("decoder", Status.ERROR, f"torch cannot be used: {reason}", "install again")
+    from models.probing import probe_backends
+
+    try:
+        facts = {**answer, **probe_backends()}
+    except PhospheneError as error:
+        return Check("decoder", Status.ERROR, str(error), data=answer)
+    faster = "; ".join(text for text in (facts["faster"], facts["gpu"]) if text)
     return Check(
         "decoder",
         Status.OK,
-        f"back-end {answer['backend']} (torch {answer['torch']}): {answer['why']}",
-        data=answer,
+        f"device {facts['device']}, back-end {facts['backend']} (torch {facts['torch']}): "
+        f"{facts['why']}; {count(facts['n_engines'], 'engine')} kept "
+        f"({size(facts['engine_bytes'])})",
+        f"faster: {faster}" if faster else "",
+        facts,
     )
 
 

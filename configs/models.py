@@ -16,9 +16,7 @@ from configs.units import UnitName
 class _Frozen(BaseModel):
     """Immutable, and strict about names: a misspelt key is an error, not a silent default."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

@@ -7,7 +7,6 @@ Knows nothing of streams or windows.
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import torch
 
@@ -53,33 +52,8 @@ def choose_dtype(config: DecoderConfig) -> torch.dtype:
     }[config.dtype]
 
 
-def probe() -> dict[str, Any]:
-    """Describe torch and its devices as plain values.
-
-    Returns
-    -------
-    dict
-        `torch` (version), `cuda_build`, `devices` (list of names beside the CPU), `threads`,
-        `backend` (what the decoder runs on unasked) and `why` (one sentence).
-    """
-    devices = _devices()
-    why = (
-        "the decoder computes on the CPU unless decoder.device says otherwise: there the same "
-        "recording gives the same pictures bit for bit"
-    )
-    if devices:
-        why += f"; {', '.join(devices)} could draw too"
-    return {
-        "torch": torch.__version__,
-        "cuda_build": torch.version.cuda,
-        "devices": devices,
-        "threads": torch.get_num_threads(),
-        "backend": "cpu",
-        "why": why,
-    }
-
-
-def _devices() -> list[str]:
+def device_names() -> list[str]:
+    """Names of the devices beside the CPU."""
     names: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a CUDA build on a machine without a driver warns

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,10 @@ from pipeline.errors import PhospheneError
 
 
 def main() -> int:
-    """Read a request from standard input, build, and say each step as a line of JSON."""
+    """Read a request, a line of standard input; build; say each step as a line of JSON.
+
+    Ends where standard input does: whoever asked is gone.
+    """
     # Libraries print what they like: it must not be taken for ours.
     out, sys.stdout = sys.stdout, sys.stderr
 
@@ -30,10 +34,17 @@ def main() -> int:
     if sys.platform != "win32":
         os.nice(10)  # beside a session that goes on
     try:
-        _build(json.load(sys.stdin), lambda line: tell(say=line))
+        request = json.loads(sys.stdin.readline())
+        threading.Thread(target=_end_with_input, daemon=True).start()
+        _build(request, lambda line: tell(say=line))
     except PhospheneError as error:
         tell(refused=str(error))
     return 0
+
+
+def _end_with_input() -> None:
+    sys.stdin.read()
+    os._exit(1)  # in the middle of a compiler
 
 
 def _build(request: Mapping[str, Any], say: Any) -> None:

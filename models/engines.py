@@ -118,9 +118,16 @@ def _engine(
         return prepare(parts, backend=backend, target=target, key=key, draw=drawing.draw, say=say)
     if not isinstance(backend, Builds):
         raise BackendError(f"{backend.name} neither prepares nor builds.")
-    if backend.takes_graphs and all(part.graph is not None for part in parts) and not fresh:
-        drawing.draw()
-        return load_shipped(parts, backend=backend, target=target, key=key, draw=drawing.draw)
+    if backend.takes_graphs and all(part.graph is not None for part in parts):
+        return load_shipped(
+            parts,
+            backend=backend,
+            target=target,
+            key=key,
+            cache=cache,
+            draw=drawing.draw,
+            is_fresh=fresh,
+        )
     manifest = cache.find(key)
     if manifest is None or fresh:
         if not builds:

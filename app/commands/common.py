@@ -195,13 +195,31 @@ def generator(args: argparse.Namespace) -> str | None:
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add `--device`."""
+    """Add where and by what pictures are drawn."""
     parser.add_argument(
         "--device",
         default=None,
         metavar="D",
         help="where pictures are drawn: cpu, cuda, cuda:1, mps, or auto; as the settings say",
     )
+    parser.add_argument(
+        "--backend",
+        default=None,
+        metavar="B",
+        help="what runs the networks: eager, onnxruntime, openvino, trace, inductor, tensorrt, or "
+        "auto, the fastest that is here; as the settings say",
+    )
+    parser.add_argument(
+        "--dtype",
+        default=None,
+        metavar="T",
+        help="what they compute in: float32, bfloat16, float16, or auto; as the settings say",
+    )
+
+
+def device_overrides(args: argparse.Namespace) -> dict[str, Any]:
+    """What was said of them, for `apply_overrides`."""
+    return {f"decoder.{name}": getattr(args, name) for name in ("device", "backend", "dtype")}
 
 
 def stream_overrides(args: argparse.Namespace) -> dict[str, Any]:

@@ -6,9 +6,11 @@ import argparse
 
 from app.commands.common import (
     add_align,
+    add_device,
     add_gallery,
     add_out,
     apply_overrides,
+    device_overrides,
     gallery_named,
     positive,
     watch,
@@ -60,6 +62,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="store_true",
         help="no LSL and no waiting: the same brain and path under a virtual clock (for controls)",
     )
+    add_device(parser)
     add_align(parser)
     add_gallery(parser)
     parser.add_argument("--preset", default="demo")
@@ -80,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
             "simulation.snr": args.snr,
             "decoder.control": args.control,
             "decoder.align": args.align,
+            **device_overrides(args),
             "gallery": gallery_named(args.gallery),
         },
     )

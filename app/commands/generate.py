@@ -13,6 +13,7 @@ from app.commands.common import (
     apply_overrides,
     check_given,
     choice_overrides,
+    device_overrides,
     generator,
     load,
     stream_choice,
@@ -197,7 +198,7 @@ def _config(args: argparse.Namespace) -> SessionConfig:
         "decoder.vae": args.vae,
         "decoder.num_inference_steps": args.steps,
         "decoder.guidance_scale": args.guidance,
-        "decoder.device": args.device,
+        **device_overrides(args),
         "seed": seed,
     }
     config = load(preset, args.config)

@@ -12,7 +12,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.commands.common import add_fallback, add_settings, load, positive
+from app.commands.common import (
+    add_device,
+    add_fallback,
+    add_settings,
+    apply_overrides,
+    device_overrides,
+    load,
+    positive,
+)
 from app.ending import FINISHING, Ending, orderly
 
 if TYPE_CHECKING:
@@ -34,6 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "gui", help="the application", description="Open the application's window."
     )
     add_settings(parser)
+    add_device(parser)
     add_fallback(parser)
     parser.add_argument("--theme", choices=("dark", "light"), default=None)
     parser.add_argument("--demo", action="store_true", help="start the virtual headset at once")
@@ -53,14 +62,16 @@ def run(args: argparse.Namespace) -> int:
     """Open the window."""
     from app.runtime.factory import RuntimeFactory
 
+    given = device_overrides(args)
+    config = load(args.preset, args.config, fallback=args.fallback)
     return run_window(
         RuntimeFactory(),
-        load(args.preset, args.config, fallback=args.fallback),
+        apply_overrides(config, given),
         autostart_demo=args.demo,
         screenshot=args.screenshot,
         after=args.after,
         theme=args.theme,
-        resume=args.preset is None and args.config is None,
+        resume=args.preset is None and args.config is None and not any(given.values()),
     )
 
 

@@ -57,9 +57,10 @@ SHOWN = 1.0
 """A picture that takes longer shows how far it is, s."""
 NICENESS = 3
 """Of the decoder's process against ours: samples go before pictures."""
-ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""Of the decoder's process: of several threads, those that are done sleep. Spinning, they would
-keep the core that the last one waits for, and a picture take seconds on a busy machine."""
+ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
+"""Of the decoder's process. Of several threads, those that are done sleep: spinning, they would
+keep the core that the last one waits for, and a picture take seconds on a busy machine. No plug-in
+of pydantic is looked for among all installed distributions."""
 MAX_RESTARTS = 5
 """Restarts in a row without one answered job before the decoder gives up."""
 N_USUAL = 31

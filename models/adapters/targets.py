@@ -21,7 +21,7 @@ from pipeline.values import Float32
 class Target(BaseModel):
     """What a class of events means: stimuli of the gallery, by any of kind, category, labels."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
     event: str
     """The markers' label."""

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from configs.models import FilterConfig
 from models.api import EncoderSpec, InputSpec
+from models.checkpoints import is_finite
 from models.embedded.encoder_input import SFREQ, TMAX, TMIN, prepare
 from models.embedded.encoder_network import EncoderNetwork, NetworkConfig
 from pipeline.errors import PhospheneError
@@ -94,7 +95,7 @@ def build_network(files: EncoderFiles) -> EncoderNetwork:
             f"the encoder's weights lack {absent[:3]} and have {unexpected[:3]} too many: "
             "use model.safetensors and config.json of the same training run."
         )
-    if not all(bool(torch.isfinite(value).all()) for value in state.values()):
+    if not all(is_finite(value) for value in state.values()):
         raise EncoderError("the encoder's weights hold NaN or infinity: the file is damaged.")
     return network.eval()
 

@@ -22,6 +22,7 @@ from configs import (
     load_preset,
     read_config,
 )
+from configs.described import described
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -229,7 +230,7 @@ def test_every_setting_is_documented_and_every_model_is_strict() -> None:
         assert strict["extra"] == "forbid"
         assert strict["frozen"]
         for name, info in model.model_fields.items():
-            documented = info.description or (
+            documented = described(model).get(name) or (
                 isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)
             )
             assert documented, f"{model.__name__}.{name} has no docstring"

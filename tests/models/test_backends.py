@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from configs import DecoderConfig, load_preset
+from models import ahead, compiling
 from models.sampling.backends import choice as choosing
+from models.sampling.backends import engines
 from models.sampling.backends.base import Backend, BackendError, Target
 from models.sampling.backends.cache import EngineCache, Key, Manifest
-from models.sampling.backends.choice import BACKENDS, choose
-from models.sampling.backends.engines import Engine, build, key_of, load, prepare
+from models.sampling.backends.choice import BACKENDS, Choice, choose
+from models.sampling.backends.engines import Engine, build, key_of, load, load_shipped, prepare
 from models.sampling.backends.spawn import build_apart
 from models.sampling.backends.trace import Trace
 from models.sampling.parts import Part, Run
@@ -60,6 +66,22 @@ class FakeBuilder:
 
     def _bytes(self, module: nn.Module) -> bytes:
         return module.state_dict()["module.weight"].numpy().tobytes()
+
+
+@dataclass
+class FakeMaker:
+    """Engines are the modules themselves; `error` is what they are off by."""
+
+    name: str
+    error: float = 0.0
+    packages: tuple[str, ...] = ()
+    extra: str = ""
+
+    def dtypes(self, kind: str) -> tuple[str, ...]:
+        return ("float32",)
+
+    def prepare(self, module: nn.Module, examples: tuple[Tensor, ...], target: Target) -> Run:
+        return lambda *tensors: module(*tensors) + self.error
 
 
 def _linear(seed: int) -> Part:
@@ -250,3 +272,102 @@ def test_a_build_that_crashes_costs_a_sentence() -> None:
 def test_every_back_end_has_the_name_that_settings_take() -> None:
     for name in BACKENDS:
         assert DecoderConfig(backend=name).backend == name  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Part, list[str]]:
+    """A part with a graph that ships with it, and what was held against eager."""
+    checked: list[str] = []
+    check = engines.check_part
+
+    def counted(part: Part, run: Run, *, dtype: str) -> float:
+        checked.append(part.name)
+        return check(part, run, dtype=dtype)
+
+    monkeypatch.setattr(engines, "check_part", counted)
+    part = _linear(0)
+    part.graph = tmp_path / "graph.onnx"
+    part.graph.write_bytes(part.module.state_dict()["weight"].numpy().tobytes())
+    return part, checked
+
+
+def _load_graph(part: Part, cache: EngineCache, backend: FakeBuilder | None = None) -> Engine:
+    backend = backend or FakeBuilder()
+    key = key_of([part], backend=backend, target=Target(), options={})
+    return load_shipped(
+        [part], backend=backend, target=Target(), key=key, cache=cache, draw=_drawing(part)
+    )
+
+
+def test_a_graph_that_ships_is_held_against_eager_once(
+    tmp_path: Path, shipped: tuple[Part, list[str]]
+) -> None:
+    (part, checked), cache = shipped, EngineCache(tmp_path / "engines")
+    first = _load_graph(part, cache)
+    part.use(None)
+    again = _load_graph(part, cache)
+    assert checked == ["unet"]
+    assert again.manifest == first.manifest
+    assert again.manifest.deviations["picture"] < 1e-6
+    again.use([part])
+    assert part.is_engine
+
+
+@pytest.mark.parametrize("why", ["another answer", "another graph", "another's folder", "no room"])
+def test_a_graph_is_held_against_eager_where_what_is_kept_cannot_tell(
+    tmp_path: Path, shipped: tuple[Part, list[str]], why: str
+) -> None:
+    (part, checked), cache = shipped, EngineCache(tmp_path / "engines")
+    _load_graph(part, cache)
+    backend = FakeBuilder()
+    if why == "another answer":
+        backend.error = 1e-6
+    elif why == "another graph" and part.graph is not None:
+        weight = part.module.state_dict()["weight"] * (1 + 1e-6)
+        part.graph.write_bytes(weight.numpy().tobytes())
+    elif why == "no room":
+        cache = EngineCache(tmp_path / "file")
+        cache.folder.write_text("")
+    else:
+        cache.folder.chmod(0o777)
+    part.use(None)
+    assert _load_graph(part, cache, backend).manifest.deviations["picture"] < 1e-3
+    assert checked == ["unet", "unet"]
+
+
+def test_what_is_chosen_can_be_asked_without_torch() -> None:
+    code = (
+        "import sys; from models.probing import probe_backends as p; found = p();"
+        "sys.exit('torch' in sys.modules or found['backend'] == 'eager')"
+    )
+    assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
+
+
+def test_engines_are_built_ahead_and_compared_with_eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is refused says why, beside one that is measured."""
+    good, bad = FakeMaker("good"), FakeMaker("bad", error=0.5)
+    named = ((good, Target()), (bad, Target()), (BACKENDS["eager"], Target()))
+    monkeypatch.setattr(ahead, "choose", lambda _: Choice(named, is_asked=False, why=""))
+    said: list[str] = []
+    made = list(ahead.build_ahead(DecoderConfig(), say=said.append))
+    assert [each.backend for each in made] == ["good", "bad"]
+    assert made[0].reason == ""
+    assert made[0].deviation == 0.0
+    assert min(made[0].picture, made[0].eager) > 0
+    assert made[1].reason.startswith("unet deviates from eager by")
+    assert said.count("loading the networks") == 1, "both draw by the same networks"
+    assert "good: unet (1 of 2): compiling" in said
+
+
+def test_a_system_without_parts_has_nothing_to_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "parts_of", lambda _: ())
+    with pytest.raises(BackendError, match="embedded shows no networks to back-ends"):
+        list(ahead.build_ahead(DecoderConfig(backend="trace")))
+
+
+def test_a_build_ends_with_who_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    monkeypatch.setattr(os, "_exit", ended.append)
+    compiling._end_with_input()
+    assert ended == [1]

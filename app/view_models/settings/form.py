@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from configs import SessionConfig
+from configs.described import described
 
 _KNOWN: Mapping[str, str] = {
     "source": "EEG stream",
@@ -261,17 +262,18 @@ def _fields(table: str) -> list[tuple[SettingField, Any]]:
             raise ValueError(f"{table!r} is no table of the configuration: mend SECTIONS.")
         model = annotation
     prefix = f"{table}." if table else ""
+    about = described(model)
     return [
-        (_field(f"{prefix}{name}", name, info), info.annotation)
+        (_field(f"{prefix}{name}", name, info, about.get(name, "")), info.annotation)
         for name, info in model.model_fields.items()
         if not (not table and (name in ELSEWHERE or name in SECTIONS))
     ]
 
 
-def _field(path: str, name: str, info: FieldInfo) -> SettingField:
+def _field(path: str, name: str, info: FieldInfo, about: str) -> SettingField:
     title = TITLES.get(name, name.replace("_", " ").capitalize())
-    about = " ".join((info.description or "").split()).replace("`", "")
-    about = about.replace("None:", "empty:")  # what a person types for it
+    # What a person types for it.
+    about = about.replace("`", "").replace("None:", "empty:")
     options = [each for each in _options(info.annotation) if each is not type(None)]
     if options == [bool]:
         return SettingField(path, title, about, Kind.SWITCH)

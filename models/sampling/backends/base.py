@@ -1,6 +1,7 @@
 """What a back-end is.
 
-Owns the Protocols and their values. Knows no back-end.
+Owns the Protocols and their values. Knows no back-end, and imports no torch, as the facts of
+every back-end do: which one is chosen can be asked at once.
 """
 
 from __future__ import annotations
@@ -8,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from torch import Tensor, nn
-
-from models.sampling.parts import Run
 from pipeline.errors import PhospheneError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from models.sampling.parts import Run
 
 
 class BackendError(PhospheneError):

@@ -89,6 +89,11 @@ class EngineCache:
         """
         return self._read(self.folder / key.name)
 
+    def usage(self) -> tuple[int, int]:
+        """How many engines are kept, and their bytes."""
+        sizes = [each.stat().st_size for each in self.folder.glob("*/*.engine")]
+        return len(list(self.folder.glob(f"[!.]*/{MANIFEST}"))), sum(sizes)
+
     def relatives(self, key: Key) -> list[Manifest]:
         """Engines of the same architecture with other weights."""
         if not self.folder.is_dir():

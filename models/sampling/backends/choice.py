@@ -1,6 +1,7 @@
 """Which back-end draws: what was asked, what is installed, what this machine can do.
 
-Owns the order that `auto` goes by, and the words that say why. Loads no back-end.
+Owns the order that `auto` goes by, and the words that say why. Loads no back-end, and torch only
+where another device than the CPU is asked for.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from configs import DecoderConfig
-from models.accelerators import choose_device
 from models.sampling.backends.base import Backend, BackendError, Target, missing
 from models.sampling.backends.eager import Eager
 from models.sampling.backends.inductor import Inductor
@@ -60,7 +60,7 @@ def choose(config: DecoderConfig, known: Mapping[str, Backend] = BACKENDS) -> Ch
     BackendError
         The named back-end is not installed, or cannot compute there or in the named type.
     """
-    device = str(choose_device(config.device))
+    device = _device_of(config)
     kind = device.partition(":")[0]
     if config.backend != "auto":
         backend = known[config.backend]
@@ -91,6 +91,14 @@ def choose(config: DecoderConfig, known: Mapping[str, Backend] = BACKENDS) -> Ch
     better = order[: order.index(first.name)]
     why = f"{first.name} in {best.dtype} is the fastest that is installed for {device}"
     return Choice(tuple(able), is_asked=False, why=why, faster=_advice(better, known))
+
+
+def _device_of(config: DecoderConfig) -> str:
+    if config.device == "cpu":
+        return "cpu"
+    from models.accelerators import choose_device
+
+    return str(choose_device(config.device))
 
 
 def _advice(names: list[str], known: Mapping[str, Backend]) -> str:

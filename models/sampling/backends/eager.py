@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from models.sampling.backends.base import Target, torch_dtypes
-from models.sampling.parts import Run
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from models.sampling.parts import Run
 
 
 class Eager:

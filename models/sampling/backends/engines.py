@@ -7,10 +7,12 @@ answers as it did when it was checked, and handed over. Knows no back-end by nam
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -227,20 +229,14 @@ def load(
     BackendError
         It was refused, is not what was built, or answers otherwise.
     """
-    if manifest.refused:
-        raise BackendError(manifest.refused)
-    runs: dict[str, Loaded] = {}
-    for part in parts:
-        shapes = tuple(_shape(each) for each in manifest.shapes.get(part.name, ()))
-        run = backend.load(cache.load(manifest, part.name), part.weights, target)
-        empty = tuple(torch.empty(s, dtype=d, device=target.device) for s, d in shapes)
-        if answer_of(run, empty) != manifest.answers.get(part.name):
-            raise BackendError(
-                f"{part.name} does not answer as it did when it was checked: refused; delete "
-                f"{cache.folder / manifest.key}, and it is built anew."
-            )
-        runs[part.name] = Loaded(run, shapes)
-    return Engine(backend.name, target, runs, versions_of(backend), manifest)
+    return _answering(
+        parts,
+        manifest,
+        {part.name: cache.load(manifest, part.name) for part in parts if not manifest.refused},
+        backend=backend,
+        target=target,
+        place=cache.folder / manifest.key,
+    )
 
 
 def load_shipped(
@@ -249,21 +245,81 @@ def load_shipped(
     backend: Builds,
     target: Target,
     key: Key,
+    cache: EngineCache,
     draw: Callable[[], object],
+    is_fresh: bool = False,
 ) -> Engine:
-    """Load the graphs that ship with parts which have just drawn a picture; check as `build` does.
+    """Load the graphs that ship with parts.
+
+    They are held against eager once for these graphs, weights, versions and this machine; that is
+    kept, and from then on they are asked whether they answer as they did then. Where nothing can be
+    kept, they are held against eager each time.
+
+    Parameters
+    ----------
+    draw : callable
+        Draws a short picture.
+    is_fresh : bool
+        Hold them against eager whatever is kept.
 
     Raises
     ------
     BackendError
         A part has no graph, or what it gives is not what eager gives.
     """
-    runs: dict[str, Run] = {}
+    graphs: dict[str, bytes] = {}
     for part in parts:
         if part.graph is None:
             raise BackendError(f"{part.name} has no graph that ships with it.")
-        runs[part.name] = backend.load(part.graph.read_bytes(), part.weights, target)
-    return _checked(parts, runs, backend=backend, target=target, key=key, draw=draw)
+        graphs[part.name] = part.graph.read_bytes()
+    files = {name: hashlib.sha256(graph).hexdigest() for name, graph in graphs.items()}
+    # What is kept and cannot be trusted, or answers otherwise, counts as if it were not there.
+    with contextlib.suppress(BackendError):
+        known = None if is_fresh else cache.find(key)
+        if known is not None and known.files == files:
+            place = cache.folder / known.key
+            return _answering(parts, known, graphs, backend=backend, target=target, place=place)
+    began = time.monotonic()
+    draw()
+    runs = {part.name: backend.load(graphs[part.name], part.weights, target) for part in parts}
+    engine = _checked(parts, runs, backend=backend, target=target, key=key, draw=draw)
+    manifest = replace(
+        engine.manifest,
+        files=files,
+        shapes={part.name: [_plain(each) for each in _examples(part)] for part in parts},
+        answers={part.name: answer_of(runs[part.name], _examples(part)) for part in parts},
+        seconds=round(time.monotonic() - began, 3),
+        n_bytes=sum(len(graph) for graph in graphs.values()),
+    )
+    with contextlib.suppress(BackendError):  # it is checked anew at the next start
+        cache.store(manifest, {})
+    return replace(engine, manifest=manifest)
+
+
+def _answering(
+    parts: Sequence[Part],
+    manifest: Manifest,
+    engines: Mapping[str, bytes],
+    *,
+    backend: Builds,
+    target: Target,
+    place: Path,
+) -> Engine:
+    """Load engines that were checked before, and see whether they answer as they did then."""
+    if manifest.refused:
+        raise BackendError(manifest.refused)
+    runs: dict[str, Loaded] = {}
+    for part in parts:
+        shapes = tuple(_shape(each) for each in manifest.shapes.get(part.name, ()))
+        run = backend.load(engines[part.name], part.weights, target)
+        empty = tuple(torch.empty(s, dtype=d, device=target.device) for s, d in shapes)
+        if answer_of(run, empty) != manifest.answers.get(part.name):
+            raise BackendError(
+                f"{part.name} does not answer as it did when it was checked: refused; delete "
+                f"{place}, and it is built anew."
+            )
+        runs[part.name] = Loaded(run, shapes)
+    return Engine(backend.name, target, runs, versions_of(backend), manifest)
 
 
 def prepare(
@@ -282,14 +338,17 @@ def prepare(
     BackendError
         It cannot be made, or deviates from eager.
     """
+    began = time.monotonic()
     runs: dict[str, Run] = {}
-    for part in parts:
+    for i, part in enumerate(parts):
         if part.seen is None:
             raise BackendError(f"{part.name} took no part in the picture.")
-        say(f"{part.name}: compiling")
+        say(f"{part.name} ({i + 1} of {len(parts)}): compiling")
         module = Flat(part.module, part.seen).eval()
         runs[part.name] = backend.prepare(module, _examples(part), target)
-    return _checked(parts, runs, backend=backend, target=target, key=key, draw=draw)
+    engine = _checked(parts, runs, backend=backend, target=target, key=key, draw=draw)
+    seconds = round(time.monotonic() - began, 3)
+    return replace(engine, manifest=replace(engine.manifest, seconds=seconds))
 
 
 def _checked(

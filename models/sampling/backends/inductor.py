@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from typing import Any, cast
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, cast
 
 from models.sampling.backends.base import BackendError, Target
-from models.sampling.parts import Run
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from models.sampling.parts import Run
 
 
 class Inductor:
@@ -45,6 +46,8 @@ class Inductor:
                 "Inductor needs Triton, which PyTorch's CUDA builds bring: install one of them, or "
                 "choose another decoder.backend."
             )
+        import torch
+
         # CUDA graphs: one launch a network instead of one a kernel.
         mode = "reduce-overhead" if target.kind == "cuda" else "default"
         compiled = cast("Any", torch.compile(module, mode=mode, fullgraph=True, dynamic=False))

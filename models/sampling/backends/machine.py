@@ -9,8 +9,6 @@ import platform
 from functools import cache
 from pathlib import Path
 
-import torch
-
 _CPU_INFO = Path("/proc/cpuinfo")
 
 
@@ -39,6 +37,8 @@ def has_bfloat16() -> bool:
 def describe(device: str) -> dict[str, str]:
     """Everything of a device that an engine depends on."""
     if device.startswith("cuda"):
+        import torch
+
         facts = torch.cuda.get_device_properties(torch.device(device))
         return {
             "gpu": facts.name,

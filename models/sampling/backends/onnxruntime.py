@@ -12,14 +12,15 @@ import io
 import logging
 import warnings
 from collections.abc import Mapping
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from models.extras import extras_named
 from models.sampling.backends.base import Target
-from models.sampling.parts import Run
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from models.sampling.parts import Run
 
 
 class OnnxRuntime:
@@ -44,6 +45,8 @@ class OnnxRuntime:
         """
         with extras_named("building an engine for ONNX Runtime"):
             import onnxscript  # noqa: F401 - what torch exports with
+        import torch
+
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
@@ -62,6 +65,7 @@ class OnnxRuntime:
     def load(self, engine: bytes, weights: Mapping[str, Tensor], target: Target) -> Run:
         """Open a session on the graph and the weights; optimising it takes about 0.1 s."""
         import onnxruntime
+        import torch
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = target.threads, 1

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from models.sampling.backends.base import Target
 from models.sampling.backends.machine import cpu_flags, has_bfloat16
 from models.sampling.backends.trace import traced
-from models.sampling.parts import Run
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from models.sampling.parts import Run
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
@@ -52,6 +53,7 @@ class OpenVino:
     def load(self, engine: bytes, weights: Mapping[str, Tensor], target: Target) -> Run:  # noqa: ARG002
         """Import a compiled network."""
         import openvino
+        import torch
 
         compiled = openvino.Core().import_model(io.BytesIO(engine), "CPU", _settings(target))
         request = compiled.create_infer_request()

@@ -58,8 +58,9 @@ def build_apart(request: Mapping[str, Any], *, say: Say, program: str = PROGRAM)
         with process:
             if process.stdin is None or process.stdout is None:
                 raise BackendError("the building process has no pipes.")
-            json.dump(request, process.stdin)
-            process.stdin.close()
+            # Kept open meanwhile: its end tells that process that nobody waits any more.
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
             refused = ""
             try:
                 for line in process.stdout:

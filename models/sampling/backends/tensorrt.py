@@ -10,13 +10,15 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from models.sampling.backends.base import BackendError, Target
-from models.sampling.parts import Run
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from models.sampling.parts import Run
 
 _SETTINGS: dict[str, Any] = {
     # Weights can be put in anew (LoRA, adapters).
@@ -43,6 +45,7 @@ class TensorRt:
 
     def build(self, module: nn.Module, examples: tuple[Tensor, ...], target: Target) -> bytes:
         """Compile; takes minutes at full size."""
+        import torch
         from torch_tensorrt.dynamo import compile as compile_program
 
         program = torch.export.export(module, examples)
@@ -53,6 +56,7 @@ class TensorRt:
 
     def load(self, engine: bytes, weights: Mapping[str, Tensor], target: Target) -> Run:  # noqa: ARG002
         """Deserialise by TensorRT itself, and run in a CUDA graph."""
+        import torch
         from torch_tensorrt.runtime import set_cudagraphs_mode
 
         graph = _unpacked(engine, target)
@@ -69,6 +73,7 @@ class TensorRt:
         self, engine: bytes, module: nn.Module, examples: tuple[Tensor, ...], target: Target
     ) -> bytes:
         """Put other weights into an engine: a few percent of the time of building one."""
+        import torch
         from torch_tensorrt.dynamo import refit_module_weights
 
         program = torch.export.export(module, examples)
@@ -94,6 +99,7 @@ def _packed(compiled: Any) -> bytes:
 
 
 def _unpacked(engine: bytes, target: Target) -> torch.fx.GraphModule:
+    import torch
     from torch_tensorrt.dynamo import CompilationSettings
     from torch_tensorrt.dynamo.runtime import TorchTensorRTModule
 

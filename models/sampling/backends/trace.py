@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from typing import cast
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, cast
 
 from models.sampling.backends.base import Target, torch_dtypes
-from models.sampling.parts import Run
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from models.sampling.parts import Run
 
 _SETTLING = 3
 """Runs after which TorchScript's executor changes its graph no more."""
@@ -17,6 +19,8 @@ _SETTLING = 3
 
 def traced(module: nn.Module, examples: tuple[Tensor, ...]) -> torch.jit.ScriptModule:
     """Record what `module` does with `examples`."""
+    import torch
+
     with warnings.catch_warnings():
         # What depends on sizes becomes fixed, and an engine is used for these sizes only; whatever
         # else a trace gets wrong, the check against eager finds.
@@ -41,6 +45,8 @@ class Trace:
 
     def prepare(self, module: nn.Module, examples: tuple[Tensor, ...], target: Target) -> Run:  # noqa: ARG002
         """Trace, freeze, and run until the executor has settled."""
+        import torch
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             run = torch.jit.freeze(traced(module, examples))
