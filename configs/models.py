@@ -136,6 +136,9 @@ class EpochsConfig(_Frozen):
     leave_out_share: float = Field(default=0.0, ge=0, le=0.5)
     """Largest share of its channels that an epoch may lack because they alone swing beyond
     `reject_uv`; 0: one such channel refuses it. For decoders that can do without some."""
+    fill_missing: bool = False
+    """Let 0 stand for a value that is no number, where up to half of an epoch's channels lack one:
+    of z-scored voxels that is their mean. Off: such a channel is left out, or refuses the epoch."""
     step: float = Field(default=0.5, gt=0)
     """Free-running mode: time between windows, s."""
     max_future: float = Field(default=10.0, gt=0)

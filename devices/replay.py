@@ -255,7 +255,7 @@ class RecordedSource:
         for item in items:
             before.append(item)
             if isinstance(item, Packet) and item.role is StreamRole.EEG:
-                period = 1.0 / self.streams[StreamRole.EEG].sfreq
+                period = 1.0 / (self.streams[StreamRole.EEG].sfreq or 1.0)
                 if math.isfinite(self._newest) and np.isfinite(item.timestamps[0]):
                     self._shift = self._newest + period - float(item.timestamps[0])
                 break

@@ -25,6 +25,7 @@ from pipeline.ring import Ring
 from pipeline.screening import ABSURD, NOT_FINITE
 from pipeline.stretches import Bool, Flags
 from pipeline.values import Epoch, Float32, Float64, Info, Marker, Outcome, Verdict
+from pipeline.volumes import KIND
 
 
 @dataclass(slots=True)
@@ -48,6 +49,10 @@ class _Plan:
     onset_error: float = 0.0
     outcome: Outcome = Outcome.DECODED
     reason: str = ""
+
+
+_SLACK = 0.01
+"""Of a sample's period: so little after a sample a marker of fMRI is at it."""
 
 
 def _nearest_int(value: float) -> int:
@@ -101,6 +106,9 @@ class EpochEngine:
         self._measure = measure
         self._tmin = -self.n_before / sfreq
         self._half = 0.5 / sfreq
+        # Voxels come seconds apart: one that lies at its marker, but for two clocks' disagreement,
+        # is not kept waiting for the next.
+        self._slack = _SLACK / sfreq if KIND in info.ch_types else 0.0
         self._n_settle = math.ceil(settling_time * sfreq)
         self._n_block = max(1, capacity // 4)
         self._runs: deque[_Run] = deque()
@@ -227,7 +235,7 @@ class EpochEngine:
             self._left_out.popleft()
         if self._config.mode == "free":
             return self._windows()
-        while self._ahead and self._ahead[0][0] <= run.t_last:
+        while self._ahead and self._ahead[0][0] <= run.t_last + self._slack:
             _, _, marker = heapq.heappop(self._ahead)
             self._plan(marker, run, max(run.start, before - 1))
         return self._due()
@@ -277,7 +285,7 @@ class EpochEngine:
         newest = self._runs[-1].t_last if self._runs else math.nan
         if t_onset > newest + self._config.max_future and not self.is_silent:
             return [self._too_far(marker, newest)]
-        is_ahead = not self._runs or t_onset > newest
+        is_ahead = not self._runs or t_onset > newest + self._slack
         if not is_ahead:
             refusal = self._place(marker)
             if refusal is not None:
@@ -340,7 +348,7 @@ class EpochEngine:
         """Find the sample nearest to the onset; `first` is where to begin to look."""
         times = self.ring.timestamps_view(first, run.stop)
         t_onset = marker.t_onset
-        after = bisect_left(times, t_onset)
+        after = bisect_left(times, t_onset - self._slack)
         nearest = min(after, len(times) - 1)
         if after > 0 and t_onset - times[after - 1] <= times[nearest] - t_onset:
             nearest = after - 1

@@ -17,8 +17,10 @@ from configs.units import unit_scale
 from pipeline.counter import CounterPattern
 from pipeline.errors import InfoError, ShapeError
 from pipeline.nearest import nearest, positions_of
+from pipeline.scattered import NOMINAL_SFREQ
 from pipeline.screening import ABSURD, NOT_FINITE
 from pipeline.values import Float32, Float64, Info, Packet, StreamInfo
+from pipeline.volumes import KIND
 
 HIGHEST_RATE = 1e5
 """Hz, far above every amplifier: a header that says more would ask for all of the memory."""
@@ -66,6 +68,8 @@ class Ingest:
         The same channels as the stream (or the user) spells them.
     note : str
         What to say of the labels, one sentence; else "".
+    is_scattered : bool
+        Whether its samples have no rate: responses of fMRI, one an event.
     counter_pattern : CounterPattern or None
         How the counting channel counts, where the stream describes it.
 
@@ -94,10 +98,12 @@ class Ingest:
         if left_out:
             said = f"{left_out} counts samples, by its name, and is not taken for EEG."
             self.note = f"{self.note} {said}".strip()
+        kinds = tuple(types[pick] or "eeg" for pick in picks)
+        self.is_scattered = not (source.sfreq or stream.sfreq) and set(kinds) == {KIND}
         self.info = Info(
             ch_names=_unique(labels, stream),
-            sfreq=_rate(source, stream),
-            ch_types=tuple(types[pick] or "eeg" for pick in picks),
+            sfreq=NOMINAL_SFREQ if self.is_scattered else _rate(source, stream),
+            ch_types=kinds,
         )
 
     @property

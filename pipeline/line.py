@@ -59,7 +59,9 @@ def _gains(sfreq: float) -> tuple[Float64, Float64, Float64]:
     second = lfilter([1.0], [1.0, -keep], keep * (2 * before_first + before))
     second = second + SLOPE_PRIOR * keep ** np.arange(n_table)
     determinant = weight * second - first * first
-    jitter = np.maximum(1.0 / (np.arange(n_table) + N_FIRST_JITTER), 1.0 / (JITTER_TIME * sfreq))
+    # Below one sample in `JITTER_TIME` (fMRI) the newest misfit alone is what is known.
+    least = min(1.0, 1.0 / (JITTER_TIME * sfreq))
+    jitter = np.maximum(1.0 / (np.arange(n_table) + N_FIRST_JITTER), least)
     return second / determinant, first / determinant, jitter
 
 

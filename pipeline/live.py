@@ -20,8 +20,10 @@ from pipeline.errors import ConfigurationError, InfoError
 from pipeline.filters import CausalFilter, notches
 from pipeline.ingest import Ingest
 from pipeline.markers import MarkerReader
+from pipeline.missing import Missing
 from pipeline.quality import line_ratio
 from pipeline.ring import Ring
+from pipeline.scattered import ScatteredTimes
 from pipeline.screening import Screening
 from pipeline.signal_quality import SignalQuality
 from pipeline.stretches import Break, Stretch
@@ -102,11 +104,15 @@ class LivePath:
         self.info = self._ingest.info
         self.display_names = self._ingest.display_names
         self.filter = CausalFilter(config.filter, self.info)
-        self._time_base = TimeBase(
-            self.info.sfreq,
-            has_counter=self._ingest.has_counter,
-            pattern=self._ingest.counter_pattern,
-        )
+        self._time_base: TimeBase | ScatteredTimes
+        if self._ingest.is_scattered:
+            self._time_base = ScatteredTimes(self.info.sfreq)
+        else:
+            self._time_base = TimeBase(
+                self.info.sfreq,
+                has_counter=self._ingest.has_counter,
+                pattern=self._ingest.counter_pattern,
+            )
         self._reader = MarkerReader(streams.get(StreamRole.MARKERS), column=config.markers.column)
         self._note = self._reader.note
         self._level_note = ""
@@ -125,6 +131,9 @@ class LivePath:
             reject_uv=config.epochs.reject_uv,
             settling_time=self.filter.settling_time,
             enabled=config.epochs.leave_out,
+        )
+        self._missing = (
+            Missing(self.info.n_channels, capacity) if config.epochs.fill_missing else None
         )
         self.engine = EpochEngine(
             config.epochs,
@@ -247,7 +256,8 @@ class LivePath:
         """Give the sentences on markers and channels that came up since the last call."""
         notes = [note for note in (self._note, self._level_note) if note]
         self._note = self._level_note = ""
-        return [*notes, *self.screening.take_news()]
+        missing = [] if self._missing is None else self._missing.take_news()
+        return [*notes, *missing, *self.screening.take_news()]
 
     def take_new_markers(self) -> list[Marker]:
         """Give the markers (and free-running windows) that arrived since the last call."""
@@ -288,6 +298,9 @@ class LivePath:
         """Filter, keep and cut; in blocks, so that both rings still hold what is cut."""
         part = slice(low, high)
         data, timestamps = stretch.data[:, part], stretch.timestamps[part]
+        bad = stretch.bad[part]
+        if self._missing is not None:
+            data, bad = self._missing.fill(data, bad, self.raw_ring.n_written)
         filtered = self.filter.process(data)
         if self._now is not None:
             self.filtered_at = self._now()
@@ -299,11 +312,11 @@ class LivePath:
         verdicts = self.engine.feed_samples(
             filtered,
             timestamps,
-            stretch.bad[part],
+            bad,
             is_first=is_first,
             is_doubtful=stretch.is_doubtful,
         )
-        self.screening.feed(stretch.bad[part], filtered)
+        self.screening.feed(bad, filtered)
         self.engine.leave_out(self.screening.left_out)
         return verdicts
 
@@ -369,7 +382,10 @@ class LivePath:
 
     def _measure(self, start: int, stop: int) -> dict[str, float]:
         """Line noise of an epoch before the filter, and how many channels were bad."""
-        quality = {"n_bad_channels": float(self.signal_quality.n_bad_channels(start, stop))}
+        n_bad = self.signal_quality.n_bad_channels(start, stop)
+        if self._missing is not None:
+            n_bad = max(n_bad, self._missing.n_missing(start, stop))
+        quality = {"n_bad_channels": float(n_bad)}
         freqs = notches(self.config.filter, self.info.sfreq)
         if not freqs or start < self.raw_ring.oldest or stop > self.raw_ring.n_written:
             return quality

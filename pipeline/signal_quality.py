@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.ring import Ring
 from pipeline.values import Float32, Info
+from pipeline.volumes import KIND
 
 FLAT_UV = 0.5
 """An electrode with less peak to peak in a second is not connected, or shorted, microvolts."""
@@ -112,9 +113,12 @@ class SignalQuality:
 
     Attributes
     ----------
+    applies : bool
+        Whether the channels are electrodes: of voxels none of the measures means anything, and
+        nothing is judged.
     newest : tuple of ChannelQuality
-        One a channel; empty before the first whole second. Replaced as a whole: any thread may
-        read it.
+        One a channel; empty before the first whole second, and where nothing is judged.
+        Replaced as a whole: any thread may read it.
     n_seconds : int
         Seconds that were judged.
     """
@@ -122,6 +126,7 @@ class SignalQuality:
     def __init__(self, info: Info, ring: Ring, *, line_freqs: tuple[float, ...] = ()) -> None:
         self.newest: tuple[ChannelQuality, ...] = ()
         self.n_seconds = 0
+        self.applies = KIND not in info.ch_types
         self._info = info
         self._ring = ring
         n_window = self._n_window = max(8, round(info.sfreq))
@@ -152,7 +157,7 @@ class SignalQuality:
 
     def update(self) -> None:
         """Judge every whole second that the ring has got since the last call."""
-        n_written = self._ring.n_written
+        n_written = self._ring.n_written if self.applies else 0
         while self._next + self._n_window <= n_written:
             self._judge(self._next)
             self._next += self._n_window

@@ -32,9 +32,12 @@ from devices.lsl.pacing import BurstModel, Liveness
 from devices.lsl.reader import RoleReader
 from devices.lsl.scout import Scout
 from pipeline.values import Float64, Packet, StreamInfo, StreamRole, StreamState
+from pipeline.volumes import KIND
 
 BUFFER = 30
 """Seconds of EEG that liblsl keeps for a reader that is late; more is dropped and counted."""
+SCATTERED = 10.0
+"""Longest usual time between the responses of an fMRI stream without a rate, s."""
 _STRANGE = 86_400.0
 """Stamps that are a day off are of another clock, s."""
 
@@ -97,7 +100,7 @@ class EegReader(RoleReader):
         n_times = max(64, min(int(np.ceil(self._sfreq)) or 1024, 2**22 // n_channels))
         self._buffer: NDArray[Any] = np.empty((n_times, n_channels), dtype=connection.dtype)
         self._bursts = BurstModel(self._sfreq, self._config.chunk_ms / 1000.0)
-        self._liveness = Liveness(pylsl.local_clock())
+        self._liveness = Liveness(pylsl.local_clock(), _interval(connection.info, self._sfreq))
         self._last_pull = 0.0
 
     def _pull(self, connection: Connection, wait: float) -> None:
@@ -243,6 +246,13 @@ class EegReader(RoleReader):
         how = ", its channels in another order: remapped by label" if self._order else ""
         self._tell(StreamState.RETURNED, f"The stream returned after {away:.1f} s{other}{how}.")
         self._tell_offset(connection.first_offset)
+
+
+def _interval(info: StreamInfo, sfreq: float) -> float:
+    """How long the stream is usually silent between two samples, s; 0: not known."""
+    if sfreq > 0:
+        return 1.0 / sfreq
+    return SCATTERED if KIND in info.ch_types else 0.0
 
 
 def _connect(config: SourceConfig, stop: threading.Event) -> Connection:

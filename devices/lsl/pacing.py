@@ -72,14 +72,16 @@ class BurstModel:
 class Liveness:
     """Tells when a stream has stalled: 0.9 s, or three of its own intervals, without a sample.
 
-    The floor leaves time to say so within a second of the last sample.
+    The floor leaves time to say so within a second of the last sample. `period` is the interval
+    that the stream declares, s.
     """
 
     FLOOR = 0.9
     INTERVALS = 3.0
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, period: float = 0.0) -> None:
         self.last = now
+        self._period = period
         self._gaps: deque[float] = deque(maxlen=8)
 
     def data(self, now: float) -> None:
@@ -93,7 +95,7 @@ class Liveness:
     def threshold(self) -> float:
         """Longest silence that is no stall, s."""
         usual = median(self._gaps) if len(self._gaps) >= 3 else 0.0
-        return max(self.FLOOR, self.INTERVALS * usual)
+        return max(self.FLOOR, self.INTERVALS * max(usual, self._period))
 
     def stalled(self, now: float) -> bool:
         """Tell whether the silence is longer than that."""
