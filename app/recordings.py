@@ -7,13 +7,15 @@ are `devices.files`'s.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from app.errors import AppError
+from configs import SessionConfig
 from configs.units import unit_scale
-from pipeline.values import Float32
+from pipeline.values import Epoch, Float32, Outcome
 
 
 def file_sha256(path: Path) -> str:
@@ -31,6 +33,30 @@ def dialog_filter() -> str:
 
     suffixes = " ".join(f"*{suffix}" for suffix in readers().suffixes)
     return f"Recordings ({suffixes});;All files (*)"
+
+
+def read_epochs(path: Path, config: SessionConfig) -> Iterator[Epoch]:
+    """Cut a recording as a session of these settings would; give the epochs that are usable.
+
+    Raises
+    ------
+    PhospheneError
+        It cannot be read, or does not say enough of itself.
+    """
+    from devices.choosing import StreamChoice
+    from devices.replay import RecordedSource
+    from pipeline.live import LivePath
+
+    source = RecordedSource(path, choice=StreamChoice(config.source, config.markers))
+    try:
+        live = LivePath(config, source.streams)
+        while items := source.read(0.0):
+            verdicts = [verdict for item in items for verdict in live.feed(item)]
+            for each in verdicts:
+                if each.outcome is Outcome.DECODED and each.epoch is not None:
+                    yield each.epoch
+    finally:
+        source.close()
 
 
 def read_microvolts(path: Path) -> Float32:

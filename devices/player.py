@@ -21,7 +21,7 @@ from configs.units import unit_scale
 from devices.choosing import StreamChoice, has_id
 from devices.errors import FileError
 from devices.files import Block, open_recording
-from devices.files.base import FileBreak
+from devices.files.base import FileBreak, Recording
 from devices.lsl.outlet import EegOutlet, Outlet
 from pipeline.ingest import as_electrodes
 from pipeline.markers import columns_of
@@ -65,8 +65,8 @@ class Player:
 
     Parameters
     ----------
-    path : Path
-        Any format that `devices.files` reads.
+    recording : Path or Recording
+        Any format that `devices.files` reads, or a recording that is open already.
     speed : float
         Times real time; the published rate is the file's times `speed`.
     loop : bool
@@ -91,7 +91,7 @@ class Player:
 
     def __init__(
         self,
-        path: Path | str,
+        recording: Path | str | Recording,
         *,
         speed: float = 1.0,
         loop: bool = False,
@@ -106,12 +106,17 @@ class Player:
         if not (np.isfinite(start) and start >= 0):
             raise FileError(f"start is {start} s, expected 0 or more.")
         self._speed, self._loop, self._start, self._clock = speed, loop, start, clock
-        self._recording = open_recording(path, board=board, choice=choice)
+        self._recording = (
+            recording
+            if isinstance(recording, Recording)
+            else open_recording(recording, board=board, choice=choice)
+        )
         duration = self._recording.duration
         if duration is not None and start >= duration:
             self._recording.close()
             raise FileError(
-                f"start is {start:g} s, expected less than the {duration:g} s of {path}."
+                f"start is {start:g} s, expected less than the {duration:g} s of "
+                f"{self._recording.path}."
             )
         if source_id is not None and has_id(self._recording.streams[0], source_id):
             source_id = None  # it chose a stream of the file, which keeps its own

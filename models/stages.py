@@ -6,14 +6,16 @@ package. Imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from configs import SessionConfig
 from pipeline.errors import ConfigurationError
+from pipeline.values import Epoch
 
 _Config = TypeVar("_Config", bound=BaseModel)
 
@@ -37,6 +39,8 @@ class StageRequest:
     precision, tracker, device : str
         As `models.training.make_engine` takes them; precision `auto`: as published, where half
         precision becomes bf16 on hardware that computes in it.
+    read_epochs : callable
+        Cuts a recording, as a session of the settings given would, into its usable epochs.
     read_recording : callable or None
         Reads any other recording as (n_channels, n_times) microvolts; `suffixes` says which.
     on_step : callable
@@ -57,6 +61,7 @@ class StageRequest:
     precision: str = "auto"
     tracker: str = ""
     device: str = ""
+    read_epochs: Callable[[Path, SessionConfig], Iterable[Epoch]] = lambda _path, _config: ()
     read_recording: Callable[[Path], Any] | None = None
     suffixes: Sequence[str] = ()
     on_step: Callable[[Any], None] = lambda _: None

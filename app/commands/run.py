@@ -74,6 +74,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="store_true",
         help="the adapter is of another subject than --subject, and that is meant",
     )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="folder of the decoding system's weights (the installed ones)",
+    )
     add_generator(parser)
     add_device(parser)
     add_align(parser)
@@ -99,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
             "seed": args.seed,
             "subject": args.subject,
             "decoder.adapter": None if args.adapter is None else _adapter_folder(args.adapter),
+            "decoder.weights": None if args.weights is None else str(args.weights.resolve()),
             "decoder.generator": generator(args),
             "decoder.vae": args.vae,
             **device_overrides(args),

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from models.stages import StageRequest
     from models.training.loop import Progress
 
+_NO_EEG = (".txt", ".csv", ".tsv", ".npz", ".npy")
+"""Tables of numbers, and fMRI, lie about in folders of data; recordings are named as such."""
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
@@ -29,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("system", metavar="SYSTEM")
     parser.add_argument("stage", metavar="STAGE")
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR|FILE")
     parser.add_argument(
         "--out",
         type=Path,
@@ -100,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _request(args: argparse.Namespace, stop: Callable[[], bool]) -> StageRequest:
     from app.output import write_note
-    from app.recordings import read_microvolts
+    from app.recordings import read_epochs, read_microvolts
     from devices.files.readers import readers
     from models.stages import StageRequest
 
@@ -115,9 +118,9 @@ def _request(args: argparse.Namespace, stop: Callable[[], bool]) -> StageRequest
         precision=args.precision,
         tracker=args.log,
         device=args.device,
+        read_epochs=read_epochs,
         read_recording=read_microvolts,
-        # Tables of numbers lie about in data folders; recordings are named as such.
-        suffixes=tuple(s for s in readers().suffixes if s not in (".txt", ".csv", ".tsv")),
+        suffixes=tuple(s for s in readers().suffixes if s not in _NO_EEG),
         on_step=ProgressBar(sys.stderr),
         on_note=write_note,
         stop=stop,

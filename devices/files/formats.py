@@ -54,6 +54,24 @@ def _open_cvep(path: Path, _options: ReadOptions) -> Recording:
     return CvepRecording(path)
 
 
+def _open_volumes(path: Path, _options: ReadOptions) -> Recording:
+    from devices.files.volumes import open_npy, open_npz
+
+    return open_npy(path) if path.suffix.lower() == ".npy" else open_npz(path)
+
+
+def _volumes_beside(path: Path) -> Iterator[Path]:
+    from devices.files.volumes import event_table
+
+    table = event_table(path) if path.suffix.lower() == ".npy" else None
+    yield from () if table is None else (table, path.with_suffix(".json"))
+
+
+def _is_cvep(head: bytes) -> bool:
+    """Whether the first array of an `.npz` is one of noise-tagged trials."""
+    return head.startswith(b"PK\x03\x04") and re.match(rb"(X|y|V|fs)\.npy", head[30:]) is not None
+
+
 def _is_openbci(head: bytes) -> bool:
     return head.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"%")
 
@@ -93,8 +111,16 @@ FIF: Final = Reader("FIF", (".fif", ".fif.gz"), _open_mne, beside=_parts_of_a_sp
 EDF: Final = Reader("EDF or BDF", (".edf", ".bdf"), _open_mne)
 BRAINVISION: Final = Reader("BrainVision", (".vhdr",), _open_mne, beside=_named_in_header)
 EEGLAB: Final = Reader("EEGLAB", (".set",), _open_mne)
-CVEP: Final = Reader("noise-tagged trials", (".npz",), _open_cvep)
+CVEP: Final = Reader("noise-tagged trials", (".npz",), _open_cvep, sniff=_is_cvep)
 OPENBCI: Final = Reader("OpenBCI TXT", _TEXT, _open_openbci, sniff=_is_openbci)
 BRAINFLOW: Final = Reader(
     "BrainFlow CSV", _TEXT, _open_brainflow, sniff=lambda head: not _is_openbci(head)
+)
+VOLUMES: Final = Reader(
+    "fMRI betas of NumPy",
+    (".npz", ".npy"),
+    _open_volumes,
+    sniff=lambda head: head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"\x93NUMPY"))
+    and not _is_cvep(head),
+    beside=_volumes_beside,
 )

@@ -10,7 +10,9 @@ import mne
 import numpy as np
 
 from configs import RecordingConfig
+from devices.files.volumes import write_npz
 from devices.recorder import Recorder
+from devices.virtual.scanner import ScanSettings, simulate_scan
 from pipeline.values import StreamRole
 from tests.devices.edf_tools import write_edf
 from tests.devices.test_file_kinds import write_brainvision, write_eeglab
@@ -81,6 +83,12 @@ def cvep(folder: Path) -> Path:
     return path
 
 
+def volumes(folder: Path) -> Path:
+    path = folder / "walk.npz"
+    write_npz(path, simulate_scan(ScanSettings(n_voxels=9, n_pictures=12)).held)
+    return path
+
+
 MAKERS: Mapping[str, Callable[[Path], Path]] = {
     "acme": acme_file,
     "brainflow": brainflow,
@@ -91,4 +99,5 @@ MAKERS: Mapping[str, Callable[[Path], Path]] = {
     "fif": fif,
     "openbci": openbci,
     "xdf": xdf,
+    "volumes": volumes,
 }

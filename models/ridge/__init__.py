@@ -1,0 +1,1 @@
+"""The linear baseline of fMRI: ridge regression from voxels to image embeddings."""
