@@ -120,7 +120,8 @@ VOLUMES: Final = Reader(
     "fMRI betas of NumPy",
     (".npz", ".npy"),
     _open_volumes,
-    sniff=lambda head: head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"\x93NUMPY"))
-    and not _is_cvep(head),
+    sniff=lambda head: (
+        head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"\x93NUMPY")) and not _is_cvep(head)
+    ),
     beside=_volumes_beside,
 )

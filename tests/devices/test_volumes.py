@@ -97,7 +97,7 @@ def test_names_unit_and_simulation_are_kept(tmp_path: Path) -> None:
 REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "no event table": (_npy, "no event table"),
     "no labels": (lambda f: _npz(f, betas=BETAS, tr=2.0), "no onsets and no labels"),
-    "no betas": (lambda f: _npz(f, X=BETAS, **EVENTS), "no betas"),
+    "no betas": (lambda f: _npz(f, data=BETAS, **EVENTS), "no betas"),
     "a table without labels": (lambda f: _npy(f, table="onset\n1.0\n"), "trial_type"),
     "a row without an onset": (
         lambda f: _npy(f, table="onset\ttrial_type\nn/a\tcat\n"),
