@@ -6,6 +6,8 @@ disagree); knows nothing of tensors or files. A smaller model is the same class 
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
@@ -120,3 +122,44 @@ class DiffusionTrainingConfig(PublishedConfig):
     condition_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Part of the trials whose context is replaced by zeros (published: none), without which
     classifier-free guidance is impossible."""
+
+
+class ContrastConfig(PublishedConfig):
+    """Phase 1 of Contrast, Attend and Diffuse: the terms and their weights; defaults: its README's.
+
+    The published code does not wire two of its options: the weight of the contrast stays 0.5, and
+    the reconstruction is off unless asked for, so that the README's command trains on contrast
+    alone. `contrast_only` and `contrast_weight = 0.5` are that run.
+    """
+
+    reconstruction_weight: float = Field(default=1.0, ge=0)
+    """Weight of the masked autoencoder's own loss."""
+    contrast_weight: float = Field(default=1.0, ge=0)
+    """Weight of both contrasts together."""
+    self_weight: float = Field(default=1.0, ge=0)
+    """Weight of the contrast between a reconstruction and its own signal; 0: none."""
+    cross_weight: float = Field(default=0.5, ge=0)
+    """Weight of the contrast between the reconstructions under two masks; 0: none, and no second
+    mask is drawn."""
+    contrast_only: bool = False
+    """Leave the reconstruction out, as the README's command does unasked."""
+    negatives: Literal["signals", "predictions"] = "signals"
+    """What a reconstruction is told from: the batch's other signals, or its other
+    reconstructions."""
+    both_masks: bool = False
+    """Contrast the second mask's reconstruction with the signal as well."""
+
+
+class CrossTuningConfig(PublishedConfig):
+    """Phase 2 of Contrast, Attend and Diffuse; defaults: its README's."""
+
+    fmri_weight: float = Field(default=0.25, ge=0)
+    """Weight of the reconstruction of fMRI beside a picture."""
+    image_weight: float = Field(default=1.5, ge=0)
+    """Weight of the reconstruction of pictures beside fMRI."""
+    image_mask_ratio: float = Field(default=0.5, ge=0, lt=1)
+    """Part of a picture's patches that is hidden."""
+    fmri_decoder_layers: int = Field(default=6, ge=1)
+    """Blocks of the fMRI decoder that are kept."""
+    image_decoder_layers: int = Field(default=6, ge=1)
+    """Layers of the image decoder that are kept."""

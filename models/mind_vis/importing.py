@@ -17,6 +17,10 @@ HOME = Home(
     "its authors (FigShare, linked from github.com/zjc062/mind-vis), then `phosphene import "
     "mind-vis finetuned.pth --out FOLDER`",
 )
+TUNED = (
+    "the encoders that its authors publish were tuned on the test part's signals of their person: "
+    "figures on that test part are not those of a decoder that meets new scans."
+)
 SIDE = 256
 NUM_HEADS = 1
 
@@ -56,4 +60,6 @@ def published(home: Home) -> published_files.Published:
 
 def run_import(files: Sequence[Path], out: Path, **heads: int) -> dict[str, Any]:
     """Turn published checkpoints into our folder."""
-    return published_files.import_files(files, out, published(HOME), **heads)
+    report = published_files.import_files(files, out, published(HOME), **heads)
+    is_tuned = {"fMRI encoder", "whole system"} & set(report["files"].values())
+    return report | {"notes": [TUNED] if is_tuned else []}

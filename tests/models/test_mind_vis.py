@@ -39,11 +39,11 @@ MODEL = {
 STAGE_A1: dict[str, Any] = {
     "data": {"subjects": ["sbj_3"]},
     "model": MODEL,
-    "training": {"passes": 12, "warmup_passes": 1, "batch_size": 8, "lr": 5e-3},
+    "training": {"passes": 5, "warmup_passes": 1, "batch_size": 8, "lr": 1e-2},
 }
 STAGE_B: dict[str, Any] = {
     "data": {"side": 32, "one_in": 6, "encoder": "a2/encoder"},
-    "training": {"passes": 15, "batch_size": 5, "lr": 3e-3},
+    "training": {"passes": 6, "batch_size": 5, "lr": 1e-2},
 }
 
 
@@ -171,6 +171,7 @@ def test_import_of_the_published_files(data: Path, tmp_path: Path) -> None:
     heads = {"encoder_heads": toy.ENCODER_HEADS}
     report = run_import([tmp_path / "finetuned.pth"], made, **heads)
     assert [*report["files"].values()] == ["whole system"]
+    assert "were tuned on the test part's signals" in report["notes"][0]
     files_b = [tmp_path / "fmri_encoder.pth", data / "ldm" / "label2img" / "model.ckpt"]
     report = run_import(files_b, begin, **heads)
     assert [*report["files"].values()] == [
