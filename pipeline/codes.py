@@ -83,6 +83,27 @@ def gold_codes(n_targets: int) -> Uint8:
     return read_only(codes[chosen])
 
 
+def decoys(codes: Uint8, n_wrong: int) -> Uint8:
+    """Make codes that no target has, so that each target's has `n_wrong` others beside it.
+
+    The pairs of frames of the targets' own codes in a mixed order: as bright, as quick, unrelated.
+
+    Returns
+    -------
+    ndarray, shape (n_decoys, n_frames), uint8
+    """
+    n_decoys = max(0, n_wrong + 1 - len(codes))
+    rng = np.random.default_rng([0xDEC0, *codes.shape])
+    n_frames = codes.shape[1]
+    pairs = np.arange(n_frames - n_frames % 2).reshape(-1, 2)
+    rest = np.arange(n_frames - n_frames % 2, n_frames)
+    rows = [
+        codes[k % len(codes)][np.concatenate([pairs[rng.permutation(len(pairs))].ravel(), rest])]
+        for k in range(n_decoys)
+    ]
+    return np.array(rows, dtype=np.uint8).reshape(n_decoys, n_frames)
+
+
 def frames(codes: Uint8, first: int, stop: int) -> Uint8:
     """States of the targets in frames `first` to `stop` of a look.
 

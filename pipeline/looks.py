@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pipeline.codes import decoys
 from pipeline.errors import InfoError
 from pipeline.values import Float64, StreamInfo, Uint8
 
@@ -75,6 +76,12 @@ class Grid:
     def n_targets(self) -> int:
         """Count of targets."""
         return len(self.codes)
+
+    def with_decoys(self, n_wrong: int) -> Grid:
+        """Add codes that no target has; see `pipeline.codes.decoys`."""
+        more = decoys(self.codes, n_wrong)
+        labels = (*self.labels, *(f"decoy {k}" for k in range(len(more))))
+        return Grid(np.concatenate([self.codes, more]), labels, self.frame_rate)
 
     @property
     def desc(self) -> dict[str, Any]:

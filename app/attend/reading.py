@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from configs import SessionConfig
-from models.attend.decoder import STEP, AttendDecoder, Decision, Step, thinning
+from models.attend.decoder import N_WRONG, STEP, AttendDecoder, Decision, Step, thinning
 from models.attend.evidence import Covariances
 from models.attend.stopping import Stopping
 from pipeline.errors import InfoError
@@ -98,6 +98,7 @@ class LookReader:
                 "noise-tagged grid: choose it with --markers."
             )
         self.grid = read_grid(streams[StreamRole.MARKERS])
+        self._with_decoys = self.grid.with_decoys(N_WRONG)
         self.path = LivePath(config, streams)
         sfreq = self.path.info.sfreq
         self._thin = thinning(sfreq)
@@ -108,6 +109,7 @@ class LookReader:
         self.decoder = AttendDecoder(
             n_targets=self.grid.n_targets,
             n_channels=self.path.info.n_channels,
+            n_decoys=self._with_decoys.n_targets - self.grid.n_targets,
             rate=self.rate,
             stopping=Stopping(error_rate=options.error_rate),
             trial_seconds=options.trial_seconds,
@@ -136,7 +138,7 @@ class LookReader:
         if said.frame == 0 or (look is None and said.cue is not None):
             if look is not None:
                 found = self._end("the next look began")
-            self._open = _Open(said, at, self.grid)
+            self._open = _Open(said, at, self._with_decoys)
             self.decoder.begin()
         elif look is not None and said.look == look.marker.look:
             if said.frame is None:

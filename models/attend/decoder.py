@@ -12,7 +12,7 @@ import numpy as np
 
 from models.attend.evidence import Covariances, Look
 from models.attend.learning import Learning
-from models.attend.stopping import Stopping, posterior
+from models.attend.stopping import Stopping
 from pipeline.errors import ConfigurationError
 from pipeline.values import Float64, Uint8
 
@@ -20,6 +20,8 @@ STEP = 0.1
 """Time between two steps, s."""
 RATE = 120.0
 """Rate that evidence is gathered at, about, Hz: a 40 Hz filter leaves nothing for more."""
+N_WRONG = 19
+"""Wrong codes that a target's is compared with at least; where a grid has fewer, decoys."""
 FORCED = 0.3
 """A look of fixed length is answered by what is at least so probable."""
 
@@ -58,6 +60,8 @@ class AttendDecoder:
     Parameters
     ----------
     n_targets, n_channels : int
+    n_decoys : int
+        Codes after the targets' that no picture has: they tell what wrong ones score.
     rate : float
         Of the samples that it is given, Hz.
     stopping : Stopping
@@ -76,6 +80,7 @@ class AttendDecoder:
         n_targets: int,
         n_channels: int,
         rate: float,
+        n_decoys: int = 0,
         stopping: Stopping | None = None,
         trial_seconds: float | None = None,
         adapt: bool = True,
@@ -89,10 +94,10 @@ class AttendDecoder:
         self.stopping = stopping or Stopping()
         self.rate = rate
         self.trial_seconds = trial_seconds
-        self.learning = Learning(n_channels, known, rate)
+        self.learning = Learning(n_channels, known, rate, n_targets)
         self._adapt = adapt
-        self._shape = (n_targets, n_channels)
-        self._look = Look(n_targets=n_targets, n_channels=n_channels)
+        self._n_targets, self._shape = n_targets, (n_targets + n_decoys, n_channels)
+        self._look = Look(n_targets=n_targets + n_decoys, n_channels=n_channels)
         self._step: Step | None = None
 
     def begin(self) -> None:
@@ -108,12 +113,11 @@ class AttendDecoder:
         """Take the samples since the last step; say what is known now."""
         self._look.add(data, times)
         seconds = self._look.sums.n_times / self.rate
-        scores = self.learning.score(self._look.sums)
-        probable = posterior(scores, rate=self.rate)
+        probable = self.learning.posterior(self._look.sums)
         if self.trial_seconds is not None:
             is_decided = seconds >= self.trial_seconds - 0.5 / self.rate
         else:
-            is_sure = self.stopping.is_enough(scores, rate=self.rate)
+            is_sure = self.stopping.is_enough(probable)
             is_decided = seconds >= self.stopping.first - 0.5 / self.rate and is_sure
         self._step = Step(seconds, probable, is_decided)
         return self._step
@@ -131,7 +135,7 @@ class AttendDecoder:
         """
         last = self._step
         if last is None:
-            return Decision(None, 0.0, np.full(self._shape[0], 1 / self._shape[0]))
+            return Decision(None, 0.0, np.full(self._n_targets, 1 / self._n_targets))
         is_sure = last.is_decided
         if self.trial_seconds is not None:
             is_sure = is_sure and float(last.posterior.max()) >= FORCED

@@ -85,15 +85,31 @@ def explained(sums: Covariances) -> Float64:
     ndarray, shape (...,), float64
         In nats, as if every sample were independent (`models.attend.stopping` knows better).
     """
-    values, vectors = np.linalg.eigh(sums.eeg)
-    floor = max(float(values[-1]), 1e-12) * 1e-9
-    whiten = vectors / np.sqrt(np.maximum(values, floor))
-    diagonal = np.trace(sums.model, axis1=-2, axis2=-1)[..., np.newaxis, np.newaxis]
-    ridge = (RIDGE / N_REGRESSORS) * diagonal + 1e-12
+    whiten = whitener(sums.eeg)
     cross = sums.cross @ whiten
-    fitted = np.linalg.solve(sums.model + ridge * np.eye(N_REGRESSORS), cross)
+    fitted = np.linalg.solve(ridged(sums.model), cross)
     squared = np.linalg.eigvalsh(np.swapaxes(cross, -1, -2) @ fitted)[..., -1]
-    result: Float64 = -0.5 * sums.n_times * np.log1p(-np.clip(squared, 0.0, LARGEST))
+    return likelihood(squared, sums.n_times)
+
+
+def likelihood(squared: Float64, n_times: int) -> Float64:
+    """-n/2 log(1 - rho^2) of squared correlations, nats."""
+    result: Float64 = -0.5 * n_times * np.log1p(-np.clip(squared, 0.0, LARGEST))
+    return result
+
+
+def whitener(eeg: Float64) -> Float64:
+    """Filters (n_channels, n_channels) that make the EEG's covariance the identity."""
+    values, vectors = np.linalg.eigh(eeg)
+    floor = max(float(values[-1]), 1e-12) * 1e-9
+    result: Float64 = vectors / np.sqrt(np.maximum(values, floor))
+    return result
+
+
+def ridged(model: Float64) -> Float64:
+    """Regressors' covariance with a ridge, so that it can be inverted after a few samples."""
+    diagonal = np.trace(model, axis1=-2, axis2=-1)[..., np.newaxis, np.newaxis]
+    result: Float64 = model + ((RIDGE / N_REGRESSORS) * diagonal + 1e-12) * np.eye(N_REGRESSORS)
     return result
 
 

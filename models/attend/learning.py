@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.attend.evidence import Covariances, explained, nothing
-from models.attend.stopping import posterior
+from models.attend.evidence import RIDGE, Covariances, explained, likelihood, nothing
+from models.attend.response import N_REGRESSORS
+from models.attend.stopping import posterior, posterior_or_none, standing_out
+from models.attend.template import Template
 from pipeline.values import Float64
 
 KEPT = (20, 20, 20, 6, 6, 6, 2)
@@ -27,6 +29,13 @@ YOUNG = 6
 """Looks below which nobody is known well."""
 AGREEING = 0.7
 """Part of the earlier looks that must still be read as they were decided."""
+LEAST_GAIN = 0.2
+"""A response of which looks show less than this part is none."""
+SURE = 0.8
+"""Probability that a look is read again with to agree: codes that nobody saw resemble a strong
+response to those that were seen, but not so well."""
+N_EXACT = 6
+"""Answers beside the best history's that a step scores exactly."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,21 +58,31 @@ class Learning:
         Of calibration trials, whose answers are known.
     rate : float
         Samples a second in the covariances, Hz.
+    n_targets : int or None
+        Answers; what a look holds beyond them are decoys. None: it holds none.
     """
 
     n_channels: int
     known: Covariances | None = None
     rate: float = 120.0
+    n_targets: int | None = None
     histories: list[History] = field(default_factory=list)
     looks: list[Covariances] = field(default_factory=list)
     n_restarts: int = 0
     agreement: float = 0.0
-    """Part of the remembered looks that all the others read as they were decided, and rather so
-    than not: answers to noise agree as well, but none is probable."""
+    """Part of the remembered looks that the response of all the others reads as they were decided,
+    and rather so than as none: answers to noise show no response in the next look."""
+    template: Template | None = None
+    """The believed response, once the person is known."""
+    _templates: list[Template] = field(default_factory=list)
+    _gain: float = 1.0
+    _surely: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.histories:
             self.histories = [History(self._start(), ())]
+        if self.known is not None:
+            self.template = Template.learnt(self.known)
 
     @property
     def n_looks(self) -> int:
@@ -73,7 +92,21 @@ class Learning:
     @property
     def is_converged(self) -> bool:
         """Whether the person is known: calibrated, or the looks agree with each other."""
-        return self.known is not None or (self.n_looks >= YOUNG and self.agreement >= AGREEING)
+        return self.known is not None or (self.n_looks >= YOUNG and self._surely >= AGREEING)
+
+    def posterior(self, look: Covariances) -> Float64:
+        """Probability of each answer to a look; what is left is that none is right.
+
+        Returns
+        -------
+        ndarray, shape (n_targets,), float64
+        """
+        if self.template is not None:
+            scores = self.template.score(look)[: self.n_targets]
+            return posterior_or_none(scores, rate=self.rate)
+        scores, own = self._quick(look)
+        n_targets = scores.shape[1]
+        return posterior(scores, rate=self.rate) * standing_out(own, n_targets)
 
     def score(self, look: Covariances) -> Float64:
         """How well each answer explains a look together with all before it.
@@ -82,19 +115,58 @@ class Learning:
         -------
         ndarray, shape (n_histories, n_targets), float64, nats
         """
-        return _scores(self.histories, look)
+        return _scores(self.histories, look)[:, : self.n_targets]
+
+    def _quick(self, look: Covariances) -> tuple[Float64, Float64]:
+        """Score the answers that may matter exactly, the others by what they are at least.
+
+        Returns
+        -------
+        scores : ndarray, shape (n_histories, n_targets), float64, nats
+        own : ndarray, shape (n_targets + n_decoys,), float64, nats
+            Of the history that the best answer is of.
+        """
+        if len(self.histories) == 1:
+            found = _scores(self.histories, look)
+            return found[:, : self.n_targets], found[0]
+        least = _at_least(self.histories, self._templates, look)[:, : self.n_targets]
+        best = int(least.max(axis=1).argmax())
+        own = _scores([self.histories[best]], look)[0]
+        scores = least.copy()
+        scores[best] = own[: self.n_targets]
+        rest = least.copy()
+        rest[best] = -np.inf
+        for flat in np.argsort(-rest, axis=None, kind="stable")[:N_EXACT]:
+            h, n = divmod(int(flat), least.shape[1])
+            scores[h, n] = explained(self.histories[h].sums.plus(look.answered(n)))
+        return scores, own
 
     def learn(self, look: Covariances) -> int:
         """Take a look that is over; return the answer that is believed."""
-        self.histories = _grown(self.histories, look, self.score(look))
+        if self.template is not None:
+            answer = int(self.template.score(look)[: self.n_targets].argmax())
+            believed = self.histories[0]
+            sums = believed.sums.plus(look.answered(answer))
+            self.histories = [History(sums, (*believed.answers, answer), float(explained(sums)))]
+        else:
+            self.histories = _grown(self.histories, look, self.score(look))
         self.looks.append(look)
-        answer = self.histories[0].answers[-1]
         if self.n_looks >= YOUNG:
             self._read_again()
-            answer = self.histories[0].answers[-1]
         if len(self.looks) > REMEMBERED:
             self._forget_oldest()
-        return answer
+        self._believe()
+        return self.histories[0].answers[-1]
+
+    def _believe(self) -> None:
+        """Fit what the next look is read by."""
+        if not self.is_converged:
+            self.template = None
+            self._templates = [Template.learnt(history.sums) for history in self.histories]
+        elif self.known is not None:
+            self.template = Template.learnt(self.histories[0].sums)
+        else:
+            self.template = Template.learnt(self.histories[0].sums).with_gain(self._gain)
 
     def _start(self) -> Covariances:
         return nothing(self.n_channels) if self.known is None else self.known
@@ -113,15 +185,23 @@ class Learning:
     def _reread(self, history: History) -> tuple[tuple[int, ...], float]:
         offset = len(history.answers) - len(self.looks)
         answers = list(history.answers)
-        n_same = 0
+        read = []
         for k, look in enumerate(self.looks):
             given = history.answers[offset + k]
-            rest = History(history.sums.minus(look.answered(given)), ())
-            scores = _scores([rest], look)[0]
+            match, power = Template.learnt(history.sums.minus(look.answered(given))).compare(look)
+            read.append((given, match[: self.n_targets], power[: self.n_targets]))
+        full = sum(float(power[given]) for given, _, power in read)
+        shown = sum(float(match[given]) for given, match, _ in read)
+        self._gain = float(np.clip(shown / max(full, 1e-12), LEAST_GAIN, 1.0))
+        n_same = n_sure = 0
+        for k, (given, match, power) in enumerate(read):
+            scores = self._gain * match - 0.5 * self._gain**2 * power
             found = int(scores.argmax())
-            probable = posterior(scores[np.newaxis], rate=self.rate)
+            probable = posterior_or_none(scores, rate=self.rate)
             n_same += found == given and float(probable[found]) >= 0.5
+            n_sure += found == given and float(probable[found]) >= SURE
             answers[offset + k] = found
+        self._surely = n_sure / max(1, len(self.looks))
         return tuple(answers), n_same / max(1, len(self.looks))
 
     def _retold(self, answers: tuple[int, ...]) -> History:
@@ -141,7 +221,8 @@ class Learning:
             return
         histories = [History(self._start(), ())]
         for look in reversed(self.looks):
-            histories = _grown(histories, look, _scores(histories, look))
+            scores = _scores(histories, look)[:, : self.n_targets]
+            histories = _grown(histories, look, scores)
         turned = [History(h.sums, h.answers[::-1], h.worth) for h in histories]
         if turned[0].worth > self.histories[0].worth:
             self.histories = turned
@@ -160,6 +241,30 @@ def _scores(histories: list[History], look: Covariances) -> Float64:
         histories[0].sums.n_times + look.n_times,
     )
     return explained(pooled)
+
+
+def _at_least(histories: list[History], templates: list[Template], look: Covariances) -> Float64:
+    """Scores (n_histories, n_targets + n_decoys) by the response that each history has already.
+
+    The largest correlation over all filters and responses is at least that of these.
+    """
+    filters = np.stack([each.filters[:, 0] for each in templates])
+    responses = np.stack([each.responses[:, 0] for each in templates])
+    own = np.stack([history.sums.cross for history in histories])
+    model = np.stack([history.sums.model for history in histories])
+    eeg = histories[0].sums.eeg + look.eeg
+    shared = np.einsum("hr,hrc,hc->h", responses, own, filters, optimize=True)
+    power = np.einsum("hr,hrs,hs->h", responses, model, responses, optimize=True)
+    by_filter = look.cross @ filters.T
+    shared = shared[:, np.newaxis] + np.einsum("nrh,hr->hn", by_filter, responses)
+    trace = np.trace(model, axis1=1, axis2=2)[:, np.newaxis]
+    trace = trace + np.trace(look.model, axis1=1, axis2=2)
+    ridge = (RIDGE / N_REGRESSORS) * trace * (responses**2).sum(axis=1)[:, np.newaxis]
+    by_response = look.model @ responses.T
+    power = power[:, np.newaxis] + np.einsum("nrh,hr->hn", by_response, responses) + ridge
+    noise = np.einsum("hc,cd,hd->h", filters, eeg, filters, optimize=True)[:, np.newaxis]
+    squared = np.maximum(shared, 0.0) ** 2 / np.maximum(power * noise, 1e-12)
+    return likelihood(squared, histories[0].sums.n_times + look.n_times)
 
 
 def _grown(histories: list[History], look: Covariances, scores: Float64) -> list[History]:

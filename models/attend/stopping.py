@@ -19,6 +19,11 @@ from pipeline.values import Float64
 INDEPENDENT_HZ = 30.0
 """Independent samples of EEG a second."""
 Rule = Literal["bayes", "margin"]
+NONE = 0.5
+"""Probability that none of the pictures is attended to, before a look says anything."""
+STANDING_OUT = 4.5
+"""Standard deviations by which a code has to stand out from the others to be as probably attended
+to as not, where the person's response is not known yet; two more make it 50 times as probable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +37,8 @@ class Stopping:
     first, limit : float
         No decision before, and none after, s from the look's onset.
     rule : str
-        `bayes`: the probability of the best answer over all histories is 1 - `error_rate`;
-        `margin`: within the believed history the best is ahead of the second by those odds.
+        `bayes`: the probability of the best answer is 1 - `error_rate`; `margin`: the best is
+        ahead of the second by those odds, and rather true than not.
     """
 
     error_rate: float = 0.05
@@ -41,18 +46,16 @@ class Stopping:
     limit: float = 10.5
     rule: Rule = "bayes"
 
-    def is_enough(self, scores: Float64, *, rate: float) -> bool:
-        """Whether evidence (n_histories, n_targets) of `rate` samples a second decides."""
+    def is_enough(self, probable: Float64) -> bool:
+        """Whether the probabilities (n_targets,) decide."""
+        second, first = np.sort(probable)[-2:]
         if self.rule == "bayes":
-            return bool(posterior(scores, rate=rate).max() >= 1 - self.error_rate)
-        best = scores[np.unravel_index(scores.argmax(), scores.shape)[0]]
-        second, first = np.sort(best)[-2:]
-        odds = math.log((1 - self.error_rate) / self.error_rate)
-        return bool((first - second) * INDEPENDENT_HZ / rate >= odds)
+            return bool(first >= 1 - self.error_rate)
+        return bool(first >= 0.5 and second <= self.error_rate / (1 - self.error_rate) * first)
 
 
 def posterior(scores: Float64, *, rate: float) -> Float64:
-    """Probability of each answer, over all histories.
+    """Probability of each answer, over all histories, if one of them is right.
 
     Parameters
     ----------
@@ -68,6 +71,38 @@ def posterior(scores: Float64, *, rate: float) -> Float64:
     joint = logsumexp(scores * (INDEPENDENT_HZ / rate), axis=0)
     result: Float64 = np.exp(joint - logsumexp(joint))
     return result
+
+
+def posterior_or_none(scores: Float64, *, rate: float) -> Float64:
+    """Probability of each answer where none may be right; they sum to less than 1.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (n_targets,), float64, nats
+        Likelihood ratios to none: `models.attend.template.Template.score`.
+    rate : float
+    """
+    joint = scores * (INDEPENDENT_HZ / rate) + math.log((1 - NONE) / len(scores))
+    result: Float64 = np.exp(joint - logsumexp(np.append(joint, math.log(NONE))))
+    return result
+
+
+def standing_out(scores: Float64, n_targets: int) -> float:
+    """Probability that the best answer is more than the best of so many wrong ones.
+
+    A strong response resembles every code a little, so that wrong ones are ahead of each other by
+    ever more nats; but they scatter as much. Decoys, which no picture had, are among them.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (n_targets + n_decoys,), float64, nats
+    n_targets : int
+    """
+    best = int(scores[:n_targets].argmax())
+    others = np.delete(scores, best)
+    spread = max(float(others.std()), 1e-9)
+    ahead = (float(scores[best]) - float(others.mean())) / spread
+    return 1 / (1 + math.exp(-2 * min(max(ahead - STANDING_OUT, -50.0), 50.0)))
 
 
 def bits(n_targets: int, accuracy: float) -> float:

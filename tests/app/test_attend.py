@@ -128,7 +128,7 @@ def test_a_real_person_is_read_without_calibration() -> None:
     if not PEOPLE.is_dir():
         pytest.skip(f"{PEOPLE} is absent: recordings of people do not travel with the project")
     person = read_people(PEOPLE)[0]
-    decoder = person.decoder(trial_seconds=4.2)
+    decoder = person.decoder(trial_seconds=8.4)
     right = [
         look_at(person, decoder, trial, step=2.1).answer == person.targets[trial]
         for trial in range(8)

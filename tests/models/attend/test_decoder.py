@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from models.attend.decoder import AttendDecoder, Decision
+from models.attend.decoder import N_WRONG, AttendDecoder, Decision
 from models.attend.embedding import embed
 from models.attend.evidence import Look, explained
-from models.attend.stopping import Stopping, bits, posterior
+from models.attend.stopping import (
+    Stopping,
+    bits,
+    posterior,
+    posterior_or_none,
+    standing_out,
+)
 from pipeline.codes import gold_codes
 from pipeline.errors import ConfigurationError, ShapeError
 from pipeline.looks import Grid, ShownFrames
@@ -32,8 +40,13 @@ def eeg(target: int, *, size: float, seconds: float, seed: int) -> np.ndarray:
     return rng.normal(0, 1, (N_CHANNELS, n)) + size * np.outer([1.0, 0.5, 0.2, 0.0], drive)
 
 
-def look_at(decoder: AttendDecoder, data: np.ndarray, *, cut: int = 12) -> Decision:
-    shown = ShownFrames(GRID, 0.0)
+WITH_DECOYS = GRID.with_decoys(N_WRONG)
+
+
+def look_at(
+    decoder: AttendDecoder, data: np.ndarray, *, cut: int = 12, grid: Grid = WITH_DECOYS
+) -> Decision:
+    shown = ShownFrames(grid, 0.0)
     decoder.begin()
     for start in range(0, data.shape[1] - cut + 1, cut):
         times = np.arange(start, start + cut) / RATE
@@ -44,7 +57,13 @@ def look_at(decoder: AttendDecoder, data: np.ndarray, *, cut: int = 12) -> Decis
 
 
 def decoder(**options: object) -> AttendDecoder:
-    return AttendDecoder(n_targets=N_TARGETS, n_channels=N_CHANNELS, rate=RATE, **options)  # type: ignore[arg-type]
+    return AttendDecoder(
+        n_targets=N_TARGETS,
+        n_channels=N_CHANNELS,
+        rate=RATE,
+        n_decoys=WITH_DECOYS.n_targets - N_TARGETS,
+        **options,  # type: ignore[arg-type]
+    )
 
 
 def test_looks_are_decided_without_calibration_and_sooner_with_every_look() -> None:
@@ -142,13 +161,54 @@ def test_samples_of_another_shape_are_refused() -> None:
 
 
 def test_rules_stop_where_they_say() -> None:
+    probable = np.array([0.96, 0.01, 0.0])
+    assert Stopping(error_rate=0.05).is_enough(probable)
+    assert not Stopping(error_rate=0.01).is_enough(probable)
+    ahead = np.array([0.6, 0.01, 0.0])  # the rest says that none is right
+    assert Stopping(error_rate=0.05, rule="margin").is_enough(ahead)
+    assert not Stopping(error_rate=0.05).is_enough(ahead)
+    assert not Stopping(error_rate=0.05, rule="margin").is_enough(ahead / 2)
+
+
+def test_probabilities_leave_room_for_none() -> None:
     scores = np.array([[0.0, 0.0, 40.0], [0.0, 8.0, 0.0]])
-    probable = posterior(scores, rate=RATE)
-    assert probable.sum() == pytest.approx(1.0)
-    assert Stopping(error_rate=0.05).is_enough(scores, rate=RATE)
-    assert not Stopping(error_rate=1e-6).is_enough(scores, rate=RATE)
-    assert Stopping(error_rate=0.05, rule="margin").is_enough(scores, rate=RATE)
-    assert not Stopping(error_rate=1e-6, rule="margin").is_enough(scores, rate=RATE)
+    assert posterior(scores, rate=RATE).sum() == pytest.approx(1.0)
+    assert posterior_or_none(np.full(3, -40.0), rate=RATE).sum() < 0.01
+    assert posterior_or_none(np.array([-9.0, 60.0, 0.0]), rate=RATE)[1] > 0.99
+    even = np.arange(20.0)
+    assert standing_out(even, 20) < 0.05
+    assert standing_out(np.append(even, 90.0), 20) < 0.05  # a decoy stands out: no target does
+    even[3] = 90.0
+    assert standing_out(even, 20) > 0.5
+
+
+def test_a_known_person_who_looks_at_none_is_told_so() -> None:
+    """A strong response to a code that no picture has: no other code is taken for it."""
+    subject = decoder()
+    for target in (0, 3, 5, 1, 2, 4, 0, 3):
+        look_at(subject, eeg(target, size=0.8, seconds=8.4, seed=target), cut=24)
+    assert subject.learning.template is not None
+    others = replace(GRID, codes=np.roll(GRID.codes, 40, axis=1)).with_decoys(N_WRONG)
+    found = [
+        look_at(subject, eeg(k, size=0.8, seconds=8.4, seed=50 + k), cut=24, grid=others)
+        for k in range(6)
+    ]
+    assert [decision.answer for decision in found] == [None] * 6
+    assert all(float(decision.posterior.sum()) < 0.5 for decision in found)
+
+
+def test_a_quick_score_finds_what_the_whole_one_does() -> None:
+    subject = decoder(trial_seconds=8.4)
+    look_at(subject, eeg(1, size=0.4, seconds=8.4, seed=0), cut=252)
+    assert len(subject.learning.histories) == N_TARGETS
+    look = Look(n_targets=WITH_DECOYS.n_targets, n_channels=N_CHANNELS)
+    look.show(*ShownFrames(WITH_DECOYS, 0.0).until(4.0))
+    look.add(eeg(2, size=0.4, seconds=4.0, seed=1), np.arange(480) / RATE)
+    exact, (quick, own) = subject.learning.score(look.sums), subject.learning._quick(look.sums)
+    assert np.all(quick <= exact + 1e-6)
+    assert quick.argmax() == exact.argmax()
+    assert quick.max() == pytest.approx(exact.max())
+    assert len(own) == WITH_DECOYS.n_targets
 
 
 def test_bits_are_wolpaws() -> None:
