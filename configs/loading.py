@@ -142,6 +142,7 @@ def _fill_in_past(table: dict[str, Any], run: Mapping[str, Any]) -> None:
     decoder = table.get("decoder")
     if run and isinstance(decoder, dict):
         decoder.setdefault("rank_classes", False)
+        decoder.setdefault("doubt_session", False)
 
 
 def _other_version(table: dict[str, Any]) -> str | None:

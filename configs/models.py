@@ -178,6 +178,9 @@ class DecoderConfig(_Frozen):
     rank_classes: bool = True
     """Rank the classes of an adapter that decodes classes. Off: the gallery's pictures, as sessions
     did that were recorded before this existed."""
+    doubt_session: bool = True
+    """Draw a whole session as fog whose brain is like none that the decoder knows, and nothing
+    sharper behind `align` than without it. Off: sessions that were recorded before this existed."""
     align: bool = False
     """Follow the person from the first epoch on, without labels: the noise between channels and,
     without an adapter, when the brain answers. What was learnt of earlier epochs decides over

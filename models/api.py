@@ -321,6 +321,16 @@ class StatesDrift(Protocol):
 
 
 @runtime_checkable
+class StatesDoubt(Protocol):
+    """An encoder that says how much evidence it lets go because of the session as a whole."""
+
+    @property
+    def doubt(self) -> float:
+        """0: none; 1: the brain is like none that it knows, and every picture is fog."""
+        ...
+
+
+@runtime_checkable
 class Wraps(Protocol):
     """An encoder in front of another."""
 

@@ -314,11 +314,16 @@ def load_encoder(config: DecoderConfig) -> Encoder:
     if config.adapter is not None:
         from models.adapters import load_live
 
-        return load_live(Path(config.adapter), encoder=encoder)
+        return load_live(Path(config.adapter), encoder=encoder, is_bounded=config.doubt_session)
     if isinstance(encoder, ExpectsCovariance):
         from models.adapters import OnlineAligned
 
-        return OnlineAligned(encoder, reference=encoder.expected_covariance)
+        return OnlineAligned(
+            encoder,
+            reference=encoder.expected_covariance,
+            is_bounded=config.doubt_session,
+            is_of_pool=True,
+        )
     return encoder
 
 

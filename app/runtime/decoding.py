@@ -42,6 +42,12 @@ WALL_CLOCK_OUTCOMES = frozenset({Outcome.OVERLOAD, Outcome.FAILED})
 """Outcomes that depend on how fast this machine was; a replay takes them from the recording."""
 
 
+STRANGER = (
+    "This brain is like none that the decoder knows, so that it is drawn as fog: calibrate "
+    "(phosphene calibrate)."
+)
+MUCH = 0.5
+"""Doubt of a session from which it is said."""
 NO_SPEC = EncoderSpec("", InputSpec(0.0), 0.0, 0.0, None, None, 0)
 """Of a process that ended right after its answer: ranks nothing, states nothing."""
 
@@ -385,6 +391,8 @@ class Decoding:
         self._newest = answer
         spec = self._spec_of(cut.adapter)
         self._note_space(spec)
+        if answer.doubt > MUCH:
+            self._warn(STRANGER)
         try:
             result = decoded(
                 answer,

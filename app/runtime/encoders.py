@@ -13,7 +13,15 @@ from collections import OrderedDict
 from app.errors import AppError
 from app.runtime.messages import AdapterKey, Steer, first_adapter
 from configs import SessionConfig
-from models.api import Aligning, ChecksFilter, ChecksMontage, Encoder, EncoderSpec, StatesDrift
+from models.api import (
+    Aligning,
+    ChecksFilter,
+    ChecksMontage,
+    Encoder,
+    EncoderSpec,
+    StatesDoubt,
+    StatesDrift,
+)
 from pipeline.values import Epoch
 
 N_KEPT = 4
@@ -129,6 +137,11 @@ class Steered:
     def drift(self) -> float | None:
         """What the encoder says of how far it has gone."""
         return float(self._encoder.drift) if isinstance(self._encoder, StatesDrift) else None
+
+    @property
+    def doubt(self) -> float:
+        """What the encoder says of the session as a whole; 0 where it says nothing."""
+        return float(self._encoder.doubt) if isinstance(self._encoder, StatesDoubt) else 0.0
 
 
 def check_encoder(

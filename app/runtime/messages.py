@@ -102,6 +102,8 @@ class Answer:
     observed: bool = False
     alignment: str = ""
     drift: float | None = None
+    doubt: float = 0.0
+    """How much of the evidence was let go because of the session as a whole, 0 to 1."""
     confidence: float | None = None
     classes: tuple[float, ...] = ()
     """Probabilities in the order of the encoder's classes."""

@@ -223,6 +223,7 @@ class Worker:
             observed=True,
             alignment=self._steered.alignment,
             drift=self._steered.drift,
+            doubt=self._steered.doubt,
             confidence=embedding.confidence,
             classes=embedding.classes,
         )

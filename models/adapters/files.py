@@ -77,7 +77,9 @@ def load_adapter(folder: Path, *, encoder: Encoder | None = None) -> Adapter:
     return Adapter(manifest, method, base, covariance, interpolation, _hash(text, weights))
 
 
-def load_live(folder: Path, *, encoder: Encoder | None = None) -> OnlineAligned:
+def load_live(
+    folder: Path, *, encoder: Encoder | None = None, is_bounded: bool = True
+) -> OnlineAligned:
     """Read an adapter behind (frozen) online alignment, as sessions use it."""
     adapter = load_adapter(folder, encoder=encoder)
     return OnlineAligned(
@@ -85,6 +87,7 @@ def load_live(folder: Path, *, encoder: Encoder | None = None) -> OnlineAligned:
         ch_names=adapter.manifest.ch_names,
         reference=adapter.covariance,
         average=adapter.covariance is not None,
+        is_bounded=is_bounded,
     )
 
 

@@ -5,6 +5,10 @@ observed, in order, so that a replay, which observes the same epochs, repeats it
 nothing, so noise controls leave no trace. Starts frozen: the running covariance follows for
 `drift`, what is applied does not. In front of an encoder that reads epochs under several latency
 warps, the person's latencies are followed as well.
+
+Alignment makes any brain look like those that the encoder knows, so that its own doubt ends. Where
+`is_bounded`, an aligned vector is therefore no longer than the unaligned one, and everything is
+fog where the session's noise is nobody's that the encoder knows.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from models.adapters.latency_warps import OnlineWarps, WarpingEncoder
 from models.api import ChecksFilter, ChecksMontage, Encoder, EncoderSpec
 from pipeline.alignment import OnlineAlignment, mean_covariance
 from pipeline.electrodes import canonical_name
+from pipeline.session_doubt import SessionDoubt
 from pipeline.values import Embedding, Epoch, Float64
 
 N_START = 20
@@ -41,6 +46,11 @@ class OnlineAligned:
         the session's first epochs.
     average : bool
         Whether `reference` is against the common average (else as recorded).
+    is_bounded : bool
+        Whether evidence is bounded as the module says. Off: sessions of before.
+    is_of_pool : bool
+        Whether `reference` is that of everybody whom the encoder knows, so that distance from it
+        is a reason to doubt; one person's own may lie far from today's for other reasons.
     """
 
     def __init__(
@@ -50,12 +60,15 @@ class OnlineAligned:
         ch_names: tuple[str, ...] = (),
         reference: Reference | None = None,
         average: bool = True,
+        is_bounded: bool = False,
+        is_of_pool: bool = False,
     ) -> None:
         self.inner = encoder
         self._warping = encoder if isinstance(encoder, WarpingEncoder) else None
         self._given = tuple(ch_names)
         self._reference = reference
         self._average = average
+        self.is_bounded, self._is_of_pool = is_bounded, is_of_pool
         self._follows = False
         self._set_start()
 
@@ -64,6 +77,7 @@ class OnlineAligned:
         self._state: OnlineAlignment | None = None
         self._first: list[Float64] = []
         self._warps: OnlineWarps | None = None
+        self._doubt: SessionDoubt | None = None
 
     @property
     def spec(self) -> EncoderSpec:
@@ -79,6 +93,11 @@ class OnlineAligned:
     def drift(self) -> float:
         """Distance of the running covariance from the reference; 0 before there is one."""
         return 0.0 if self._state is None else self._state.drift
+
+    @property
+    def doubt(self) -> float:
+        """Part of the evidence that is let go because of the session as a whole."""
+        return 0.0 if self._doubt is None else 1.0 - self._doubt.kept
 
     def freeze(self) -> None:
         """Keep what is applied as it is."""
@@ -116,6 +135,8 @@ class OnlineAligned:
             self._state = self._started(data)
         if self._state is not None:
             self._state.observe(data)
+        if self._doubt is not None:
+            self._doubt.observe(data)
         if self._follows and self._warping is not None:
             self._warps = self._warps or OnlineWarps(self._warping.log_warp_prior)
             self._warps.observe(self._warping.log_warps(self.aligned(epoch)))
@@ -131,15 +152,24 @@ class OnlineAligned:
         else:
             reference = self._reference
         state = OnlineAlignment(reference, start_count=START_COUNT)
+        if self.is_bounded and self._is_of_pool:
+            self._doubt = SessionDoubt(reference)
         if self._follows:
             state.resume()
         return state
 
     def encode(self, epoch: Epoch) -> Embedding:
         """Embed one epoch behind the alignment as it stands; `observe` moves that."""
+        aligned = self.aligned(epoch)
         if self._warping is not None and self._warps is not None:
-            return self._warping.encode(self.aligned(epoch), warp_bias=self._warps.bias)
-        return self.inner.encode(self.aligned(epoch))
+            found = self._warping.encode(aligned, warp_bias=self._warps.bias)
+        else:
+            found = self.inner.encode(aligned)
+        if not self.is_bounded or not self.spec.states_confidence:
+            return found
+        is_plain = aligned is epoch and self._warps is None
+        plain = found if is_plain else self.inner.encode(epoch)
+        return bounded(found, plain, kept=1.0 - self.doubt)
 
     def aligned(self, epoch: Epoch) -> Epoch:
         """Return the epoch as the encoder gets it: the same object while nothing is applied."""
@@ -170,3 +200,21 @@ class OnlineAligned:
         if len(self._ch_names) < 2 or any(name not in found for name in self._ch_names):
             return None
         return [found[name] for name in self._ch_names]
+
+
+def bounded(found: Embedding, plain: Embedding, *, kept: float = 1.0) -> Embedding:
+    """The direction of `found`, no longer and no surer than `plain`, of which `kept` is left."""
+    length = float(np.linalg.norm(found.vector))
+    limit = float(np.linalg.norm(plain.vector)) * kept
+    if found is plain and kept == 1.0:
+        return found
+    vector = found.vector * np.float32(min(1.0, limit / max(length, 1e-12)))
+    confidence = found.confidence
+    if confidence is not None and plain.confidence is not None:
+        confidence = min(confidence, plain.confidence * kept)
+    classes = found.classes
+    if classes and max(classes) > max(plain.classes):
+        even = 1 / len(classes)
+        part = (max(plain.classes) - even) / (max(classes) - even)
+        classes = tuple(even + part * (each - even) for each in classes)
+    return replace(found, vector=vector, confidence=confidence, classes=classes)
