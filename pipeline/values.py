@@ -278,6 +278,8 @@ class Embedding:
     `vector` is (n_features,) or (n_tokens, n_features), float32. `confidence` in 0..1 is what the
     encoder states about itself, None where it states nothing: nobody else may guess one. `classes`
     are probabilities in the order of the encoder's classes, empty where it decodes none.
+    `condition` (n,) float32 is what the system's own generator draws with beside the vector, None
+    where the vector is all: it is ranked by nobody, and leaves the decoder's process nowhere.
     """
 
     vector: Float32
@@ -285,6 +287,7 @@ class Embedding:
     t_onset: float
     confidence: float | None = None
     classes: tuple[float, ...] = ()
+    condition: Float32 | None = None
 
     def __post_init__(self) -> None:
         """Refuse a wrong shape, dtype or a value that is not finite."""
@@ -304,6 +307,13 @@ class Embedding:
                 "the encoder states none."
             )
         _freeze(self, "vector", self.vector)
+        if self.condition is not None:
+            if self.condition.ndim != 1 or self.condition.dtype != np.float32:
+                raise ShapeError(
+                    f"Embedding.condition is {self.condition.dtype} of shape "
+                    f"{self.condition.shape}, expected float32 (n,)."
+                )
+            _freeze(self, "condition", self.condition)
 
 
 def length_of(vector: Float32) -> float:

@@ -39,6 +39,11 @@ SOURCES = {
 }
 """What belongs at each place below a folder of weights."""
 
+DRAWING_SOURCE = (
+    "its image path: `phosphene import mindeye FOLDER` with the folder of "
+    "huggingface.co/shi-labs/versatile-diffusion"
+)
+
 _Config = TypeVar("_Config", bound=PublishedConfig)
 _Network = TypeVar("_Network", bound=nn.Module)
 
@@ -64,6 +69,11 @@ class Settings:
     clip_normalised_img2img : bool
         The original's fault: the low-level picture is prepared for CLIP instead of the
         autoencoder.
+    vector_norm : float
+        Length of the vectors that are ranked.
+    pools_voxels : bool
+        Whether scans of any count of voxels are averaged to the backbone's: of the toy alone,
+        which has learnt nothing of any voxel.
     """
 
     space: str = "clip-vit-l-14-tokens"
@@ -74,6 +84,8 @@ class Settings:
     guidance_scale: float = 3.5
     size: int = 512
     clip_normalised_img2img: bool = False
+    vector_norm: float = 1.0
+    pools_voxels: bool = False
 
 
 def load_settings(folder: Path) -> Settings:

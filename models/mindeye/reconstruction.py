@@ -48,18 +48,15 @@ class Drawing:
     strength: float = 0.85
 
     def __post_init__(self) -> None:
-        """Refuse a way without a step."""
-        if not 0 < self.strength <= 1 or int(self.num_inference_steps * self.strength) < 1:
-            raise MindEyeError(
-                f"strength {self.strength} of {self.num_inference_steps} steps leaves none, "
-                "expected more than 0 and at most 1, and at least one step."
-            )
+        """Refuse a part that is none."""
+        if not 0 < self.strength <= 1:
+            raise MindEyeError(f"strength is {self.strength}, expected above 0 and at most 1.")
 
     def times(self, *, begins: bool) -> NDArray[np.int64]:
         """Timesteps, evenly from 999 down; from the middle on where a picture `begins`."""
         n = self.num_inference_steps
         times = np.linspace(0, schedules.N_TRAIN - 1, n + 1).round()[:0:-1].astype(np.int64)
-        return times[n - min(int(n * self.strength), n) :] if begins else times
+        return times[n - max(1, int(n * self.strength)) :] if begins else times
 
     def levels(self, *, begins: bool, device: torch.device | str = "cpu") -> list[Level]:
         """Levels of those timesteps; the last step goes to the first of the table."""

@@ -122,7 +122,7 @@ def run_low_level(request: StageRequest) -> dict[str, Any]:
     report = _train(request, LowLevelTask(module, shards, val, training), training.passes)
     if is_first_process():
         save_part(request.out, LOW_LEVEL, network, config)
-        save_settings(request.out, has_low_level=True)
+        save_settings(request.out, has_low_level=True, size=module.side)
         write_hashes(request.out)
     return report | {"n_parameters": _count(network), LOW_LEVEL: str(request.out / LOW_LEVEL)}
 
