@@ -27,8 +27,15 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from safetensors.torch import save_file
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+)
 
+from configs.mindeye import BackboneConfig, LowLevelConfig, TokenPriorConfig
 from configs.montages import CAP63
 from configs.published import ConditionConfig, MaskedAutoencoderConfig
 from models.atm.encoder import AtmsConfig, AtmsEncoder
@@ -41,6 +48,19 @@ from models.dreamdiffusion.importing import PREPROCESSING
 from models.latent_diffusion.folder import Sizes, make_stage, make_time_condition, save_model
 from models.latent_diffusion.model import LatentDiffusion
 from models.latent_diffusion.sdxl import tokenizer
+from models.mindeye.backbone import Backbone
+from models.mindeye.folder import (
+    BACKBONE,
+    LOW_LEVEL,
+    PRIOR,
+    TOWER,
+    UNET,
+    VAE,
+    save_part,
+    save_settings,
+)
+from models.mindeye.low_level import LowLevelNetwork
+from models.mindeye.prior import TokenPrior
 from models.multimodal.live import PUBLISHED as MULTIMODAL
 from models.multimodal.modalities import Modality
 from models.stable_diffusion.libraries import quiet_libraries
@@ -93,10 +113,41 @@ def write_multimodal(folder: Path) -> None:
     _finish(folder, MULTIMODAL)
 
 
+def write_mindeye(folder: Path) -> None:
+    """Write subject 1's backbone, prior and low-level network, and Versatile Diffusion's images."""
+    sizes = BackboneConfig()
+    with _half(torch.bfloat16):
+        backbone, prior = Backbone(sizes), TokenPrior(TokenPriorConfig())
+        low_level = LowLevelNetwork(LowLevelConfig())
+        save_part(folder, BACKBONE, backbone, sizes)
+        save_part(folder, PRIOR, prior, prior.config)
+        save_part(folder, LOW_LEVEL, low_level, low_level.config)
+        del backbone, prior, low_level
+        UNet2DConditionModel(
+            sample_size=64,
+            block_out_channels=(320, 640, 1280, 1280),
+            cross_attention_dim=sizes.width,
+            attention_head_dim=8,
+        ).save_pretrained(folder / UNET)
+        _autoencoder(scaling_factor=0.18215).save_pretrained(folder / VAE)
+        tower = CLIPVisionConfig(
+            hidden_size=1024,
+            intermediate_size=4096,
+            num_hidden_layers=24,
+            num_attention_heads=16,
+            projection_dim=sizes.width,
+            patch_size=14,
+        )
+        CLIPVisionModelWithProjection(tower).save_pretrained(folder / TOWER)
+    save_settings(folder, has_prior=True, has_low_level=True)
+    write_hashes(folder)
+
+
 WRITERS: dict[str, Callable[[Path], None]] = {
     "dreamdiffusion": write_dreamdiffusion,
     "atm": write_atm,
     "atm-multimodal": write_multimodal,
+    "mindeye": write_mindeye,
 }
 
 
@@ -200,9 +251,9 @@ def _write_adapter(path: Path, unet: UNet2DConditionModel) -> None:
 
 
 @contextmanager
-def _half() -> Iterator[None]:
+def _half(dtype: torch.dtype = torch.float16) -> Iterator[None]:
     """Within, modules are made in half precision, as the files are published."""
-    torch.set_default_dtype(torch.float16)
+    torch.set_default_dtype(dtype)
     try:
         yield
     finally:
