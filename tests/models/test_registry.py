@@ -125,7 +125,6 @@ def test_a_folder_says_whose_it_is(site: Path, tmp_path: Path) -> None:
     ("config", "words"),
     [
         (DecoderConfig(system="nix"), "system 'nix' is unknown, expected one of atm, "),
-        (DecoderConfig(system="mindeye"), "system 'mindeye' cannot run yet"),
         (DecoderConfig(system="lab-tiles"), "system 'lab-tiles' brings no encoder"),
         (DecoderConfig(generator="lab-fmri"), "generator 'lab-fmri' brings no sampler"),
         (DecoderConfig(generator="nix"), "generator 'nix' is unknown, expected one of atm, "),
@@ -136,6 +135,14 @@ def test_what_is_not_there_is_one_sentence(site: Path, config: DecoderConfig, wo
     with pytest.raises(UnknownSystemError, match=words) as error:
         load_system(config)
     assert "\n" not in str(error.value)
+
+
+def test_a_system_that_is_only_announced_cannot_run_yet(site: Path) -> None:
+    _register(
+        site, "other", "one = other:ONE", code=DESCRIBED.replace('encoder="nowhere:load", ', "")
+    )
+    with pytest.raises(UnknownSystemError, match="system 'one' cannot run yet"):
+        load_system(DecoderConfig(system="one"))
 
 
 def test_spaces_that_do_not_fit_are_refused_with_the_generators_that_would(site: Path) -> None:
