@@ -23,13 +23,14 @@ from models.contrast_attend_diffuse.importing import HOME
 from models.contrast_attend_diffuse.tasks import Phase1, Phase2
 from models.masked_autoencoder import MaskedAutoencoder, import_autoencoder
 from models.masked_autoencoder import training as masked
-from models.masked_autoencoder.folder import load_autoencoder, save_autoencoder
+from models.masked_autoencoder.folder import load_autoencoder, read_sizes, save_autoencoder
 from models.mind_vis.data import PairedRows, VoxelSignals, hold_out
 from models.mind_vis.stages import (
     PersonData,
     PretrainingData,
     load_person,
     model_config,
+    patch_size_of,
     pretraining_signals,
     tune_generator,
 )
@@ -63,7 +64,7 @@ def run_phase_1(request: StageRequest) -> dict[str, Any]:
             "note: contrast_only leaves the reconstruction out, as the published README's command "
             "does; its paper trains on both."
         )
-    signals = pretraining_signals(request.data, data)
+    signals = pretraining_signals(request.data, data, patch_size=patch_size_of(request))
     autoencoder = masked.fresh_autoencoder(
         model_config(request, n_times=signals.shape[1]), seed=request.seed
     )
@@ -87,9 +88,11 @@ def run_phase_2(request: StageRequest) -> dict[str, Any]:
     training = read_table(MaskedTrainingConfig, _PHASE_2 | (request.table.get("training") or {}))
     torch.manual_seed(request.seed)
     mae = load_vit_mae(request.data / data.vit_mae, decoder_layers=cross.image_decoder_layers)
-    person = load_person(request.data, data)
+    folder = request.data / data.encoder
+    patch_size = read_sizes(folder, made_by=PHASE_1).patch_size
+    person = load_person(request.data, data, patch_size=patch_size)
     autoencoder = _shortened(
-        load_autoencoder(request.data / data.encoder, made_by=PHASE_1, n_times=person.n_padded),
+        load_autoencoder(folder, made_by=PHASE_1, n_times=person.n_padded),
         cross.fmri_decoder_layers,
     )
     sizes = mae.config

@@ -43,7 +43,7 @@ def load_autoencoder(
     CheckpointError
         No such folder, or of something else.
     """
-    config = _config(folder, made_by)
+    config = read_sizes(folder, made_by=made_by)
     state = load_checkpoint(folder / "model.safetensors")
     heads = {"num_heads": config.num_heads, "decoder_num_heads": config.decoder_num_heads}
     return import_autoencoder(state, **heads, n_times=n_times)
@@ -53,12 +53,13 @@ def load_trained_encoder(
     folder: Path, *, made_by: str, n_times: int | None = None
 ) -> SignalEncoder:
     """Load the encoder alone; as `load_autoencoder`."""
-    config = _config(folder, made_by)
+    config = read_sizes(folder, made_by=made_by)
     state = load_checkpoint(folder / "model.safetensors")
     return import_encoder(state, num_heads=config.num_heads, n_times=n_times)
 
 
-def _config(folder: Path, made_by: str) -> MaskedAutoencoderConfig:
+def read_sizes(folder: Path, *, made_by: str) -> MaskedAutoencoderConfig:
+    """Read the sizes of a folder's autoencoder; as `load_autoencoder`."""
     try:
         table = json.loads(read_text(folder / "config.json"))
         return MaskedAutoencoderConfig.model_validate(table["model"])

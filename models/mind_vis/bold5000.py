@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from configs.guard import open_file, read_text
-from models.mind_vis.data import Faults, Part, Pictures, Responses, fit, join
+from models.mind_vis.data import PATCH_SIZE, Faults, Part, Pictures, Responses, fit, join
 from models.things_eeg2.errors import ThingsError
 from models.things_eeg2.tables import read_table
 from models.training.errors import DatasetError
@@ -34,6 +34,7 @@ def load_bold5000(
     subjects: Sequence[str],
     faults: Faults = Faults(),  # noqa: B008 - frozen
     single_trials: bool = False,
+    patch_size: int = PATCH_SIZE,
 ) -> Responses:
     """Read people's responses and what they saw; the repeated pictures are the test, meaned.
 
@@ -47,6 +48,8 @@ def load_bold5000(
         Of the published code, to repeat.
     single_trials : bool
         Append the single trials of the test part to its means.
+    patch_size : int
+        What rows are padded to multiples of.
 
     Raises
     ------
@@ -57,7 +60,15 @@ def load_bold5000(
     repeated = _repeated(folder / STIMULI)
     return join(
         [
-            _person(folder, name, images, repeated, faults=faults, single_trials=single_trials)
+            _person(
+                folder,
+                name,
+                images,
+                repeated,
+                faults=faults,
+                single_trials=single_trials,
+                patch_size=patch_size,
+            )
             for name in subjects
         ]
     )
@@ -68,11 +79,20 @@ def load_bold5000_signals(
     *,
     subjects: Sequence[str],
     faults: Faults = Faults(),  # noqa: B008 - frozen
+    patch_size: int = PATCH_SIZE,
 ) -> list[Float64]:
     """Training responses alone, one matrix a person: what is pre-trained on (no test part)."""
     repeated = _repeated(folder / STIMULI)
     people = [
-        _person(folder, name, _NoPictures(), repeated, faults=faults, single_trials=False)
+        _person(
+            folder,
+            name,
+            _NoPictures(),
+            repeated,
+            faults=faults,
+            single_trials=False,
+            patch_size=patch_size,
+        )
         for name in subjects
     ]
     return [person.train.voxels for person in people]
@@ -86,6 +106,7 @@ def _person(
     *,
     faults: Faults,
     single_trials: bool,
+    patch_size: int,
 ) -> Responses:
     voxels = _voxels(folder / RESPONSES, subject)
     shown = shown_pictures(folder / STIMULI, subject)
@@ -102,7 +123,7 @@ def _person(
             f"{subject} was shown no picture of {REPEATED}: the list is of other names."
         )
     rest = sorted(set(range(len(shown))) - set(tested))
-    train, every, scale = fit(voxels[rest], voxels, faults, joint=voxels)
+    train, every, scale = fit(voxels[rest], voxels, faults, patch_size=patch_size, joint=voxels)
     test = np.stack([every[at].mean(axis=0) for at in rows.values()])
     names = list(rows)
     if single_trials:

@@ -114,16 +114,23 @@ class Responses:
 
 
 def fit(
-    train: NDArray[Any], test: NDArray[Any], faults: Faults, *, joint: NDArray[Any] | None = None
+    train: NDArray[Any],
+    test: NDArray[Any],
+    faults: Faults,
+    *,
+    patch_size: int = PATCH_SIZE,
+    joint: NDArray[Any] | None = None,
 ) -> tuple[Float64, Float64, Scale]:
     """Pad and normalise one person's training and test rows; return the scale that was used.
 
     Parameters
     ----------
+    patch_size : int
+        What rows are padded to multiples of.
     joint : ndarray, optional
         All rows together, where a data set's published scale is theirs.
     """
-    length = padded_length(train.shape[1], PATCH_SIZE, extra_patch=faults.extra_patch)
+    length = padded_length(train.shape[1], patch_size, extra_patch=faults.extra_patch)
     given = joint if joint is not None and faults.joint_statistics else train
     scale = scale_of(pad_to_length(given, length) if faults.padded_statistics else given)
     if not (np.isfinite(scale).all() and scale.std > 0):

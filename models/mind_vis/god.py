@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from configs.guard import open_file, read_text
-from models.mind_vis.data import Faults, Part, Responses, fit, join
+from models.mind_vis.data import PATCH_SIZE, Faults, Part, Responses, fit, join
 from models.training.errors import DatasetError
 from pipeline.values import Float64
 
@@ -46,6 +46,7 @@ def load_god(
     roi: str = "VC",
     faults: Faults = Faults(),  # noqa: B008 - frozen
     single_trials: bool = False,
+    patch_size: int = PATCH_SIZE,
 ) -> Responses:
     """Read people's responses and what they saw.
 
@@ -61,6 +62,8 @@ def load_god(
         Of the published code, to repeat.
     single_trials : bool
         Append the single trials of the test part to its means.
+    patch_size : int
+        What rows are padded to multiples of.
 
     Raises
     ------
@@ -70,7 +73,15 @@ def load_god(
     images = _Images(folder / "images_256.npz")
     labels = _Labels(folder)
     people = [
-        _person(folder / f"{name}.npz", images, labels, roi, faults, single_trials=single_trials)
+        _person(
+            folder / f"{name}.npz",
+            images,
+            labels,
+            roi=roi,
+            faults=faults,
+            single_trials=single_trials,
+            patch_size=patch_size,
+        )
         for name in subjects
     ]
     return join(people)
@@ -82,18 +93,26 @@ def load_god_signals(
     subjects: Sequence[str],
     roi: str = "VC",
     faults: Faults = Faults(),  # noqa: B008 - frozen
+    patch_size: int = PATCH_SIZE,
 ) -> list[Float64]:
     """Training responses alone, one matrix a person: what is pre-trained on (no test part)."""
     found = []
     for name in subjects:
         path = folder / f"{name}.npz"
         rows = _voxels(path, TRAIN, _mask(path, roi))
-        found.append(fit(rows, rows[:0], faults)[0])
+        found.append(fit(rows, rows[:0], faults, patch_size=patch_size)[0])
     return found
 
 
 def _person(
-    path: Path, images: _Images, labels: _Labels, roi: str, faults: Faults, *, single_trials: bool
+    path: Path,
+    images: _Images,
+    labels: _Labels,
+    *,
+    roi: str,
+    faults: Faults,
+    single_trials: bool,
+    patch_size: int,
 ) -> Responses:
     mask = _mask(path, roi)
     train, means = _voxels(path, TRAIN, mask), _voxels(path, TEST_MEAN, mask)
@@ -114,7 +133,7 @@ def _person(
             f"{path}: {ORDER} has {len(order)} indices for {len(train)} rows of {TRAIN}, expected "
             "one each."
         )
-    made, made_test, scale = fit(train, test, faults)
+    made, made_test, scale = fit(train, test, faults, patch_size=patch_size)
     return Responses(
         train=Part(made, tuple(f"train-{i}" for i in order), labels.of("training", order)),
         test=Part(made_test, tuple(f"test-{i}" for i in seen), labels.of("testing", seen)),

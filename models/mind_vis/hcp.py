@@ -21,7 +21,12 @@ REGIONS = ("V1", "V2", "V3", "V4")
 """Parcels, in the order in which their voxels stand."""
 
 
-def load_hcp(folder: Path, *, faults: Faults = Faults()) -> list[Float64]:  # noqa: B008 - frozen
+def load_hcp(
+    folder: Path,
+    *,
+    faults: Faults = Faults(),  # noqa: B008 - frozen
+    patch_size: int = PATCH_SIZE,
+) -> list[Float64]:
     """Read every subject below `folder`: windows of 8 s, normalised, padded; one matrix each.
 
     Raises
@@ -35,10 +40,10 @@ def load_hcp(folder: Path, *, faults: Faults = Faults()) -> list[Float64]:  # no
             f"{folder} holds no subject, expected SUBJECT/{FILE} with the arrays "
             f"{', '.join(REGIONS)} (n_volumes, n_voxels)."
         )
-    return [_subject(path, faults) for path in paths]
+    return [_subject(path, faults, patch_size) for path in paths]
 
 
-def _subject(path: Path, faults: Faults) -> Float64:
+def _subject(path: Path, faults: Faults, patch_size: int) -> Float64:
     try:
         with open_file(path) as stream, np.load(stream, allow_pickle=False) as file:
             parts = [np.asarray(file[region], dtype=np.float64) for region in REGIONS]
@@ -49,7 +54,7 @@ def _subject(path: Path, faults: Faults) -> Float64:
             f"{', '.join(REGIONS)} (n_volumes, n_voxels)."
         ) from None
     means = window_means(series)
-    length = padded_length(means.shape[1], PATCH_SIZE, extra_patch=faults.extra_patch)
+    length = padded_length(means.shape[1], patch_size, extra_patch=faults.extra_patch)
     if faults.padded_statistics:
         return normalise(pad_to_length(means, length))
     made: Float64 = pad_to_length(normalise(means), length)

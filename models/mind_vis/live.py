@@ -29,7 +29,9 @@ from pipeline.values import Epoch, Float32, Float64
 from pipeline.volumes import voxel_vector
 
 
-def signal_of(epoch: Epoch, *, preprocessing: dict[str, Any], length: int) -> Float32:
+def signal_of(
+    epoch: Epoch, *, preprocessing: dict[str, Any], length: int, patch_size: int = PATCH_SIZE
+) -> Float32:
     """Row (1, length) of an epoch of voxels: averaged over its times, normalised, padded.
 
     Raises
@@ -47,9 +49,9 @@ def signal_of(epoch: Epoch, *, preprocessing: dict[str, Any], length: int) -> Fl
     if preprocessing.get("resamples", False):
         vector = resample(vector, length)
     # The published rule may have added a whole patch.
-    elif not length - PATCH_SIZE <= len(vector) <= length:
+    elif not length - patch_size <= len(vector) <= length:
         raise ShapeError(
-            f"the epoch has {len(vector)} voxels, expected {length - PATCH_SIZE} to {length}, "
+            f"the epoch has {len(vector)} voxels, expected {length - patch_size} to {length}, "
             "which pad to the encoder's length: give a recording of the person that it was trained "
             "on, under the same mask."
         )
@@ -72,14 +74,17 @@ def resample(vector: Float64, length: int) -> Float64:
 
 def input_of(table: dict[str, Any]) -> tuple[InputSpec, SignalOf]:
     """Say what a folder's network reads, and how it is made of an epoch."""
-    preprocessing, length = table["preprocessing"], int(table["encoder"]["n_times"])
+    preprocessing, sizes = table["preprocessing"], table["encoder"]
+    length, patch_size = int(sizes["n_times"]), int(sizes["patch_size"])
     given = InputSpec(
         float(preprocessing["sfreq"]),
         kind="fmri",
         n_channels=int(preprocessing["n_voxels"]) or None,
         unit="z",
     )
-    return given, partial(signal_of, preprocessing=preprocessing, length=length)
+    return given, partial(
+        signal_of, preprocessing=preprocessing, length=length, patch_size=patch_size
+    )
 
 
 def load_encoder(config: DecoderConfig, home: Home = HOME) -> ContextEncoder:

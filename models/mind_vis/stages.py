@@ -40,6 +40,7 @@ from models.masked_autoencoder import training as masked
 from models.masked_autoencoder.folder import (
     load_autoencoder,
     load_trained_encoder,
+    read_sizes,
     save_autoencoder,
 )
 from models.mind_vis.arrays import stack
@@ -52,6 +53,7 @@ from models.sampling.schedules import MINDVIS
 from models.stages import StageRequest, check_tables, read_table
 from models.training.asked import engine_for, train_as_asked
 from models.training.errors import DatasetError
+from pipeline.errors import ConfigurationError
 from pipeline.values import Float64
 
 NONE = "none"
@@ -125,26 +127,25 @@ def run_stage_a1(request: StageRequest) -> dict[str, Any]:
     check_tables(request.table, ("data", "model", "training"))
     data = read_table(PretrainingData, request.table.get("data"), where="data")
     training = read_table(MaskedTrainingConfig, request.table.get("training"))
-    signals = pretraining_signals(request.data, data)
+    signals = pretraining_signals(request.data, data, patch_size=patch_size_of(request))
     autoencoder = masked.fresh_autoencoder(
         model_config(request, n_times=signals.shape[1]), seed=request.seed
     )
     return train_autoencoder(request, signals, autoencoder, training, facts={"stage": "a1"})
 
 
-def pretraining_signals(root: Path, data: PretrainingData) -> Float64:
+def pretraining_signals(root: Path, data: PretrainingData, *, patch_size: int) -> Float64:
     """Rows of everything that is pre-trained on, wrapped to the longest."""
     found: list[Float64] = []
+    options: dict[str, Any] = {"faults": data.faults, "patch_size": patch_size}
     if data.hcp != NONE:
-        found += load_hcp(root / data.hcp, faults=data.faults)
+        found += load_hcp(root / data.hcp, **options)
     if data.god != NONE:
         people = _chosen(data.subjects, "sbj_") or [f"sbj_{k}" for k in range(1, 6)]
-        found += load_god_signals(
-            root / data.god, subjects=people, roi=data.roi, faults=data.faults
-        )
+        found += load_god_signals(root / data.god, subjects=people, roi=data.roi, **options)
     if data.bold5000 != NONE:
         people = _chosen(data.subjects, "CSI") or [f"CSI{k}" for k in range(1, 5)]
-        found += load_bold5000_signals(root / data.bold5000, subjects=people, faults=data.faults)
+        found += load_bold5000_signals(root / data.bold5000, subjects=people, **options)
     if not found:
         raise DatasetError(
             "there is nothing to pre-train on: hcp, god and bold5000 are all 'none'; name a folder."
@@ -154,6 +155,14 @@ def pretraining_signals(root: Path, data: PretrainingData) -> Float64:
 
 def _chosen(subjects: tuple[str, ...], prefix: str) -> list[str]:
     return [name for name in subjects if name.startswith(prefix)]
+
+
+def patch_size_of(request: StageRequest) -> int:
+    """Voxels of one token of an untrained network, which rows are padded to multiples of."""
+    given = (request.table.get("model") or {}).get("patch_size", PATCH_SIZE)
+    if not isinstance(given, int) or given < 1:
+        raise ConfigurationError(f"settings: model.patch_size = {given!r}: expected 1 or more.")
+    return given
 
 
 def model_config(request: StageRequest, *, n_times: int) -> MaskedAutoencoderConfig:
@@ -189,21 +198,25 @@ def run_stage_a2(request: StageRequest) -> dict[str, Any]:
     training = read_table(MaskedTrainingConfig, table)
     if data.transductive:
         request.on_note(f"warning: {TRANSDUCTIVE}")
-    person = load_person(request.data, data, single_trials=True)
+    folder, made_by = request.data / data.encoder, _first_stage(HOME)
+    patch_size = read_sizes(folder, made_by=made_by).patch_size
+    person = load_person(request.data, data, patch_size=patch_size, single_trials=True)
     part = person.test if data.transductive else person.train
-    autoencoder = load_autoencoder(
-        request.data / data.encoder,
-        made_by=f"phosphene train {HOME.system} a1",
-        n_times=person.n_padded,
-    )
+    autoencoder = load_autoencoder(folder, made_by=made_by, n_times=person.n_padded)
     facts = {"stage": "a2", "transductive": data.transductive}
     report = train_autoencoder(request, part.voxels, autoencoder, training, facts=facts)
     return report | facts
 
 
-def load_person(root: Path, data: PersonData, *, single_trials: bool = False) -> Responses:
+def load_person(
+    root: Path, data: PersonData, *, patch_size: int, single_trials: bool = False
+) -> Responses:
     """Read the responses that the settings name."""
-    options: dict[str, Any] = {"faults": data.faults, "single_trials": single_trials}
+    options: dict[str, Any] = {
+        "faults": data.faults,
+        "single_trials": single_trials,
+        "patch_size": patch_size,
+    }
     if data.dataset == "god":
         folder = root / (data.folder or "Kamitani/npz")
         return load_god(folder, subjects=data.subjects or ("sbj_3",), roi=data.roi, **options)
@@ -226,8 +239,13 @@ def tune_generator(request: StageRequest, home: Home) -> dict[str, Any]:
     bar: Any = importlib.import_module("tqdm").tqdm
     bar.monitor_interval = 0
     torch.manual_seed(request.seed)
-    person = load_person(request.data, data)
-    facts = _facts_of(request.data / data.encoder)
+    folder = request.data / data.encoder
+    if data.encoder == NONE:
+        patch_size = patch_size_of(request)
+    else:
+        patch_size = read_sizes(folder, made_by=_first_stage(home)).patch_size
+    person = load_person(request.data, data, patch_size=patch_size)
+    facts = _facts_of(folder)
     if facts.get("transductive"):
         request.on_note(f"warning: {TRANSDUCTIVE}")
     model = _begin(request, data, home, n_padded=person.n_padded)
@@ -253,6 +271,11 @@ def tune_generator(request: StageRequest, home: Home) -> dict[str, Any]:
         "n_train": len(train),
         "n_val": len(val),
     }
+
+
+def _first_stage(home: Home) -> str:
+    """Command that makes an encoder."""
+    return f"phosphene train {home.system} {'a1' if home is HOME else 'phase-1'}"
 
 
 def _facts_of(folder: Path) -> dict[str, Any]:
@@ -281,7 +304,7 @@ def _begin(
     else:
         encoder = load_trained_encoder(
             request.data / data.encoder,
-            made_by=f"phosphene train {home.system} {'a1' if home is HOME else 'phase-1'}",
+            made_by=_first_stage(home),
             n_times=n_padded,
         )
         sizes = encoder.config

@@ -96,8 +96,8 @@ def test_god(tmp_path: Path) -> None:
             order=given[f"index_{i}"],
             mask=given[f"mask_{i}"],
         )
-    assert counts["p"] == data.PATCH_SIZE
-    made = load_god(tmp_path, subjects=names, faults=PUBLISHED_FAULTS)
+    given_as = {"subjects": names, "faults": PUBLISHED_FAULTS, "patch_size": counts["p"]}
+    made = load_god(tmp_path, **given_as)
     for part, rows in (("train", made.train), ("test", made.test)):
         file.check(f"{part}_fmri", rows.voxels)
         file.check(f"{part}_class_ids", np.array(rows.labels))
@@ -106,7 +106,7 @@ def test_god(tmp_path: Path) -> None:
     file.check("train_item_1_fmri", made.train.voxels[1:2])
     image = np.asarray(made.images.open(made.train.pictures[1]), dtype=np.float64) / 255
     file.check("train_item_1_image", image)
-    single = load_god(tmp_path, subjects=names, faults=PUBLISHED_FAULTS, single_trials=True)
+    single = load_god(tmp_path, **given_as, single_trials=True)
     for part, rows in (("train", single.train), ("test", single.test)):
         file.check(f"{part}_fmri_with_single_trials", rows.voxels)
     file.assert_all_checked()
@@ -116,13 +116,15 @@ def test_god(tmp_path: Path) -> None:
 def test_bold5000(tmp_path: Path) -> None:
     file = golden.load("mindvis_bold5000_loader")
     shown, repeated = file.arguments["names"], file.arguments["repeated"]
-    assert file.arguments["p"] == data.PATCH_SIZE
+    given_as = {
+        "subjects": ["CSI1"],
+        "faults": PUBLISHED_FAULTS,
+        "patch_size": file.arguments["p"],
+    }
     files.write_bold5000(tmp_path, responses=_arrays(file), names=shown, repeated=repeated)
     order = sorted({name.removeprefix("rep_") for name in shown})
     for single, suffix in ((False, ""), (True, "_with_single_trials")):
-        made = load_bold5000(
-            tmp_path, subjects=["CSI1"], faults=PUBLISHED_FAULTS, single_trials=single
-        )
+        made = load_bold5000(tmp_path, **given_as, single_trials=single)
         for part, rows in (("train", made.train), ("test", made.test)):
             file.check(f"{part}_fmri{suffix}", rows.voxels)
             ids = np.array([order.index(name) for name in rows.pictures])
