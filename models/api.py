@@ -22,6 +22,8 @@ from pipeline.values import Embedding, Epoch, Float32, Float64, GeneratedImage, 
 
 CLIP_H_IMAGE = "clip-vit-h-14-image"
 """Space of OpenCLIP ViT-H/14 image vectors (1024)."""
+CLIP_L_TOKENS = "clip-vit-l-14-tokens"
+"""Space of all 257 x 768 tokens of OpenAI CLIP ViT-L/14, projected (MindEye's)."""
 
 
 @dataclass(frozen=True, slots=True)

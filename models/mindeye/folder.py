@@ -20,6 +20,7 @@ from torch import nn
 from configs.guard import read_text
 from configs.mindeye import BackboneConfig, LowLevelConfig, TokenPriorConfig
 from configs.published import PublishedConfig
+from models.api import CLIP_L_TOKENS
 from models.checkpoints import load_checkpoint, load_into, save_tensors, tensors_of
 from models.mindeye.backbone import Backbone
 from models.mindeye.errors import MindEyeError
@@ -76,7 +77,7 @@ class Settings:
         which has learnt nothing of any voxel.
     """
 
-    space: str = "clip-vit-l-14-tokens"
+    space: str = CLIP_L_TOKENS
     has_prior: bool = True
     has_low_level: bool = False
     n_samples: int = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from models.api import Entry, SystemDescriptor, Weights, installed_weights
+from models.api import CLIP_L_TOKENS, Entry, SystemDescriptor, Weights, installed_weights
 from pipeline.gallery import SPACE
 
 _OR_IMPORT = "of its authors (Hugging Face pscotti/naturalscenesdataset, mindeye_models)"
@@ -15,7 +15,7 @@ SYSTEM = SystemDescriptor(
     modality="fMRI",
     input_shape="(n_voxels,), 12 682 to 17 907 by subject",
     target_space="257 x 768 tokens of CLIP ViT-L/14",
-    space="clip-vit-l-14-tokens",
+    space=CLIP_L_TOKENS,
     generator="Versatile Diffusion, UniPC 20 steps, 512 px, best of 16",
     encoder="models.mindeye.live:load_encoder",
     sampler="models.mindeye.live:load_sampler",

@@ -6,7 +6,7 @@ space's is its own tower, where the user has its weights.
 
 from __future__ import annotations
 
-from models.api import CLIP_H_IMAGE
+from models.api import CLIP_H_IMAGE, CLIP_L_TOKENS
 from pipeline.errors import GalleryError
 from pipeline.gallery import SPACE
 from pipeline.gallery.making import PictureVectors
@@ -16,6 +16,7 @@ CLIP_L_IMAGE = "clip-vit-l-14-image"
 TOWERS = {
     CLIP_H_IMAGE: "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
     CLIP_L_IMAGE: "openai/clip-vit-large-patch14",
+    CLIP_L_TOKENS: "openai/clip-vit-large-patch14",
 }
 """Published image towers by space, as Hugging Face names them."""
 

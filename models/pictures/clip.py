@@ -13,6 +13,8 @@ import platformdirs
 import torch
 from torch.nn import functional
 
+from models.api import CLIP_L_TOKENS
+from models.mindeye.targets import ClipTokens
 from models.stable_diffusion.libraries import quiet_libraries
 from pipeline.errors import GalleryError
 from pipeline.gallery.making import PictureVectors
@@ -54,6 +56,7 @@ def load_tower(space: str, published: str) -> PictureVectors:
             f"{space}."
         ) from error
     tower.eval()
+    tokens = ClipTokens(tower) if space == CLIP_L_TOKENS else None
 
     @torch.inference_mode()
     def encode(pictures: Uint8) -> Float32:
@@ -61,8 +64,11 @@ def load_tower(space: str, published: str) -> PictureVectors:
         side = int(tower.config.image_size)
         for start in range(0, len(pictures), BATCH):
             part = torch.from_numpy(pictures[start : start + BATCH]).permute(0, 3, 1, 2) / 255.0
-            small = functional.interpolate(part, (side, side), mode="bicubic", antialias=True)
-            vectors = tower((small.clamp(0, 1) - _MEAN) / _STD).image_embeds
+            if tokens is not None:
+                vectors = tokens(part).flatten(1)
+            else:
+                small = functional.interpolate(part, (side, side), mode="bicubic", antialias=True)
+                vectors = tower((small.clamp(0, 1) - _MEAN) / _STD).image_embeds
             rows.append(functional.normalize(vectors.float(), dim=1))
         return np.asarray(torch.cat(rows).numpy(), dtype=np.float32)
 

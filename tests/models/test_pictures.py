@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from models.api import CLIP_H_IMAGE
+from models.api import CLIP_H_IMAGE, CLIP_L_TOKENS
 from models.pictures import TOWERS, picture_encoder, shipped
 from models.pictures.clip import tower_folder
 from models.stable_diffusion.libraries import quiet_libraries
@@ -58,8 +58,9 @@ def test_its_weights_are_those_that_were_hashed(
         picture_encoder(SPACE)
 
 
+@pytest.mark.parametrize(("space", "n_features"), [(CLIP_H_IMAGE, 8), (CLIP_L_TOKENS, 5 * 8)])
 def test_a_tower_is_read_from_the_users_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    space: str, n_features: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     torch.manual_seed(0)
@@ -69,10 +70,10 @@ def test_a_tower_is_read_from_the_users_folder(
         image_size=32, patch_size=16, projection_dim=8,
     )  # fmt: skip
     tower = CLIPVisionModelWithProjection(config).eval()
-    tower.save_pretrained(tower_folder(CLIP_H_IMAGE))
+    tower.save_pretrained(tower_folder(space))
     pictures = pictures_of(UPRIGHT.labels[:3])
-    vectors = picture_encoder(CLIP_H_IMAGE)(pictures)
-    assert vectors.shape == (3, 8)
+    vectors = picture_encoder(space)(pictures)
+    assert vectors.shape == (3, n_features)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
     assert np.abs(vectors[0] - vectors[1]).max() > 1e-3
 
