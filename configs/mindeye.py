@@ -97,6 +97,18 @@ class MindEyeTrainingConfig(PublishedConfig):
     voxels."""
 
 
+class PersonTrainingConfig(MindEyeTrainingConfig):
+    """A new person's linear layer in front of a trained backbone; defaults: for one hour."""
+
+    passes: int = Field(default=160, ge=1)
+    """Passes over the pictures; about 750 of them were seen in an hour."""
+    trains_all: bool = False
+    """Train the shared networks too (MindEye2 fine-tunes them all); off: the linear layer alone,
+    so that other people's stay as they are."""
+    ridge: float = Field(default=1e-3, ge=0)
+    """Decay of the linear layer alone, instead of `weight_decay`."""
+
+
 class LowLevelTrainingConfig(PublishedConfig):
     """The low-level pipeline; defaults: as published."""
 

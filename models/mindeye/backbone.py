@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from configs.mindeye import BackboneConfig
@@ -47,6 +48,20 @@ class Backbone(nn.Module):
         )
         self.lin1 = nn.Linear(config.hidden, config.n_tokens * config.width)
         self.projector = _projector(config) if config.projector else None
+
+    def for_person(self, n_voxels: int) -> Backbone:
+        """The same networks behind a fresh linear layer for another person's voxels.
+
+        MindEye2 (Scotti et al., arXiv 2403.11207): the shared part reads what the layer gives, of
+        the width that it read before.
+        """
+        width = self.config.adapter_width or self.config.n_voxels
+        changes = {"n_voxels": n_voxels, "adapter_width": width}
+        with torch.device("meta"):
+            made = Backbone(self.config.model_copy(update=changes))
+        made.load_state_dict(self.state_dict(), strict=False, assign=True)
+        made.adapter = nn.Linear(n_voxels, width)
+        return made
 
     def forward(self, voxels: Tensor) -> BrainTokens:
         """Return tokens and their projection."""

@@ -22,13 +22,23 @@ from configs.mindeye import (
     LowLevelConfig,
     LowLevelTrainingConfig,
     MindEyeTrainingConfig,
+    PersonTrainingConfig,
     TokenPriorConfig,
 )
 from configs.published import PublishedConfig
 from models.metrics.retrieval import retrieval
 from models.mindeye.backbone import Backbone
 from models.mindeye.errors import MindEyeError
-from models.mindeye.folder import BACKBONE, LOW_LEVEL, PRIOR, save_part, save_settings
+from models.mindeye.folder import (
+    BACKBONE,
+    LOW_LEVEL,
+    PRIOR,
+    load_backbone,
+    load_prior,
+    load_settings,
+    save_part,
+    save_settings,
+)
 from models.mindeye.low_level import LowLevelNetwork
 from models.mindeye.nsd import SPLITS, Shards, mean_voxels, open_split
 from models.mindeye.prior import TokenPrior
@@ -96,6 +106,39 @@ def run_high_level(request: StageRequest) -> dict[str, Any]:
         write_hashes(request.out)
     return report | {
         "n_parameters": _count(backbone),
+        **_score(module, shards if val is None else val, is_held_out=val is not None),
+        BACKBONE: str(request.out / BACKBONE),
+    }
+
+
+def run_person(request: StageRequest) -> dict[str, Any]:
+    """Fit a new person's linear layer before a trained backbone; write `backbone/`, `prior/`."""
+    check_tables(request.table, ("data", "base", "training"))
+    data = read_table(StageData, request.table.get("data"), where="data")
+    training = read_table(PersonTrainingConfig, request.table.get("training"))
+    base = Path(str(request.table.get("base", request.data / "base")))
+    settings = load_settings(base)
+    clip = ClipTokens(_pretrained(request.data / data.clip, "clip"))
+    shards, val = _shards(request, data)
+    torch.manual_seed(request.seed)
+    backbone = load_backbone(base).for_person(shards.n_voxels)
+    prior = load_prior(base) if settings.has_prior else None
+    module = HighLevelLosses(backbone, prior, clip, training)
+    module.requires_grad_(training.trains_all)
+    backbone.requires_grad_(training.trains_all)
+    clip.requires_grad_(False)
+    if backbone.adapter is not None:
+        backbone.adapter.requires_grad_(True)
+    config = training.model_copy(update={"weight_decay": training.ridge})
+    report = _train(request, HighLevelTask(module, shards, val, config), training.passes)
+    if is_first_process():
+        save_part(request.out, BACKBONE, backbone, backbone.config)
+        if prior is not None:
+            save_part(request.out, PRIOR, prior, prior.config)
+        save_settings(request.out, space=settings.space, has_prior=prior is not None)
+        write_hashes(request.out)
+    return report | {
+        "n_trained_parameters": sum(p.numel() for p in module.parameters() if p.requires_grad),
         **_score(module, shards if val is None else val, is_held_out=val is not None),
         BACKBONE: str(request.out / BACKBONE),
     }

@@ -56,6 +56,10 @@ SYSTEM = SystemDescriptor(
             "models.mindeye.stages:run_high_level",
             "voxels to CLIP tokens (BiMixCo, then SoftCLIP) with the diffusion prior, on NSD",
         ),
+        "person": Entry(
+            "models.mindeye.stages:run_person",
+            "a new person's linear layer before a trained backbone, as MindEye2 has it",
+        ),
         "low-level": Entry(
             "models.mindeye.stages:run_low_level",
             "voxels to latents of Stable Diffusion, on NSD",

@@ -18,7 +18,7 @@ from models.mindeye.backbone import Backbone
 from models.mindeye.errors import MindEyeError
 from models.mindeye.folder import load_backbone, load_low_level, load_prior, load_settings
 from models.mindeye.nsd import index_shard, open_split
-from models.mindeye.stages import run_high_level, run_low_level
+from models.mindeye.stages import run_high_level, run_low_level, run_person
 from models.stages import StageRequest
 from models.training.loop import Progress
 from tests.models.mindeye_files import N_VOXELS, add, npy, write_nsd, write_shard
@@ -26,12 +26,12 @@ from tests.models.mindeye_files import N_VOXELS, add, npy, write_nsd, write_shar
 HIGH: dict[str, Any] = {
     "model": {"hidden": 16, "n_blocks": 1, "projector": 8},
     "prior": {"depth": 1, "num_heads": 2, "head_dim": 4, "n_steps": 10},
-    "training": {"passes": 16, "batch_size": 6, "lr": 1e-2, "augment": False},
+    "training": {"passes": 12, "batch_size": 6, "lr": 1e-2, "augment": False},
 }
 LOW: dict[str, Any] = {
     "data": {"maps": "maps"},
     "model": {"hidden": 8, "n_blocks": 1, "side": 2, "widths": [32, 32, 32]},
-    "training": {"passes": 6, "batch_size": 6, "lr": 1e-2},
+    "training": {"passes": 4, "batch_size": 6, "lr": 1e-2},
 }
 STAGES = {"high": (run_high_level, HIGH), "low": (run_low_level, LOW)}
 
@@ -154,3 +154,35 @@ def test_the_backbone_has_its_published_size(n_voxels: int, expected: int) -> No
     with torch.device("meta"):
         backbone = Backbone(BackboneConfig(n_voxels=n_voxels))
     assert sum(p.numel() for p in backbone.parameters()) == expected
+
+
+def test_a_new_person_takes_a_linear_layer_and_leaves_the_rest(nsd: Path, tmp_path: Path) -> None:
+    table = HIGH | {"training": HIGH["training"] | {"passes": 2}}
+    base = StageRequest(nsd, tmp_path / "base", table=table, device="cpu", precision="no")
+    run_high_level(base)
+    write_shard(tmp_path / "data" / "train" / "train_subj02_0.tar", range(8), n_voxels=9)
+    table = {
+        "data": {"subject": 2, "clip": str(nsd / "clip-vit-large-patch14")},
+        "base": str(tmp_path / "base"),
+        "training": {"passes": 30, "batch_size": 8, "lr": 1e-2, "augment": False},
+    }
+    seen: list[Progress] = []
+    report = run_person(
+        StageRequest(
+            tmp_path / "data",
+            tmp_path / "person",
+            table=table,
+            device="cpu",
+            precision="no",
+            on_step=seen.append,
+        )
+    )
+    assert report["n_trained_parameters"] == 9 * N_VOXELS + N_VOXELS
+    assert report["retrieval_of_training_pictures"]["n"] == 8
+    contrast = [each.losses["contrast"] for each in seen if each.step > 12]
+    assert np.mean(contrast[-4:]) < np.mean(contrast[:4])
+    made, before = load_backbone(tmp_path / "person"), load_backbone(tmp_path / "base")
+    assert (made.config.n_voxels, made.config.adapter_width) == (9, N_VOXELS)
+    for name, value in before.state_dict().items():
+        assert torch.equal(value, made.state_dict()[name]), name
+    assert made(torch.zeros(2, 9)).tokens.shape == (2, 5, 8)
