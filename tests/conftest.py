@@ -20,7 +20,7 @@ from hypothesis import settings
 from pytestqt.qtbot import QtBot
 
 from devices.lsl_settings import machine_only
-from tests.forking import _forked_decoders, spawned  # noqa: F401 - fixtures
+from tests.forking import _forked_decoders, share_server, spawned  # noqa: F401 - fixtures
 from tests.waiting import PATIENCE
 
 # How long an example takes is the machine's load, not the code's right or wrong.
@@ -34,6 +34,9 @@ if hasattr(signal, "SIGHUP"):
     # The same of `nohup`, which a command obeys: it outlives its terminal.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A machine that keeps no bytecode would compile our modules anew in each process of each test.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # liblsl reads its settings once, at its first call in a process; so they are written before any
 # test can import pylsl. Machine scope and an own session id keep parallel runs apart.
@@ -45,6 +48,10 @@ os.environ["LSLAPICFG"] = str(_LSL_CONFIG)
 SHARED = Path(
     os.environ.get("PHOSPHENE_SHARED", Path(__file__).resolve().parents[2] / "shared")
 ).resolve()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    share_server(config)
 
 
 @pytest.fixture(scope="session")

@@ -3,15 +3,17 @@
 A spawned decoder computes for some eight seconds before it can do anything, all of it imports, and
 the suite starts a hundred. What it runs, how it is watched, told and ended stays the product's own.
 `spawned` gives a test the product's way of starting it, too. `run_program` runs a user's program in
-an interpreter of its own that begins in the same way.
+an interpreter of its own that begins in the same way. The workers of one run share one server.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +26,7 @@ PRELOAD = ["torch", "scipy.signal", "diffusers.models.autoencoders", "diffusers.
 """What takes a decoder most of its start. Installed packages only: the server of Python 3.11 knows
 no other path."""
 _ENTER = processes._enter
+_SERVER = "PHOSPHENE_TEST_FORK_SERVER"
 
 
 def _enter(environment: Mapping[str, str], *args: Any) -> None:
@@ -39,6 +42,24 @@ def _context() -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     return context
+
+
+def share_server(config: pytest.Config) -> None:
+    """Start the server beside the workers, or let a worker use that one: it imports for 8 s."""
+    # From 3.14 on a server knows its clients by a key.
+    if not hasattr(os, "fork") or sys.version_info >= (3, 14):
+        return
+    server: Any = forkserver._forkserver  # type: ignore[attr-defined]
+    if hasattr(config, "workerinput"):
+        if (address := os.environ.get(_SERVER)) is not None:
+            server._forkserver_address = address
+            # What keeps it alive: the first process has the real one.
+            server._forkserver_alive_fd = os.open(os.devnull, os.O_RDONLY)
+            server.ensure_running = resource_tracker.ensure_running
+    elif config.getoption("numprocesses", None):
+        _context()
+        server.ensure_running()
+        os.environ[_SERVER] = server._forkserver_address
 
 
 def _program(environment: Mapping[str, str], folder: str, code: str, said: str) -> None:

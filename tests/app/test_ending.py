@@ -132,7 +132,7 @@ def test_a_session_whose_waiter_is_interrupted_ends_whole(tmp_path: Path) -> Non
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         wait_for(lambda: session.snapshot().n_received > 0)
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
         with pytest.raises(KeyboardInterrupt):
             session.wait(60.0)
         session.stop()

@@ -391,7 +391,7 @@ def whole_summary(small_session: Path) -> str:
     return (small_session / "summary.json").read_text(encoding="utf-8")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     data=st.data(),
     value=json_values,

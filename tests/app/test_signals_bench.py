@@ -26,9 +26,9 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
 @pytest.mark.parametrize(
     ("command", "moment", "way"),
     [
-        ("demo", "streaming", "twice"),
-        ("demo", "loading", "KILL"),
+        # The window's session has all of the demo's processes: headset, decoder, spare.
         ("gui", "streaming", "HUP"),
+        ("demo", "loading", "KILL"),
         ("calibrate", "training", "INT"),
         ("export", "writing", "twice"),
         ("train", "training", "TERM"),

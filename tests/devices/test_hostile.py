@@ -463,8 +463,8 @@ def test_r17_some_of_several_epochs_are_rejected_and_the_others_are_right() -> N
     assert max(abs(played.witness.onset_error(epoch)) for epoch in kept) <= HALF
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_ten_minutes_of_everything(seed: int) -> None:
+def test_ten_minutes_of_everything() -> None:
+    seed = 1
     settings = HostileSettings(
         duration=600.0, chunk=40, seed=seed, clock_offset=77.7, marker_interval=0.8
     )

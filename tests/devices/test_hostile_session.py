@@ -139,7 +139,7 @@ def test_an_answer_that_does_not_fit_costs_its_picture_only(tmp_path: Path) -> N
 
 
 def test_stopping_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
-    for i in range(3):
+    for i in range(2):
         source = HostileSource(HostileSettings(duration=1e5), [])
         session = Session(
             SessionConfig(buffer=10.0),

@@ -340,8 +340,15 @@ def test_pixels_are_rounded_and_bounded() -> None:
     assert pixels[0, 0, :, 0].tolist() == [0, 0, 128, 191, 255, 255]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("solver", "steps"), [("plms", 5), ("dpm", 2), ("lcm", 1)])
+@pytest.mark.parametrize(
+    ("solver", "steps", "dtype"),
+    [
+        ("plms", 5, torch.bfloat16),
+        ("dpm", 2, torch.bfloat16),
+        ("lcm", 1, torch.bfloat16),
+        ("lcm", 1, torch.float32),
+    ],
+)
 def test_dreamdiffusion_waits_for_no_device(
     solver: SolverName, steps: int, dtype: torch.dtype
 ) -> None:
