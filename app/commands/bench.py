@@ -30,6 +30,7 @@ BENCHMARKS = {
     "gui-soak": ("app.benchmarks.gui_soak", "run_gui_soak_bench"),
     "training": ("app.benchmarks.training", "run_training_bench"),
     "sampler": ("app.benchmarks.sampler", "run_sampler_bench"),
+    "classes": ("app.benchmarks.classes", "run_classes_bench"),
     "disk": ("app.benchmarks.disk", "run_disk_bench"),
     "fuzz": ("app.benchmarks.fuzz", "run_fuzz_bench"),
     "signals": ("app.benchmarks.signals", "run_signals_bench"),
@@ -37,7 +38,17 @@ BENCHMARKS = {
 }
 """Name to module and function."""
 BY_NAME_ONLY = frozenset(
-    {"disk", "soak", "gui-live", "gui-soak", "training", "sampler", "signals", "attend"}
+    {
+        "classes",
+        "disk",
+        "soak",
+        "gui-live",
+        "gui-soak",
+        "training",
+        "sampler",
+        "signals",
+        "attend",
+    }
 )
 """Takes many minutes: runs when it is asked for."""
 
@@ -59,6 +70,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--minutes", type=positive, metavar="M", help="length, where one is chosen")
     parser.add_argument("--seed", type=int, metavar="N", help="seed, where chance plays a part")
     parser.add_argument("--device", metavar="D", help="cpu, cuda, ..., where one is chosen")
+    parser.add_argument("--data", metavar="DIR|FILE", help="recordings, where they are read")
     parser.add_argument("--only", metavar="WORDS", help="some cases, where there are many")
     parser.add_argument(
         "--quick", action="store_true", default=None, help="few cases, where there are many"
@@ -92,7 +104,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _call(function: Callable[..., dict[str, Any]], args: argparse.Namespace) -> dict[str, Any]:
     """Run a benchmark with those of the options that were given and that it has."""
-    given = {name: getattr(args, name) for name in ("minutes", "seed", "only", "quick", "device")}
+    names = ("minutes", "seed", "only", "quick", "device", "data")
+    given = {name: getattr(args, name) for name in names}
     known = inspect.signature(function).parameters
     return function(**{k: v for k, v in given.items() if v is not None and k in known})
 
