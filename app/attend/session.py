@@ -15,37 +15,32 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from app.accuracy import Identification
+from app.attend.choosing import Pictures
 from app.attend.reading import Ended, LookOptions, LookReader, Stepped
 from app.port import Result
 from app.runtime.folder import SessionFolder, encode_png
 from app.runtime.statistics import accuracy_table
+from app.view_models.attend.words import HONEST
 from configs import SessionConfig
 from devices.recorder import Recorder
-from models.api import Sampler
 from models.attend.embedding import embed
 from models.attend.evidence import Covariances
 from models.attend.stopping import bits
 from pipeline.ports import Source
-from pipeline.values import Float32, Outcome, Packet, StateChange, StreamRole, StreamState
-
-HONEST = (
-    "This mode reads which of the shown pictures is attended to, mostly by where the eyes rest. "
-    "It does not read imagination."
-)
-"""What the mode does, for everybody who sees its results."""
+from pipeline.values import Outcome, Packet, StateChange, StreamRole, StreamState
 
 
 @runtime_checkable
 class ShowsLooks(Protocol):
-    """A source whose looks are begun and ended by the session."""
+    """A source, or a screen, whose looks are begun and ended by the session."""
 
     @property
     def wants_look(self) -> bool:
         """Whether nothing flickers and more looks are to come."""
         ...
 
-    def begin_look(self, target: int) -> None:
-        """Begin a look at `target`."""
+    def begin_look(self, target: int | None) -> None:
+        """Begin a look at `target`; None: nobody is asked for anything."""
         ...
 
     def end_look(self) -> None:
@@ -53,24 +48,12 @@ class ShowsLooks(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Pictures:
-    """What the targets are, and what draws.
-
-    Attributes
-    ----------
-    labels : tuple of str
-        Of the gallery's pictures, one a target.
-    vectors : ndarray, shape (n_targets, n_features), float32
-    sampler : Sampler
-    seed : int
-        The same for every picture of a session, so that a picture condenses instead of jumping.
-    """
-
-    labels: tuple[str, ...]
-    vectors: Float32
-    sampler: Sampler
-    seed: int
+def table_of(options: LookOptions) -> dict[str, Any]:
+    """Return how looks are decided, for `session.toml`."""
+    table: dict[str, Any] = {"error_rate": options.error_rate, "no_adapt": not options.adapt}
+    if options.trial_seconds is not None:
+        table["trial_seconds"] = options.trial_seconds
+    return table
 
 
 @dataclass(slots=True)
@@ -139,11 +122,13 @@ class AttendSession:
         Session folder; None: nothing is written.
     pictures : callable or None
         Makes the pictures from the count of targets; None: nothing is drawn.
-    cues : iterator of int
-        What the person is asked to look at, for a source that shows looks.
+    cues : iterator of int or None
+        What the person is asked to look at, where looks are shown; None: nobody is asked.
     n_looks : int or None
         Looks after which it ends; None: with the source.
     known : Covariances, optional
+    screen : ShowsLooks, optional
+        What shows the grid; None: the source does, or another program.
     """
 
     def __init__(
@@ -154,16 +139,18 @@ class AttendSession:
         *,
         out: Path | None,
         pictures: Callable[[int], Pictures] | None = None,
-        cues: Iterator[int],
+        cues: Iterator[int | None],
         n_looks: int | None = None,
         known: Covariances | None = None,
         run: Mapping[str, Any] | None = None,
+        screen: ShowsLooks | None = None,
     ) -> None:
         self._config, self._source, self._cues, self._n_looks = config, source, cues, n_looks
         self._reader = LookReader(config, source.streams, options, known=known)
         n_targets = self._reader.grid.n_targets
         self._pictures = None if pictures is None else pictures(n_targets)
         self._folder = None if out is None else SessionFolder(out)
+        self._screen = screen or (source if isinstance(source, ShowsLooks) else None)
         self._recorder: Recorder | None = None
         self._run = dict(run or {})
         self._identified = Identification(n_targets)
@@ -206,7 +193,7 @@ class AttendSession:
     def _loop(
         self, is_asked_to_end: Callable[[], bool], on_event: Callable[[Stepped | Ended], None]
     ) -> None:
-        shows = self._source if isinstance(self._source, ShowsLooks) else None
+        shows = self._screen
         is_over = False
         while not (is_over or is_asked_to_end() or self._has_enough()):
             if shows is not None and shows.wants_look:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +25,11 @@ from app.commands.common import (
 from app.output import clear_progress, show_progress, write_json, write_lines, write_note
 
 if TYPE_CHECKING:
+    from app.attend.choosing import Pictures
+    from app.attend.live import LiveSetup
     from app.attend.reading import Ended, Stepped
-    from app.attend.session import Pictures
     from configs import SessionConfig
+    from devices.virtual.looker import Looker
     from pipeline.ports import Source
 
 DEFAULT_LOOKS = 20
@@ -42,11 +43,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Decide which of many flickering pictures somebody attends to, from the first "
         "look on and without calibration, and draw it. It reads which shown picture is attended "
         "to, mostly by where the eyes rest; it does not read imagination. Without --source-id and "
-        "--replay a virtual person looks. Other programs show the grid: a marker stream whose "
-        "metadata describes the codes (docs/attend.md).",
+        "--replay a virtual person looks. A window shows the grid, after a warning about epilepsy "
+        "and migraine that has to be answered there; headless, another program does: a marker "
+        "stream whose metadata describes the codes (docs/attend.md).",
     )
     parser.add_argument(
-        "--headless", action="store_true", help="without a window (this version has none)"
+        "--headless", action="store_true", help="without a window: another program shows the grid"
     )
     parser.add_argument(
         "--targets", type=int, default=None, metavar="N", help="pictures, 6 to 64 (20)"
@@ -99,8 +101,10 @@ def _rate(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Read looks to the end."""
+    from app.attend.choosing import cues
     from app.attend.reading import LookOptions
-    from app.attend.session import HONEST, AttendSession
+    from app.attend.session import AttendSession, table_of
+    from app.display import window_problem
     from app.ending import orderly
     from app.errors import AppError
     from app.runtime.folder import default_out
@@ -125,6 +129,18 @@ def run(args: argparse.Namespace) -> int:
     is_virtual = args.replay is None and args.source_id is None and args.name is None
     if is_virtual and n_looks is None:
         n_looks = DEFAULT_LOOKS
+    out = args.out or default_out(suffix="-attend")
+    if not args.headless and args.replay is None:
+        problem = window_problem()
+        if not problem:
+            from app.attend.live import LiveSetup
+
+            looker = _looker(args, config) if is_virtual else None
+            setup = LiveSetup(config, options, n_targets, n_looks, args.cued, looker, out)
+            return _in_window(setup, as_json=args.json)
+        if not is_virtual:
+            raise AppError(f"{problem} With --headless another program shows the grid.")
+        write_note(f"{problem} The virtual person goes on headless.")
     with orderly() as end:
         source = _open(args, config, n_targets, n_looks, end.asked)
         try:
@@ -132,19 +148,11 @@ def run(args: argparse.Namespace) -> int:
                 config,
                 source,
                 options,
-                out=args.out or default_out(suffix="-attend"),
+                out=out,
                 pictures=_pictures(config),
-                cues=_cues(config.seed, n_targets),
+                cues=cues(config.seed, n_targets),
                 n_looks=n_looks,
-                run={
-                    "error_rate": options.error_rate,
-                    "no_adapt": not options.adapt,
-                    **(
-                        {}
-                        if options.trial_seconds is None
-                        else {"trial_seconds": options.trial_seconds}
-                    ),
-                },
+                run=table_of(options),
             )
             summary = session.play(
                 is_asked_to_end=end.asked.is_set, on_event=_progress(session.labels)
@@ -152,13 +160,62 @@ def run(args: argparse.Namespace) -> int:
         finally:
             source.close()
         clear_progress()
-        figures = summary["attend"]
-        if args.json:
-            write_json(figures | {"is_simulated": summary["is_simulated"]})
-        else:
-            write_lines(_lines(figures, summary["is_simulated"], session.labels))
-            write_note(HONEST)
+        _report(summary, session.labels, as_json=args.json)
         return end.code
+
+
+def _looker(args: argparse.Namespace, config: SessionConfig) -> Looker:
+    from devices.virtual.looker import Looker
+
+    return Looker(args.person, args.snr, config.seed, args.drops)
+
+
+def _in_window(setup: LiveSetup, *, as_json: bool) -> int:
+    """Ask, show the grid and what is found; the window's end is the command's."""
+    import pylsl
+    from PySide6.QtCore import QTimer
+
+    from app.attend.live import LiveAttend
+    from app.commands.gui import SIGNAL_MS, application
+    from app.ending import FINISHING, orderly
+    from app.errors import AppError
+    from app.views.attend.view import AttendView
+    from app.views.common.theme import DARK, apply_theme
+
+    app = application()
+    apply_theme(app, DARK)
+    live = LiveAttend(setup)
+    view = AttendView(live, clock=pylsl.local_clock, flicker=setup.flicker)
+    view.set_theme(DARK)
+    with orderly(FINISHING) as end:
+        view.over.connect(app.quit)
+        asked = QTimer(view)
+        asked.timeout.connect(lambda: app.quit() if end.asked.is_set() else None)
+        asked.start(SIGNAL_MS)
+        view.show()
+        app.exec()
+        asked.stop()
+        view.close()
+        view.shut_down()
+    found = live.snapshot()
+    if found.phase == "failed":
+        raise AppError(found.message)
+    if live.summary is None:
+        write_note("Nothing flickered: the warning was not answered with yes.")
+        return end.code
+    _report(live.summary, found.labels, as_json=as_json)
+    return end.code
+
+
+def _report(summary: dict[str, Any], labels: Any, *, as_json: bool) -> None:
+    from app.view_models.attend.words import HONEST
+
+    figures = summary["attend"]
+    if as_json:
+        write_json(figures | {"is_simulated": summary["is_simulated"]})
+    else:
+        write_lines(_lines(figures, summary["is_simulated"], labels))
+        write_note(HONEST)
 
 
 def _given(*values: Any) -> Any:
@@ -209,70 +266,26 @@ def _open(
 
         return RecordedSource(args.replay, choice=stream_choice(args, config))
     if args.source_id is not None or args.name is not None:
-        return _live(config, stop)
-    from devices.virtual.looker import Looker, LookerSource
+        from app.attend.sources import open_live
+
+        return open_live(config, stop)
+    from devices.virtual.looker import LookerSource
     from pipeline.codes import FRAME_RATE, gold_codes
     from pipeline.looks import Grid
 
     labels = tuple(f"target {k}" for k in range(n_targets))
     grid = Grid(gold_codes(n_targets), labels, FRAME_RATE)
-    looker = Looker(args.person, args.snr, config.seed, args.drops)
-    return LookerSource(looker, grid, n_looks=n_looks or DEFAULT_LOOKS)
-
-
-def _live(config: SessionConfig, stop: Any) -> Source:
-    """Open LSL streams, and wait until the markers are there: they say what flickers."""
-    import time
-
-    from app.errors import AppError
-    from devices.lsl.inlet import LslSource
-    from pipeline.values import StreamRole
-
-    source = LslSource(config.source, config.markers, stop=stop)
-    until = time.monotonic() + config.source.resolve_timeout
-    while StreamRole.MARKERS not in source.streams and time.monotonic() < until:
-        source.read(0.1)
-    if StreamRole.MARKERS not in source.streams:
-        source.close()
-        raise AppError(
-            f"No marker stream was found in {config.source.resolve_timeout:g} s, expected one that "
-            "describes the codes of a noise-tagged grid: choose it with --markers."
-        )
-    return source
+    return LookerSource(_looker(args, config), grid, n_looks=n_looks or DEFAULT_LOOKS)
 
 
 def _pictures(config: SessionConfig) -> Callable[[int], Pictures]:
     def make(n_targets: int) -> Pictures:
-        import numpy as np
-
-        from app.attend.session import Pictures
-        from app.errors import AppError
+        from app.attend.choosing import choose_pictures
         from models.systems import load_sampler
-        from pipeline.gallery import load_gallery
 
-        sampler = load_sampler(config.decoder)
-        gallery = load_gallery(config.gallery).demand(sampler.spec.space, what="the generator")
-        upright = gallery.subset(kind="upright")
-        if len(upright) < n_targets:
-            raise AppError(
-                f"The gallery has {len(upright)} pictures, expected {n_targets}: choose another "
-                "with --gallery, or fewer --targets."
-            )
-        rng = np.random.default_rng([config.seed, 0xA77E])
-        rows = np.sort(rng.choice(len(upright), n_targets, replace=False))
-        labels = tuple(upright.labels[int(row)] for row in rows)
-        return Pictures(labels, upright.embeddings[rows], sampler, config.seed)
+        return choose_pictures(config, load_sampler(config.decoder), n_targets)
 
     return make
-
-
-def _cues(seed: int, n_targets: int) -> Iterator[int]:
-    """Shuffled rounds through the targets."""
-    import numpy as np
-
-    rng = np.random.default_rng([seed, 0xC0E5])
-    rounds = (rng.permutation(n_targets).tolist() for _ in itertools.count())
-    return itertools.chain.from_iterable(rounds)
 
 
 def _progress(labels: Any) -> Callable[[Stepped | Ended], None]:

@@ -105,7 +105,7 @@ def run_window(
     from app.views.window.main_window import MainWindow
     from configs import list_presets, load_preset
 
-    app = _application()
+    app = application()
     kept = screenshot is None
     store = QSettings("phosphene", "phosphene") if kept else None
     preferences = PreferencesStore(preferences_path()) if kept else None
@@ -185,7 +185,8 @@ def _schedule_screenshot(app: QApplication, window: MainWindow, path: Path, afte
     QTimer.singleShot(round(1000 * after), window, take)
 
 
-def _application() -> QApplication:
+def application() -> QApplication:
+    """Return the process's application, named."""
     from PySide6.QtWidgets import QApplication
 
     existing = QApplication.instance()

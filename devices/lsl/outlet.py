@@ -119,10 +119,19 @@ class EegOutlet(Outlet):
 class MarkerOutlet(Outlet):
     """Publishes markers: type `Markers`, one string a marker, no fixed rate."""
 
-    def __init__(self, *, name: str = "phosphene-markers", source_id: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        name: str = "phosphene-markers",
+        source_id: str | None = None,
+        desc: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(
             single_channel_info(
-                name=name, stream_type="Markers", source_id=source_id or own_source_id(name)
+                name=name,
+                stream_type="Markers",
+                source_id=source_id or own_source_id(name),
+                desc=desc,
             )
         )
 

@@ -40,7 +40,7 @@ SETTLE: Final = 4.0
 """Before the first look, s: the filter settles."""
 PAUSE: Final = 1.0
 """Between two looks, s: the eyes move."""
-_CHUNK: Final = 8
+CHUNK: Final = 8
 _WEIGHTS: Final = np.array([0.05, 0.1, 0.75, 0.55, 1.0, 0.9, 0.75, 0.1])
 """How much of the response each of `CHANNELS` shows."""
 _N_SOURCES: Final = 12
@@ -97,6 +97,7 @@ class LookerSource:
         )
         self._streams = {StreamRole.EEG: eeg, StreamRole.MARKERS: markers}
         self._is_new = True
+        self._t_start = T_START
 
     @property
     def streams(self) -> Mapping[StreamRole, StreamInfo]:
@@ -113,10 +114,10 @@ class LookerSource:
         """Whether nothing flickers and more looks are to come."""
         return not self._is_on and not self._is_over and self._look + 1 < self._n_looks
 
-    def begin_look(self, target: int) -> None:
-        """Flicker from now on, after the pause; the person looks at `target`."""
+    def begin_look(self, target: int | None) -> None:
+        """Flicker from now on, after the pause; the person looks at `target` (None: the first)."""
         self._look += 1
-        self._target, self._frame, self._is_on, self._bright = target, 0, True, False
+        self._target, self._frame, self._is_on, self._bright = target or 0, 0, True, False
         self._start_at = max(SETTLE, self._n_times / SFREQ + PAUSE)
         self._flip_at = self._start_at
 
@@ -135,20 +136,20 @@ class LookerSource:
         items: list[SourceItem] = []
         if self._is_new:
             self._is_new = False
-            items += [ClockOffset(role, T_START, 0.0) for role in self._streams]
-        end = (self._n_times + _CHUNK) / SFREQ
+            items += [ClockOffset(role, self._t_start, 0.0) for role in self._streams]
+        end = (self._n_times + CHUNK) / SFREQ
         self._flicker(end)
         while self._due:
             at, marker = self._due.popleft()
-            stamps = np.array([T_START + at])
-            items.append(Packet(StreamRole.MARKERS, (marker.label,), stamps, T_START + at))
+            stamps = np.array([self._t_start + at])
+            items.append(Packet(StreamRole.MARKERS, (marker.label,), stamps, self._t_start + at))
         data = self._chunk()
-        stamps = T_START + (self._n_times + np.arange(_CHUNK)) / SFREQ
-        self._n_times += _CHUNK
+        stamps = self._t_start + (self._n_times + np.arange(CHUNK)) / SFREQ
+        self._n_times += CHUNK
         items.append(Packet(StreamRole.EEG, data, stamps, float(stamps[-1])))
         if self._is_over:
             items += [
-                StateChange(role, StreamState.ENDED, T_START + end, "The simulation is over.")
+                StateChange(role, StreamState.ENDED, self._t_start + end, "The simulation is over.")
                 for role in self._streams
             ]
         return items
@@ -178,7 +179,8 @@ class LookerSource:
 
     def _evoke(self, at: float, kind: int) -> None:
         first = round(at * SFREQ) - self._n_times
-        wave = self._response[kind]
+        wave = self._response[kind][max(0, -first) :]
+        first = max(0, first)
         need = first + len(wave) - len(self._evoked)
         if need > 0:
             self._evoked = np.concatenate([self._evoked, np.zeros(need)])
@@ -186,16 +188,16 @@ class LookerSource:
 
     def _chunk(self) -> Float64:
         """EEG (n_times, n_channels) float32: pink sources, alpha, electrode noise, the response."""
-        noise = self._rng.normal(0, 1, (_N_SOURCES, _CHUNK))
+        noise = self._rng.normal(0, 1, (_N_SOURCES, CHUNK))
         slow, self._state[0] = lfilter([1.0], [1.0, -0.985], noise, zi=self._state[0])
         quick, self._state[1] = lfilter([1.0], [1.0, -0.8], noise, zi=self._state[1])
-        alone = self._rng.normal(0, 1, (len(CHANNELS), _CHUNK))
+        alone = self._rng.normal(0, 1, (len(CHANNELS), CHUNK))
         own, self._own_state = lfilter([1.0], [1.0, -0.9], alone, zi=self._own_state)
         data = self._mixing @ (0.8 * slow + 1.2 * quick) + 0.8 * own
-        if len(self._evoked) < _CHUNK:
-            self._evoked = np.concatenate([self._evoked, np.zeros(_CHUNK - len(self._evoked))])
-        data += np.outer(_WEIGHTS, self._evoked[:_CHUNK])
-        self._evoked = self._evoked[_CHUNK:]
+        if len(self._evoked) < CHUNK:
+            self._evoked = np.concatenate([self._evoked, np.zeros(CHUNK - len(self._evoked))])
+        data += np.outer(_WEIGHTS, self._evoked[:CHUNK])
+        self._evoked = self._evoked[CHUNK:]
         result: Float64 = np.ascontiguousarray(data.T, dtype=np.float32)
         return result
 

@@ -61,7 +61,9 @@ def regressors(events: Float64, flips: Float64, times: Float64) -> Float64:
     order = np.arange(N_COSINES)[np.newaxis, :, np.newaxis]
     waves = np.cos(np.pi * order * lag[:, np.newaxis]) * acts[:, np.newaxis]
     n_frames, n_kinds, n_targets = events.shape
-    flat = events.reshape(n_frames, n_kinds * n_targets).T @ waves.reshape(n_frames, -1)
+    flat = events.reshape(n_frames, n_kinds * n_targets).T @ waves.reshape(
+        n_frames, N_COSINES * len(times)
+    )
     shaped = flat.reshape(n_kinds, n_targets, N_COSINES, len(times))
     return np.ascontiguousarray(
         shaped.transpose(1, 0, 2, 3).reshape(n_targets, n_kinds * N_COSINES, len(times))

@@ -10,6 +10,7 @@ import pytest
 from models.attend.decoder import N_WRONG, AttendDecoder, Decision
 from models.attend.embedding import embed
 from models.attend.evidence import Look, explained
+from models.attend.response import regressors
 from models.attend.stopping import (
     Stopping,
     bits,
@@ -224,3 +225,10 @@ def test_the_length_of_an_embedding_is_its_confidence() -> None:
     assert fog.confidence == pytest.approx(0.0, abs=1e-6)
     assert sure.confidence == pytest.approx(1.0)
     assert np.allclose(sure.vector, vectors[2])
+
+
+def test_a_step_to_which_no_frame_came_evokes_nothing() -> None:
+    # A screen that stands still for longer than a response: the sums grow by the EEG alone.
+    found = regressors(np.empty((0, 2, 4)), np.empty(0), np.arange(12) / 120)
+    assert found.shape[::2] == (4, 12)
+    assert not found.any()

@@ -1,0 +1,1 @@
+"""The windows of attending: the warning, the flickering grid, and the picture that grows."""

@@ -1,0 +1,158 @@
+"""Attending in its window: the warning comes first, then looks are decided and drawn."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from app.attend.live import LiveAttend, LiveSetup, LiveSnapshot
+from app.attend.reading import LookOptions
+from app.commands import attend
+from app.view_models.attend.grid_frames import GridFrames
+from app.view_models.attend.warning import Answered
+from app.view_models.attend.words import HONEST, figure_lines, look_lines
+from app.views.attend.view import AttendView
+from configs import load_preset
+from devices.virtual.looker import Looker
+from pipeline.values import Uint8
+from tests.waiting import wait_for
+
+
+class Clock:
+    now = 5000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Waiting:
+    """A session that is ready and waits for an answer."""
+
+    labels = ("a", "b")
+
+    def __init__(self) -> None:
+        self.n_begun = 0
+        self.is_closed = False
+
+    def start(self) -> None:
+        """Nothing is to be loaded."""
+
+    def pixels(self) -> list[Uint8]:
+        return [np.zeros((4, 4, 3), dtype=np.uint8)] * 2
+
+    def begin(self, answered: Answered, *, refresh_hz: float) -> GridFrames:
+        self.n_begun += 1
+        raise AssertionError("it began")
+
+    def snapshot(self) -> LiveSnapshot:
+        return LiveSnapshot("ready", labels=self.labels)
+
+    def stop(self) -> None:
+        """Nothing runs."""
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def test_ready_is_not_begun_and_keys_answer_nothing(qtbot: QtBot) -> None:
+    port = Waiting()
+    view = AttendView(port, clock=Clock())
+    qtbot.addWidget(view)
+    view.show()
+    for _ in range(5):
+        for widget in (view, view.warning, view.warning.begin, view.warning.accept):
+            for key in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_F11, Qt.Key.Key_Y):
+                qtbot.keyClick(widget, key)
+        view.refresh()
+    view.warning.begin.click()
+    view.refresh()
+    assert (port.n_begun, view.grid) == (0, None)
+    assert view.pages.currentIndex() == 0
+    with qtbot.waitSignal(view.over):
+        view.warning.leave.click()
+    view.refresh()
+    assert port.n_begun == 0
+    view.shut_down()
+    assert port.is_closed
+
+
+def test_no_option_of_the_command_line_answers_the_warning() -> None:
+    parser = argparse.ArgumentParser()
+    attend.add_parser(parser.add_subparsers())
+    action = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    names = " ".join(action.choices["attend"]._option_string_actions)
+    for word in ("yes", "accept", "warning", "force", "agree", "consent", "answer"):
+        assert word not in names
+    for given in ("--yes", "--force", "-y"):
+        with pytest.raises(SystemExit):
+            parser.parse_args(["attend", given])
+
+
+def test_a_look_in_the_window_is_decided_and_drawn(qtbot: QtBot, tmp_path: Path) -> None:
+    clock = Clock()
+    setup = LiveSetup(
+        load_preset("attend"),
+        LookOptions(trial_seconds=2.1),
+        n_targets=6,
+        n_looks=1,
+        cued=False,
+        looker=Looker(number=5, snr=6.0),
+        out=tmp_path / "session",
+    )
+    live = LiveAttend(setup, clock=clock)
+    view = AttendView(live, clock=clock)
+    qtbot.addWidget(view)
+    view.show()
+    wait_for(lambda: live.snapshot().phase != "loading")
+    view.refresh()
+    assert view.grid is None
+    view.warning.accept.click()
+    view.warning.understood.click()
+    view.warning.begin.click()
+    assert view.grid is not None
+    grid = view.grid
+    lines = set()
+
+    def over() -> bool:
+        clock.now += 1 / 60
+        grid._timer.stop()
+        grid._step()
+        if grid.frame_clock.n_flips % 6 == 0:
+            view.refresh()
+            lines.add(view.said.text())
+            threading.Event().wait(0.005)  # the session's thread reads what was shown
+        return live.snapshot().phase in ("ended", "failed")
+
+    grid.resize(320, 240)
+    view.hide()
+    while not over():
+        pass
+    view.refresh()
+    found = live.snapshot()
+    assert found.phase == "ended", found.message
+    assert found.figures["accuracy"] == 1.0
+    assert found.drawn is not None
+    assert found.drawn.pixels.shape == (128, 128, 3)
+    assert any("?" in line for line in lines), "what is known was not shown while it grew"
+    assert "decided after 2.1 s" in view.said.text()
+    assert "simulated" in view.state.text() or view.state.text().startswith("Ended")
+    said = tomllib.loads((tmp_path / "session" / "session.toml").read_text("utf-8"))
+    assert said["run"]["attend"]["warning_answered"] > "2020"
+    assert (tmp_path / "session" / "images" / "000000.png").is_file()
+    view.shut_down()
+
+
+def test_words_claim_no_more_than_is_known() -> None:
+    assert "does not read imagination" in HONEST
+    assert figure_lines({}) == ("no look yet",)
+    assert look_lines(("red-rose", "b"), seconds=2.0, best=0, probability=0.5) == (
+        "red rose?  50%",
+        "2.0 s",
+    )
