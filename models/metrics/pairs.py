@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from models.extras import extras_named
 from models.metrics.retrieval import pearsons
 
 Array = NDArray[np.generic]
@@ -35,7 +36,8 @@ def _pcc(a: Array, b: Array) -> float:
 
 
 def _ssim(a: Array, b: Array) -> float:
-    from skimage.metrics import structural_similarity
+    with extras_named("SSIM"):
+        from skimage.metrics import structural_similarity
 
     return float(structural_similarity(a, b, data_range=255, channel_axis=-1))
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from models.extras import extras_named
 from models.metrics.retrieval import pearsons
 
 Float64 = NDArray[np.float64]
@@ -39,8 +40,9 @@ def structural_similarities(
     `columns_are_channels` is what scikit-image before 0.20 made of the original's call: a mean of
     one-dimensional SSIMs. Figures of the two are not comparable.
     """
-    from skimage.color import rgb2gray
-    from skimage.metrics import structural_similarity
+    with extras_named("SSIM"):
+        from skimage.color import rgb2gray
+        from skimage.metrics import structural_similarity
 
     greys = [rgb2gray(_pixels(each).permute(0, 2, 3, 1).numpy()) for each in (images, originals)]
     options = {"channel_axis": -1} if columns_are_channels else {}

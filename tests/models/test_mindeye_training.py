@@ -186,3 +186,17 @@ def test_a_new_person_takes_a_linear_layer_and_leaves_the_rest(nsd: Path, tmp_pa
     for name, value in before.state_dict().items():
         assert torch.equal(value, made.state_dict()[name]), name
     assert made(torch.zeros(2, 9)).tokens.shape == (2, 5, 8)
+
+
+def test_the_priors_targets_are_mixed_unless_the_fault_is_asked_for(
+    nsd: Path, tmp_path: Path
+) -> None:
+    first = {}
+    for mixes in (True, False):
+        changed = {"passes": 4, "batch_size": 12, "mix_targets": mixes}
+        table = HIGH | {"training": HIGH["training"] | changed}
+        out = tmp_path / str(mixes)
+        request = StageRequest(nsd, out, table=table, device="cpu", precision="no", stop_after=1)
+        first[mixes] = run_high_level(request)["first_losses"]
+    assert first[True]["contrast"] == first[False]["contrast"]
+    assert first[True]["prior"] != first[False]["prior"]
