@@ -127,12 +127,6 @@ def stimulus_folds(groups: Ints, n_folds: int, *, seed: int) -> list[Fold]:
     ]
 
 
-def random_folds(n: int, n_folds: int, *, seed: int) -> list[Fold]:
-    """Split at random, minutes and stimuli mixed: what a leak check needs, and nothing else."""
-    parts = np.random.default_rng([seed, 47]).permutation(n) % n_folds
-    return [(np.flatnonzero(parts != k), np.flatnonzero(parts == k)) for k in range(n_folds)]
-
-
 def log_likelihoods(logits: Float64, temperature: float) -> Float64:
     """Log probability of each candidate, (n, n_candidates)."""
     scaled = logits / temperature

@@ -12,7 +12,8 @@ import pytest
 from models.adapters import Adapter, AdapterError, AdapterStore, CalibrationData, OnlineAligned
 from models.adapters.evaluation import Scored, choose, learning_curve
 from models.adapters.fit import Progress, fit_adapter
-from models.adapters.leaks import check_leaks, order_test
+from models.adapters.leaks import check_leaks
+from models.evaluation.timing import order_test
 from models.adapters.methods import PICTURES, find_method
 from models.adapters.methods.base import Fitting, Stopped, Watch
 from models.adapters.network_base import NetworkBase
