@@ -39,6 +39,7 @@ COMMANDS = (
     "systems",
     "gallery",
     "generate",
+    "evaluate",
     "train",
     "import",
     "bench",

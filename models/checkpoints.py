@@ -62,6 +62,27 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
+def load_tensor(path: Path) -> Tensor:
+    """Read a file that holds one tensor: `.pt`, `.pth`, `.safetensors`.
+
+    Raises
+    ------
+    CheckpointError
+        Missing, damaged, not data, or it holds anything but one tensor.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file, expected one tensor.")
+    is_safe = path.suffix == ".safetensors"
+    content = _load_safetensors(path) if is_safe else _load_weights_only(path)
+    if isinstance(content, dict) and len(content) == 1:
+        (content,) = content.values()
+    if not isinstance(content, Tensor):
+        raise CheckpointError(
+            f"{path} holds a {type(content).__name__}, expected one tensor: save it alone."
+        )
+    return content
+
+
 def _load_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         state: dict[str, Tensor] = load_file(path)

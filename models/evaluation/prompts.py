@@ -35,9 +35,7 @@ def label_in_prompt(
     name = "label in the prompt"
     if not any(prompts):
         return missing(name, "no text prompt was used, or none was kept.")
-    rows = [
-        k for k in range(len(labels)) if not answers or _words(answers[k]) != _words(labels[k])
-    ]
+    rows = [k for k in range(len(labels)) if not answers or _words(answers[k]) != _words(labels[k])]
     if not rows:
         return missing(name, "each answer was right: a prompt of it gives nothing away.")
     texts, text_of = np.unique([prompts[k] for k in rows], return_inverse=True)

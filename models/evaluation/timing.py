@@ -29,7 +29,13 @@ REACHES = (1, 3, 10, 30)
 
 
 def before_onset(
-    epochs: Float32 | None, rows: Ints, targets: Float64, *, sfreq: float, tmin: float, seed: int = 0
+    epochs: Float32 | None,
+    rows: Ints,
+    targets: Float64,
+    *,
+    sfreq: float,
+    tmin: float,
+    seed: int = 0,
 ) -> Check:
     """Decode what was shown from before it was shown, split at random.
 
@@ -46,7 +52,7 @@ def before_onset(
     features = None if epochs is None else pre_stimulus(epochs, sfreq=sfreq, tmin=tmin)
     if features is None or len(np.unique(rows)) < 2 or len(rows) < FEWEST:
         why = (
-            f"the epochs do not begin {2 * BIN:g} s before onset"
+            f"no epochs that begin {2 * BIN:g} s before onset and whose labels come again"
             if features is None
             else f"there are fewer than {FEWEST} trials of two labels"
         )

@@ -55,6 +55,32 @@ def load_tower(space: str, published: str) -> PictureVectors:
             f"model.safetensors) in {folder}: put them there, or make the gallery without --space "
             f"{space}."
         ) from error
+    return _encoder(tower)
+
+
+def load_tower_from(folder: Path) -> PictureVectors:
+    """Load a tower from a folder in transformers' layout.
+
+    Raises
+    ------
+    GalleryError
+        The folder holds none.
+    """
+    from transformers import CLIPVisionModelWithProjection
+
+    quiet_libraries()
+    try:
+        tower: Any = CLIPVisionModelWithProjection.from_pretrained(
+            str(folder), local_files_only=True, use_safetensors=True
+        )
+    except (OSError, ValueError) as error:
+        raise GalleryError(
+            f"{folder} holds no image tower of CLIP, expected config.json and model.safetensors."
+        ) from error
+    return _encoder(tower)
+
+
+def _encoder(tower: Any) -> PictureVectors:
     tower.eval()
     tokens = ClipTokens(tower) if space == CLIP_L_TOKENS else None
 

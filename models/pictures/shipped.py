@@ -11,6 +11,7 @@ Trained by `research/pictures/train.py`; figures in `docs/models/pictures.md`.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -38,6 +39,7 @@ BATCH = 16
 _LIMIT = 64 * 2**20
 _MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
 _STD = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+M = TypeVar("M", bound=nn.Module)
 
 
 class PictureReadout(nn.Module):
@@ -93,15 +95,7 @@ def load_shipped() -> PictureVectors:
     GalleryError
         Its file is missing or not the one that was shipped.
     """
-    status = check_weights(WEIGHTS, [FILE])
-    if status.state is not WeightState.READY:
-        raise GalleryError(f"the shipped image encoder cannot be used: {status.problems[0]}.")
-    state = load(read_bytes(WEIGHTS / FILE, limit=_LIMIT))
-    network, readout = PictureNetwork(), PictureReadout()
-    for module, prefix in ((network, "network."), (readout, "readout.")):
-        own = {k.removeprefix(prefix): v.float() for k, v in state.items() if k.startswith(prefix)}
-        module.load_state_dict(own)
-        module.eval()
+    network, readout = load_network(), _load(PictureReadout(), "readout.")
 
     @torch.inference_mode()
     def encode(pictures: Uint8) -> Float32:
@@ -112,3 +106,19 @@ def load_shipped() -> PictureVectors:
         return np.asarray(torch.cat(rows).numpy(), dtype=np.float32)
 
     return encode
+
+
+def load_network() -> PictureNetwork:
+    """Load the network alone; raises as `load_shipped`."""
+    return _load(PictureNetwork(), "network.")
+
+
+def _load(module: M, prefix: str) -> M:
+    status = check_weights(WEIGHTS, [FILE])
+    if status.state is not WeightState.READY:
+        raise GalleryError(f"the shipped image encoder cannot be used: {status.problems[0]}.")
+    state = load(read_bytes(WEIGHTS / FILE, limit=_LIMIT))
+    own = {k.removeprefix(prefix): v.float() for k, v in state.items() if k.startswith(prefix)}
+    module.load_state_dict(own)
+    module.eval()
+    return module

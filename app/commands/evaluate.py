@@ -1,0 +1,356 @@
+"""`phosphene evaluate`: how good drawn pictures are, with intervals, chance and an audit."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.commands.common import (
+    add_choice_options,
+    apply_overrides,
+    check_given,
+    choice_overrides,
+    load,
+    stream_choice,
+    watch,
+)
+from app.ending import FINISHING, orderly
+from app.errors import AppError
+from app.output import clear_progress, show_progress, table, write_json, write_note, write_text
+
+if TYPE_CHECKING:
+    from app.evaluation.figures import SetFigures
+    from models.evaluation.audit import Material
+    from models.evaluation.checks import Check
+    from models.evaluation.measuring import Pictures
+    from models.evaluation.networks import Network
+
+LEARNT_STAMP = (
+    "Trials that the decoder had learnt from are counted (--with-learnt): these are no figures of "
+    "a test."
+)
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="measure decoded pictures: scores with intervals and chance, an audit, a report",
+        description="Measure drawn pictures beside what was shown: of sessions, of any system's "
+        "folders or tensors, or of recordings that are decoded now. Writes report.html and "
+        "evaluation.json into --out.",
+        epilog="Networks of published protocols are never downloaded: --networks names a folder "
+        "that holds them (docs/evaluation.md); without it a packaged network judges, and what is "
+        "left out is said.",
+    )
+    what = parser.add_argument_group("what is measured")
+    what.add_argument(
+        "--session",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a session folder; several are compared",
+    )
+    what.add_argument("--drawn", type=Path, metavar="DIR", help="pictures of any system")
+    what.add_argument("--shown", type=Path, metavar="DIR", help="what was shown, beside --drawn")
+    what.add_argument("--pairs", type=Path, metavar="CSV", help="columns drawn, shown (and item)")
+    what.add_argument(
+        "--tensors",
+        type=Path,
+        nargs=2,
+        metavar=("DRAWN", "SHOWN"),
+        help="tensors (n, 3, h, w), as MindEye's evaluation saves them; read as data",
+    )
+    what.add_argument(
+        "--data",
+        type=Path,
+        metavar="PATH",
+        help="a recording, or a folder of recordings: decoded by each --system, or audited alone",
+    )
+    what.add_argument("--system", action="append", default=[], metavar="NAME")
+    parser.add_argument("--audit", action="store_true", help="look for leaks as well")
+    parser.add_argument(
+        "--labels",
+        default=None,
+        metavar="EVENT[=CLASS],...",
+        help="markers of --data that are classes, for the audit; every label",
+    )
+    parser.add_argument(
+        "--train-pictures",
+        type=Path,
+        metavar="DIR",
+        help="pictures that the decoder was trained on, for the audit (beside --shown)",
+    )
+    parser.add_argument(
+        "--with-learnt",
+        action="store_true",
+        help="count trials that the decoder learnt from; the report is stamped",
+    )
+    parser.add_argument("--networks", type=Path, metavar="DIR", help="weights of further judges")
+    parser.add_argument("--board", default=None, metavar="NAME", help="of a BrainFlow CSV file")
+    add_choice_options(
+        parser, where="of the recording", markers="source_id of the recording's markers"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--out", type=Path, default=None, metavar="DIR", help="a new folder")
+    parser.add_argument("--json", action="store_true", help="print evaluation.json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure."""
+    from app.generation.pictures import make_folder
+    from app.runtime.folder import default_out
+
+    _check(args)
+    if args.out is not None:
+        make_folder(args.out)
+    out = args.out or default_out(suffix="-evaluation")
+    sessions = [*args.session, *_decoded_now(args, out)]
+    sets = _sets(args, sessions)
+    checks = _audit(args, sets) if args.audit else []
+    networks, absent = _networks(args) if sets else ([], [])
+    found: list[SetFigures] = []
+    for number, each in enumerate(sets, 1):
+        found.append(_measure(each, networks, args.seed, f"{number} of {len(sets)}: {each.name}"))
+    clear_progress()
+    with orderly(FINISHING) as end:
+        report = _write(out, args, list(zip(found, sets, strict=True)), checks, (networks, absent))
+    if args.json:
+        write_json(report)
+    else:
+        _say(found, checks, absent, out)
+    return end.code
+
+
+def _check(args: argparse.Namespace) -> None:
+    kinds = (bool(args.session), args.drawn is not None, args.tensors is not None)
+    if not any(kinds) and args.data is None:
+        raise AppError(
+            "nothing to measure was given, expected --session DIR, --drawn DIR --shown DIR, "
+            "--tensors DRAWN SHOWN, or --data PATH with --system NAME or --audit."
+        )
+    if (args.drawn is None) != (args.shown is None) and args.train_pictures is None:
+        raise AppError("--drawn and --shown belong together, expected both folders.")
+    if args.pairs is not None and args.drawn is None:
+        raise AppError("--pairs names pairs of --drawn and --shown, expected both folders too.")
+    if args.data is not None and not args.system and not args.audit:
+        raise AppError("--data was given alone, expected --system NAME to decode it, or --audit.")
+    if args.system and args.data is None:
+        raise AppError("--system decodes --data, expected a recording or a folder of them.")
+    if args.train_pictures is not None and not (args.audit and args.shown is not None):
+        raise AppError(
+            "--train-pictures is compared with what a test showed, expected --audit and --shown."
+        )
+    check_given(args.data, args.pairs)
+
+
+def _decoded_now(args: argparse.Namespace, out: Path) -> list[Path]:
+    """Decode every recording of `--data` with every system; return the session folders."""
+    from app.runtime.launch import replay_session
+
+    folders = []
+    for name in args.system:
+        for recording in _recordings(args.data):
+            config = apply_overrides(
+                load(_preset(name), None), {"decoder.system": name} | choice_overrides(args)
+            )
+            folder = out / "sessions" / f"{name}-{recording.stem}"
+            write_note(f"{name} decodes {recording} ...")
+            choice = stream_choice(args, config)
+            code = watch(
+                lambda config=config, recording=recording, folder=folder, choice=choice: (  # type: ignore[misc]
+                    replay_session(config, recording, out=folder, board=args.board, choice=choice)
+                ),
+            )
+            if code:
+                raise AppError(f"{name} did not decode {recording}: see above.")
+            folders.append(folder)
+    return folders
+
+
+def _preset(system: str) -> str:
+    from models.registry import find_part
+
+    return find_part(system, "encoder").descriptor.preset or "default"
+
+
+def _recordings(path: Path) -> list[Path]:
+    from devices.files.readers import readers
+
+    if not path.is_dir():
+        return [path]
+    if (path / "recording.xdf").is_file():
+        return [path / "recording.xdf"]
+    suffixes = readers().suffixes
+    found = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in suffixes)
+    if not found:
+        raise AppError(f"{path} holds no recording, expected one of {', '.join(sorted(suffixes))}.")
+    return found
+
+
+def _sets(args: argparse.Namespace, sessions: Sequence[Path]) -> list[Pictures]:
+    from app.evaluation.sets import FolderPictures, SessionPictures, TensorPictures
+
+    found: list[Pictures] = [
+        SessionPictures(folder, with_learnt=args.with_learnt) for folder in sessions
+    ]
+    if args.drawn is not None:
+        found.append(FolderPictures(args.drawn, args.shown, pairs=args.pairs))
+    if args.tensors is not None:
+        found.append(TensorPictures(*args.tensors))
+    return found
+
+
+def _networks(args: argparse.Namespace) -> tuple[list[Network], list[str]]:
+    from models.evaluation.networks import networks
+
+    return networks(args.networks)
+
+
+def _measure(pictures: Pictures, judges: Sequence[Network], seed: int, what: str) -> SetFigures:
+    from app.evaluation.figures import evaluate_set
+
+    return evaluate_set(
+        pictures, judges, seed=seed, tell=lambda share: show_progress(f"{what}, {share:.0%}")
+    )
+
+
+def _audit(args: argparse.Namespace, sets: Sequence[Pictures]) -> list[tuple[str, Check]]:
+    """Audit each session and each recording; the name of what is audited before each check."""
+    from app.calibration.reading import parse_labels
+    from app.evaluation import auditing
+    from app.evaluation.sets import SessionPictures
+    from configs import SessionConfig
+    from models.evaluation.audit import Material, audit
+
+    found: list[tuple[str, Check]] = []
+
+    def add(name: str, material: Material, *more: Check) -> None:
+        if args.train_pictures is not None:
+            material = auditing.with_training_pictures(material, args.train_pictures, args.shown)
+        checks = (*audit(material, seed=args.seed), *more)
+        found.extend((f"{name}: ", each) for each in checks)
+
+    for each in sets:
+        if isinstance(each, SessionPictures):
+            show_progress(f"auditing {each.name}")
+            recording = each.record.folder / "recording.xdf"
+            material = auditing.of_recording(recording, SessionConfig())
+            more = (auditing.learnt_trials(each), auditing.closed_set(each))
+            add(each.name, auditing.with_prompts(material, each), *more)
+    if args.data is not None and not args.system:
+        classes = parse_labels(args.labels) or None
+        config = apply_overrides(SessionConfig(), choice_overrides(args))
+        choice = stream_choice(args, config) if choice_overrides(args) else None
+        for recording in _recordings(args.data):
+            show_progress(f"auditing {recording.name}")
+            material = auditing.of_recording(
+                recording, config, classes=classes, choice=choice, board=args.board
+            )
+            add(recording.name, material)
+    if not found:
+        add("", Material())
+    clear_progress()
+    return found
+
+
+def _write(
+    out: Path,
+    args: argparse.Namespace,
+    measured: Sequence[tuple[SetFigures, Pictures]],
+    checks: Sequence[tuple[str, Check]],
+    judges: tuple[Sequence[Network], Sequence[str]],
+) -> dict[str, Any]:
+    from importlib.metadata import version
+
+    from app.evaluation.figures import compare
+    from app.evaluation.page import render, set_of
+    from app.evaluation.session_facts import session_facts
+    from app.evaluation.sets import SessionPictures
+    from configs.private import open_private
+
+    networks, absent = judges
+    found = [figures for figures, _ in measured]
+    facts = [
+        session_facts(each, seed=args.seed) if isinstance(each, SessionPictures) else None
+        for _, each in measured
+    ]
+    comparisons = [
+        {
+            "first": found[0].name,
+            "second": other.name,
+            "lines": compare(found[0], other, seed=args.seed),
+        }
+        for other in found[1:]
+    ]
+    lines = [_check_json(of, check) for of, check in checks]
+    stamp = LEARNT_STAMP if args.with_learnt else ""
+    report = {
+        "schema_version": 1,
+        "phosphene": version("phosphene"),
+        "seed": args.seed,
+        "stamp": stamp,
+        "audit": lines,
+        "sets": [
+            each.to_json() | ({"session": fact} if fact is not None else {})
+            for each, fact in zip(found, facts, strict=True)
+        ],
+        "comparisons": comparisons,
+        "left_out": list(absent),
+        "networks": [{"name": n.name, "title": n.title, "note": n.note} for n in networks],
+    }
+    page = render(
+        title=" and ".join(each.name for each in found[:3]) or "Audit",
+        version=version("phosphene"),
+        checks=lines,
+        sets=[set_of(*each, fact) for each, fact in zip(measured, facts, strict=True)],
+        comparisons=comparisons,
+        absent=absent,
+        networks=networks,
+        stamp=stamp,
+    )
+    for name, text in (("evaluation.json", json.dumps(report, indent=1)), ("report.html", page)):
+        with open_private(out / name, "w", encoding="utf-8") as stream:
+            stream.write(text)
+    return report
+
+
+def _check_json(of: str, check: Check) -> dict[str, Any]:
+    return {
+        "of": of,
+        "name": check.name,
+        "verdict": str(check.verdict),
+        "evidence": check.evidence,
+        "p_value": check.p_value,
+        "figures": dict(check.figures),
+    }
+
+
+def _say(
+    found: Sequence[SetFigures],
+    checks: Sequence[tuple[str, Check]],
+    absent: Sequence[str],
+    out: Path,
+) -> None:
+    for each in found:
+        write_text(f"{each.name}: {len(each.measured.items)} items")
+        rows = [
+            [
+                line["title"],
+                f"{line['value']:.3f}",
+                "" if line["low"] is None else f"{line['low']:.3f} to {line['high']:.3f}",
+                "" if line.get("chance") is None else f"{line['chance']:.3f}",
+            ]
+            for line in each.scores.values()
+        ]
+        write_text(table(["measure", "value", "95 % interval", "chance"], rows))
+    if checks:
+        rows = [[f"{of}{c.name}", str(c.verdict), c.evidence] for of, c in checks]
+        write_text(table(["audit", "verdict", "evidence"], rows))
+    for sentence in absent:
+        write_note(f"Note: {sentence}")
+    write_text(f"Report: {out / 'report.html'}")

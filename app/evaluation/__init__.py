@@ -1,0 +1,1 @@
+"""How good drawn pictures are, and whether the figures may be believed: files in, a page out."""

@@ -1,0 +1,475 @@
+"""Every measure of a set of drawn pictures beside what was shown, in one pass over them.
+
+Owns the pass, its memory (a batch of pictures, and one column a drawn picture in each table) and
+which measures there are. What a measure means stands in its `definition`; the figures' intervals
+and chance are `models.evaluation.protocol`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from scipy import linalg, stats
+from torch.nn import functional
+
+from models.evaluation.networks import Network, prepared
+from models.evaluation.protocol import Ints, correlations, identification
+from pipeline.errors import ConfigurationError
+from pipeline.values import Float32, Float64, Uint8
+
+BATCH = 32
+MOST_SHOWN = 1000
+"""Distinct shown pictures that are compared at most."""
+N_WAYS, N_CLASSES = 50, 1000
+_SIDE_OF_SUITE = 425
+
+
+class Pictures(Protocol):
+    """Drawn pictures beside what was shown."""
+
+    @property
+    def name(self) -> str:
+        """Whose they are."""
+        ...
+
+    @property
+    def stimuli(self) -> Sequence[str]:
+        """Key of what each item showed."""
+        ...
+
+    @property
+    def n_copies(self) -> int:
+        """Drawings of each item."""
+        ...
+
+    def shown(self, key: str) -> Uint8:
+        """Picture of a key, (height, width, 3)."""
+        ...
+
+    def drawn(self, item: int, copy: int) -> Uint8:
+        """Drawing of an item, (height, width, 3)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measure:
+    """One measure of one set.
+
+    Attributes
+    ----------
+    name, title, definition : str
+    better : "higher" or "lower"
+    values : ndarray, shape (n_copies, n_items), float64
+        Or (1, 1) for a measure of the whole set, which has no value an item.
+    by_stimulus : ndarray, shape (n_shown, n_items), float32, or None
+        What the first copies' values would be, had each stimulus been shown.
+    ideal : float or None
+        Chance by definition, where it has one.
+    is_published : bool
+        Whether network and definition are those of a published protocol.
+    """
+
+    name: str
+    title: str
+    definition: str
+    better: Literal["higher", "lower"]
+    values: Float64
+    by_stimulus: Float32 | None = None
+    ideal: float | None = None
+    is_published: bool = False
+
+    @property
+    def is_of_set(self) -> bool:
+        """Whether the measure is one figure of the whole set."""
+        return self.values.shape == (1, 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """What one pass found.
+
+    `items` are those that were measured, by number; `shown` says which of `keys` each showed.
+    """
+
+    measures: tuple[Measure, ...]
+    items: Ints
+    keys: tuple[str, ...]
+    shown: Ints
+    notes: tuple[str, ...]
+
+
+class _Tables:
+    """Columns of likeness to each shown picture, one a drawn picture."""
+
+    def __init__(self, shown: Float32, n_items: int, n_copies: int) -> None:
+        self._shown = shown
+        self.table = np.empty((n_copies, len(shown), n_items), dtype=np.float32)
+
+    def add(self, drawn: Float32, first: int, copy: int) -> None:
+        self.table[copy, :, first : first + len(drawn)] = correlations(self._shown, drawn)
+
+
+def measure(
+    pictures: Pictures,
+    networks: Sequence[Network],
+    *,
+    seed: int = 0,
+    tell: Callable[[float], None] = lambda _share: None,
+) -> Measured:
+    """Measure a set of pictures.
+
+    Parameters
+    ----------
+    pictures : Pictures
+    networks : sequence of Network
+    seed : int
+        Of what is drawn where there is too much to compare everything.
+    tell : callable
+        Called with the share that is done.
+
+    Raises
+    ------
+    ConfigurationError
+        Fewer than two distinct pictures were shown, or none was drawn.
+    """
+    items, keys, shown, notes = _chosen(pictures, seed)
+    originals = [pictures.shown(key) for key in keys]
+    side = pictures.drawn(int(items[0]), 0).shape[:2]
+    pixels = _Pixels(originals, side, len(items), pictures.n_copies)
+    structure = _Structure(originals, shown, pictures.n_copies)
+    judges = [_Judge(each, originals, len(items), pictures.n_copies) for each in networks]
+    n_done, n_all = 0, len(items) * pictures.n_copies
+    with ThreadPoolExecutor(2) as threads:
+        for copy in range(pictures.n_copies):
+            for first in range(0, len(items), BATCH):
+                part = items[first : first + BATCH]
+                drawn = [pictures.drawn(int(item), copy) for item in part]
+                pending = structure.begin(drawn, first, copy, threads)
+                pixels.add(drawn, first, copy)
+                for judge in judges:
+                    judge.add(_same_size(drawn), first, copy)
+                for each in pending:
+                    each.result()
+                n_done += len(part)
+                tell(n_done / n_all)
+    found = (*structure.measures(), *pixels.measures(shown))
+    of_networks = tuple(m for judge in judges for m in judge.measures(shown))
+    return Measured((*found, *of_networks), items, keys, shown, notes)
+
+
+def _chosen(pictures: Pictures, seed: int) -> tuple[Ints, tuple[str, ...], Ints, tuple[str, ...]]:
+    """Which items are measured, and which picture each showed."""
+    names, rows = np.unique(np.asarray(pictures.stimuli, dtype=object), return_inverse=True)
+    if len(names) < 2:
+        raise ConfigurationError(
+            f"{pictures.name} has {len(pictures.stimuli)} pictures of {len(names)} stimuli, "
+            "expected two stimuli or more to tell apart."
+        )
+    if len(names) <= MOST_SHOWN:
+        return np.arange(len(rows)), tuple(map(str, names)), rows.astype(np.intp), ()
+    kept = np.sort(np.random.default_rng([seed, 97]).permutation(len(names))[:MOST_SHOWN])
+    items = np.flatnonzero(np.isin(rows, kept))
+    note = (
+        f"{len(names)} distinct pictures were shown: {MOST_SHOWN} of them, drawn at seed {seed}, "
+        f"and the {len(items)} items that showed them were measured."
+    )
+    shown = np.searchsorted(kept, rows[items]).astype(np.intp)
+    return items, tuple(str(names[k]) for k in kept), shown, (note,)
+
+
+class _Pixels:
+    """Correlation and squared error of pixels, at the drawn pictures' size."""
+
+    def __init__(
+        self, originals: Sequence[Uint8], side: tuple[int, ...], n_items: int, n_copies: int
+    ) -> None:
+        self._side = side
+        flat = np.stack([_flat(each, side) for each in originals])
+        self._flat = flat
+        self._energy = (flat.astype(np.float64) ** 2).sum(axis=1)
+        self._pearson = _Tables(flat, n_items, n_copies)
+        self._error = np.empty((n_copies, len(flat), n_items), dtype=np.float32)
+
+    def add(self, drawn: Sequence[Uint8], first: int, copy: int) -> None:
+        rows = np.stack([_flat(each, self._side) for each in drawn])
+        self._pearson.add(rows, first, copy)
+        energy = (rows.astype(np.float64) ** 2).sum(axis=1)
+        products = self._flat @ rows.T
+        error = (self._energy[:, None] + energy - 2.0 * products) / rows.shape[1]
+        self._error[copy, :, first : first + len(rows)] = error
+
+    def measures(self, shown: Ints) -> Iterator[Measure]:
+        own = np.arange(len(shown))
+        yield _of_table(
+            "pixel_identification",
+            "Pixels, identified",
+            "share of the other shown pictures that correlate less with the drawing (Pearson over "
+            "all pixels)",
+            self._pearson.table,
+            shown,
+        )
+        yield _of_table(
+            "mse_identification",
+            "Squared error, identified",
+            "the same by mean squared error, in floating point (the published code wraps in 8 bit)",
+            -self._error,
+            shown,
+        )
+        yield Measure(
+            "mse",
+            "Squared error",
+            "mean squared error of pixels from 0 to 1",
+            "lower",
+            self._error[:, shown, own].astype(np.float64),
+            np.asarray(self._error[0]),
+        )
+
+
+def _of_table(
+    name: str, title: str, definition: str, table: Float32, shown: Ints, *, published: bool = False
+) -> Measure:
+    found = [identification(each, shown) for each in table]
+    own = np.arange(len(shown))
+    values = np.stack([each[shown, own] for each in found]).astype(np.float64)
+    return Measure(name, title, definition, "higher", values, found[0], 0.5, published)
+
+
+class _Structure:
+    """PixCorr and SSIM as MindEye's suite defines them, a value an item."""
+
+    def __init__(self, originals: Sequence[Uint8], shown: Ints, n_copies: int) -> None:
+        self._shown = shown
+        self._pictures = [_suite(each) for each in originals]
+        self._grey = [_grey(each) for each in self._pictures]
+        self._pixcorr = np.empty((n_copies, len(shown)))
+        self._ssim = np.empty((n_copies, len(shown)))
+
+    def begin(
+        self, drawn: Sequence[Uint8], first: int, copy: int, threads: ThreadPoolExecutor
+    ) -> list[Future[None]]:
+        return [
+            threads.submit(self._one, pixels, first + k, copy) for k, pixels in enumerate(drawn)
+        ]
+
+    def _one(self, pixels: Uint8, column: int, copy: int) -> None:
+        from skimage.metrics import structural_similarity
+
+        drawn, row = _suite(pixels), int(self._shown[column])
+        pair = np.stack([self._pictures[row].ravel(), drawn.ravel()])
+        self._pixcorr[copy, column] = correlations(pair[:1], pair[1:])[0, 0]
+        self._ssim[copy, column] = structural_similarity(
+            self._grey[row],
+            _grey(drawn),
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=1.0,
+        )
+
+    def measures(self) -> Iterator[Measure]:
+        yield Measure(
+            "pixcorr",
+            "PixCorr",
+            "Pearson's correlation of all pixels at side 425 (MindEye's suite)",
+            "higher",
+            self._pixcorr,
+            ideal=None,
+            is_published=True,
+        )
+        yield Measure(
+            "ssim",
+            "SSIM",
+            "structural similarity of grey pictures at side 425, Gaussian window of 1.5, as "
+            "scikit-image 0.20 and later compute it (MindEye's suite)",
+            "higher",
+            self._ssim,
+            is_published=True,
+        )
+
+
+class _Judge:
+    """One network's measures."""
+
+    def __init__(
+        self, network: Network, originals: Sequence[Uint8], n_items: int, n_copies: int
+    ) -> None:
+        self.network = network
+        parts: list[tuple[Float32, ...]] = []
+        for first in range(0, len(originals), BATCH):
+            parts.append(network.features(_same_size(originals[first : first + BATCH])))
+        real = [np.concatenate(each) for each in zip(*parts, strict=True)]
+        self._real = dict(zip(network.layers, real, strict=True))
+        self._tables = {
+            name: _Tables(rows, n_items, n_copies)
+            for name, rows in self._real.items()
+            if name != network.classes
+        }
+        size = (n_copies, n_items, N_CLASSES)
+        self._logits = np.empty(size, np.float32) if network.classes else None
+        self._sums = {name: _Moments(self._real[name].shape[1]) for name in self._tables}
+
+    def add(self, drawn: Uint8, first: int, copy: int) -> None:
+        found = dict(zip(self.network.layers, self.network.features(drawn), strict=True))
+        for name, tables in self._tables.items():
+            tables.add(found[name], first, copy)
+            self._sums[name].add(found[name])
+        if self._logits is not None:
+            self._logits[copy, first : first + len(drawn)] = found[self.network.classes]
+
+    def measures(self, shown: Ints) -> Iterator[Measure]:
+        network, own = self.network, np.arange(len(shown))
+        for layer, tables in self._tables.items():
+            what = f"{network.title}, {layer}" if layer not in network.title else layer
+            key = f"{network.name}_{layer}".replace(" ", "_")
+            yield _of_table(
+                f"{key}_identification",
+                f"{what}, identified",
+                "two-way identification: share of the other shown pictures whose features "
+                "correlate less with the drawing's",
+                tables.table,
+                shown,
+                published=network.name in ("alexnet", "clip", "inception-v3"),
+            )
+            distance = 1.0 - tables.table
+            yield Measure(
+                f"{key}_distance",
+                f"{what}, distance",
+                "one minus the correlation of features",
+                "lower",
+                distance[:, shown, own].astype(np.float64),
+                np.asarray(distance[0]),
+                is_published=network.name in ("efficientnet-b1", "swav"),
+            )
+            frechet = self._sums[layer].distance(self._real[layer], shown)
+            if frechet is not None:
+                yield _of_set(
+                    f"{key}_frechet",
+                    f"{what}, Fréchet distance",
+                    f"between the features of {len(shown)} shown and as many drawn pictures; small "
+                    "sets are biased upward",
+                    "lower",
+                    frechet,
+                    published=network.name == "fid-inception",
+                )
+        if self._logits is not None:
+            yield from self._of_classes(shown)
+
+    def _of_classes(self, shown: Ints) -> Iterator[Measure]:
+        if self._logits is None:
+            return
+        network, own = self.network, np.arange(len(shown))
+        truth = self._real[network.classes].argmax(axis=1)
+        by_rank = np.asarray(
+            stats.hypergeom.cdf(0, N_CLASSES - 1, np.arange(N_CLASSES), N_WAYS - 1), np.float32
+        )
+        found = []
+        for logits in self._logits:
+            order = np.argsort(-logits, axis=1, kind="stable")
+            ranks = np.empty_like(order)
+            np.put_along_axis(ranks, order, np.arange(N_CLASSES)[None], axis=1)
+            found.append(by_rank[ranks[:, truth]].T)
+        yield Measure(
+            f"{network.name}_{N_WAYS}_way",
+            f"{network.title}, {N_WAYS}-way top-1",
+            f"chance that the class which the network gives what was shown is the likeliest of "
+            f"{N_WAYS} for the drawing (closed form of the published draws)",
+            "higher",
+            np.stack([each[shown, own] for each in found]).astype(np.float64),
+            found[0],
+            1 / N_WAYS,
+            network.name == "vit-h-14",
+        )
+        logits = self._logits.reshape(-1, N_CLASSES).astype(np.float64)
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        mean = shares.mean(axis=0)
+        gain = (shares * (np.log(shares + 1e-12) - np.log(mean + 1e-12))).sum(axis=1).mean()
+        yield _of_set(
+            f"{network.name}_inception_score",
+            f"{network.title}, Inception score",
+            "exp of the mean divergence of each drawing's classes from all drawings'; its ceiling "
+            "depends on the set",
+            "higher",
+            float(np.exp(gain)),
+            published=network.name == "fid-inception",
+        )
+
+
+def _of_set(
+    name: str,
+    title: str,
+    definition: str,
+    better: Literal["higher", "lower"],
+    value: float,
+    *,
+    published: bool,
+) -> Measure:
+    return Measure(name, title, definition, better, np.array([[value]]), is_published=published)
+
+
+class _Moments:
+    """Mean and covariance of rows that come in parts; none of layers too wide for one."""
+
+    WIDEST = 2048
+
+    def __init__(self, width: int) -> None:
+        self._is_kept = width <= self.WIDEST
+        if self._is_kept:
+            self._n, self._sum = 0, np.zeros(width)
+            self._products = np.zeros((width, width))
+
+    def add(self, rows: Float32) -> None:
+        if self._is_kept:
+            wide = rows.astype(np.float64)
+            self._n += len(wide)
+            self._sum += wide.sum(axis=0)
+            self._products += wide.T @ wide
+
+    def distance(self, real: Float32, shown: Ints) -> float | None:
+        """Fréchet distance to the shown pictures' features (Heusel et al., arXiv 1706.08500)."""
+        if not self._is_kept or min(self._n, len(shown)) < 2:
+            return None
+        wide = real.astype(np.float64)[shown]
+        mean = self._sum / self._n
+        own = self._products / self._n - np.outer(mean, mean)
+        other_mean, other = wide.mean(axis=0), np.cov(wide, rowvar=False, bias=True)
+        # The trace of the product's root is the sum of its eigenvalues' roots, which are real.
+        values = linalg.eigvals(own @ other).real
+        root = float(np.sqrt(np.maximum(values, 0.0)).sum())
+        gap = float(((mean - other_mean) ** 2).sum())
+        return gap + float(np.trace(own) + np.trace(other)) - 2.0 * root
+
+
+def _same_size(pictures: Sequence[Uint8]) -> Uint8:
+    """One array of pictures, all of the first one's size."""
+    side = pictures[0].shape[:2]
+    return np.stack([each if each.shape[:2] == side else _resized(each, side) for each in pictures])
+
+
+def _flat(pixels: Uint8, side: tuple[int, ...]) -> Float32:
+    resized = pixels if pixels.shape[:2] == tuple(side) else _resized(pixels, side)
+    return resized.reshape(-1).astype(np.float32) / np.float32(255.0)
+
+
+def _resized(pixels: Uint8, side: tuple[int, ...]) -> Uint8:
+    from PIL import Image
+
+    size = (side[1], side[0])
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
+
+
+def _suite(pixels: Uint8) -> Float32:
+    """Picture from 0 to 1 at side 425, by way of 256; (425, 425, 3)."""
+    part = prepared(pixels[None], 256, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    size = (_SIDE_OF_SUITE, _SIDE_OF_SUITE)
+    large = functional.interpolate(part, size, mode="bilinear", antialias=True)
+    return np.asarray(large[0].permute(1, 2, 0).numpy(), dtype=np.float32)
+
+
+def _grey(picture: Float32) -> Float32:
+    """Brightness as scikit-image weighs the colours."""
+    return np.asarray(picture @ np.array([0.2125, 0.7154, 0.0721], np.float32), dtype=np.float32)
