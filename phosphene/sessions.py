@@ -17,7 +17,7 @@ import numpy as np
 from app.report.record import Event, SessionRecord, read_picture, read_record
 from configs import SessionConfig
 from pipeline.errors import ConfigurationError
-from pipeline.values import Float32, StreamRole, Uint8, read_only
+from pipeline.values import Float32, Uint8, read_only
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,19 +76,10 @@ class Session:
         PhospheneError
             There is no recording, or it cannot be read.
         """
-        from devices.xdf import XdfFile
+        from app.evaluation.session_facts import embeddings_of
 
-        by_onset = {round(each.t_onset, 6): each.index for each in self.events}
-        vectors: dict[int, Float32] = {}
-        with XdfFile(self.recording) as file:
-            mine = [s.stream_id for s in file.streams.values() if s.role == StreamRole.EMBEDDING]
-            for series in file.load(mine).values():
-                pairs = zip(series.timestamps.tolist(), series.samples, strict=True)
-                for stamp, row in pairs:
-                    index = by_onset.get(round(stamp, 6))
-                    if index is not None:
-                        vectors[index] = read_only(np.asarray(row, dtype=np.float32))
-        return vectors
+        found = embeddings_of(self.recording, self.events)
+        return {index: read_only(vector) for index, vector in found.items()}
 
     def to_raw(self) -> Any:
         """The recording as MNE has it: volts, with the markers as annotations.

@@ -78,7 +78,12 @@ def evaluate_set(
     tell(1.0)
     scores = {
         each.name: _line(each, measured.shown, seed=seed)
-        | {"baselines": {"pairs dealt out anew": dealt[each.name], "mean drawing": mean[each.name]}}
+        | {
+            "baselines": {
+                "pairs dealt out anew": dealt.get(each.name),
+                "mean drawing": mean.get(each.name),
+            }
+        }
         for each in measured.measures
     }
     judge = _judge(measured.measures)
@@ -112,9 +117,10 @@ def compare(first: SetFigures, second: SetFigures, *, seed: int = 0) -> list[dic
         twin = of_other.get(each.name)
         if twin is not None and not each.is_of_set:
             gap = each.values.mean(axis=0) - twin.values.mean(axis=0)
+            is_known = np.isfinite(gap)
             found.append(
                 {"measure": each.name, "title": each.title, "better": each.better}
-                | asdict(score(gap, one.shown, seed=seed))
+                | asdict(score(gap[is_known], one.shown[is_known], seed=seed))
             )
     return found
 
@@ -131,9 +137,11 @@ def _line(each: Measure, shown: Ints, *, seed: int) -> dict[str, Any]:
         return line | {"value": float(each.values[0, 0]), "low": None, "high": None}
     table = each.by_stimulus
     sign = 1.0 if each.better == "higher" else -1.0
+    values = sign * each.values.mean(axis=0)
+    is_known = np.isfinite(values)
     found: Score = score(
-        sign * each.values.mean(axis=0),
-        shown,
+        values[is_known],
+        shown[is_known],
         seed=seed,
         by_stimulus=None if table is None else np.float32(sign) * table,
     )
@@ -149,7 +157,7 @@ def _line(each: Measure, shown: Ints, *, seed: int) -> dict[str, Any]:
         "ideal_chance": each.ideal,
     }
     if len(each.values) > 1:
-        best = (sign * each.values).max(axis=0).mean() * sign
+        best = (sign * each.values).max(axis=0)[is_known].mean() * sign
         line |= {"best_of": len(each.values), "best": float(best)}
     return line
 
@@ -174,8 +182,8 @@ def _few(measured: Measured, seed: int) -> Ints:
 def _baseline(
     pictures: Pictures, networks: Sequence[Network], seed: int
 ) -> dict[str, float | None]:
-    found = measure(pictures, networks, seed=seed)
-    return {each.name: float(each.values.mean()) for each in found.measures}
+    found = measure(pictures, networks, seed=seed, of_items=True)
+    return {each.name: float(np.nanmean(each.values)) for each in found.measures}
 
 
 class _Dealt:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from app.accuracy import Identification
 from app.evaluation.sets import SessionPictures
 from app.report.record import Event, SessionRecord, dig
 from models.evaluation.protocol import repetition_curve
+from models.metrics.retrieval import retrieval
 from pipeline.errors import PhospheneError
 from pipeline.gallery import Gallery, load_gallery
 from pipeline.values import Float32, StreamRole
@@ -30,7 +32,7 @@ def session_facts(pictures: SessionPictures, *, seed: int = 0) -> dict[str, Any]
     events = [e for e in pictures.events if e.rank is not None and e.top]
     return {
         "identification": _identification(events),
-        "repetitions": _repetitions(record, pictures.events, seed=seed),
+        **_of_embeddings(record, pictures.events, seed=seed),
         "confusions": _confusions(events, record),
         "latency_ms": dict(record.table("latency_ms")),
         "outcomes": dict(record.table("outcomes")),
@@ -62,29 +64,30 @@ def _identification(events: Sequence[Event]) -> dict[str, Any] | None:
     }
 
 
-def _repetitions(
-    record: SessionRecord, events: Sequence[Event], *, seed: int
-) -> list[dict[str, float]]:
-    """How often the mean of 1, 2, 4, ... embeddings of one picture is identified."""
-    vectors = embeddings_of(record.folder / "recording.xdf", events)
-    gallery = _gallery_of(record)
-    if gallery is None or not vectors:
-        return []
+def _of_embeddings(record: SessionRecord, events: Sequence[Event], *, seed: int) -> dict[str, Any]:
+    """How often embeddings are identified: the mean of 1, 2, 4, ... of one picture, and of all."""
+    nothing: dict[str, Any] = {"repetitions": [], "retrieval": None}
+    recording, gallery = record.folder / "recording.xdf", _gallery_of(record)
+    if gallery is None or not recording.is_file():
+        return nothing
+    vectors = embeddings_of(recording, events)
     labels = list(gallery.labels)
     kept = [e for e in events if e.index in vectors and e.label in gallery.labels]
     if not kept or vectors[kept[0].index].size != gallery.n_features:
-        return []
+        return nothing
     shown = np.array([labels.index(e.label) for e in kept], dtype=np.intp)
     rows = np.stack([vectors[e.index].reshape(-1) for e in kept])
-    table = gallery.embeddings.reshape(len(labels), -1)
-    among = np.unique(shown)
-    evidence = np.full((len(rows), len(labels)), -np.inf, dtype=np.float32)
-    evidence[:, among] = rows @ table[among].T
-    points = repetition_curve(evidence, shown, seed=seed)
-    return [
-        {"n": n, "n_groups": n_groups, "accuracy": accuracy, "chance": 1 / len(among)}
-        for n, n_groups, accuracy in points
-    ]
+    among, place = np.unique(shown, return_inverse=True)
+    table = gallery.embeddings.reshape(len(labels), -1)[among]
+    points = repetition_curve(rows @ table.T, place, seed=seed)
+    means = np.stack([rows[place == k].mean(axis=0) for k in range(len(among))])
+    return {
+        "repetitions": [
+            {"n": n, "n_groups": n_groups, "accuracy": accuracy, "chance": 1 / len(among)}
+            for n, n_groups, accuracy in points
+        ],
+        "retrieval": asdict(retrieval(means.astype(np.float64), table.astype(np.float64))),
+    }
 
 
 def _gallery_of(record: SessionRecord) -> Gallery | None:
@@ -101,17 +104,15 @@ def _gallery_of(record: SessionRecord) -> Gallery | None:
 
 
 def embeddings_of(recording: Path, events: Sequence[Event]) -> dict[int, Float32]:
-    """Decoded vectors by index of the event, as the recording holds them; empty without one.
+    """Decoded vectors by index of the event, as the recording holds them.
 
     Raises
     ------
     PhospheneError
-        The recording cannot be read.
+        There is no recording, or it cannot be read.
     """
     from devices.xdf import XdfFile
 
-    if not recording.is_file():
-        return {}
     by_onset = {round(each.t_onset, 6): each.index for each in events}
     vectors: dict[int, Float32] = {}
     with XdfFile(recording) as file:

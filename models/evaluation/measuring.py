@@ -8,24 +8,28 @@ and chance are `models.evaluation.protocol`'s.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from scipy import linalg, stats
-from torch.nn import functional
+from torch import Tensor
 
-from models.evaluation.networks import Network, prepared
+from models.evaluation.networks import Network
 from models.evaluation.protocol import Ints, correlations, identification
+from models.metrics.pictures import pixel_correlations, prepared, structural_similarities
 from pipeline.errors import ConfigurationError
 from pipeline.values import Float32, Float64, Uint8
 
 BATCH = 32
 MOST_SHOWN = 1000
 """Distinct shown pictures that are compared at most."""
+MOST_STRUCTURE = 1000
+"""Items whose pixels are compared at side 425 at most: it takes longer than all the rest."""
 N_WAYS, N_CLASSES = 50, 1000
-_SIDE_OF_SUITE = 425
 
 
 class Pictures(Protocol):
@@ -118,6 +122,7 @@ def measure(
     networks: Sequence[Network],
     *,
     seed: int = 0,
+    of_items: bool = False,
     tell: Callable[[float], None] = lambda _share: None,
 ) -> Measured:
     """Measure a set of pictures.
@@ -128,6 +133,8 @@ def measure(
     networks : sequence of Network
     seed : int
         Of what is drawn where there is too much to compare everything.
+    of_items : bool
+        Leave out what is one figure of the whole set.
     tell : callable
         Called with the share that is done.
 
@@ -140,24 +147,28 @@ def measure(
     originals = [pictures.shown(key) for key in keys]
     side = pictures.drawn(int(items[0]), 0).shape[:2]
     pixels = _Pixels(originals, side, len(items), pictures.n_copies)
-    structure = _Structure(originals, shown, pictures.n_copies)
+    chosen = np.zeros(len(items), dtype=np.bool_)
+    chosen[np.random.default_rng([seed, 107]).permutation(len(items))[:MOST_STRUCTURE]] = True
+    if not chosen.all():
+        notes = (*notes, f"PixCorr and SSIM: of {chosen.sum()} items, drawn at seed {seed}.")
+    structure = _Structure(originals, shown, chosen, pictures.n_copies)
     judges = [_Judge(each, originals, len(items), pictures.n_copies) for each in networks]
     n_done, n_all = 0, len(items) * pictures.n_copies
-    with ThreadPoolExecutor(2) as threads:
+    with ThreadPoolExecutor(1) as threads:
         for copy in range(pictures.n_copies):
             for first in range(0, len(items), BATCH):
                 part = items[first : first + BATCH]
                 drawn = [pictures.drawn(int(item), copy) for item in part]
-                pending = structure.begin(drawn, first, copy, threads)
+                # Beside the networks: neither needs the other's result.
+                pending = threads.submit(structure.add, drawn, first, copy)
                 pixels.add(drawn, first, copy)
                 for judge in judges:
                     judge.add(_same_size(drawn), first, copy)
-                for each in pending:
-                    each.result()
+                pending.result()
                 n_done += len(part)
                 tell(n_done / n_all)
     found = (*structure.measures(), *pixels.measures(shown))
-    of_networks = tuple(m for judge in judges for m in judge.measures(shown))
+    of_networks = (m for judge in judges for m in judge.measures(shown, of_items=of_items))
     return Measured((*found, *of_networks), items, keys, shown, notes)
 
 
@@ -239,56 +250,45 @@ def _of_table(
 
 
 class _Structure:
-    """PixCorr and SSIM as MindEye's suite defines them, a value an item."""
+    """MindEye's measures of pixels, a value an item, of some of the items."""
 
-    def __init__(self, originals: Sequence[Uint8], shown: Ints, n_copies: int) -> None:
-        self._shown = shown
-        self._pictures = [_suite(each) for each in originals]
-        self._grey = [_grey(each) for each in self._pictures]
-        self._pixcorr = np.empty((n_copies, len(shown)))
-        self._ssim = np.empty((n_copies, len(shown)))
+    def __init__(
+        self, originals: Sequence[Uint8], shown: Ints, chosen: NDArray[np.bool_], n_copies: int
+    ) -> None:
+        self._shown, self._chosen = shown, chosen
+        self._originals = [prepared(_channels(each[None])) for each in originals]
+        self._found = np.full((3, n_copies, len(shown)), np.nan)
 
-    def begin(
-        self, drawn: Sequence[Uint8], first: int, copy: int, threads: ThreadPoolExecutor
-    ) -> list[Future[None]]:
-        return [
-            threads.submit(self._one, pixels, first + k, copy) for k, pixels in enumerate(drawn)
-        ]
-
-    def _one(self, pixels: Uint8, column: int, copy: int) -> None:
-        from skimage.metrics import structural_similarity
-
-        drawn, row = _suite(pixels), int(self._shown[column])
-        pair = np.stack([self._pictures[row].ravel(), drawn.ravel()])
-        self._pixcorr[copy, column] = correlations(pair[:1], pair[1:])[0, 0]
-        self._ssim[copy, column] = structural_similarity(
-            self._grey[row],
-            _grey(drawn),
-            gaussian_weights=True,
-            sigma=1.5,
-            use_sample_covariance=False,
-            data_range=1.0,
-        )
+    def add(self, drawn: Sequence[Uint8], first: int, copy: int) -> None:
+        for column, pixels in enumerate(drawn, first):
+            if not self._chosen[column]:
+                continue
+            one, other = prepared(_channels(pixels[None])), self._originals[self._shown[column]]
+            self._found[:, copy, column] = (
+                pixel_correlations(one, other)[0],
+                structural_similarities(one, other)[0],
+                structural_similarities(one, other, columns_are_channels=True)[0],
+            )
 
     def measures(self) -> Iterator[Measure]:
-        yield Measure(
-            "pixcorr",
-            "PixCorr",
-            "Pearson's correlation of all pixels at side 425 (MindEye's suite)",
-            "higher",
-            self._pixcorr,
-            ideal=None,
-            is_published=True,
+        words = (
+            ("pixcorr", "PixCorr", "Pearson's correlation of all pixels at side 425"),
+            (
+                "ssim",
+                "SSIM",
+                "structural similarity of grey pictures at side 425, Gaussian window of 1.5, as "
+                "scikit-image 0.20 and later compute it",
+            ),
+            (
+                "ssim_by_column",
+                "SSIM by column",
+                "the same call before scikit-image 0.20, which took columns for channels; never "
+                "to be mixed with the other",
+            ),
         )
-        yield Measure(
-            "ssim",
-            "SSIM",
-            "structural similarity of grey pictures at side 425, Gaussian window of 1.5, as "
-            "scikit-image 0.20 and later compute it (MindEye's suite)",
-            "higher",
-            self._ssim,
-            is_published=True,
-        )
+        for (name, title, definition), values in zip(words, self._found, strict=True):
+            whole = f"{definition} (MindEye's suite)"
+            yield Measure(name, title, whole, "higher", values, is_published=True)
 
 
 class _Judge:
@@ -320,7 +320,7 @@ class _Judge:
         if self._logits is not None:
             self._logits[copy, first : first + len(drawn)] = found[self.network.classes]
 
-    def measures(self, shown: Ints) -> Iterator[Measure]:
+    def measures(self, shown: Ints, *, of_items: bool) -> Iterator[Measure]:
         network, own = self.network, np.arange(len(shown))
         for layer, tables in self._tables.items():
             what = f"{network.title}, {layer}" if layer not in network.title else layer
@@ -344,6 +344,8 @@ class _Judge:
                 np.asarray(distance[0]),
                 is_published=network.name in ("efficientnet-b1", "swav"),
             )
+            if of_items:
+                continue
             frechet = self._sums[layer].distance(self._real[layer], shown)
             if frechet is not None:
                 yield _of_set(
@@ -356,9 +358,9 @@ class _Judge:
                     published=network.name == "fid-inception",
                 )
         if self._logits is not None:
-            yield from self._of_classes(shown)
+            yield from self._of_classes(shown, of_items=of_items)
 
-    def _of_classes(self, shown: Ints) -> Iterator[Measure]:
+    def _of_classes(self, shown: Ints, *, of_items: bool) -> Iterator[Measure]:
         if self._logits is None:
             return
         network, own = self.network, np.arange(len(shown))
@@ -383,6 +385,8 @@ class _Judge:
             1 / N_WAYS,
             network.name == "vit-h-14",
         )
+        if of_items:
+            return
         logits = self._logits.reshape(-1, N_CLASSES).astype(np.float64)
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)
@@ -437,9 +441,10 @@ class _Moments:
         mean = self._sum / self._n
         own = self._products / self._n - np.outer(mean, mean)
         other_mean, other = wide.mean(axis=0), np.cov(wide, rowvar=False, bias=True)
-        # The trace of the product's root is the sum of its eigenvalues' roots, which are real.
-        values = linalg.eigvals(own @ other).real
-        root = float(np.sqrt(np.maximum(values, 0.0)).sum())
+        # The root of own @ other has the trace of the root of half @ other @ half, its likeness.
+        values, vectors = linalg.eigh(own)
+        half = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+        root = float(np.sqrt(np.maximum(linalg.eigvalsh(half @ other @ half), 0.0)).sum())
         gap = float(((mean - other_mean) ** 2).sum())
         return gap + float(np.trace(own) + np.trace(other)) - 2.0 * root
 
@@ -462,14 +467,6 @@ def _resized(pixels: Uint8, side: tuple[int, ...]) -> Uint8:
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
 
 
-def _suite(pixels: Uint8) -> Float32:
-    """Picture from 0 to 1 at side 425, by way of 256; (425, 425, 3)."""
-    part = prepared(pixels[None], 256, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    size = (_SIDE_OF_SUITE, _SIDE_OF_SUITE)
-    large = functional.interpolate(part, size, mode="bilinear", antialias=True)
-    return np.asarray(large[0].permute(1, 2, 0).numpy(), dtype=np.float32)
-
-
-def _grey(picture: Float32) -> Float32:
-    """Brightness as scikit-image weighs the colours."""
-    return np.asarray(picture @ np.array([0.2125, 0.7154, 0.0721], np.float32), dtype=np.float32)
+def _channels(pictures: Uint8) -> Tensor:
+    """Pictures (n, height, width, 3) as (n, 3, height, width) from 0 to 1."""
+    return torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 255.0

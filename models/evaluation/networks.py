@@ -19,6 +19,8 @@ from torch.nn import functional
 
 from configs.guard import read_text
 from models.checkpoints import CheckpointError, load_checkpoint
+from models.metrics.pictures import SIDE
+from models.metrics.pictures import prepared as suite_prepared
 from models.pictures.network import PictureNetwork
 from models.pictures.shipped import load_network, network_input
 from pipeline.errors import ConfigurationError
@@ -27,8 +29,6 @@ from pipeline.values import Float32, Uint8
 PACKAGED = "efficientnet-lite0"
 _LIMIT = 2**20
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_SIDE_OF_ALL = 256
-"""MindEye's suite brings every picture to this side first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -273,18 +273,14 @@ def prepared(
     Bilinear with antialias, as torchvision resizes tensors.
     """
     part = _to_256(pictures)
-    if side != _SIDE_OF_ALL:
+    if side != SIDE:
         part = functional.interpolate(part, (side, side), mode="bilinear", antialias=True)
     centre, spread = torch.tensor(mean)[:, None, None], torch.tensor(std)[:, None, None]
     return (part - centre) / spread
 
 
 def _to_256(pictures: Uint8) -> Tensor:
-    part = torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 255.0
-    if part.shape[-2:] == (_SIDE_OF_ALL, _SIDE_OF_ALL):
-        return part
-    size = (_SIDE_OF_ALL, _SIDE_OF_ALL)
-    return functional.interpolate(part, size, mode="bilinear", antialias=True)
+    return suite_prepared(torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 255.0)
 
 
 def _first(pictures: Uint8) -> Uint8:

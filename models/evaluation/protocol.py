@@ -120,11 +120,6 @@ def bootstrap(values: Float64, shown: Ints, *, seed: int = 0) -> tuple[float, fl
     return float(low), float(high)
 
 
-def difference(first: Float64, second: Float64, shown: Ints, *, seed: int = 0) -> Score:
-    """Mean difference of two systems on the same items, with its interval (paired)."""
-    return score(first - second, shown, seed=seed)
-
-
 def correlations(real: Float32, drawn: Float32) -> Float32:
     """Pearson's correlation of each real row with each drawn one, (n_real, n_drawn)."""
     return np.asarray(_unit(real) @ _unit(drawn).T, dtype=np.float32)

@@ -13,7 +13,6 @@ from models.adapters import Adapter, AdapterError, AdapterStore, CalibrationData
 from models.adapters.evaluation import Scored, choose, learning_curve
 from models.adapters.fit import Progress, fit_adapter
 from models.adapters.leaks import check_leaks
-from models.evaluation.timing import order_test
 from models.adapters.methods import PICTURES, find_method
 from models.adapters.methods.base import Fitting, Stopped, Watch
 from models.adapters.network_base import NetworkBase
@@ -24,6 +23,7 @@ from models.adapters.scoring import (
 )
 from models.embedded.encoder import load_encoder
 from models.embedded.training_pool import pool_covariance
+from models.evaluation.timing import order_test
 from pipeline.values import Epoch, Float32, Float64
 from research.adapters.people import record_board, uprights
 
