@@ -17,6 +17,7 @@ import numpy as np
 from app.accuracy import Identification
 from app.evaluation.sets import SessionPictures
 from app.report.record import Event, SessionRecord, dig
+from configs import DecoderConfig
 from models.evaluation.protocol import repetition_curve
 from models.metrics.retrieval import retrieval
 from pipeline.errors import PhospheneError
@@ -97,7 +98,7 @@ def _gallery_of(record: SessionRecord) -> Gallery | None:
     try:
         gallery = load_gallery(named if isinstance(named, str) else None)
         system = dig(record.settings, "decoder", "system")
-        found = find_system(system if isinstance(system, str) else "embedded")
+        found = find_system(system if isinstance(system, str) else DecoderConfig().system)
     except PhospheneError:
         return None
     return gallery.in_space(found.descriptor.space)

@@ -36,7 +36,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def session(folder: Path) -> Path:
-    """A finished session's files; the second trial was learnt from, the last shows nothing known."""
+    """A finished session's files; the second trial was learnt from, the last is a button."""
     events = []
     for k, label in enumerate([*LABELS, "button"]):
         name = f"images/{k:06d}.png"
