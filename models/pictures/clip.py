@@ -55,7 +55,7 @@ def load_tower(space: str, published: str) -> PictureVectors:
             f"model.safetensors) in {folder}: put them there, or make the gallery without --space "
             f"{space}."
         ) from error
-    return _encoder(tower)
+    return _encoder(tower, tokens=space == CLIP_L_TOKENS)
 
 
 def load_tower_from(folder: Path) -> PictureVectors:
@@ -77,12 +77,12 @@ def load_tower_from(folder: Path) -> PictureVectors:
         raise GalleryError(
             f"{folder} holds no image tower of CLIP, expected config.json and model.safetensors."
         ) from error
-    return _encoder(tower)
+    return _encoder(tower, tokens=False)
 
 
-def _encoder(tower: Any) -> PictureVectors:
+def _encoder(tower: Any, *, tokens: bool) -> PictureVectors:
     tower.eval()
-    tokens = ClipTokens(tower) if space == CLIP_L_TOKENS else None
+    all_tokens = ClipTokens(tower) if tokens else None
 
     @torch.inference_mode()
     def encode(pictures: Uint8) -> Float32:
@@ -90,8 +90,8 @@ def _encoder(tower: Any) -> PictureVectors:
         side = int(tower.config.image_size)
         for start in range(0, len(pictures), BATCH):
             part = torch.from_numpy(pictures[start : start + BATCH]).permute(0, 3, 1, 2) / 255.0
-            if tokens is not None:
-                vectors = tokens(part).flatten(1)
+            if all_tokens is not None:
+                vectors = all_tokens(part).flatten(1)
             else:
                 small = functional.interpolate(part, (side, side), mode="bicubic", antialias=True)
                 vectors = tower((small.clamp(0, 1) - _MEAN) / _STD).image_embeds
