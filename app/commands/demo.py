@@ -63,6 +63,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="no LSL and no waiting: the same brain and path under a virtual clock (for controls)",
     )
     add_device(parser)
+    parser.add_argument(
+        "--attend",
+        action="store_true",
+        help="a virtual person looks at flickering pictures, headless, under a virtual clock: "
+        "`phosphene attend` has more options",
+    )
     add_align(parser)
     add_gallery(parser)
     parser.add_argument("--preset", default="demo")
@@ -72,6 +78,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo in a window, or headless when asked or when there is no display."""
+    if args.attend:
+        return _attend(args)
     from configs import load_preset
 
     config = apply_overrides(
@@ -105,3 +113,35 @@ def run(args: argparse.Namespace) -> int:
         as_json=args.json,
         expected=duration,
     )
+
+
+def _attend(args: argparse.Namespace) -> int:
+    """Run `phosphene attend` on its virtual person, with those options that it has."""
+    from app.commands import attend
+    from app.errors import AppError
+
+    others = {
+        "--duration": args.duration,
+        "--board": args.board,
+        "--control": args.control,
+        "--align": args.align,
+    }
+    strange = [name for name, value in others.items() if value is not None]
+    if strange or args.fast or args.preset != "demo":
+        name = (strange or (["--fast"] if args.fast else ["--preset"]))[0]
+        raise AppError(
+            f"{name} and --attend given, expected one of them: see `phosphene attend --help`."
+        )
+    given = {
+        "--person": args.subject,
+        "--snr": args.snr,
+        "--seed": args.seed,
+        "--gallery": args.gallery,
+        "--out": args.out,
+    }
+    words = ["attend", "--headless", "--cued", *(["--json"] if args.json else [])]
+    for option, value in given.items():
+        words += [] if value is None else [option, str(value)]
+    parser = argparse.ArgumentParser(prog="phosphene")
+    attend.add_parser(parser.add_subparsers())
+    return attend.run(parser.parse_args(words))

@@ -12,7 +12,7 @@ import numpy as np
 
 from models.attend.evidence import Covariances, Look
 from models.attend.learning import Learning
-from models.attend.stopping import Stopping
+from models.attend.stopping import NONE, Stopping
 from pipeline.errors import ConfigurationError
 from pipeline.values import Float64, Uint8
 
@@ -23,7 +23,8 @@ RATE = 120.0
 N_WRONG = 19
 """Wrong codes that a target's is compared with at least; where a grid has fewer, decoys."""
 FORCED = 0.3
-"""A look of fixed length is answered by what is at least so probable."""
+"""A stranger's look of fixed length is answered by what is at least so probable; of a person whose
+response is known, by what the look speaks for rather than against."""
 
 
 def thinning(sfreq: float) -> int:
@@ -138,7 +139,8 @@ class AttendDecoder:
             return Decision(None, 0.0, np.full(self._n_targets, 1 / self._n_targets))
         is_sure = last.is_decided
         if self.trial_seconds is not None:
-            is_sure = is_sure and float(last.posterior.max()) >= FORCED
+            least = FORCED if self.learning.template is None else (1 - NONE) / self._n_targets
+            is_sure = is_sure and float(last.posterior.max()) >= least
         if self._adapt and (is_sure or not self.learning.is_converged):
             self.learning.learn(self._look.sums)
         return Decision(last.best if is_sure else None, last.seconds, last.posterior)

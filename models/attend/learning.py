@@ -34,7 +34,7 @@ LEAST_GAIN = 0.2
 SURE = 0.8
 """Probability that a look is read again with to agree: codes that nobody saw resemble a strong
 response to those that were seen, but not so well."""
-N_EXACT = 6
+N_EXACT = 4
 """Answers beside the best history's that a step scores exactly."""
 
 
@@ -74,7 +74,7 @@ class Learning:
     and rather so than as none: answers to noise show no response in the next look."""
     template: Template | None = None
     """The believed response, once the person is known."""
-    _templates: list[Template] = field(default_factory=list)
+    _bounds: _Bounds | None = None
     _gain: float = 1.0
     _surely: float = 0.0
 
@@ -129,7 +129,9 @@ class Learning:
         if len(self.histories) == 1:
             found = _scores(self.histories, look)
             return found[:, : self.n_targets], found[0]
-        least = _at_least(self.histories, self._templates, look)[:, : self.n_targets]
+        if self._bounds is None:
+            self._bounds = _Bounds(self.histories)
+        least = self._bounds.at_least(look)[:, : self.n_targets]
         best = int(least.max(axis=1).argmax())
         own = _scores([self.histories[best]], look)[0]
         scores = least.copy()
@@ -160,9 +162,9 @@ class Learning:
 
     def _believe(self) -> None:
         """Fit what the next look is read by."""
+        self._bounds = None
         if not self.is_converged:
             self.template = None
-            self._templates = [Template.learnt(history.sums) for history in self.histories]
         elif self.known is not None:
             self.template = Template.learnt(self.histories[0].sums)
         else:
@@ -243,28 +245,37 @@ def _scores(histories: list[History], look: Covariances) -> Float64:
     return explained(pooled)
 
 
-def _at_least(histories: list[History], templates: list[Template], look: Covariances) -> Float64:
-    """Scores (n_histories, n_targets + n_decoys) by the response that each history has already.
+class _Bounds:
+    """Least scores of a look by the response that each history has already.
 
-    The largest correlation over all filters and responses is at least that of these.
+    The largest correlation over all filters and responses is at least that of these; what the
+    histories bring to it is the same in every step.
     """
-    filters = np.stack([each.filters[:, 0] for each in templates])
-    responses = np.stack([each.responses[:, 0] for each in templates])
-    own = np.stack([history.sums.cross for history in histories])
-    model = np.stack([history.sums.model for history in histories])
-    eeg = histories[0].sums.eeg + look.eeg
-    shared = np.einsum("hr,hrc,hc->h", responses, own, filters, optimize=True)
-    power = np.einsum("hr,hrs,hs->h", responses, model, responses, optimize=True)
-    by_filter = look.cross @ filters.T
-    shared = shared[:, np.newaxis] + np.einsum("nrh,hr->hn", by_filter, responses)
-    trace = np.trace(model, axis1=1, axis2=2)[:, np.newaxis]
-    trace = trace + np.trace(look.model, axis1=1, axis2=2)
-    ridge = (RIDGE / N_REGRESSORS) * trace * (responses**2).sum(axis=1)[:, np.newaxis]
-    by_response = look.model @ responses.T
-    power = power[:, np.newaxis] + np.einsum("nrh,hr->hn", by_response, responses) + ridge
-    noise = np.einsum("hc,cd,hd->h", filters, eeg, filters, optimize=True)[:, np.newaxis]
-    squared = np.maximum(shared, 0.0) ** 2 / np.maximum(power * noise, 1e-12)
-    return likelihood(squared, histories[0].sums.n_times + look.n_times)
+
+    def __init__(self, histories: list[History]) -> None:
+        templates = [Template.learnt(history.sums) for history in histories]
+        self._filters = np.stack([each.filters[:, 0] for each in templates])
+        self._responses = np.stack([each.responses[:, 0] for each in templates])
+        known = zip(self._filters, self._responses, histories, strict=True)
+        rows = [(r @ h.sums.cross @ f, r @ h.sums.model @ r, h) for f, r, h in known]
+        self._shared = np.array([[shared] for shared, _, _ in rows])
+        self._power = np.array([[power] for _, power, _ in rows])
+        self._trace = np.array([[np.trace(h.sums.model)] for _, _, h in rows])
+        self._ridge = (RIDGE / N_REGRESSORS) * (self._responses**2).sum(axis=1)[:, np.newaxis]
+        self._eeg, self._n_times = histories[0].sums.eeg, histories[0].sums.n_times
+
+    def at_least(self, look: Covariances) -> Float64:
+        """Scores (n_histories, n_targets + n_decoys), nats."""
+        filters, responses = self._filters, self._responses
+        eeg = self._eeg + look.eeg
+        matched = (look.cross @ filters.T) * responses.T
+        shared = self._shared + matched.sum(axis=1).T
+        strong = (look.model @ responses.T) * responses.T
+        ridge = self._ridge * (self._trace + np.trace(look.model, axis1=1, axis2=2))
+        power = self._power + strong.sum(axis=1).T + ridge
+        noise = ((filters @ eeg) * filters).sum(axis=1)[:, np.newaxis]
+        squared = np.maximum(shared, 0.0) ** 2 / np.maximum(power * noise, 1e-12)
+        return likelihood(squared, self._n_times + look.n_times)
 
 
 def _grown(histories: list[History], look: Covariances, scores: Float64) -> list[History]:

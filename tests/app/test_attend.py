@@ -12,6 +12,7 @@ import pytest
 from app.attend.reading import LookOptions
 from app.attend.session import HONEST, AttendSession
 from app.benchmarks.attend import FOLDER, figures, look_at, read_people
+from app.cli import main
 from app.errors import AppError
 from configs import load_preset
 from devices.errors import FileError
@@ -134,3 +135,46 @@ def test_a_real_person_is_read_without_calibration() -> None:
         for trial in range(8)
     ]
     assert sum(right) >= 7
+
+
+class _Window:
+    """What shows the grid beside a source that only streams."""
+
+    def __init__(self, looker: LookerSource) -> None:
+        self._looker = looker
+        self.asked: list[int] = []
+
+    @property
+    def wants_look(self) -> bool:
+        return self._looker.wants_look
+
+    def begin_look(self, target: int) -> None:
+        self.asked.append(target)
+        self._looker.begin_look(target)
+
+    def end_look(self) -> None:
+        self._looker.end_look()
+
+
+def test_a_screen_beside_the_source_begins_and_ends_the_looks() -> None:
+    looker = LookerSource(Looker(number=5, snr=3.0), GRID, n_looks=3)
+    screen = _Window(looker)
+    found = AttendSession(
+        load_preset("attend"),
+        looker,
+        FAST,
+        out=None,
+        cues=itertools.cycle([4, 1, 3]),
+        n_looks=3,
+        screen=screen,
+    ).play()
+    assert screen.asked == [4, 1, 3]
+    assert [trial["target"] for trial in found["attend"]["trials"]] == [4, 1, 3]
+
+
+@pytest.mark.parametrize("other", [["--fast"], ["--board", "cyton"], ["--duration", "5"]])
+def test_a_demo_of_attending_refuses_what_it_has_no_use_for(
+    other: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--attend", *other]) == 1
+    assert f"{other[0]} and --attend given" in capsys.readouterr().err
