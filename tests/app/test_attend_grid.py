@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -73,17 +74,19 @@ def assert_decoded_as_shown(
 ) -> None:
     """Compare what stood on the screen at each moment with what the markers say."""
     states, flips = decoded(grid, markers, painted[-1][0] + period / 2)
-    at = np.array([stamp for stamp, _ in painted])
-    for time, state in painted[:-4]:  # what came late at the very end has no marker yet
-        middle = time + period / 2  # every frame stands at least so long
+    at = np.array([flip for flip, _ in painted])
+    for stamp, state in painted[:-4]:  # what came late at the very end has no marker yet
+        middle = stamp + period / 2  # every frame stands at least so long
         which = int(np.searchsorted(flips, middle)) - 1
-        assert (states[which] == state).all(), f"another code at {time - at[0]:.4f} s"
+        assert (states[which] == state).all(), f"another code at {stamp - at[0]:.4f} s"
     changed = [
         0,
         *(k for k in range(1, len(painted)) if (painted[k][1] != painted[k - 1][1]).any()),
     ]
     for k in changed:
-        assert np.abs(flips - at[k]).min() < 0.3 * period, "a change is decoded at another frame"
+        assert np.abs(flips - at[k]).min() < 0.3 / grid.frame_rate, (
+            "a change is decoded at another frame"
+        )
 
 
 @settings(max_examples=12)
@@ -297,3 +300,27 @@ def test_the_answer_and_the_growing_picture_stand_beside_the_grid(
     assert before.pixelColor(round(0.86 * after.width()), after.height() // 2).red() < 200
     assert before != after
     assert window.chosen == 4
+
+
+def test_what_a_real_timer_shows_is_what_is_decoded(qtbot: QtBot) -> None:
+    markers: list[tuple[str, float]] = []
+    painted: list[tuple[float, np.ndarray]] = []
+    frames = GridFrames(
+        Grid(gold_codes(N), LABELS, 60.0),
+        hold=1,
+        push=lambda label, at: markers.append((label, at)),
+        answered=answered(),
+        shown=lambda at, states: None if states is None else painted.append((at, states.copy())),
+    )
+    pixels = [np.zeros((8, 8, 3), dtype=np.uint8)] * N
+    window = GridWindow(pixels, LABELS, frames, clock=time.perf_counter, surface="raster")
+    qtbot.addWidget(window)
+    window.resize(200, 150)
+    window.show()
+    assert window.refresh_hz == pytest.approx(60.0)
+    frames.begin_look(1)
+    qtbot.waitUntil(lambda: len(painted) > 60)
+    window.close()
+    # Whatever the machine's load: late frames, long ones, never one that stands for a moment only.
+    assert np.diff([at for at, _ in painted]).min() > 0.6 / 60
+    assert_decoded_as_shown(frames.grid, painted, markers[:-1], 0.6 / 60)

@@ -69,6 +69,8 @@ class GridWindow(StimulusWindow):
         surface: Literal["auto", "gl", "raster"] = "auto",
     ) -> None:
         super().__init__(lambda _label: None, parent, surface=surface)
+        # A frame that came late would stand for a moment only, and a decoder take it for left out.
+        self.shortest = 0.8
         self.setWindowTitle("Phosphene – attend")
         self.resize(1120, 760)
         self.grid_frames = frames

@@ -95,6 +95,8 @@ class StimulusWindow(QWidget):
         `auto`: OpenGL where a graphics card does it.
     """
 
+    shortest = 0.0
+    """How long a frame of the timer's stands at least, in frames."""
     ended = Signal(bool)
     """What `play` was given is over; whether all of it was shown (Esc and closing end it early)."""
 
@@ -285,6 +287,8 @@ class StimulusWindow(QWidget):
         period = 1.0 / self.frame_clock.nominal_hz
         n_frames = int((now - self._origin) / period + 1e-6) + 1
         left = self._origin + n_frames * period - now
+        if left < self.shortest * period:
+            left += period
         self._timer.start(max(0, ceil(1000 * left)))
 
     def _report(self, stamp: float) -> None:
