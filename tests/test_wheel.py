@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 DATA = (
     "*/py.typed",
+    "app/evaluation/page.html",
     "app/report/template.html",
     "configs/presets/*.toml",
     "models/embedded/weights/*.json",
