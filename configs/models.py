@@ -209,8 +209,12 @@ class DecoderConfig(_Frozen):
     """Where pictures are drawn: `cpu`, `cuda`, `cuda:1`, `mps`; `auto`: a GPU where there is one.
     Pictures of one device are not those of another to the bit."""
     low_memory: bool = False
-    """Decode large pictures in tiles: the memory of one, and seams that one has to look for. A
-    session turns this on by itself where a picture does not fit, and says so."""
+    """Decode pictures in tiles (the memory of one, and seams that one has to look for), where the
+    generator's autoencoder can; on a GPU, parts of a Stable Diffusion that do not work wait on the
+    CPU. A session turns this on by itself where a picture does not fit, and says so. The embedded
+    model's pictures are too small to gain."""
+    tile: int = Field(default=0, ge=0, le=4096, multiple_of=64)
+    """Side of these tiles, pixels; 0: as the autoencoder was made, often as large as a picture."""
     backend: Literal[
         "eager", "trace", "inductor", "openvino", "onnxruntime", "tensorrt", "auto"
     ] = "eager"

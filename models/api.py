@@ -191,6 +191,16 @@ class StatesOptions(Protocol):
         ...
 
 
+@runtime_checkable
+class SavesMemory(Protocol):
+    """A sampler that can draw with less memory (`decoder.low_memory`)."""
+
+    @property
+    def can_save_memory(self) -> bool:
+        """Whether these weights let it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class DrawingOptions:
     """How `phosphene generate` draws.

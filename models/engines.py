@@ -50,12 +50,15 @@ class Drawing:
         The sampler's.
     draw : callable
         Draws a short picture of noise.
+    weights : callable
+        Hash of the parts' weights.
     """
 
     config: DecoderConfig
     parts: Sequence[Part]
     options: Mapping[str, object]
     draw: Callable[[], object]
+    weights: Callable[[], str]
     cache: EngineCache = field(default_factory=EngineCache)
 
 
@@ -79,6 +82,7 @@ def find_engine(
     """
     small = bool(drawing.parts) and all(part.graph is not None for part in drawing.parts)
     remarks: list[str] = []
+    absent: list[str] = []
     for backend, target in choice.candidates:
         if backend.name == "eager":
             break
@@ -97,9 +101,11 @@ def find_engine(
             continue
         if engine is not None:
             return Found(engine, tuple(remarks))
+        absent.append(backend.name)
+    if absent:
         remarks.append(
-            f"The back-end {backend.name} has no engine of these networks yet: one is built where "
-            f"decoder.backend = {backend.name!r} asks for it by name."
+            f"No engine of these networks is kept yet ({', '.join(absent)} could draw): "
+            "`phosphene compile` with these settings builds them and says what they gain."
         )
     if remarks:
         remarks.append("Pictures are drawn by eager.")
@@ -110,10 +116,12 @@ def _engine(
     drawing: Drawing, backend: Backend, target: Target, *, say: Say, fresh: bool, builds: bool
 ) -> Engine | None:
     parts, cache = drawing.parts, drawing.cache
-    key = key_of(parts, backend=backend, target=target, options=drawing.options)
+    if not builds and (isinstance(backend, Prepares) or not cache.usage()[0]):
+        return None  # without a hash over gigabytes
+    key = key_of(
+        parts, backend=backend, target=target, options=drawing.options, weights=drawing.weights()
+    )
     if isinstance(backend, Prepares):
-        if not builds:
-            return None
         drawing.draw()
         return prepare(parts, backend=backend, target=target, key=key, draw=drawing.draw, say=say)
     if not isinstance(backend, Builds):

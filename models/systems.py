@@ -10,6 +10,7 @@ import importlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
@@ -27,6 +28,7 @@ from models.api import (
     EncoderSpec,
     ExpectsCovariance,
     Sampler,
+    SavesMemory,
     StatesOptions,
 )
 from models.engines import Drawing, Found, find_engine
@@ -45,7 +47,7 @@ from models.registry import (
 )
 from models.repeatable import make_repeatable
 from models.sampling.backends.choice import Choice, choose
-from models.sampling.backends.engines import Engine, Say
+from models.sampling.backends.engines import Engine, Say, weights_hash
 from models.sampling.parts import HasParts, Part
 from models.sampling.watching import timed, watched
 from pipeline.values import Epoch, Info
@@ -110,6 +112,11 @@ class System:
         settled = {"backend": engine.backend, "dtype": engine.target.dtype}
         config = self.config.model_copy(update=settled)
         return replace(self, engine=engine, versions=versions, config=config)
+
+    @property
+    def can_save_memory(self) -> bool:
+        """Whether `decoder.low_memory` changes anything."""
+        return isinstance(self.sampler, SavesMemory) and self.sampler.can_save_memory
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -218,9 +225,11 @@ def drawing_of(system: System) -> Callable[[], object]:
 
 
 def _drawing(system: System) -> Drawing:
+    parts = parts_of(system.sampler)
     return Drawing(
         config=system.config,
-        parts=parts_of(system.sampler),
+        parts=parts,
+        weights=cache(lambda: weights_hash(parts)),
         options=sampler_options(system.sampler),
         draw=drawing_of(system),
     )

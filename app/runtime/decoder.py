@@ -304,8 +304,13 @@ class Decoder:
         """Override settings where the machine gave out, and say so; False: nothing to be done."""
         if not fault:
             return False
-        device = "" if self._ready is None else self._ready.device
-        found = step_down(self._running.decoder, fault, device=device)
+        ready = self._ready
+        found = step_down(
+            self._running.decoder,
+            fault,
+            device="" if ready is None else ready.device,
+            can_save_memory=ready is not None and ready.can_save_memory,
+        )
         if found is None:
             return False
         overrides, sentence = found

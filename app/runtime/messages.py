@@ -48,7 +48,7 @@ class Steer:
     n_resets: int = 0
 
 
-Overrides = Mapping[str, str | bool]
+Overrides = Mapping[str, str | bool | int]
 """Settings of the decoder that hold instead of the session's, by name; empty: none."""
 
 
@@ -128,6 +128,8 @@ class Ready:
     pace: Pace | None = None
     settled: Mapping[str, str] = field(default_factory=dict)
     """Device, back-end and type by name, as settings of `decoder`: what `auto` came to."""
+    can_save_memory: bool = False
+    """Whether `decoder.low_memory` changes anything."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,15 @@ from app.runtime.messages import Overrides
 from configs import DecoderConfig
 from models.faults import Fault
 
-_KEYS = ("device", "low_memory")
-"""Settings that may be overridden while a session runs."""
+_KEYS: Mapping[str, type] = {"device": str, "low_memory": bool, "tile": int}
+"""Settings that may be overridden while a session runs, and what each is."""
+TILE = 256
+"""Side of a tile where memory has run out, pixels."""
 
 
-def step_down(config: DecoderConfig, fault: Fault, *, device: str) -> tuple[Overrides, str] | None:
+def step_down(
+    config: DecoderConfig, fault: Fault, *, device: str, can_save_memory: bool
+) -> tuple[Overrides, str] | None:
     """Find what to override against a fault, and how to say it; None: nothing is left.
 
     Parameters
@@ -27,9 +31,11 @@ def step_down(config: DecoderConfig, fault: Fault, *, device: str) -> tuple[Over
     fault : Fault
     device : str
         Where it runs.
+    can_save_memory : bool
+        Whether its generator can draw with less.
     """
-    if fault == "memory" and not config.low_memory:
-        return {"low_memory": True}, (
+    if fault == "memory" and can_save_memory and not config.low_memory:
+        return {"low_memory": True, "tile": TILE}, (
             "A picture did not fit into memory: from here on they are decoded in tiles "
             "(decoder.low_memory), which changes them a little."
         )
@@ -52,7 +58,5 @@ def read_overrides(value: object) -> Overrides:
     if not isinstance(value, Mapping):
         return {}
     found: dict[str, Any] = {key: value[key] for key in _KEYS if key in value}
-    is_valid = isinstance(found.get("device", ""), str) and isinstance(
-        found.get("low_memory", False), bool
-    )
+    is_valid = all(type(each) is _KEYS[key] for key, each in found.items())
     return found if is_valid else {}

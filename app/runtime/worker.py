@@ -168,6 +168,7 @@ class Worker:
             remarks=system.remarks,
             pace=self._pace,
             settled=system.settled,
+            can_save_memory=system.can_save_memory,
         )
 
     def settle(self) -> None:

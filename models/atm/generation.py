@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.atm.folder import require
-from models.sampling.denoisers import Backend, eager
 from models.stable_diffusion.generation import Condition, GenerationSettings, LatentGenerator
 from models.stable_diffusion.parts import read_folder
 
@@ -47,7 +46,8 @@ class AdapterGenerator:
         settings: GenerationSettings | None = None,
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
-        backend: Backend = eager,
+        low_memory: bool = False,
+        tile: int = 0,
     ) -> None:
         adapter = require(folder / ADAPTER_FILE, "adapter")
         generator = require(folder / "generator", "generator")
@@ -55,7 +55,12 @@ class AdapterGenerator:
         parts = read_folder(generator)
         parts.add_adapter(adapter, copies=n_adapters)
         self.latent = LatentGenerator(
-            parts, settings=settings, device=device, dtype=dtype, backend=backend
+            parts,
+            settings=settings,
+            device=device,
+            dtype=dtype,
+            low_memory=low_memory,
+            tile=tile,
         )
         self.settings, self.files = self.latent.settings, parts.files
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from configs import DecoderConfig
-from models.accelerators import choose_device
+from models.accelerators import choose_device, choose_dtype
 from models.api import (
     CLIP_H_IMAGE,
     EncoderSpec,
@@ -44,6 +44,7 @@ from models.atm.generation import AdapterGenerator
 from models.atm.input import network_input
 from models.atm.prior import DiffusionPriorUNet
 from models.atm.prior_sampling import prior_states
+from models.sampling.parts import Part
 from models.sampling.solvers import last
 from models.stable_diffusion.generation import GenerationSettings
 from models.stable_diffusion.libraries import quiet_libraries
@@ -231,6 +232,16 @@ class AtmSampler(VectorSampler):
         self._target_norm = target_norm
 
     @property
+    def parts(self) -> tuple[Part, ...]:
+        """What an engine can take the place of; a prior is too small to gain."""
+        return self._generator.latent.parts
+
+    @property
+    def can_save_memory(self) -> bool:
+        """Whether `decoder.low_memory` changes anything."""
+        return self._generator.latent.can_save_memory
+
+    @property
     def has_prior(self) -> bool:
         """Whether a prior stands between encoder and generator."""
         return self._prior is not None
@@ -285,7 +296,12 @@ def load_sampler(config: DecoderConfig) -> AtmSampler:
     if prior is not None:
         prior.to(device)
     generator = AdapterGenerator(
-        folder, settings=generation_settings(config, settings), device=device
+        folder,
+        settings=generation_settings(config, settings),
+        device=device,
+        dtype=choose_dtype(config),
+        low_memory=config.low_memory,
+        tile=config.tile,
     )
     generator.set_scales(1.0)
     parts = [folder / "prior" / MODEL] if prior is not None else []

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from configs import DecoderConfig
-from models.accelerators import choose_device
+from models.accelerators import choose_device, choose_dtype
 from models.api import EncoderSpec, InputSpec, SamplerSpec, installed_weights
 from models.checkpoints import CheckpointError
 from models.latent_diffusion.conditioning import ConditionStage
@@ -26,8 +26,10 @@ from models.latent_diffusion.folder import Home, load_model, load_stage
 from models.latent_diffusion.lora import LORA_FILE, fuse_lora
 from models.latent_diffusion.model import LatentDiffusion
 from models.sampling import denoisers, schedules, solvers
-from models.sampling.denoisers import Backend, Level, Network, eager
+from models.sampling.decoding import Decoding, has_tiles, use_tiles
+from models.sampling.denoisers import Level, Network
 from models.sampling.noise import seeded_noise
+from models.sampling.parts import Part
 from models.sampling.pictures import to_pixels
 from models.weights import HASHES, WeightState, check_weights
 from pipeline.errors import ShapeError
@@ -76,12 +78,12 @@ class ContextSampler:
         guidance_scale: float | None = None,
         solver: SolverName = "plms",
         spec: SamplerSpec,
-        backend: Backend = eager,
         title: str = "",
     ) -> None:
         self._title = title or spec.name
         self._guidance = 1.0 if guidance_scale is None else guidance_scale
-        self._model, self._unet = model, backend(model.unet)
+        self._model, self._unet = model, Part(model.unet, "unet")
+        self._decoder = Part(Decoding(model.vae), "decoder")
         self._spec, self._steps = spec, spec.steps
         self._solver: SolverName = solver
         self._levels = _levels_of(solver, spec.steps, model)
@@ -91,6 +93,17 @@ class ContextSampler:
     def spec(self) -> SamplerSpec:
         """What it takes and draws."""
         return self._spec
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What an engine can take the place of: none while it decodes in tiles."""
+        is_tiled = has_tiles(self._model.vae) and self._model.vae.use_tiling
+        return () if is_tiled else (self._unet, self._decoder)
+
+    @property
+    def can_save_memory(self) -> bool:
+        """Whether `decoder.low_memory` changes anything."""
+        return has_tiles(self._model.vae)
 
     @property
     def options(self) -> Mapping[str, str | int | float]:
@@ -127,7 +140,7 @@ class ContextSampler:
         context = torch.from_numpy(np.array(embedding.vector))[None].to(like, non_blocking=True)
         latents = self._draw(context, seeds=(seed,))
         return GeneratedImage(
-            pixels=to_pixels(self._model.decode_latents(latents.to(like)))[0],
+            pixels=to_pixels(self._decoder(self._model.unscaled(latents.to(like))))[0],
             seed=seed,
             index=embedding.index,
             t_onset=embedding.t_onset,
@@ -224,11 +237,11 @@ def load_context_sampler(config: DecoderConfig, home: Home) -> ContextSampler:
         fuse_lora(model.unet, folder / LORA_FILE)
         solver = "lcm"
     if config.low_memory:
-        model.vae.enable_tiling()
+        use_tiles(model.vae, side=config.tile)
     side = int(table["preprocessing"].get("side", 512))
     device = choose_device(config.device)
     return ContextSampler(
-        model.to(device),
+        model.to(device, choose_dtype(config)),
         guidance_scale=config.guidance_scale,
         solver=solver,
         title=home.title,

@@ -27,7 +27,7 @@ from models.multimodal.adapter_scales import (
 from models.multimodal.errors import MultimodalError
 from models.multimodal.modalities import FUSION_WEIGHTS, Faults, Modality
 from models.sampling.solvers import last
-from models.stable_diffusion.generation import GenerationSettings
+from models.stable_diffusion.generation import GenerationSettings, LatentGenerator
 
 Uint8 = NDArray[np.uint8]
 PRIOR_STEPS = 30
@@ -70,6 +70,11 @@ class MultimodalGenerator:
     def options(self) -> Mapping[str, int | float]:
         """What acts on its pictures; the priors take no guidance."""
         return {**self._generator.options, "prior_steps": self.prior_steps}
+
+    @property
+    def latent(self) -> LatentGenerator:
+        """What draws."""
+        return self._generator.latent
 
     def clip_vectors(self, condition: Tensor, *, seed: int) -> dict[Modality, Tensor]:
         """Draw each modality's CLIP vector (n_features,) for an EEG vector (n_features,)."""

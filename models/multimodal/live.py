@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from configs import DecoderConfig
-from models.accelerators import choose_device
+from models.accelerators import choose_device, choose_dtype
 from models.api import DrawingOptions, SamplerSpec
 from models.atm.folder import (
     MODEL,
@@ -41,6 +41,7 @@ from models.atm.live import (
 from models.multimodal.errors import MultimodalError
 from models.multimodal.generation import PRIOR_STEPS, MultimodalGenerator
 from models.multimodal.modalities import ACCUMULATION, DRAWING_FAULTS, MODES, Faults, Modality
+from models.sampling.parts import Part
 from models.stable_diffusion.libraries import quiet_libraries
 from pipeline.errors import ConfigurationError
 from pipeline.gallery import load_gallery
@@ -68,6 +69,16 @@ class MultimodalSampler(VectorSampler):
     def options(self) -> Mapping[str, str | int | float]:
         """What acts on its pictures."""
         return {**self.generator.options}
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What an engine can take the place of; priors are too small to gain."""
+        return self.generator.latent.parts
+
+    @property
+    def can_save_memory(self) -> bool:
+        """Whether `decoder.low_memory` changes anything."""
+        return self.generator.latent.can_save_memory
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -157,6 +168,9 @@ def load_sampler(config: DecoderConfig, *, faults: Faults | None = None) -> Mult
         n_adapters=len(Modality),
         settings=generation_settings(config, settings),
         device=device,
+        dtype=choose_dtype(config),
+        low_memory=config.low_memory,
+        tile=config.tile,
     )
     sha256 = hash_of(*(folder / "priors" / m / MODEL for m in Modality), *adapters.files)
     return MultimodalSampler(

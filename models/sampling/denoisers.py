@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,16 +56,9 @@ class Denoiser(Protocol):
 
 
 Network = Callable[[Tensor, Tensor], Tensor]
-"""(x, time) to whatever was trained, condition bound: a module, or what a compiler made of it."""
+"""(x, time) to whatever was trained, condition bound: a module, or what a back-end made of it."""
 Pair = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(x, time) to two predictions: for the empty condition, for the given one."""
-Backend = Callable[[nn.Module], Callable[..., Any]]
-"""The seam for compilers, `torch.compile` is one: a module to a callable of its signature."""
-
-
-def eager(module: nn.Module) -> Callable[..., Any]:
-    """Run the module itself."""
-    return module
 
 
 def epsilon(network: Network) -> Denoiser:

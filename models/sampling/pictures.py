@@ -26,7 +26,7 @@ def to_pixels(images: Tensor) -> NDArray[np.uint8]:
         A number is none: the weights are damaged, or their precision is too low.
     """
     is_finite = torch.isfinite(images).all()  # asked before the copy, known when it is there
-    pixels = (images.clamp(-1, 1) + 1).mul(127.5).round().to(torch.uint8)
+    pixels = (images.float().clamp(-1, 1) + 1).mul(127.5).round().to(torch.uint8)
     made = pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     if not bool(is_finite):
         raise DrawingError(

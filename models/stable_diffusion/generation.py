@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.sampling import denoisers, solvers
-from models.sampling.denoisers import Backend, Network, eager
+from models.sampling.decoding import Decoding, has_tiles
+from models.sampling.denoisers import Network
 from models.sampling.noise import seeded_noise
+from models.sampling.parts import Part
 from models.sampling.pictures import to_pixels
 from models.stable_diffusion import adapters
 from models.stable_diffusion.errors import StableDiffusionError
@@ -74,8 +76,10 @@ class LatentGenerator:
     settings : GenerationSettings
     device, dtype
         Where and in which precision it draws; None: the CPU.
-    backend : Backend
-        Makes a callable of the U-Net; by default it is itself.
+    low_memory : bool
+        Decode in tiles; on a GPU parts that do not work wait on the CPU.
+    tile : int
+        Side of the tiles, pixels; 0: as the autoencoder was made.
 
     Raises
     ------
@@ -90,7 +94,8 @@ class LatentGenerator:
         settings: GenerationSettings | None = None,
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
-        backend: Backend = eager,
+        low_memory: bool = False,
+        tile: int = 0,
     ) -> None:
         self.settings = GenerationSettings() if settings is None else settings
         self._parts = parts
@@ -98,13 +103,21 @@ class LatentGenerator:
         # Published files are in half precision; parts left so would not fit the others.
         self._pipeline.to(dtype)
         self._device = torch.device("cpu") if device is None else device
-        memory = save_memory(self._pipeline, device=self._device, size=self.settings.size)
+        memory = save_memory(
+            self._pipeline,
+            device=self._device,
+            size=self.settings.size,
+            is_asked=low_memory,
+            tile=tile,
+        )
         if not memory.offload:
             self._pipeline.to(self._device)
         vae = self._pipeline.vae
         if dtype == torch.float16 and vae.config.get("force_upcast"):
             vae.to(torch.float32)
-        self._unet = backend(self._pipeline.unet)
+        self._unet = Part(self._pipeline.unet, "unet")
+        self._decoder = Part(Decoding(vae), "decoder")
+        self._is_whole = not (memory.offload or memory.tiling)
         unet = self._pipeline.unet
         # Distilled U-Nets take the guidance as a number, and are asked once.
         self._takes_guidance = unet.config.time_cond_proj_dim is not None
@@ -129,6 +142,16 @@ class LatentGenerator:
         }
 
     @property
+    def parts(self) -> tuple[Part, ...]:
+        """What an engine can take the place of: none while memory is saved."""
+        return (self._unet, self._decoder) if self._is_whole else ()
+
+    @property
+    def can_save_memory(self) -> bool:
+        """Whether `low_memory` changes anything."""
+        return has_tiles(self._pipeline.vae)
+
+    @property
     def layer_names(self) -> list[str]:
         """Cross-attention layers that the adapters act in."""
         return adapters.layer_names(self._pipeline.unet)
@@ -136,6 +159,7 @@ class LatentGenerator:
     def set_scales(self, scales: float | Sequence[Mapping[str, float]]) -> None:
         """Set how much each adapter acts: a number, or for each adapter a table by layer."""
         adapters.set_scales(self._pipeline.unet, scales, copies=self._parts.n_adapters)
+        self._unet.change(repr(scales))
 
     @property
     def _like(self) -> Tensor:
@@ -171,7 +195,7 @@ class LatentGenerator:
             shape = (1, -1, 1, 1)
             latents = latents * torch.tensor(std).view(shape).to(latents)
             latents = latents + torch.tensor(mean).view(shape).to(latents)
-        return torch.as_tensor(vae.decode(latents.to(vae.dtype), return_dict=False)[0])
+        return torch.as_tensor(self._decoder(latents.to(vae.dtype)))
 
     def _network(self, condition: Condition) -> Network:
         """The U-Net with its conditions bound; the empty ones first where it is guided."""

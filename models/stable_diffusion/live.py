@@ -19,9 +19,10 @@ from torch import Tensor
 
 from configs import DecoderConfig
 from configs.guard import read_text
-from models.accelerators import choose_device
+from models.accelerators import choose_device, choose_dtype
 from models.api import SamplerSpec, installed_weights
 from models.registry import find_system
+from models.sampling.parts import Part
 from models.stable_diffusion import adapters
 from models.stable_diffusion.errors import StableDiffusionError
 from models.stable_diffusion.generation import Condition, GenerationSettings, LatentGenerator
@@ -111,6 +112,16 @@ class StableDiffusionSampler:
         return self._spec
 
     @property
+    def parts(self) -> tuple[Part, ...]:
+        """What an engine can take the place of."""
+        return self.generator.parts
+
+    @property
+    def can_save_memory(self) -> bool:
+        """Whether `decoder.low_memory` changes anything."""
+        return self.generator.can_save_memory
+
+    @property
     def options(self) -> Mapping[str, str | int | float]:
         """What acts on its pictures."""
         return {**self.generator.options, **self._facts}
@@ -173,7 +184,14 @@ def load_sampler(config: DecoderConfig) -> StableDiffusionSampler:
     steps = config.num_inference_steps
     drawing = GenerationSettings(steps, guidance, settings.size or own_size(parts))
     device = choose_device(config.device)
-    generator = LatentGenerator(parts, settings=drawing, device=device)
+    generator = LatentGenerator(
+        parts,
+        settings=drawing,
+        device=device,
+        dtype=choose_dtype(config),
+        low_memory=config.low_memory,
+        tile=config.tile,
+    )
     if parts.n_adapters:
         generator.set_scales(float(settings.scale))
     space, shape = _space_of(parts, kind, settings)

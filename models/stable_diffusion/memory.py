@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from models.sampling.decoding import use_tiles
+
 TILE_FROM = 768
 """Side of a picture, pixels, from which the autoencoder decodes in tiles where memory is short."""
 ROOM = 1.3
@@ -58,8 +60,17 @@ def plan_memory(*, weights: int, largest: int, free: int, size: int) -> MemoryPl
     )
 
 
-def save_memory(pipeline: Any, *, device: torch.device, size: int) -> MemoryPlan:
-    """Turn on what a CUDA device needs for a pipeline; nothing elsewhere."""
+def save_memory(
+    pipeline: Any, *, device: torch.device, size: int, is_asked: bool = False, tile: int = 0
+) -> MemoryPlan:
+    """Turn on what a CUDA device needs for a pipeline, or all there is, where it is asked for.
+
+    `tile` is the side of a tile, pixels; 0: as the autoencoder was made.
+    """
+    if is_asked:
+        plan = MemoryPlan(offload=device.type == "cuda", tiling=True)
+        apply(pipeline, plan, device=device, tile=tile)
+        return plan
     if device.type != "cuda":
         return MemoryPlan()
     sizes = [
@@ -71,10 +82,10 @@ def save_memory(pipeline: Any, *, device: torch.device, size: int) -> MemoryPlan
     return plan
 
 
-def apply(pipeline: Any, plan: MemoryPlan, *, device: torch.device) -> None:
+def apply(pipeline: Any, plan: MemoryPlan, *, device: torch.device, tile: int = 0) -> None:
     """Turn on what a plan says."""
     if plan.tiling:
-        pipeline.vae.enable_tiling()
+        use_tiles(pipeline.vae, side=tile)
         pipeline.vae.enable_slicing()
     if plan.offload:
         pipeline.enable_model_cpu_offload(device=device)

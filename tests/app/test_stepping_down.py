@@ -29,7 +29,7 @@ LOST = "CUDA error: an illegal memory access was encountered"
 def frail(connection: Connection, config: SessionConfig) -> None:
     """Draw by device and memory; `lost` needs the CPU, `big` tiles or the CPU, `huge` the CPU."""
     decoder = config.decoder
-    connection.send(Ready(SPEC, "0" * 64, decoder.device, {}))
+    connection.send(Ready(SPEC, "0" * 64, decoder.device, {}, can_save_memory=True))
     while (job := connection.recv()) is not None:
         answer = Answer(job.index, error="RuntimeError")
         if job.event == "lost" and decoder.device != "cpu":
@@ -96,9 +96,16 @@ def test_r24_memory_that_runs_out_is_met_with_tiles_then_with_the_cpu() -> None:
 def test_what_nothing_helps_against_fails_alone() -> None:
     """On the CPU with tiles there is nothing left: the picture fails, the process stays."""
     config = DecoderConfig(low_memory=True)
-    assert step_down(config, "memory", device="cpu") is None
-    assert step_down(DecoderConfig(), "device", device="cpu") is None
-    assert step_down(DecoderConfig(), "", device="cuda:0") is None
+    assert step_down(config, "memory", device="cpu", can_save_memory=True) is None
+    assert step_down(DecoderConfig(), "device", device="cpu", can_save_memory=True) is None
+    assert step_down(DecoderConfig(), "", device="cuda:0", can_save_memory=True) is None
+
+
+def test_a_generator_that_cannot_save_memory_goes_to_the_cpu_at_once() -> None:
+    found = step_down(DecoderConfig(), "memory", device="cuda", can_save_memory=False)
+    assert found is not None
+    assert found[0] == {"device": "cpu"}
+    assert step_down(DecoderConfig(), "memory", device="cpu", can_save_memory=False) is None
 
 
 def test_a_replay_draws_each_epoch_with_what_it_was_drawn_with() -> None:
@@ -118,7 +125,8 @@ def test_the_recording_holds_what_an_epoch_was_drawn_with() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, 3, {"device": 1}, {"low_memory": "yes"}, {"weights": "/etc"}, {}]
+    "value",
+    [None, 3, {"device": 1}, {"low_memory": "yes"}, {"tile": True}, {"weights": "/etc"}, {}],
 )
 def test_what_a_strange_recording_says_overrides_nothing(value: object) -> None:
     assert read_overrides(value) == {}

@@ -541,6 +541,29 @@ def test_memory_is_planned_from_bytes(plain: Any) -> None:
     plain.vae.disable_slicing()
 
 
+def test_a_folder_shows_its_networks_and_saves_memory(folder: Path) -> None:
+    """Engines can take their place; in tiles there is none whose size is known."""
+    whole = load_sampler(_config(folder, num_inference_steps=1))
+    assert [part.name for part in whole.parts] == ["unet", "decoder"]
+    assert whole.can_save_memory
+    expected = whole.sample(_embedding(N_FEATURES), seed=1).pixels
+    assert all(part.seen is not None for part in whole.parts)
+    decoding = whole.parts[1].weights
+    assert decoding
+    assert not any("encoder" in name.replace("decoder", "") for name in decoding)
+    tiled = load_sampler(_config(folder, num_inference_steps=1, low_memory=True, tile=64))
+    assert tiled.parts == ()
+    assert tiled.sample(_embedding(N_FEATURES), seed=1).pixels.shape == expected.shape
+
+
+def test_a_folder_draws_in_the_type_that_is_asked_for(folder: Path) -> None:
+    sampler = load_sampler(_config(folder, num_inference_steps=1, dtype="bfloat16"))
+    like = load_sampler(_config(folder, num_inference_steps=1))
+    assert {value.dtype for value in sampler.parts[0].weights.values()} == {torch.bfloat16}
+    pictures = [s.sample(_embedding(N_FEATURES), seed=1).pixels for s in (sampler, like)]
+    assert np.abs(pictures[0].astype(float) - pictures[1]).mean() < 8
+
+
 def test_a_folder_in_half_precision_is_read_by_its_variant(plain: Any, tmp_path: Path) -> None:
     plain.scheduler = diffusers.EulerDiscreteScheduler(**BETAS, timestep_spacing="trailing")
     plain.save_pretrained(tmp_path, variant="fp16")

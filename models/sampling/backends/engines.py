@@ -96,11 +96,17 @@ def weights_hash(parts: Sequence[Part]) -> str:
 
 
 def key_of(
-    parts: Sequence[Part], *, backend: Backend, target: Target, options: Mapping[str, object]
+    parts: Sequence[Part],
+    *,
+    backend: Backend,
+    target: Target,
+    options: Mapping[str, object],
+    weights: str | None = None,
 ) -> Key:
     """Everything that an engine of these parts depends on.
 
-    `options` are the sampler's; how many steps it takes changes nothing about its networks.
+    `weights` is their hash, where it is known. `options` are the sampler's; how many steps it takes
+    changes nothing about its networks.
     """
     facts = {
         "backend": backend.name,
@@ -112,7 +118,7 @@ def key_of(
         "options": {name: value for name, value in options.items() if name != "steps"},
         "parts": {part.name: _architecture(part) for part in parts},
     }
-    return Key(facts, weights_hash(parts))
+    return Key(facts, weights_hash(parts) if weights is None else weights)
 
 
 def _architecture(part: Part) -> str:
