@@ -1,6 +1,7 @@
 """`phosphene bench sampler`: our sampler beside diffusers' and StreamDiffusion's, taking turns.
 
-Owns the cases, the turns and the figures; `sampler_peers` owns what runs. All draw with the same
+Owns the cases, the turns and the figures; `sampler_peers`,
+`sampler_embedded` and `sampler_engines` own what runs. All draw with the same
 weights, seed and scheduler, in one process. On a GPU the models have their true size with random
 weights, and the table of docs/performance.md is written anew.
 """
@@ -15,17 +16,21 @@ from typing import TYPE_CHECKING, Any
 from app.errors import AppError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.benchmarks.sampler_embedded import EmbeddedBench
     from app.benchmarks.sampler_peers import Bench, Case
+    from models.sampling.backends.engines import Engine
 
 CASES = {
-    "cpu": (("small", 64, 1), ("small", 64, 4), ("middle", 256, 4)),
+    "cpu": (("embedded", 128, 1), ("embedded", 128, 4), ("small", 64, 4), ("middle", 256, 4)),
     "cuda": (("sd-turbo", 512, 1), ("sdxl-turbo", 512, 4)),
 }
 """Model, side in pixels, steps; by kind of device."""
 N_TURNS, WARM_UP = 15, 2
 BEGIN, END = "<!-- bench sampler {0}: begin -->", "<!-- bench sampler {0}: end -->"
 PAGE = Path("docs/performance.md")
-COLUMNS = ("case", "who", "median ms", "least ms", "CPU ms", "ours is")
+COLUMNS = ("case", "who", "median ms", "least ms", "CPU ms", "time over our eager's")
 
 
 def run_sampler_bench(
@@ -46,7 +51,8 @@ def run_sampler_bench(
     minutes : float
         Longest time: what has not begun by then is left out, and named.
     only : str
-        `compiled` adds torch.compile on the CPU, which takes minutes to build.
+        `compiled` adds torch.compile on the CPU, which takes minutes to build; `peers` leaves our
+        other back-ends out.
     quick : bool
         A third of the turns.
     cases : tuple of (str, int, int)
@@ -59,6 +65,7 @@ def run_sampler_bench(
     AppError
         There is no such device.
     """
+    from app.benchmarks import sampler_embedded
     from app.benchmarks import sampler_peers as peers
     from models.accelerators import choose_device
 
@@ -74,7 +81,13 @@ def run_sampler_bench(
             continue
         case = peers.Case(model, size, steps)
         compiled = kind == "cuda" or only == "compiled"
-        bench = peers.make(case, device=str(where), compiled=compiled)
+        bench: Bench | EmbeddedBench = (
+            sampler_embedded.make(case, compiled=compiled)
+            if model == sampler_embedded.NAME
+            else peers.make(case, device=str(where), compiled=compiled)
+        )
+        if only != "peers":
+            _add_engines(bench, compiled=compiled)
         found = _take_turns(bench, n_turns, until=began + 60 * minutes)
         rows += _rows(case, found)
         facts.append(_facts(bench, found, n_turns))
@@ -96,7 +109,31 @@ Times = dict[str, tuple[list[float], list[float]]]
 """Seconds on the clock and of the processor, by contender."""
 
 
-def _take_turns(bench: Bench, n_turns: int, *, until: float) -> Times:
+def _add_engines(bench: Bench | EmbeddedBench, *, compiled: bool) -> None:
+    """Let our sampler draw by each back-end as well."""
+    from app.benchmarks.sampler_engines import engines_of
+
+    unet = bench.parts[0].module
+    dtype = str(next(unet.parameters()).dtype).removeprefix("torch.")
+    bench.engines, bench.left = engines_of(
+        bench.parts, bench.draw, device=str(bench.device), dtype=dtype, compiled=compiled
+    )
+
+    def by(engine: Engine) -> Callable[[], object]:
+        def run() -> object:
+            engine.use(bench.parts)
+            picture = bench.draw()
+            for part in bench.parts:
+                part.use(None)
+            return picture
+
+        return run
+
+    for name, engine in bench.engines.items():
+        bench.runs[f"ours, {name}"] = by(engine)  # type: ignore[assignment]
+
+
+def _take_turns(bench: Bench | EmbeddedBench, n_turns: int, *, until: float) -> Times:
     from app.benchmarks.sampler_peers import wait
 
     found: Times = {name: ([], []) for name in bench.runs}
@@ -124,31 +161,44 @@ def _rows(case: Case, found: Times) -> list[dict[str, Any]]:
             "median ms": round(1000 * median(wall), 2),
             "least ms": round(1000 * min(wall), 2),
             "CPU ms": round(1000 * median(cpu), 2),
-            "ours is": f"{median(wall) / ours:.2f}x" if name != "ours" else "",
+            "time over our eager's": f"{median(wall) / ours:.2f}x" if name != "ours" else "",
         }
         for name, (wall, cpu) in found.items()
     ]
 
 
-def _facts(bench: Bench, found: Times, n: int) -> dict[str, Any]:
-    """What a picture is made of, and how near the roof it is."""
+def _facts(bench: Bench | EmbeddedBench, found: Times, n: int) -> dict[str, Any]:
+    """What a picture is made of by each of our back-ends, and how near the roof it is."""
     from app.benchmarks import sampler_peers as peers
+    from app.benchmarks.sampler_engines import overhead_of
 
-    parts, counts = peers.stages(bench, n=n), peers.counted(bench)
-    least = min(found["ours"][0])
-    roof = peers.peak(bench.device, peers.type_of(bench))
-    whole = bench.case.steps * parts["unet_step"] + parts["decode"]
+    counts = bench.count()
+    roof = peers.peak(bench.device, next(bench.parts[0].module.parameters()).dtype)
+    ours: list[tuple[str, Engine | None]] = [("ours", None)]
+    ours += [(f"ours, {name}", engine) for name, engine in bench.engines.items()]
+    stages = []
+    for who, engine in ours:
+        parts = overhead_of(bench.parts, engine, bench.draw, n=n)
+        least = min(found[who][0])
+        deviations = {} if engine is None else engine.manifest.deviations
+        stages.append(
+            {
+                "who": who,
+                **{f"{name}_ms": round(1000 * value, 3) for name, value in parts.items()},
+                "gflops_per_s": round(counts["flops"] / least / 1e9, 2),
+                "share_of_roof": round(counts["flops"] / least / roof, 3),
+                "difference_to_eager": deviations.get("picture", 0.0),
+            }
+        )
     return {
-        "model": bench.case.model,
-        "unet_step_ms": round(1000 * parts["unet_step"], 3),
-        "decode_ms": round(1000 * parts["decode"], 3),
-        "overhead_ms": round(1000 * (least - whole), 3),
+        "model": f"{bench.case.model}, {bench.case.steps} step{'s' * (bench.case.steps > 1)}",
+        "stages": stages,
+        "left_out": bench.left,
         "gflops": round(counts["flops"] / 1e9, 3),
         "weight_mb_read": round(counts["weight_bytes"] / 1e6, 1),
         "roof_gflops_per_s": round(roof / 1e9, 1),
-        "share_of_roof": round(counts["flops"] / least / roof, 3),
-        "max_difference_to_diffusers": peers.difference(bench),
-        **{name: round(value, 6) for name, value in peers.swap(bench).items()},
+        "max_difference_to_diffusers": bench.difference(),
+        **{name: round(value, 6) for name, value in bench.swap().items()},
     }
 
 
@@ -165,13 +215,23 @@ def table_of(report: dict[str, Any]) -> str:
 
 def _said(each: dict[str, Any]) -> str:
     """What one case's picture is made of, in a line."""
+    stages = "; ".join(
+        f"{one['who']}: U-Net {one['unet_ms']} ms a picture, decode {one['decoder_ms']} ms, all "
+        f"else {one['rest_ms']} ms, {one['share_of_roof']:.0%} of the roof"
+        + (f", {one['difference_to_eager']:.1g} from eager" if one["who"] != "ours" else "")
+        for one in each["stages"]
+    )
+    swap = (
+        f"; other cross-attention weights in place in {1000 * each['swap_s']:.1f} ms, A after B "
+        f"differs from A by {each['a_b_a']:.1g}"
+        if "swap_s" in each
+        else ""
+    )
+    left = f"; not drawn by {', '.join(each['left_out'])}" if each["left_out"] else ""
     return (
-        f"{each['model']}: U-Net {each['unet_step_ms']} ms a step, decode {each['decode_ms']} ms, "
-        f"overhead {each['overhead_ms']} ms; {each['gflops']} GFLOP and {each['weight_mb_read']} "
-        f"MB of weights read a picture, {each['share_of_roof']:.0%} of the roof "
-        f"({each['roof_gflops_per_s']} GFLOP/s, measured); largest difference to diffusers' "
-        f"picture {each['max_difference_to_diffusers']:.1g}; other cross-attention weights in "
-        f"place in {1000 * each['swap_s']:.1f} ms, A after B differs from A by {each['a_b_a']:.1g}"
+        f"{each['model']}: {stages}. {each['gflops']} GFLOP and {each['weight_mb_read']} MB of "
+        f"weights read a picture, roof {each['roof_gflops_per_s']} GFLOP/s (measured); largest "
+        f"difference to diffusers' picture {each['max_difference_to_diffusers']:.1g}{swap}{left}"
     )
 
 

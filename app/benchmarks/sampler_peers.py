@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -21,6 +21,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from models.sampling.backends.engines import Engine
+from models.sampling.parts import Part
 from models.sampling.pictures import to_pixels
 from models.stable_diffusion.generation import Condition, GenerationSettings, LatentGenerator
 from models.stable_diffusion.libraries import quiet_libraries
@@ -96,6 +98,29 @@ class Bench:
     context: Tensor
     pooled: Tensor | None
     runs: dict[str, Callable[[], np.ndarray[Any, Any]]]
+    engines: dict[str, Engine] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Our networks."""
+        return self.ours.parts
+
+    def draw(self) -> np.ndarray[Any, Any]:
+        """Ours."""
+        return self.ours.draw(self.condition, seed=SEED)
+
+    def count(self) -> dict[str, float]:
+        """As `counted`."""
+        return counted(self)
+
+    def difference(self) -> float:
+        """As `difference`."""
+        return difference(self)
+
+    def swap(self) -> dict[str, float]:
+        """As `swap`."""
+        return swap(self)
 
     @property
     def device(self) -> torch.device:
@@ -136,7 +161,7 @@ def make(case: Case, *, device: str, compiled: bool) -> Bench:
     if not is_xl:
         stream = StreamBatch(bench)
         bench.runs["StreamDiffusion's way"] = stream.draw
-    bench.runs["ours"] = lambda: ours.draw(bench.condition, seed=SEED)
+    bench.runs["ours"] = bench.draw
     return bench
 
 
@@ -228,31 +253,6 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-@torch.inference_mode()
-def stages(bench: Bench, *, n: int) -> dict[str, float]:
-    """Seconds of one evaluation of the U-Net, and of one decode with its pixels; least of n."""
-    vae, like = bench.pipeline.vae, bench.context
-    side = bench.case.size // 8
-    latents = torch.randn(1, 4, side, side).to(like)
-    network = bench.ours._network(bench.condition)  # noqa: SLF001 - the condition bound, as drawn
-    time = torch.tensor(999.0).to(like)
-    parts: dict[str, Callable[[], Any]] = {
-        "unet_step": lambda: network(latents, time),
-        "decode": lambda: to_pixels(vae.decode(latents, return_dict=False)[0]),
-    }
-    found = {}
-    for name, run in parts.items():
-        taken = []
-        for _ in range(n):
-            wait(bench.device)
-            began = perf_counter()
-            run()
-            wait(bench.device)
-            taken.append(perf_counter() - began)
-        found[name] = min(taken)
-    return found
-
-
 def counted(bench: Bench) -> dict[str, float]:
     """Floating-point operations of a picture, and the bytes of the weights that it reads."""
     with FlopCounterMode(display=False) as counter:
@@ -310,9 +310,3 @@ def device_name(device: str) -> str:
     """Name of a GPU; empty on the CPU."""
     where = torch.device(device)
     return torch.cuda.get_device_name(where) if where.type == "cuda" else ""
-
-
-def type_of(bench: Bench) -> torch.dtype:
-    """Precision that the U-Net computes in."""
-    dtype: torch.dtype = bench.pipeline.unet.dtype
-    return dtype
