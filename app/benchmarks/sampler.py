@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from models.sampling.backends.engines import Engine
 
 CASES = {
-    "cpu": (("embedded", 128, 1), ("embedded", 128, 4), ("small", 64, 4), ("middle", 256, 4)),
+    "cpu": (("shipped", 128, 1), ("shipped", 128, 4), ("small", 64, 4), ("middle", 256, 4)),
     "cuda": (("sd-turbo", 512, 1), ("sdxl-turbo", 512, 4)),
 }
 """Model, side in pixels, steps; by kind of device."""

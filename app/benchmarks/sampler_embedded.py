@@ -21,7 +21,7 @@ from models.sampling.backends.engines import Engine
 from models.sampling.parts import Part
 from models.stable_diffusion.libraries import quiet_libraries
 
-NAME = "embedded"
+NAME = "shipped"
 
 
 @dataclass(slots=True, eq=False)

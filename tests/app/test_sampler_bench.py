@@ -101,7 +101,7 @@ def test_the_shipped_model_is_drawn_by_every_back_end(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sampler, "N_TURNS", 3)
     known = {name: BACKENDS[name] for name in ("eager", "onnxruntime")}
     monkeypatch.setattr(sampler_engines, "BACKENDS", {**known, "openvino": Broken()})
-    report = run_sampler_bench(cases=(("embedded", 128, 1),), quick=True)
+    report = run_sampler_bench(cases=(("shipped", 128, 1),), quick=True)
     names = [row["who"] for row in report["rows"]]
     assert names == ["diffusers' classes", "ours", "ours, onnxruntime"]
     (facts,) = report["cases"]
