@@ -6,6 +6,7 @@ Knows nothing of time: stamps pass through.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,7 +95,8 @@ class Ingest:
         self.display_names = tuple(names[pick] for pick in picks)
         labels, self.note = as_electrodes(self.display_names)
         typed = () if source.picks else _typed(source, types)
-        left_out = ", ".join(names[i] for i in typed if i not in picks and i != counter)
+        taken = {*picks, counter}
+        left_out = ", ".join(names[i] for i in typed if i not in taken)
         if left_out:
             said = f"{left_out} counts samples, by its name, and is not taken for EEG."
             self.note = f"{self.note} {said}".strip()
@@ -321,7 +323,7 @@ def _rate(source: SourceConfig, stream: StreamInfo) -> float:
 
 
 def _unique(names: tuple[str, ...], stream: StreamInfo) -> tuple[str, ...]:
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise InfoError(
             f"Stream {stream.name!r} has the label {', '.join(twice)} more than once (T3 is T7, "

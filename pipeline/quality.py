@@ -31,6 +31,8 @@ def rejection(
     spread : ndarray, shape (n_channels,), microvolts
         Peak-to-peak.
     """
+    if not reject_uv and not flat_uv:
+        return ""
     worst, reason = 1.0, ""
     for name, kind, value in zip(info.ch_names, info.ch_types, spread.tolist(), strict=True):
         limit = reject_uv.get(kind)

@@ -23,6 +23,7 @@ from app.view_models.signals.head import HeadModel
 from app.view_models.signals.spectrum import SpectrumModel
 from app.view_models.signals.stream_health import StreamHealthModel
 from app.view_models.signals.traces import TraceModel
+from app.view_models.signals.voxel_map import VoxelMap
 from app.view_models.sources.model import SourceChoice, SourceKind
 from configs import ConfigError
 from pipeline.errors import PhospheneError
@@ -45,6 +46,8 @@ class SessionModel:
         self.port: SessionPort | None = None
         self.snapshot = Snapshot(message="")
         self.traces = TraceModel(n_pixels=n_pixels)
+        self.voxels = VoxelMap()
+        """Takes the place of the traces where the channels are voxels."""
         self.history = HistoryModel()
         self.spectrum = SpectrumModel()
         self.head = HeadModel()
@@ -189,6 +192,11 @@ class SessionModel:
         self.snapshot = port.snapshot()
         if self.snapshot.phase is Phase.FAILED and not self.error and not self._stop_asked:
             self.error = self.snapshot.message
+        if VoxelMap.suits(self.snapshot.info):
+            self._poll_voxels(port, self.snapshot.info)
+            return
+        if self.voxels.info is not None and self.snapshot.info is not None:
+            self.voxels.reset(None)
         if _differs(self.traces.info, self.snapshot.info):
             self.traces.suggest_notch(port.config.filter.notch_freqs)
             self.traces.reset(self.snapshot.info)
@@ -205,10 +213,21 @@ class SessionModel:
         self.evoked.extend(new)
         self.history.extend(new)
 
+    def _poll_voxels(self, port: SessionPort, info: Info | None) -> None:
+        """Take what is new of voxels: a map and pictures; they have no traces, spectrum or head."""
+        if _differs(self.voxels.info, info):
+            self.voxels.reset(info)
+            self.traces.reset(None)
+            self.spectrum.reset()
+            self.evoked.reset(())
+        self.voxels.poll(port)
+        self.health.update(self.snapshot)
+        self.history.extend(port.results(self.history.taken))
+
     def poll_spectrum(self) -> None:
         """Estimate the spectrum anew when there is new data; only while somebody looks."""
         info = self.snapshot.info
-        if self.port is not None and info is not None:
+        if self.port is not None and info is not None and self.voxels.info is None:
             self.spectrum.poll(self.port, info.sfreq)
 
     def close(self, timeout: float = 10.0) -> None:
@@ -236,6 +255,7 @@ class SessionModel:
         self.question = None
         self.history.clear()
         self.traces.reset(None)
+        self.voxels.reset(None)
         self.spectrum.reset()
         self.evoked.reset()
         self.health.reset()

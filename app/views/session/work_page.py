@@ -38,7 +38,7 @@ class WorkPage(QWidget):
         """The picture from before the stream went silent: not shown again as the newest."""
         self.transport = TransportBar(session)
         session.traces.set_lanes(0)
-        self.trace_panel = TracePanel(session.traces)
+        self.trace_panel = TracePanel(session.traces, session.voxels)
         self.signals = SignalPanel(session)
         self.picture_panel = PicturePanel(load)
         self.picture_panel.on_painted = session.paint_times.painted

@@ -17,9 +17,11 @@ from app.port import Phase, Snapshot
 from app.view_models.signals.display_filter import DISPLAY_FILTERS
 from app.view_models.signals.lanes import LANES
 from app.view_models.signals.traces import WINDOWS, TraceMode, TraceModel
+from app.view_models.signals.voxel_map import VoxelMap
 from app.views.common.painted import Button, Combo, ElidedLabel, set_text, set_tone, text_label
 from app.views.common.theme import DARK, Theme
 from app.views.signals.trace_widget import TraceWidget
+from app.views.signals.voxel_map_view import VoxelMapView
 from pipeline.values import StreamState
 
 SLOW_AGE = 0.5
@@ -31,13 +33,15 @@ T = TypeVar("T")
 class TracePanel(QFrame):
     """Header, controls and traces."""
 
-    def __init__(self, model: TraceModel, parent: QWidget | None = None) -> None:
+    def __init__(self, model: TraceModel, voxels: VoxelMap, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("card")
         self._model = model
         self._theme: Theme = DARK
         self._revision = -1
         self.traces = TraceWidget(model)
+        self._voxels = voxels
+        self.voxel_map = VoxelMapView(voxels)
         self.name = text_label("No stream", "title")
         self.state = text_label("", "small")
         self.facts = ElidedLabel("caption")
@@ -107,6 +111,10 @@ class TracePanel(QFrame):
 
     def refresh(self) -> None:
         """Paint the traces, and write the model back to the controls when it changed."""
+        self._choose_plot()
+        if self.voxel_map.isVisibleTo(self):
+            self.voxel_map.refresh()
+            return
         self.traces.refresh()
         model = self._model
         if self._revision == model.revision:
@@ -128,6 +136,16 @@ class TracePanel(QFrame):
             if combo.currentIndex() != at:
                 combo.setCurrentIndex(at)
         self.refresh_scale()
+
+    def _choose_plot(self) -> None:
+        """Show the map where the channels are voxels, else the traces with their controls."""
+        is_map = self._voxels.info is not None
+        if self.voxel_map.isVisibleTo(self) == is_map:
+            return
+        self.voxel_map.setVisible(is_map)
+        for widget in self._of_traces:
+            widget.setVisible(not is_map)
+        self._revision = -1
 
     def refresh_scale(self) -> None:
         """Show the scale of what + and - act on, and whether the traces are paused."""
@@ -195,6 +213,22 @@ class TracePanel(QFrame):
         layout.addLayout(top)
         layout.addLayout(bottom)
         layout.addWidget(self.traces, 1)
+        layout.addWidget(self.voxel_map, 1)
+        self.voxel_map.hide()
+        self._of_traces: tuple[QWidget, ...] = (
+            self.traces,
+            self.mode,
+            self.window_length,
+            self.display_filter,
+            self.lanes,
+            self.page_up,
+            self.page,
+            self.page_down,
+            self.smaller,
+            self.scale,
+            self.larger,
+            self.pause,
+        )
 
     def _connect(self) -> None:
         model = self._model

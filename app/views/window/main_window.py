@@ -390,7 +390,10 @@ class MainWindow(QMainWindow):
             self.pages.setCurrentWidget(self.welcome)
 
     def _has_content(self) -> bool:
-        return self.session.traces.newest >= 0 or len(self.session.history) > 0
+        session = self.session
+        return (
+            session.traces.newest >= 0 or session.voxels.n_samples > 0 or len(session.history) > 0
+        )
 
     def dismiss(self) -> None:
         """Close the banner."""
