@@ -80,6 +80,8 @@ class Result:
     classes: tuple[tuple[str, float], ...] = ()
     truth: str = ""
     learnt: bool = False
+    retrieved: tuple[tuple[str, float], ...] = ()
+    """Nearest labels of a store of vectors (`SessionConfig.retrieval`), each with its cosine."""
     confidence: float | None = None
     pixels: Uint8 | None = None
     image_path: str | None = None

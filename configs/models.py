@@ -310,6 +310,9 @@ class SessionConfig(_Frozen):
     gallery: str | None = Field(default=None, min_length=1)
     """Pictures that are shown and identified among: a folder, or the name of a registered gallery;
     None: the shipped one."""
+    retrieval: str | None = Field(default=None, min_length=1)
+    """Store of vectors whose nearest to each decoded one are shown beside its picture: a folder
+    that `phosphene gallery make TABLE` made; None: none."""
     buffer: float = Field(default=60.0, ge=5, le=3600)
     """Length of the ring, s."""
     source: SourceConfig = SourceConfig()

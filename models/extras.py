@@ -17,6 +17,7 @@ EXTRAS = {
     "tensorboard": "train",
     "moabb": "moabb",
     "onnxscript": "fast",
+    "faiss": "retrieval",
 }
 """Extra of pyproject.toml by the module that it brings."""
 

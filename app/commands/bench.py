@@ -35,6 +35,7 @@ BENCHMARKS = {
     "fuzz": ("app.benchmarks.fuzz", "run_fuzz_bench"),
     "signals": ("app.benchmarks.signals", "run_signals_bench"),
     "attend": ("app.benchmarks.attend", "run_attend_bench"),
+    "retrieval": ("app.benchmarks.retrieval", "run_retrieval_bench"),
 }
 """Name to module and function."""
 BY_NAME_ONLY = frozenset(
@@ -48,6 +49,7 @@ BY_NAME_ONLY = frozenset(
         "sampler",
         "signals",
         "attend",
+        "retrieval",
     }
 )
 """Takes many minutes: runs when it is asked for."""

@@ -6,7 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.errors import AppError
+
 if TYPE_CHECKING:
+    from models.retrieval.store import VectorStore
     from pipeline.gallery import Gallery
 
 
@@ -22,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     for name, what in (
         ("list", "every registered gallery"),
         ("show", "what a gallery holds, and whether all of it can be read"),
-        ("make", "make a gallery of a folder of pictures (jpg, png, webp)"),
+        ("make", "make a gallery of a folder of pictures, or a store of a table of vectors"),
     ):
         action = actions.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
         action.add_argument("--json", action="store_true", help="print one JSON document")
@@ -36,7 +39,19 @@ def _add_make(action: argparse.ArgumentParser) -> None:
     from pipeline.gallery import SPACE
 
     action.add_argument(
-        "folder", metavar="FOLDER", type=Path, help="file names become names, subfolders categories"
+        "folder",
+        metavar="FOLDER|TABLE",
+        type=Path,
+        help="pictures: file names become names, subfolders categories; or vectors as NumPy saves "
+        "them (.npy, (n_vectors, n_features)), with TABLE.txt beside it: a label a line",
+    )
+    action.add_argument(
+        "--store",
+        action="store_true",
+        help="of a folder of pictures: their vectors alone, in one space, to search",
+    )
+    action.add_argument(
+        "--exact", action="store_true", help="a store without an index: every search is exact"
     )
     action.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="the gallery, a new or empty folder"
@@ -53,11 +68,16 @@ def _add_make(action: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List, show or make."""
+    from models.retrieval.store import VectorStore, is_store
     from pipeline.gallery import gallery_names, load_gallery
 
     if args.action == "list":
         galleries = [(name, load_gallery(name)) for name in gallery_names()]
         return _list(galleries, as_json=args.json)
+    if args.action == "make" and (args.store or not args.folder.is_dir()):
+        return _say_store(_make_store(args), as_json=args.json)
+    if args.action == "show" and is_store(Path(args.gallery)):
+        return _say_store(VectorStore(Path(args.gallery)), as_json=args.json)
     if args.action == "make":
         return _say(_make(args), as_json=args.json)
     gallery = load_gallery(args.gallery)
@@ -86,6 +106,52 @@ def _make(args: argparse.Namespace) -> Gallery:
         )
     finally:
         clear_progress()
+
+
+def _make_store(args: argparse.Namespace) -> VectorStore:
+    """Make a store of a table of vectors, or of the vectors of pictures."""
+    from app.output import clear_progress, show_progress
+    from models.retrieval.making import make_store, picture_table, read_table
+    from pipeline.gallery import SPACE
+
+    spaces = args.space or [SPACE]
+    if len(spaces) > 1:
+        raise AppError(f"--space is given {len(spaces)} times, expected once: a store has one.")
+    table = picture_table if args.folder.is_dir() else read_table
+    try:
+        vectors, labels = table(
+            args.folder,
+            space=spaces[0],
+            on_progress=lambda n, of: show_progress(f"{n} of {of} pictures read"),
+        )
+        return make_store(
+            vectors,
+            labels,
+            args.out,
+            name=args.name or args.out.resolve().name,
+            space=spaces[0],
+            licence=args.licence or "",
+            indexed=False if args.exact else None,
+            on_progress=lambda n, of: show_progress(f"{n} of {of} vectors written"),
+        )
+    finally:
+        clear_progress()
+
+
+def _say_store(store: VectorStore, *, as_json: bool) -> int:
+    from app.output import write_json, write_text
+    from configs.plain import plain
+
+    facts = store.facts
+    if as_json:
+        write_json({**facts.model_dump(), "folder": str(store.folder), "is_exact": store.is_exact})
+        return 0
+    how = "every search is exact" if store.is_exact else "searched by an index"
+    write_text(
+        f"{plain(facts.name)}: {facts.n_vectors} vectors of {facts.n_features} numbers in "
+        f"{store.folder}\n  space: {plain(facts.space)}; {how}"
+    )
+    return 0
 
 
 def describe(gallery: Gallery) -> dict[str, Any]:

@@ -85,6 +85,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_device(parser)
     add_align(parser)
     add_gallery(parser)
+    parser.add_argument(
+        "--retrieval",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="store of vectors (`phosphene gallery make TABLE`) to show the nearest ones of",
+    )
     add_fallback(parser)
     add_any_host(parser)
     parser.add_argument("--seed", type=int, default=None, metavar="N")
@@ -112,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
             **device_overrides(args),
             "decoder.align": args.align,
             "gallery": gallery_named(args.gallery),
+            "retrieval": None if args.retrieval is None else str(args.retrieval.resolve()),
         },
     )
     if config.decoder.adapter is not None and not loaded.run:

@@ -40,6 +40,7 @@ class Event:
     outcome: str
     reason: str
     top: tuple[tuple[str, float], ...]
+    retrieved: tuple[tuple[str, float], ...]
     chance: float | None
     rank: int | None
     confidence: float | None
@@ -220,6 +221,7 @@ def _read_event(line: str) -> Event | None:
         outcome=outcome,
         reason=as_text(table.get("reason")),
         top=_read_top(table.get("top")),
+        retrieved=_read_top(table.get("retrieved")),
         chance=as_number(table.get("chance")),
         rank=None if rank is None or rank < 1 else int(rank),
         confidence=as_number(table.get("confidence")),

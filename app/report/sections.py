@@ -166,9 +166,20 @@ def _cell(record: SessionRecord, event: Event, stimulus: str | None) -> Markup:
             element("p", element("bdi", event.label or "no label"), _badge(event), cls="label"),
             _confidence(event.confidence),
             element("ol", guesses, cls="guesses"),
+            _retrieved(event),
         ),
         cls="right" if event.rank == 1 else None,
     )
+
+
+def _retrieved(event: Event) -> Markup | None:
+    """The nearest of a store of vectors, where one was searched."""
+    if not event.retrieved:
+        return None
+    names = ", ".join(
+        f"{label} ({cosine:.2f})" for label, cosine in event.retrieved[:SHOWN_GUESSES]
+    )
+    return element("p", "Retrieved: ", element("bdi", names))
 
 
 def _picture(uri: str | None, alt: str, kind: str, *, words: str = "") -> Markup:

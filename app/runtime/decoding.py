@@ -34,6 +34,7 @@ from app.runtime.steering import Change, Steering, decode_change, encode_change
 from app.runtime.stepping_down import read_overrides
 from configs import SessionConfig
 from models.api import EncoderSpec, InputSpec
+from models.retrieval.store import VectorStore
 from pipeline.errors import PhospheneError
 from pipeline.gallery import Gallery
 from pipeline.values import Float32, Marker, Outcome, Verdict
@@ -104,6 +105,8 @@ class Decoding:
         Takes the pictures.
     candidates : Gallery
         What is identified among.
+    store : VectorStore or None
+        What is searched for the nearest vectors.
     clock : callable
         `local_clock`, s.
     is_live : bool
@@ -128,6 +131,7 @@ class Decoding:
         *,
         folder: SessionFolder,
         candidates: Gallery,
+        store: VectorStore | None = None,
         clock: Callable[[], float],
         is_live: bool,
         past: Past,
@@ -140,6 +144,7 @@ class Decoding:
         self._config = config
         self._folder = folder
         self._candidates = candidates
+        self._store = store
         self._clock = clock
         self._is_live = is_live
         self.control = config.decoder.control
@@ -404,6 +409,7 @@ class Decoding:
                 spec=spec,
                 sampler_sha256=self.ready.sampler_sha256 if self.ready else "",
                 recording_sha256=self._recording_sha256() if spec.learnt else "",
+                store=self._store,
             )
         except PhospheneError as error:
             # An encoder of another gallery costs this picture; not the thread that answers all
@@ -415,8 +421,14 @@ class Decoding:
         self._let_go(Conclusion(result, answer.vector, observed, answer.overrides))
 
     def _note_space(self, spec: EncoderSpec) -> None:
-        """Say that nothing is ranked, where the gallery has no vectors of the encoder's space."""
-        candidates = self._candidates
+        """Say that nothing is ranked or retrieved, where there are no vectors of its space."""
+        candidates, store = self._candidates, self._store
+        if store is not None and spec is not NO_SPEC and store.facts.space != spec.space:
+            self._warn(
+                f"Nothing is retrieved: the decoder's vectors are of "
+                f"{spec.space or 'a space of its own'}, the store {store.facts.name} has "
+                f"{store.facts.space}."
+            )
         if spec.classes and self._config.decoder.rank_classes:
             return
         if spec is not NO_SPEC and candidates.in_space(spec.space) is None:

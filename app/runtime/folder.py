@@ -89,6 +89,7 @@ def result_to_json(result: Result) -> dict[str, Any]:
         "chance": result.chance,
         "rank": result.rank,
         **_classes(result),
+        **_retrieved(result),
         "confidence": None if result.confidence is None else round(result.confidence, 6),
         "image": result.image_path,
         "image_sha256": result.image_sha256,
@@ -98,6 +99,13 @@ def result_to_json(result: Result) -> dict[str, Any]:
         else {name: round(getattr(stages, name), 3) for name in stages.__slots__},
         "quality": {name: round(float(value), 4) for name, value in result.quality.items()},
     }
+
+
+def _retrieved(result: Result) -> dict[str, Any]:
+    """What was found in a store of vectors, where a session has one."""
+    if not result.retrieved:
+        return {}
+    return {"retrieved": [[label, round(cosine, 6)] for label, cosine in result.retrieved]}
 
 
 def _classes(result: Result) -> dict[str, Any]:

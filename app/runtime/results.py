@@ -22,10 +22,11 @@ from app.runtime.folder import SessionFolder, encode_png
 from app.runtime.messages import AdapterKey, Answer, Job, Overrides
 from configs import SessionConfig
 from models.api import EncoderSpec
+from models.retrieval.store import VectorStore
 from pipeline.errors import PhospheneError
 from pipeline.gallery import Gallery
 from pipeline.signal_quality import ChannelQuality
-from pipeline.values import Epoch, Marker, Outcome
+from pipeline.values import Epoch, Float32, Marker, Outcome
 
 N_TOP = 10
 """Ranked labels kept by result."""
@@ -85,12 +86,14 @@ def decoded(
     spec: EncoderSpec,
     sampler_sha256: str,
     recording_sha256: str = "",
+    store: VectorStore | None = None,
 ) -> Result:
     """Rank the candidates, write the picture, hash both.
 
     Classes are ranked where the encoder decodes some; else the candidates, where the encoder's
     space is theirs. There is a confidence where the encoder states one. `recording_sha256` is of
-    the recording that is replayed: whether the encoder was fitted to this epoch.
+    the recording that is replayed: whether the encoder was fitted to this epoch. `store`
+    is searched where its vectors are of the encoder's space.
 
     Raises
     ------
@@ -138,6 +141,7 @@ def decoded(
         rank=ranking.rank,
         classes=ranking.top if ranking.is_classes else (),
         truth=ranking.truth,
+        retrieved=_nearest(vector, spec, store),
         learnt=is_learnt(epoch, spec, recording_sha256),
         confidence=answer.confidence if spec.states_confidence else None,
         pixels=pixels,
@@ -149,6 +153,15 @@ def decoded(
         epoch_channels=epoch.info.ch_names,
         control_pixels=answer.control_pixels,
     )
+
+
+def _nearest(
+    vector: Float32, spec: EncoderSpec, store: VectorStore | None
+) -> tuple[tuple[str, float], ...]:
+    """What of a store lies nearest to a vector; nothing where the spaces differ."""
+    if store is None or store.facts.space != spec.space:
+        return ()
+    return tuple((hit.label, hit.cosine) for hit in store.search(vector, N_TOP))
 
 
 def is_learnt(epoch: Epoch, spec: EncoderSpec, recording_sha256: str) -> bool:

@@ -46,6 +46,7 @@ from app.runtime.summary import rate_warning
 from configs import SessionConfig
 from devices.errors import SourceError
 from devices.recorder import Recorder
+from models.retrieval.store import VectorStore
 from pipeline.errors import PhospheneError
 from pipeline.gallery import load_gallery
 from pipeline.ports import Admitting, Source, StatesWarnings, TakesMarkers
@@ -164,6 +165,7 @@ class Session:
             config,
             folder=self._folder,
             candidates=candidates,
+            store=None if config.retrieval is None else VectorStore(Path(config.retrieval)),
             clock=clock,
             is_live=is_live,
             past=past or Past(),

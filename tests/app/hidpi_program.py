@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 
 from app.view_models.signals.traces import TraceMode, TraceModel
 from app.views.common.theme import DARK, apply_theme
-from app.views.session.picture_panel import PictureView
+from app.views.session.picture_view import PictureView
 from app.views.signals.trace_widget import TraceWidget
 from app.views.stimuli.window import StimulusWindow
 from pipeline.values import Info

@@ -19,7 +19,7 @@ from app.views.common.painted import Button, Painted, set_text, text_label
 from app.views.common.theme import Theme
 from app.views.session.charts import LatencyChart, TopList
 from app.views.session.epoch_plot import EpochPlot
-from app.views.session.picture_panel import PictureView
+from app.views.session.picture_view import PictureView
 
 
 class InspectDialog(QDialog):

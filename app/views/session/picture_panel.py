@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QImage, QPainter, QPaintEvent, QPen, QPixmap, QResizeEvent
+from PySide6.QtCore import QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from app import formatting
@@ -20,92 +20,18 @@ from app.views.common.painted import (
     Painted,
     draw_bar,
     elided,
-    rounded_pixmap,
     set_text,
     set_tone,
     text_label,
-    to_image,
 )
-from app.views.common.theme import Theme, px, small_font, text_font
+from app.views.common.theme import Theme, px, small_font
 from app.views.session.adapter_bar import AdapterBar
 from app.views.session.charts import AccuracyChart, TopList
-from pipeline.values import Uint8
+from app.views.session.picture_view import PictureView
+from app.views.session.retrieved_strip import RetrievedStrip
 
 MOST_CONCEPTS = 10
 """Ranked concepts that a result holds at least."""
-
-
-class PictureView(Painted):
-    """One square picture, smoothly scaled; a cross or a word when there is none."""
-
-    def __init__(
-        self,
-        *,
-        hint: str = "",
-        minimum: int = 120,
-        radius: float = 8,
-        parent: QWidget | None = None,
-    ) -> None:
-        super().__init__(parent)
-        self._hint = hint
-        self._radius = radius
-        self._image: QImage | None = None
-        self._pixels: Uint8 | None = None
-        self._scaled: QPixmap | None = None
-        self._word = ""
-        self.setMinimumSize(minimum, minimum)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-
-    @property
-    def has_picture(self) -> bool:
-        """Whether a picture is shown."""
-        return self._image is not None
-
-    def sizeHint(self) -> QSize:
-        """A comfortable square."""
-        return QSize(200, 200)
-
-    def set_pixels(self, pixels: Uint8 | None, *, word: str = "") -> None:
-        """Show `pixels`, (height, width, 3) uint8; None: `word`, or the hint."""
-        if pixels is self._pixels and word == self._word:
-            return
-        self._pixels, self._word, self._scaled = pixels, word, None
-        self._image = None if pixels is None else to_image(pixels)
-        self.update()
-
-    def on_painted(self) -> None:
-        """Hear that the picture stands on the screen; whoever wants to know replaces it."""
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Paint the picture in the largest square at the bottom."""
-        _ = event
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        size = min(self.width(), self.height())
-        x, y = (self.width() - size) / 2, float(self.height() - size)  # its label is below
-        if self._image is not None:
-            ratio = self.devicePixelRatioF()
-            if self._scaled is None or self._scaled.width() != round(size * ratio):
-                self._scaled = rounded_pixmap(self._image, size, radius=self._radius, ratio=ratio)
-            painter.drawPixmap(QPointF(x, y), self._scaled)
-        else:
-            self._paint_empty(painter, QRectF(x, y, size, size))
-        painter.end()
-        self.on_painted()
-
-    def _paint_empty(self, painter: QPainter, box: QRectF) -> None:
-        draw_bar(painter, box, self.theme.color("raised"), radius=self._radius)
-        text = self._word or self._hint
-        painter.setFont(text_font(13 if self._word else 12))
-        painter.setPen(self.theme.color("text" if self._word else "faint"))
-        if text:
-            flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
-            painter.drawText(box.adjusted(8, 8, -8, -8), flags, text)
-            return
-        painter.setPen(QPen(self.theme.color("faint"), 2))
-        centre = box.center()
-        painter.drawLine(centre + QPointF(-7, 0), centre + QPointF(7, 0))
-        painter.drawLine(centre + QPointF(0, -7), centre + QPointF(0, 7))
 
 
 class ConfidenceBar(Painted):
@@ -188,6 +114,7 @@ class PicturePanel(QFrame):
         self.rank_note = text_label("no picture yet", "small")
         self.confidence = ConfidenceBar()
         self.top = TopList()
+        self.retrieved = RetrievedStrip(load_picture)
         self.accuracy = AccuracyChart()
         self.adapter = AdapterBar()
         self.on_painted: Callable[[Result], None] = lambda _: None
@@ -264,6 +191,7 @@ class PicturePanel(QFrame):
         set_tone(self.rank, "")
         self.confidence.set_value(None)
         self.top.set_values(())
+        self.retrieved.set_values(())
 
     def show_result(self, result: Result) -> None:
         """Show one decoded picture."""
@@ -286,6 +214,10 @@ class PicturePanel(QFrame):
         self._show_rank(result)
         self.confidence.set_value(result.confidence)
         self.top.set_values(result.top, truth=result.label, rank=result.rank, chance=result.chance)
+        had_strip = not self.retrieved.isHidden()
+        self.retrieved.set_values(result.retrieved)
+        if had_strip == self.retrieved.isHidden():
+            self._share_height()
         delay = ""
         if result.stages is not None:
             delay = f" · {result.stages.total_after_epoch:.0f} ms"
@@ -366,6 +298,7 @@ class PicturePanel(QFrame):
         layout.addLayout(head)
         layout.addLayout(pair, 1)
         layout.addLayout(self._metrics())
+        layout.addWidget(self.retrieved)
         layout.addWidget(self.top)
         layout.addWidget(self.accuracy)
         layout.addWidget(self.adapter)

@@ -1,0 +1,248 @@
+"""A store of labelled vectors on disk: mapped, never read whole, searched exactly or by an index.
+
+Owns the folder's layout, its checks, and the two ways of searching it. Knows nothing of sessions,
+or of where the vectors came from. The folder:
+
+`vectors.json` (what it is), `vectors.npy` (float16, unit rows), `labels.txt` (one a line) with
+`labels.npy` (where each begins), and `index.faiss` where it has an index.
+
+An index finds a few hundred candidates among all by coarse codes; they are then compared exactly
+with the mapped vectors, so that what is said is the true cosine.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from configs.guard import check_file, read_text
+from models.extras import extras_named
+from models.weights import hash_file
+from pipeline.errors import PhospheneError
+from pipeline.values import Float32
+
+FACTS, VECTORS, LABELS, OFFSETS, INDEX = (
+    "vectors.json",
+    "vectors.npy",
+    "labels.txt",
+    "labels.npy",
+    "index.faiss",
+)
+N_CANDIDATES: Final = 200
+"""Vectors that an index proposes, which are then compared exactly."""
+_BLOCK: Final = 1 << 16
+"""Rows that an exact search compares at a time."""
+_LONGEST_LABEL: Final = 1024
+
+
+class RetrievalError(PhospheneError):
+    """A store cannot be made, read or searched."""
+
+
+class StoreFacts(BaseModel):
+    """What `vectors.json` says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    schema_version: int = Field(default=1, ge=1, le=1)
+    name: str = Field(max_length=64)
+    space: str = Field(max_length=64)
+    n_vectors: int = Field(ge=1)
+    n_features: int = Field(ge=1, le=1_000_000)
+    licence: str = ""
+    index_sha256: str = ""
+    """Of `index.faiss`; empty: there is none, every search is exact."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One vector that was found: its row, its label and the cosine."""
+
+    row: int
+    label: str
+    cosine: float
+
+
+def is_store(folder: Path) -> bool:
+    """Whether a folder says that it is one."""
+    return (folder / FACTS).is_file()
+
+
+class VectorStore:
+    """An open store; safe from any thread.
+
+    Parameters
+    ----------
+    folder : Path
+    exact : bool
+        Compare with every vector, whatever index there is.
+
+    Raises
+    ------
+    RetrievalError
+        A file is missing, damaged, or does not fit the others; or it has an index and faiss is not
+        installed.
+    """
+
+    def __init__(self, folder: Path, *, exact: bool = False) -> None:
+        self.folder = folder
+        self.facts = _read_facts(folder)
+        self._vectors = _mapped(folder / VECTORS)
+        self._offsets = _mapped(folder / OFFSETS)
+        shape = (self.facts.n_vectors, self.facts.n_features)
+        if self._vectors.shape != shape or self._vectors.dtype != np.float16:
+            raise RetrievalError(
+                f"{folder / VECTORS} holds {self._vectors.dtype} of {self._vectors.shape}, "
+                f"expected float16 of {shape} as {FACTS} says: make the store anew."
+            )
+        if self._offsets.shape != (shape[0] + 1,) or self._offsets.dtype != np.int64:
+            raise RetrievalError(
+                f"{folder / OFFSETS} does not number the {shape[0]} labels: make the store anew."
+            )
+        try:
+            check_file(folder / LABELS)
+        except OSError as error:
+            raise RetrievalError(f"{folder / LABELS} cannot be read ({error}).") from None
+        self._lock = threading.Lock()
+        self._index = _read_index(folder, self.facts) if self.facts.index_sha256 else None
+        if exact:
+            self._index = None
+
+    def __len__(self) -> int:
+        return self.facts.n_vectors
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether a search compares with every vector."""
+        return self._index is None
+
+    def search(self, vector: Float32, k: int = 10) -> tuple[Hit, ...]:
+        """The `k` nearest vectors by cosine, best first.
+
+        Parameters
+        ----------
+        vector : ndarray of n_features numbers
+            Any length; its direction counts.
+
+        Raises
+        ------
+        RetrievalError
+            It has another count of numbers, or none that is finite.
+        """
+        query = np.asarray(vector, dtype=np.float32).reshape(-1)
+        if query.size != self.facts.n_features or not np.isfinite(query).all():
+            raise RetrievalError(
+                f"a vector of shape {np.shape(vector)} cannot be searched in {self.facts.name}, "
+                f"expected {self.facts.n_features} finite numbers of the space {self.facts.space}."
+            )
+        query = query / max(float(np.linalg.norm(query)), 1e-12)
+        k = min(k, len(self))
+        rows, cosines = self._all(query, k) if self._index is None else self._proposed(query, k)
+        return tuple(
+            Hit(int(row), self.label(int(row)), float(cosine))
+            for row, cosine in zip(rows, cosines, strict=True)
+        )
+
+    def label(self, row: int) -> str:
+        """Label of a row."""
+        start, stop = (int(each) for each in self._offsets[row : row + 2])
+        if not 0 <= start <= stop <= start + 4 * _LONGEST_LABEL:
+            raise RetrievalError(f"{self.folder / OFFSETS} is damaged at {row}: make it anew.")
+        with (self.folder / LABELS).open("rb") as file:
+            file.seek(start)
+            return file.read(stop - start).decode("utf-8", "replace").rstrip("\n")
+
+    def _all(self, query: Float32, k: int) -> tuple[NDArray[np.int64], Float32]:
+        best = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
+        for low in range(0, len(self), _BLOCK):
+            cosines = self._vectors[low : low + _BLOCK].astype(np.float32) @ query
+            rows = np.argpartition(-cosines, min(k, len(cosines)) - 1)[:k]
+            best = _merged(best, (rows + low, cosines[rows]), k)
+        return best
+
+    def _proposed(self, query: Float32, k: int) -> tuple[NDArray[np.int64], Float32]:
+        with self._lock:
+            found = self._index.search(query[np.newaxis], max(k, N_CANDIDATES))[1][0]  # type: ignore[union-attr]
+        rows = np.sort(found[(found >= 0) & (found < len(self))])
+        cosines = self._vectors[rows].astype(np.float32) @ query
+        none = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
+        return _merged(none, (rows, cosines), k)
+
+
+def _merged(
+    one: tuple[NDArray[np.int64], Float32], two: tuple[NDArray[np.int64], Float32], k: int
+) -> tuple[NDArray[np.int64], Float32]:
+    """The `k` best of both; of equal ones the lower row first."""
+    rows = np.concatenate((one[0], two[0]))
+    cosines = np.concatenate((one[1], two[1]))
+    order = np.lexsort((rows, -cosines))[:k]
+    return rows[order], cosines[order]
+
+
+def _read_facts(folder: Path) -> StoreFacts:
+    try:
+        return StoreFacts.model_validate(json.loads(read_text(folder / FACTS)))
+    except (OSError, ValueError, RecursionError, ValidationError) as error:
+        said = str(error).splitlines()[0]
+        raise RetrievalError(
+            f"{folder} is no store of vectors ({said}), expected {FACTS}: make one with "
+            "`phosphene gallery make TABLE --out DIR`."
+        ) from None
+
+
+def _mapped(path: Path) -> NDArray[Any]:
+    try:
+        check_file(path)
+        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise RetrievalError(f"{path} is damaged ({error}): make the store anew.") from None
+
+
+def _read_index(folder: Path, facts: StoreFacts) -> Any:
+    """Read the index that this store was made with, and no other."""
+    path = folder / INDEX
+    try:
+        digest = hash_file(path)
+    except OSError as error:
+        raise RetrievalError(f"{path} cannot be read ({error.strerror}): make it anew.") from None
+    if digest != facts.index_sha256:
+        raise RetrievalError(
+            f"{path} has SHA-256 {digest[:12]}..., expected {facts.index_sha256[:12]}...: it was "
+            "changed; make the store anew."
+        )
+    with extras_named("A store with an index"):
+        import faiss
+    try:
+        index = faiss.read_index(str(path))
+    except RuntimeError:
+        raise RetrievalError(f"{path} is no index of faiss: make the store anew.") from None
+    if index.d != facts.n_features or index.ntotal != facts.n_vectors:
+        raise RetrievalError(
+            f"{path} has {index.ntotal} vectors of {index.d} numbers, expected {facts.n_vectors} "
+            f"of {facts.n_features}: make the store anew."
+        )
+    return index
+
+
+def labels_below(labels: Sequence[str]) -> None:
+    """Refuse labels that no line can hold.
+
+    Raises
+    ------
+    RetrievalError
+        One is empty, too long, or has a line end.
+    """
+    for number, label in enumerate(labels):
+        if not label or len(label) > _LONGEST_LABEL or any(c in label for c in "\r\n\0"):
+            raise RetrievalError(
+                f"label {number} is {label[:60]!r}, expected 1 to {_LONGEST_LABEL} characters on "
+                "one line."
+            )

@@ -1,0 +1,151 @@
+"""Stores of vectors: what is found is the nearest, and a damaged folder is refused in one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.cli import main
+from models.retrieval.making import make_store, picture_table, read_table
+from models.retrieval.store import RetrievalError, VectorStore
+from pipeline.gallery import SPACE
+from tests.own_pictures import save_pictures
+
+N, WIDTH = 600, 64
+TABLE = np.random.default_rng(0).normal(size=(N, WIDTH)).astype(np.float32)
+LABELS = [f"picture {k}" for k in range(N - 1)] + ["Grün, mit Punkt.webp"]
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, VectorStore]:
+    folder = tmp_path_factory.mktemp("stores")
+    return {
+        name: make_store(
+            TABLE, LABELS, folder / name, name=name, space="s", indexed=name == "indexed"
+        )
+        for name in ("exact", "indexed")
+    }
+
+
+@pytest.mark.parametrize("name", ["exact", "indexed"])
+def test_the_nearest_are_found_with_their_cosines(
+    stores: dict[str, VectorStore], name: str
+) -> None:
+    store, rng = stores[name], np.random.default_rng(1)
+    assert store.is_exact == (name == "exact")
+    unit = TABLE / np.linalg.norm(TABLE, axis=1, keepdims=True)
+    n_right = 0
+    for row in rng.permutation(N)[:40].tolist():
+        query = 3.0 * unit[row] + 0.2 * rng.normal(size=WIDTH)
+        cosines = unit @ query / np.linalg.norm(query)
+        found = store.search(query.astype(np.float32), 5)
+        assert [hit.label for hit in found] == [LABELS[hit.row] for hit in found]
+        for hit in found:
+            assert hit.cosine == pytest.approx(cosines[hit.row], abs=2e-3)
+        n_right += found[0].row == row == int(cosines.argmax())
+        if store.is_exact:
+            np.testing.assert_allclose(
+                [hit.cosine for hit in found], np.sort(cosines)[::-1][:5], atol=2e-3
+            )
+    assert n_right >= 39
+
+
+def test_an_exact_search_ignores_the_index(stores: dict[str, VectorStore]) -> None:
+    again = VectorStore(stores["indexed"].folder, exact=True)
+    assert again.is_exact
+    assert len(again.search(TABLE[0], N)) == N
+
+
+def test_the_last_label_is_whole(stores: dict[str, VectorStore]) -> None:
+    assert stores["exact"].search(TABLE[-1], 1)[0].label == "Grün, mit Punkt.webp"
+
+
+def test_what_cannot_be_searched_is_refused(stores: dict[str, VectorStore]) -> None:
+    for vector in (np.ones(3, np.float32), np.full(WIDTH, np.nan, np.float32)):
+        with pytest.raises(RetrievalError, match="expected 64 finite numbers"):
+            stores["exact"].search(vector)
+
+
+def _shorten(folder: Path) -> None:
+    np.save(folder / "vectors.npy", TABLE[:5].astype(np.float16))
+
+
+def _rename_space(folder: Path) -> None:
+    facts = json.loads((folder / "vectors.json").read_text())
+    (folder / "vectors.json").write_text(json.dumps(facts | {"n_features": 7}))
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no facts": (lambda f: (f / "vectors.json").unlink(), "is no store of vectors"),
+    "other sizes": (_rename_space, "as vectors.json says"),
+    "fewer vectors": (_shorten, "expected float16"),
+    "no labels": (lambda f: (f / "labels.txt").unlink(), "labels.txt"),
+    "a pickle": (
+        lambda f: np.save(f / "vectors.npy", np.array([{}], object)),
+        "is damaged",
+    ),
+    "a changed index": (lambda f: (f / "index.faiss").write_bytes(b"x" * 99), "was changed"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_damaged_store_is_refused_in_one_line(what: str, tmp_path: Path) -> None:
+    spoil, said = DAMAGE[what]
+    make_store(TABLE, LABELS, tmp_path / "s", name="s", space="s", indexed=True)
+    spoil(tmp_path / "s")
+    with pytest.raises(RetrievalError, match=said) as caught:
+        VectorStore(tmp_path / "s")
+    assert "\n" not in str(caught.value)
+
+
+def test_tables_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    def make(vectors: np.ndarray, labels: list[str], out: str = "x") -> None:
+        make_store(vectors, labels, tmp_path / out, name="n", space="s")
+
+    with pytest.raises(RetrievalError, match="2 labels for 600"):
+        make(TABLE, LABELS[:2])
+    with pytest.raises(RetrievalError, match="on one line"):
+        make(TABLE[:1], ["two\nlines"])
+    with pytest.raises(RetrievalError, match="row 1 of the table has no direction"):
+        make(np.array([[1.0, 0.0], [0.0, 0.0]]), ["a", "b"])
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "here").touch()
+    with pytest.raises(RetrievalError, match="is not empty"):
+        make(TABLE[:1], ["a"], "full")
+    np.save(tmp_path / "t.npy", TABLE)
+    with pytest.raises(RetrievalError, match=r"t\.txt"):
+        read_table(tmp_path / "t.npy")
+    with pytest.raises(RetrievalError, match="neither a folder"):
+        read_table(tmp_path / "t.csv")
+
+
+def test_the_command_makes_and_shows_a_store(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "t.npy", TABLE.astype(np.float64))
+    (tmp_path / "t.txt").write_text("\n".join(LABELS), encoding="utf-8")
+    out = tmp_path / "made"
+    words = ["gallery", "make", str(tmp_path / "t.npy"), "--out", str(out), "--space", "s"]
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n_vectors"] == N
+    assert main(["gallery", "show", str(out)]) == 0
+    assert "600 vectors of 64 numbers" in capsys.readouterr().out
+    assert VectorStore(out).search(TABLE[3], 1)[0].label == "picture 3"
+    assert main(words) == 1
+
+
+def test_a_store_of_pictures_has_their_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def colours(squares: np.ndarray) -> np.ndarray:
+        return squares.reshape(len(squares), 32, 8, 32, 8, 3).mean(axis=(2, 4)).reshape(-1, 3072)
+
+    monkeypatch.setattr("models.retrieval.making.picture_encoder", lambda _space: colours)
+    save_pictures(tmp_path, ["a/one", "b/two", "three"])
+    vectors, labels = picture_table(tmp_path, space=SPACE, on_progress=lambda _n, _of: None)
+    store = make_store(vectors, labels, tmp_path / "store", name="p", space=SPACE)
+    assert [store.search(v, 1)[0].label for v in vectors[:2]] == labels[:2]
