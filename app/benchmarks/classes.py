@@ -172,7 +172,15 @@ def _pool(parts: Sequence[Recording]) -> CalibrationData:
     return pool_recordings([Recorded(each.data, each.name, each.person) for each in parts])
 
 
+def _shared(data: CalibrationData, other: CalibrationData) -> CalibrationData:
+    """The channels that both have: one that swings is left out of a recording."""
+    kept = [k for k, name in enumerate(data.channels) if name in other.channels]
+    names = tuple(data.channels[k] for k in kept)
+    return replace(data, epochs=np.ascontiguousarray(data.epochs[:, kept]), channels=names)
+
+
 def _judge(train: CalibrationData, test: CalibrationData) -> Judged:
+    train, test = _shared(train, test), _shared(test, train)
     rows, n_classes = train.rows, len(train.class_names)
     base = ClassBase(
         Window(train.channels, train.sfreq, *WINDOW), np.zeros((n_classes, 1), dtype=np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,14 @@ def test_every_split_that_there_is_on_the_same_epochs() -> None:
     assert [row["epochs"] for row in rows] == [80, 80, 64, 96]
     assert all(float(row["AUC"]) > 0.8 for row in rows)
     assert "| one | sessions pooled, by time | 64 |" in classes.markdown(rows)
+
+
+def test_sessions_with_different_channels_are_judged_by_what_both_have() -> None:
+    pytest.importorskip("pyriemann")
+    first, second = recording("one-session1", seed=1).data, recording("one-session2", seed=2).data
+    less = replace(second, epochs=second.epochs[:, :2].copy(), channels=second.channels[:2])
+    assert classes._judge(first, less).ours.shape == (80, 2)
+    assert classes._judge(less, first).ours.shape == (80, 2)
 
 
 def test_worse_by_more_than_noise_is_said() -> None:
