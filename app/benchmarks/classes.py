@@ -157,7 +157,10 @@ def _across(found: Sequence[Recording]) -> list[dict[str, Any]]:
         if len({each.person for each in alike}) > 1:
             write_note("everybody pooled")
             words = f"everybody ({', '.join(classes)})"
-            rows.append(_pooled(words, "people pooled, by time", alike))
+            try:
+                rows.append(_pooled(words, "people pooled, by time", alike))
+            except AdapterError as error:  # caps that share too little: the others' rows stand
+                write_note(f"{words} not pooled: {error}")
     return [row | {"said of the first part": "-"} for row in rows]
 
 

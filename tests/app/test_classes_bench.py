@@ -71,6 +71,13 @@ def test_sessions_with_different_channels_are_judged_by_what_both_have() -> None
     assert classes._judge(less, first).ours.shape == (80, 2)
 
 
+def test_people_who_share_no_cap_are_not_pooled() -> None:
+    pytest.importorskip("pyriemann")
+    first, other = recording("one", seed=1), recording("two", seed=3)
+    renamed = replace(other.data, channels=("Fp1", "Fpz", "P8"))
+    assert classes._across([first, replace(other, data=renamed)]) == []
+
+
 def test_worse_by_more_than_noise_is_said() -> None:
     rng = np.random.default_rng(0)
     rows = rng.permutation(np.arange(200) % 2)
