@@ -415,8 +415,8 @@ def _closing_lines(snapshot: Snapshot) -> list[str]:
         )
     if snapshot.eeg is not None and snapshot.eeg.is_simulated:
         lines.append(
-            "The EEG was simulated, by the code that the shipped decoder was trained on: this says "
-            "that the software works, and nothing of what EEG can do."
+            "The signal was simulated, by a code that decoders can know: this says that the "
+            "software works, and nothing of what a brain gives."
         )
     total = snapshot.stages.get("total_after_epoch")
     if total is not None:
