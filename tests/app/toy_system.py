@@ -123,6 +123,10 @@ class ToySystem:
     def settled(self) -> dict[str, str]:
         return {}
 
+    @property
+    def can_save_memory(self) -> bool:
+        return False
+
     def measure(self) -> Pace:
         return Pace(0.0, 0, 0.0, 0.0, n_runs=0)
 
