@@ -23,7 +23,7 @@ from devices.errors import FileError
 LARGEST: Final = 8 << 30
 """Most bytes of one member of an `.npz`, which is unpacked into memory; an `.npy` is mapped."""
 _PICKLED: Final = (
-    "holds Python objects (a pickle), expected numbers or text: such a file can run code, so it is "
+    "holds Python objects, expected numbers or text: such a file can run code, so it is "
     "not opened; save it anew as plain arrays (dtype float32, str)."
 )
 _BAD: Final = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, RuntimeError)

@@ -165,8 +165,19 @@ def load_encoder(config: DecoderConfig) -> RidgeEncoder:
     return load_ridge(installed_weights(NAME) if config.weights is None else Path(config.weights))
 
 
-def load_toy_encoder(_config: DecoderConfig) -> RidgeEncoder:
-    """Make a matrix of random numbers that takes any count of voxels; its vectors mean nothing."""
+def load_toy_encoder(config: DecoderConfig) -> RidgeEncoder:
+    """Make a matrix of random numbers that takes any count of voxels; its vectors mean nothing.
+
+    Raises
+    ------
+    RidgeError
+        Weights were named: a fit is for `fmri-ridge`.
+    """
+    if config.weights is not None:
+        raise RidgeError(
+            f"{NAME}-toy was given the weights {config.weights}, but it makes random numbers: use "
+            f"--preset {NAME} for a fit."
+        )
     rng = np.random.default_rng(0)
     matrix = (rng.normal(size=(TOY_VOXELS, 64)) / (8 * TOY_VOXELS**0.5)).astype(np.float32)
     ridge = Ridge(

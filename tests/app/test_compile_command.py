@@ -24,7 +24,7 @@ GOOD = Built(
     picture=0.04,
     eager=0.08,
 )
-BAD = Built("openvino", "cpu", "float32", reason="unet deviates from eager by 0.5")
+BAD = Built("trace", "cpu", "float32", reason="unet deviates from eager by 0.5")
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_it_says_size_time_tolerance_and_gain(
     assert row.split("  ")[-1] == "2.00x"
     for words in ("195 kB", "1.5 s", "2e-06", "0.001", "40.0 ms", "80.0 ms"):
         assert words in row
-    assert "openvino: not used: unet deviates from eager by 0.5" in out
+    assert "trace: not used: unet deviates from eager by 0.5" in out
     assert "auto draw by onnxruntime here" in out
     assert err == ""
 
@@ -63,8 +63,8 @@ def test_nothing_that_can_be_used_is_a_failure(
     builds: list[Built], capsys: pytest.CaptureFixture[str]
 ) -> None:
     builds.remove(GOOD)
-    assert main(["compile", "--backend", "openvino"]) == 1
-    assert capsys.readouterr().err == f"phosphene compile: openvino: {BAD.reason}\n"
+    assert main(["compile", "--backend", "trace"]) == 1
+    assert capsys.readouterr().err == f"phosphene compile: trace: {BAD.reason}\n"
 
 
 def test_eager_needs_no_engine(capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,7 +80,7 @@ def test_progress_says_how_long_it_takes(terminal: bool) -> None:
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
-        (["train", "mindeye", "a"], "system 'mindeye' has no training stages, expected one of"),
+        (["train", "sdxl", "a"], "system 'sdxl' has no training stages, expected one of"),
         (["train", "dreamdiffusion", "z"], "stage of dreamdiffusion 'z' is unknown, expected"),
         (["train", "dreamdiffusion", "b"], "eeg_5_95_std.pth: no such file"),
     ],

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import phosphene
-from configs import MarkersConfig, SessionConfig, SourceConfig
+from configs import MarkersConfig, SessionConfig, SourceConfig, load_preset
 from devices.conformance import ConformanceError, check_refusal, check_source
 from devices.hostile import HostileSettings, HostileSource, random_faults
 from devices.lsl.inlet import LslSource
@@ -76,6 +76,8 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Sourc
 
 def cut(source: Source) -> list[Verdict]:
     settings = SessionConfig(buffer=10.0, filter={"notch_freqs": []})
+    if source.streams[StreamRole.EEG].type == "fMRI":
+        settings = load_preset("fmri-ridge")
     try:
         return list(phosphene.cut_epochs(source, settings=settings))
     finally:

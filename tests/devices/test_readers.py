@@ -19,7 +19,7 @@ from pipeline.values import Packet, StreamRole
 from tests import how_to
 
 PAGE = "add-a-file-format.md"
-OURS = {"xdf", "fif", "edf", "brainvision", "eeglab", "openbci", "brainflow"}
+OURS = {"xdf", "fif", "edf", "brainvision", "eeglab", "openbci", "brainflow", "cvep", "volumes"}
 
 
 @pytest.fixture

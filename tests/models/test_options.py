@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs import DecoderConfig, SessionConfig, load_preset
+from configs import DecoderConfig, load_preset
 from models.api import DrawingOptions
 from models.drawing import open_drawer
 from models.latent_diffusion.lora import LORA_FILE
-from models.registry import read_registry
+from models.registry import find_system, read_registry
 from pipeline.errors import PhospheneError
 from pipeline.values import Epoch, Info, Uint8
 
@@ -23,12 +23,16 @@ CH_NAMES = ("O1", "Oz", "O2", "P7", "P8", "PO3", "PO4", "Pz")
 
 
 def _of(system: str) -> DecoderConfig:
-    config: SessionConfig = load_preset("default" if system == "embedded" else system)
-    return config.decoder
+    preset = "default" if system == "embedded" else find_system(system).descriptor.preset
+    return load_preset(preset).decoder
 
 
-def _epoch() -> Epoch:
-    """Covers what any of the systems wants."""
+def _epoch(system: str) -> Epoch:
+    """Covers what any of the systems of its modality wants."""
+    if find_system(system).descriptor.modality == "fMRI":
+        voxels = tuple(f"v{k}" for k in range(80))
+        values = np.random.default_rng(5).normal(size=(80, 1)).astype(np.float32)
+        return Epoch(values, 0.0, 0.0, 0.0, "volcano", Info(voxels, 0.5, ("fmri",) * 80), 0)
     data = np.random.default_rng(5).normal(0, 10, (len(CH_NAMES), 601)).astype(np.float32)
     return Epoch(data, -0.2, 1.0, 0.0, "volcano", Info(CH_NAMES, 500.0), 0)
 
@@ -36,7 +40,7 @@ def _epoch() -> Epoch:
 def _draw(config: DecoderConfig, options: DrawingOptions) -> tuple[Uint8, tuple[str, ...]]:
     """Picture and remarks."""
     drawer = open_drawer(config, options)
-    embedding = drawer.encode(_epoch())
+    embedding = drawer.encode(_epoch(config.system))
     mode = "fused" if "fused" in drawer.modes else drawer.modes[0]
     pictures, _ = drawer.draw(embedding, seed=1, mode=mode, label="volcano")
     return next(iter(pictures.values())), drawer.system.remarks
@@ -61,6 +65,7 @@ DRAWING: dict[str, DrawingOptions] = {
     "blocks": DrawingOptions(faults=("blocks_without_attention",)),
     "norm": DrawingOptions(faults=("unit_norm_embeddings",)),
 }
+PUBLISHED_GUIDANCE = {"atm-multimodal-toy": 5.0, "mindeye-toy": 3.5}
 ACTS_LATER = {("embedded", "align")}
 """Alignment acts once epochs were observed: `tests/app/test_adapter_swap.py`."""
 
@@ -94,12 +99,12 @@ def test_guidance_acts_and_is_stated(system: str) -> None:
         assert stated["steps"] == config.num_inference_steps
         assert guidance is None or stated["guidance"] == guidance
         mode = "fused" if "fused" in drawer.modes else drawer.modes[0]
-        made, _ = drawer.draw(drawer.encode(_epoch()), seed=1, mode=mode, label="")
+        made, _ = drawer.draw(drawer.encode(_epoch(system)), seed=1, mode=mode, label="")
         pictures[guidance] = next(iter(made.values()))
-        published = {"atm-multimodal-toy": 5.0}.get(system, 1.0)
+        published = PUBLISHED_GUIDANCE.get(system, 1.0)
         assert guidance is not None or stated["guidance"] == published
     assert (pictures[1.0] != pictures[12.0]).any()
-    assert (pictures[None] != pictures[1.0]).any() == (system == "atm-multimodal-toy")
+    assert (pictures[None] != pictures[1.0]).any() == (system in PUBLISHED_GUIDANCE)
 
 
 def _toy(folder: Path) -> Path:
@@ -143,5 +148,6 @@ def test_few_steps_are_lcms_for_weights_that_say_so_only(
     assert drawer.facts()["solver"] == solver
     is_said = any("LCM-distilled" in s and LORA_FILE in s for s in drawer.system.remarks)
     assert is_said == (solver == "DPM-Solver++")
-    made, _ = drawer.draw(drawer.encode(_epoch()), seed=1, mode="single", label="")
+    embedding = drawer.encode(_epoch("dreamdiffusion"))
+    made, _ = drawer.draw(embedding, seed=1, mode="single", label="")
     assert made["picture"].std() > 0
