@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-ALPHA = 0.002
+ALPHA = 0.001
 """Level of each statistical check: a warning in red must be rare where nothing leaks."""
 N_PERMUTATIONS = 2000
 

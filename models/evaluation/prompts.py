@@ -30,7 +30,8 @@ def label_in_prompt(
     Notes
     -----
     An answer in the prompt is decoded, not leaked, so that items whose answer is the label tell
-    nothing; the others' prompts must hold their label no oftener than prompts dealt out anew.
+    nothing. The others' prompts, without their answers' words, must hold their label no oftener
+    than prompts dealt out anew.
     """
     name = "label in the prompt"
     if not any(prompts):
@@ -38,7 +39,8 @@ def label_in_prompt(
     rows = [k for k in range(len(labels)) if not answers or _words(answers[k]) != _words(labels[k])]
     if not rows:
         return missing(name, "each answer was right: a prompt of it gives nothing away.")
-    texts, text_of = np.unique([prompts[k] for k in rows], return_inverse=True)
+    given = [_without(prompts[k], answers[k]) if answers else prompts[k] for k in rows]
+    texts, text_of = np.unique(given, return_inverse=True)
     words, word_of = np.unique([labels[k] for k in rows], return_inverse=True)
     holds = np.array([[_holds(text, word) for word in words] for text in texts])
     share = float(holds[text_of, word_of].mean())
@@ -63,6 +65,17 @@ def label_in_prompt(
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.casefold() for word in _WORD.findall(text))
+
+
+def _without(prompt: str, answer: str) -> str:
+    """The prompt's words without those of the answer, where they follow each other."""
+    text, gone = _words(prompt), _words(answer)
+    n = len(gone)
+    for k in range(len(text) - n + 1):
+        if n and text[k : k + n] == gone:
+            text = (*text[:k], *text[k + n :])
+            break
+    return " ".join(text)
 
 
 def _holds(prompt: str, label: str) -> bool:

@@ -1,0 +1,1 @@
+"""How often the auditor finds planted leaks, and how often it is wrong."""
