@@ -18,7 +18,7 @@ from pipeline.values import Float64, Uint8
 NEAR = 0.87
 """Correlation of two pictures' gradients from which they count as the same. Of the 457 shipped
 pictures the nearest two that are not each other upside down have .83; copies in JPEG at quality 30,
-at half size, mirrored, turned by 3 degrees, 25 % darker or with noise of 12 levels have .95 or more,
+at half size, mirrored, turned by 3 degrees, 25 % darker or with noise of 12 levels have .95,
 cropped ones .89 or more."""
 SIDE = 16
 _WORK = 96
