@@ -17,7 +17,8 @@ from pipeline.values import Float32, Float64
 
 Ints = NDArray[np.intp]
 
-N_COMPONENTS = 24
+N_COMPONENTS = 60
+RIDGE = 2.0
 BATCH = 50
 """Deals of the labels that are tried at once."""
 BIN = 0.04
@@ -151,15 +152,20 @@ def pre_stimulus(epochs: Float32, *, sfreq: float, tmin: float) -> Float64 | Non
 
 
 def smoother_of(features: Float64, *, seed: int) -> Float64:
-    """Ridge regression out of random folds as a matrix on the targets, (n, n)."""
-    _, _, axes = np.linalg.svd(features, full_matrices=False)
-    few = features @ axes[:N_COMPONENTS].T
+    """Ridge regression out of random folds as a matrix on the targets, (n, n).
+
+    Components have equal variance: what gives a picture away may be small beside the drifts.
+    """
+    _, sizes, axes = np.linalg.svd(features, full_matrices=False)
+    n_kept = min(N_COMPONENTS, len(features) // 3, int((sizes > 1e-9 * sizes[0]).sum()))
+    few = features @ axes[:n_kept].T
+    few = few / np.maximum(few.std(axis=0), 1e-12)
     matrix = np.zeros((len(few), len(few)))
     parts = np.random.default_rng([seed, 47]).permutation(len(few)) % 5
     for part in range(5):
         train, test = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
         gram = few[train].T @ few[train]
-        ridge = 0.1 * np.trace(gram) / len(gram) * np.eye(len(gram))
+        ridge = RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
         matrix[np.ix_(test, train)] = few[test] @ np.linalg.solve(gram + ridge, few[train].T)
     return matrix
 
