@@ -118,11 +118,11 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "objects in an npy": (
         lambda f: _npy(f, np.array([{"a": 1}], dtype=object), table=_table()),
-        "pickle",
+        "holds Python objects",
     ),
     "objects in an npz": (
         lambda f: _npz(f, betas=BETAS, tr=2.0, onsets=[1.0], labels=np.array([1, ""], object)),
-        "pickle",
+        "holds Python objects",
     ),
     "onsets that are no numbers": (
         lambda f: _npz(f, betas=BETAS, tr=2.0, onsets=[np.nan] * N, labels=LABELS),
