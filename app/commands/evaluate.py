@@ -154,11 +154,12 @@ def _decoded_now(args: argparse.Namespace, out: Path) -> list[Path]:
 
     folders = []
     for name in args.system:
-        for recording in _recordings(args.data):
+        for number, recording in enumerate(_recordings(args.data), 1):
             config = apply_overrides(
                 load(_preset(name), None), {"decoder.system": name} | choice_overrides(args)
             )
-            folder = out / "sessions" / f"{name}-{recording.stem}"
+            # Recordings of several people may bear one name.
+            folder = out / "sessions" / f"{name}-{number:02d}-{recording.stem}"
             write_note(f"{name} decodes {recording} ...")
             choice = stream_choice(args, config)
             code = watch(

@@ -19,7 +19,7 @@ from scipy import linalg, stats
 from torch import Tensor
 
 from models.evaluation.networks import Network
-from models.evaluation.protocol import Ints, correlations, identification
+from models.evaluation.protocol import Ints, identification, unit_rows
 from models.metrics.pictures import pixel_correlations, prepared, structural_similarities
 from pipeline.errors import ConfigurationError
 from pipeline.values import Float32, Float64, Uint8
@@ -110,11 +110,11 @@ class _Tables:
     """Columns of likeness to each shown picture, one a drawn picture."""
 
     def __init__(self, shown: Float32, n_items: int, n_copies: int) -> None:
-        self._shown = shown
+        self._shown = unit_rows(shown)
         self.table = np.empty((n_copies, len(shown), n_items), dtype=np.float32)
 
     def add(self, drawn: Float32, first: int, copy: int) -> None:
-        self.table[copy, :, first : first + len(drawn)] = correlations(self._shown, drawn)
+        self.table[copy, :, first : first + len(drawn)] = self._shown @ unit_rows(drawn).T
 
 
 def measure(

@@ -122,10 +122,11 @@ def bootstrap(values: Float64, shown: Ints, *, seed: int = 0) -> tuple[float, fl
 
 def correlations(real: Float32, drawn: Float32) -> Float32:
     """Pearson's correlation of each real row with each drawn one, (n_real, n_drawn)."""
-    return np.asarray(_unit(real) @ _unit(drawn).T, dtype=np.float32)
+    return np.asarray(unit_rows(real) @ unit_rows(drawn).T, dtype=np.float32)
 
 
-def _unit(rows: Float32) -> Float32:
+def unit_rows(rows: Float32) -> Float32:
+    """Rows without their mean, of length 1: their products are correlations."""
     centred = rows - rows.mean(axis=1, keepdims=True, dtype=np.float64)
     size = np.linalg.norm(centred, axis=1, keepdims=True)
     return np.asarray(centred / np.maximum(size, 1e-12), dtype=np.float32)

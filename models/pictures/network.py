@@ -33,10 +33,12 @@ class Convolution(nn.Conv2d):
         total = kernel - stride
         before = total // 2
         self._pad = (before, total - before) * 2
+        if 2 * before == total:  # the convolution pads without a copy, to the same bits
+            self.padding, self._pad = (before, before), (0, 0, 0, 0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, n_in, height, width)."""
-        return super().forward(functional.pad(x, self._pad))
+        return super().forward(functional.pad(x, self._pad) if any(self._pad) else x)
 
 
 class Block(nn.Module):

@@ -7,6 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage.color import rgb2gray
+from skimage.metrics import structural_similarity
 
 from models.metrics.classification import draw_rivals, expected_n_way_top_k, n_way_top_k
 from models.metrics.pairs import METRICS, n_way_scores, pairwise_scores, values
@@ -135,6 +137,24 @@ def test_known_traps_are_apart() -> None:
     assert (np.abs(plain - old) > 0.02).all()
     np.testing.assert_allclose(structural_similarities(images, images), 1)
     np.testing.assert_allclose(pixel_correlations(images, images), 1)
+
+
+def test_similarity_by_column_is_scikit_images() -> None:
+    rng = np.random.default_rng(1)
+    pictures = torch.from_numpy(rng.random((2, 3, 425, 425), dtype=np.float32))
+    pictures[1] = 0.7 * pictures[0] + 0.3 * pictures[1]
+    a, b = (rgb2gray(each.permute(1, 2, 0).numpy()) for each in pictures)
+    expected = structural_similarity(
+        a,
+        b,
+        channel_axis=-1,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        data_range=1.0,
+    )
+    found = structural_similarities(pictures[:1], pictures[1:], columns_are_channels=True)
+    np.testing.assert_allclose(found, [expected], rtol=1e-5)
 
 
 def test_pictures_of_anybody_are_scored_by_pixels() -> None:
