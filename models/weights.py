@@ -50,6 +50,13 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def hash_folder(folder: Path) -> str:
+    """SHA-256 over a folder's list of hashes; of an empty list where it has none."""
+    hashes = folder / HASHES
+    table = json.loads(hashes.read_text(encoding="utf-8")) if hashes.is_file() else {}
+    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
+
+
 def write_hashes(folder: Path) -> Path:
     """Write `hashes.json` over every file of a folder of weights, sorted by path."""
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / HASHES)

@@ -7,7 +7,6 @@ of streams or of training.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -31,7 +30,7 @@ from models.sampling.denoisers import Level, Network
 from models.sampling.noise import seeded_noise
 from models.sampling.parts import Part
 from models.sampling.pictures import to_pixels
-from models.weights import HASHES, WeightState, check_weights
+from models.weights import WeightState, check_weights, hash_folder
 from pipeline.errors import ShapeError
 from pipeline.values import Embedding, Epoch, Float32, GeneratedImage
 
@@ -218,7 +217,7 @@ def load_context_encoder(
         h_freq=h_freq,
         # Values of one embedding: what publishes them has to know before the first.
         n_features=int(condition["context_tokens"] * condition["context_dim"]),
-        sha256=_digest(folder),
+        sha256=hash_folder(folder),
         space=space_of(table),
     )
     return ContextEncoder(stage, spec=spec, signal_of=signal_of)
@@ -250,7 +249,7 @@ def load_context_sampler(config: DecoderConfig, home: Home) -> ContextSampler:
             space=space_of(table),
             size=(side, side),
             steps=steps,
-            sha256=_digest(folder),
+            sha256=hash_folder(folder),
             device=str(device),
         ),
     )
@@ -272,13 +271,6 @@ def _refuse_damaged(folder: Path, *, below: str = "") -> None:
     status = check_weights(folder, below=below)
     if status.state == WeightState.DAMAGED:
         raise CheckpointError(f"{status.problems[0]}; import the published checkpoint again.")
-
-
-def _digest(folder: Path) -> str:
-    """SHA-256 over the folder's list of hashes."""
-    hashes = folder / HASHES
-    table = json.loads(hashes.read_text()) if hashes.is_file() else {}
-    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
 
 
 def _is_distilled(folder: Path) -> bool:

@@ -8,8 +8,6 @@ the same space) is drawn as it is. Knows nothing of streams or of training.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +38,7 @@ from models.mindeye.low_level import LowLevelNetwork
 from models.mindeye.reconstruction import Drawing
 from models.mindeye.targets import ClipTokens
 from models.stable_diffusion.libraries import quiet_libraries
-from models.weights import HASHES, WeightState, check_weights
+from models.weights import WeightState, check_weights, hash_folder
 from pipeline.values import Embedding, Epoch
 from pipeline.volumes import KIND, voxel_vector
 
@@ -144,7 +142,7 @@ def load_encoder(config: DecoderConfig) -> VoxelEncoder:
         backbone.to(device, dtype),
         None if low_level is None else low_level.to(device, dtype),
         settings=settings,
-        sha256=_digest(folder),
+        sha256=hash_folder(folder),
     )
 
 
@@ -175,7 +173,7 @@ def load_sampler(config: DecoderConfig) -> TokenSampler:
             space=settings.space,
             size=(settings.size, settings.size),
             steps=config.num_inference_steps,
-            sha256=_digest(folder),
+            sha256=hash_folder(folder),
             device=str(device),
         ),
     )
@@ -247,10 +245,3 @@ def _refuse_damaged(folder: Path, *, below: str) -> None:
     status = check_weights(folder, below=below)
     if status.state == WeightState.DAMAGED:
         raise MindEyeError(f"{status.problems[0].split(';')[0]}; import or train it again.")
-
-
-def _digest(folder: Path) -> str:
-    """SHA-256 over the folder's list of hashes."""
-    hashes = folder / HASHES
-    table = json.loads(hashes.read_text()) if hashes.is_file() else {}
-    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()

@@ -52,8 +52,9 @@ from models.mindeye.training import (
 )
 from models.stable_diffusion.libraries import quiet_libraries
 from models.stages import StageRequest, check_tables, read_table
-from models.training import LoopConfig, make_engine, train
-from models.training.engine import choose_precision, is_first_process
+from models.training import LoopConfig
+from models.training.asked import engine_for, train_as_asked
+from models.training.engine import is_first_process
 from models.weights import write_hashes
 
 NO_CLIP = float("inf")
@@ -190,23 +191,8 @@ def _train(
     request: StageRequest, task: HighLevelTask | LowLevelTask, passes: int
 ) -> dict[str, Any]:
     # Published in half precision: `auto` may take bf16.
-    engine = make_engine(
-        precision=choose_precision(request.precision, request.device),
-        tracker=request.tracker,
-        folder=str(request.out / "log"),
-        device=request.device,
-    )
-    return train(
-        task,
-        LoopConfig(passes, task.batch_size, max_grad_norm=NO_CLIP, seed=request.seed),
-        engine=engine,
-        out=request.out,
-        save_every=request.save_every,
-        stop_after=request.stop_after,
-        resume=request.resume,
-        on_step=request.on_step,
-        stop=request.stop,
-    )
+    loop = LoopConfig(passes, task.batch_size, max_grad_norm=NO_CLIP, seed=request.seed)
+    return train_as_asked(task, loop, request, engine=engine_for(request))
 
 
 @torch.inference_mode()
