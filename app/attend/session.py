@@ -7,6 +7,7 @@ any source: a virtual person, a recording, LSL streams. Knows nothing of Qt.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +20,14 @@ from app.attend.choosing import Pictures
 from app.attend.reading import Ended, LookOptions, LookReader, Stepped
 from app.port import Result
 from app.runtime.folder import SessionFolder, encode_png
+from app.runtime.session_recorder import SessionRecorder
 from app.runtime.statistics import accuracy_table
 from app.view_models.attend.words import HONEST
 from configs import SessionConfig
-from devices.recorder import Recorder
 from models.attend.embedding import embed
 from models.attend.evidence import Covariances
 from models.attend.stopping import bits
+from pipeline.errors import PhospheneError
 from pipeline.ports import Source
 from pipeline.values import Outcome, Packet, StateChange, StreamRole, StreamState
 
@@ -151,7 +153,8 @@ class AttendSession:
         self._pictures = None if pictures is None else pictures(n_targets)
         self._folder = None if out is None else SessionFolder(out)
         self._screen = screen or (source if isinstance(source, ShowsLooks) else None)
-        self._recorder: Recorder | None = None
+        self._recorder: SessionRecorder | None = None
+        self._failure = ""
         self._run = dict(run or {})
         self._identified = Identification(n_targets)
         self._n_received = 0
@@ -177,16 +180,20 @@ class AttendSession:
             The source cannot go on, or the folder cannot be written.
         """
         if self._folder is not None and self._config.recording.enabled:
-            self._recorder = Recorder(
-                self._folder.recording, self._source.streams, self._config.recording
+            self._recorder = SessionRecorder(
+                self._config.recording, self._folder, clock=time.monotonic
             )
+            self._recorder.declare(self._source.streams)
+            self._recorder.switch(on=True)
         try:
             self._write_session()
             self._loop(is_asked_to_end, on_event)
+        except PhospheneError as error:
+            self._failure = str(error)
+            raise
         finally:
-            if self._recorder is not None:
-                self._recorder.close()
-            summary = self._summary()
+            recorder = None if self._recorder is None else self._recorder.close()
+            summary = self._summary("" if recorder is None else recorder.alarm)
             self._finish(summary)
         return summary
 
@@ -286,7 +293,7 @@ class AttendSession:
                 self._config, run={"attend": self._run}, streams=self._source.streams
             )
 
-    def _summary(self) -> dict[str, Any]:
+    def _summary(self, alarm: str) -> dict[str, Any]:
         learning = self._reader.decoder.learning
         trials = self.tally.trials
         decided = sum(t["decided"] is not None for t in trials)
@@ -296,7 +303,8 @@ class AttendSession:
         is_simulated = self._source.streams[StreamRole.EEG].is_simulated
         return {
             "schema_version": 1,
-            "phase": "stopped",
+            "phase": "failed" if self._failure else "stopped",
+            "message": self._failure,
             "mode": "attend",
             "subject": self._config.subject,
             "preset": self._config.preset,
@@ -306,7 +314,7 @@ class AttendSession:
             "samples": {
                 "received": self._n_received,
                 "lost": path.n_lost,
-                "recorded": self._n_received if self._recorder is not None else 0,
+                "recorded": 0 if self._recorder is None else self._recorder.n_samples,
             },
             "gaps": path.n_gaps,
             "accuracy": accuracy_table(self._identified.accuracy),
@@ -319,6 +327,7 @@ class AttendSession:
             "warnings": [
                 HONEST,
                 *(["The EEG was simulated: this says nothing of people."] if is_simulated else []),
+                *([alarm] if alarm else []),
                 *path.notes,
             ],
         }

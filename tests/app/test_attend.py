@@ -15,7 +15,7 @@ from app.benchmarks.attend import FOLDER, figures, look_at, read_people
 from app.cli import main
 from app.errors import AppError
 from configs import load_preset
-from devices.errors import FileError
+from devices.errors import FileError, SourceError
 from devices.files.cvep import CvepRecording
 from devices.replay import RecordedSource
 from devices.virtual.looker import Looker, LookerSource
@@ -24,6 +24,7 @@ from pipeline.codes import gold_codes
 from pipeline.errors import InfoError
 from pipeline.looks import Grid
 from pipeline.ports import Source
+from pipeline.values import SourceItem
 from tests.conformance.files import cvep, xdf
 
 PEOPLE = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "cvep"
@@ -54,6 +55,36 @@ def test_a_replay_repeats_every_decision_bit_for_bit(tmp_path: Path) -> None:
     assert event["chance"] == pytest.approx(1 / 6)
     assert HONEST.split(".")[0] in json.dumps(live["warnings"])
     assert (tmp_path / "live" / "report.html").is_file()
+
+
+class _Breaking:
+    """A person whose headset is pulled out after some seconds."""
+
+    def __init__(self) -> None:
+        self._looker = LookerSource(Looker(number=5, snr=3.0), GRID, n_looks=3)
+        self.streams, self.is_live = self._looker.streams, False
+        self.wants_look, self.end_look = False, self._looker.end_look
+        self._looker.begin_look(4)
+        self._n_left = 20
+
+    def read(self, timeout: float) -> list[SourceItem]:
+        self._n_left -= 1
+        if not self._n_left:
+            raise SourceError("the headset is gone: plug it in.")
+        return self._looker.read(timeout)
+
+    def close(self) -> None:
+        self._looker.close()
+
+
+def test_a_source_that_breaks_leaves_a_session_that_says_so(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="is gone"):
+        session(_Breaking(), out=tmp_path / "out").play()
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["phase"] == "failed"
+    assert "is gone" in summary["message"]
+    assert summary["samples"]["recorded"] == summary["samples"]["received"] > 0
+    assert (tmp_path / "out" / "report.html").is_file()
 
 
 def test_who_looks_away_is_told_not_sure() -> None:
