@@ -252,6 +252,12 @@ def _audit(args: argparse.Namespace, sets: Sequence[Pictures]) -> list[tuple[str
             material = auditing.of_recording(
                 recording, config, classes=classes, choice=choice, board=args.board
             )
+            if not material.labels:
+                wanted = "marker" if classes is None else f"marker of {', '.join(classes)}"
+                raise AppError(
+                    f"{recording} has no usable trial: no {wanted} with its samples around it, "
+                    "expected labelled markers (--labels EVENT[=CLASS],..., --markers)."
+                )
             add(recording.name, material)
     if not found:
         add("", Material())

@@ -14,6 +14,7 @@ from app.cli import main
 from app.errors import AppError
 from app.evaluation.sets import FolderPictures, SessionPictures, TensorPictures
 from pipeline.gallery import load_gallery
+from tests.conformance.files import xdf
 
 GALLERY = load_gallery(None)
 LABELS = GALLERY.labels[:4]
@@ -137,3 +138,11 @@ def test_what_cannot_be_measured_is_said_in_one_line(
 ) -> None:
     assert main(["evaluate", *given, "--out", str(tmp_path / "out")]) == 1
     assert sentence in capsys.readouterr().err
+
+
+def test_a_recording_without_the_named_markers_is_not_called_clean(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--data", str(xdf(tmp_path)), "--labels", "nothing,nobody", "--audit"]
+    assert main(["evaluate", *given, "--out", str(tmp_path / "out")]) == 1
+    assert "no marker of nothing, nobody" in capsys.readouterr().err
