@@ -139,6 +139,9 @@ def _fill_in_past(table: dict[str, Any], run: Mapping[str, Any]) -> None:
     epochs = table.get("epochs")
     if run and isinstance(epochs, dict):
         epochs.setdefault("leave_out", False)
+    source = table.get("source")
+    if run and isinstance(source, dict):
+        source.setdefault("own_names", False)
     decoder = table.get("decoder")
     if run and isinstance(decoder, dict):
         decoder.setdefault("rank_classes", False)

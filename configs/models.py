@@ -62,6 +62,9 @@ class SourceConfig(_Frozen):
     """Unit of the samples, for a stream that does not say; empty: the stream's own word."""
     picks: tuple[str, ...] = ()
     """Channels to use, by label; empty: all of type EEG, or of `type` where there are none."""
+    own_names: bool = True
+    """Know caps with names of their own (A1 to D32): a channel that is picked by its site (`PO7`)
+    is called by it, and one that is only called like a site (`C3`) is taken for none."""
     counter_channel: str | None = None
     """Label of a channel that counts samples, by which loss is exact; None: from stamps."""
     sfreq: float | None = Field(default=None, gt=0)

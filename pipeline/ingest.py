@@ -6,7 +6,9 @@ Knows nothing of time: stamps pass through.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +18,7 @@ from configs.labels import canonical_label, difference
 from configs.models import SourceConfig
 from configs.units import unit_scale
 from pipeline.counter import CounterPattern
+from pipeline.electrodes import canonical_name
 from pipeline.errors import InfoError, ShapeError
 from pipeline.nearest import nearest, positions_of
 from pipeline.scattered import NOMINAL_SFREQ
@@ -29,6 +32,9 @@ VOLTAGES = frozenset({"", "eeg", "eog", "ecg", "emg", "ecog", "seeg", "dbs", "bi
 """Types of channels that are measured in volts, or taken for it: their unit must be known."""
 _COUNTERS = frozenset({"counter", "samplecounter", "packetcounter", "packagecounter"})
 """Names, letters only, of channels that number the samples, whatever their type says."""
+_LETTERED = re.compile("[A-H][1-9][0-9]?")
+_CAP = "cap "
+"""Before a label that is a cap's own, where the 10-05 system calls another place so."""
 LARGEST_UV = 1e7
 """Ten volts: no electrode gives that, and a filter would need long to forget it."""
 
@@ -84,7 +90,7 @@ class Ingest:
         names = _names(source, stream)
         types = _types(stream)
         counter = _counter(source, names)
-        picks = _picks(source, stream, names, types, counter)
+        picks, shown = _picks(source, stream, names, types, counter)
         self._n_stream = stream.n_channels
         self._stream_name = stream.name
         self._picks = _as_slice(picks)
@@ -92,7 +98,7 @@ class Ingest:
         self.counter_pattern = CounterPattern.of_stream(stream.desc)
         self._scale = _scales(source, stream, names, types, picks)
         self._last = np.zeros(len(picks), dtype=np.float32)
-        self.display_names = tuple(names[pick] for pick in picks)
+        self.display_names = shown
         labels, self.note = as_electrodes(self.display_names)
         typed = () if source.picks else _typed(source, types)
         taken = {*picks, counter}
@@ -209,7 +215,7 @@ def _find(label: str, names: tuple[str, ...]) -> int | None:
     """Position of a label: as it is spelt, else in the 10-05 spelling."""
     if label in names:
         return names.index(label)
-    wanted = canonical_label(label).lower()
+    wanted = canonical_label(label.removeprefix(_CAP)).lower()
     found = [i for i, name in enumerate(names) if canonical_label(name).lower() == wanted]
     return found[0] if found else None
 
@@ -246,7 +252,8 @@ def _picks(
     names: tuple[str, ...],
     types: tuple[str, ...],
     counter: int | None,
-) -> list[int]:
+) -> tuple[list[int], tuple[str, ...]]:
+    """Channels that are used, and what each is called: as the stream does, or by its site."""
     if not source.picks:
         picks = [i for i in _typed(source, types) if i != counter]
         # Some programs type every column of their table as EEG.
@@ -257,25 +264,47 @@ def _picks(
                 f"none of type {source.type}: name the channels to use with --picks "
                 f"(source.picks); it has {', '.join(names[:16])}."
             )
-        return picks
-    picks, places = [], positions_of(stream)
-    for label in source.picks:
-        position = _find(label, names)
-        if position is None and (near := nearest(label, places)) is not None:
-            # The stream's own name for that place; in the user's labels where both are given.
-            position = stream.ch_names.index(near[0]) if near[0] in stream.ch_names else None
-        if position in picks:
-            raise InfoError(
-                f"source.picks has {label!r}, for which stream {stream.name!r} has "
-                f"{names[position]!r}, as for another of them: leave one out."
-            )
-        if position is None:
+        is_own = source.own_names and _is_lettered(names)
+        return picks, tuple(
+            f"{_CAP}{names[i]}" if is_own and canonical_name(names[i]) else names[i] for i in picks
+        )
+    places = positions_of(stream)
+    own = [_find(label, names) for label in source.picks]
+    near = [_nearest(label, stream, places) for label in source.picks]
+    # Caps of 128 call other places C3 or D4: who names sites that are no labels means sites.
+    has_own_names = 2 * sum(canonical_name(name) is not None for name in names) < len(names)
+    is_no_label = any(o is None and n is not None for o, n in zip(own, near, strict=True))
+    means_sites = source.own_names and has_own_names and is_no_label
+    found: dict[int, str] = {}
+    for label, position, site in zip(source.picks, own, near, strict=True):
+        is_site = site is not None and (position is None or means_sites)
+        pick = site if is_site else position
+        if pick is None:
             raise InfoError(
                 f"source.picks has {label!r}, which stream {stream.name!r} has not (it has "
                 f"{', '.join(names)}): correct source.picks or source.ch_names."
             )
-        picks.append(position)
-    return picks
+        if pick in found:
+            raise InfoError(
+                f"source.picks has {label!r}, for which stream {stream.name!r} has "
+                f"{names[pick]!r}, as for another of them: leave one out."
+            )
+        is_called_so = (is_site and source.own_names) or label.startswith(_CAP)
+        found[pick] = label if is_called_so else names[pick]
+    return list(found), tuple(found.values())
+
+
+def _is_lettered(names: tuple[str, ...]) -> bool:
+    """Whether a cap numbers its electrodes in rows of its own: A1 to D32, as BioSemi's of 128."""
+    rows = [name[0] for name in names if _LETTERED.fullmatch(name)]
+    return 2 * len(rows) > len(names) and {"A", "B"}.issubset(rows)
+
+
+def _nearest(label: str, stream: StreamInfo, places: Mapping[str, Float64]) -> int | None:
+    """The channel at a site, by its position; the stream's own label says which one it is."""
+    near = nearest(label, places)
+    found = near is not None and near[0] in stream.ch_names
+    return stream.ch_names.index(near[0]) if near is not None and found else None
 
 
 def _scales(
