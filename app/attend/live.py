@@ -18,6 +18,7 @@ from typing import Any
 
 import pylsl
 
+from app.attend.calibrating import Calibration, keep
 from app.attend.choosing import Pictures, choose_pictures, cues, upright_gallery
 from app.attend.drawing import Drawing, Drawn
 from app.attend.reading import Ended, LookOptions, Stepped
@@ -30,6 +31,7 @@ from configs import SessionConfig
 from devices.lsl.outlet import MarkerOutlet, own_source_id
 from devices.virtual.looker import Looker
 from devices.virtual.watcher import WatcherSource
+from models.adapters.looks import LooksAdapter
 from models.attend.embedding import embed
 from pipeline.codes import gold_codes
 from pipeline.errors import PhospheneError
@@ -58,6 +60,10 @@ class LiveSetup:
     looker : Looker or None
         The virtual person; None: the headset that `config.source` names.
     out : Path
+    adapter : LooksAdapter or None
+        The person's calibration.
+    calibration : Calibration or None
+        Takes the looks; None: nothing is fitted to them.
     flicker : Flicker
     """
 
@@ -68,6 +74,8 @@ class LiveSetup:
     cued: bool
     looker: Looker | None
     out: Path
+    adapter: LooksAdapter | None = None
+    calibration: Calibration | None = None
     flicker: Flicker = field(default_factory=Flicker)
 
 
@@ -76,8 +84,9 @@ class LiveSnapshot:
     """What is known at a moment.
 
     `phase` is `loading`, `ready` (for the answer to the warning), `running`, `ended` or `failed`,
-    whose reason is `message`. `posterior` is of the look under way, or of the last one; `drawn` the
-    newest picture, `redraws` of it a second.
+    whose reason is `message`; of a calibration that has ended it says what was found.
+    `posterior` is of the look under way, or of the last one; `drawn` the newest picture, `redraws`
+    of it a second.
     """
 
     phase: str
@@ -255,9 +264,18 @@ class LiveAttend:
                 cues=cues(setup.config.seed, n_targets) if is_cued else itertools.repeat(None),
                 n_looks=setup.n_looks,
                 screen=frames,
-                run=table_of(setup.options) | setup.flicker.model_dump() | frames.answered.record,
+                adapter=setup.adapter,
+                calibration=setup.calibration,
+                run=table_of(setup.options, setup.adapter)
+                | setup.flicker.model_dump()
+                | frames.answered.record,
             )
-            self.summary = session.play(is_asked_to_end=self._is_over, on_event=self._take)
+            summary = session.play(is_asked_to_end=self._is_over, on_event=self._take)
+            if setup.calibration is not None and not self._is_over():
+                kept = keep(session.fitted(), setup.config, recordings={})
+                summary["calibration"] = kept
+                self._message = kept["sentence"]
+            self.summary = summary
         finally:
             source.close()
         self._phase = "ended"

@@ -6,12 +6,15 @@ their order: a recording of them gives every decision again, bit for bit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from configs import SessionConfig
+from models.adapters.looks import LooksAdapter
 from models.attend.decoder import N_WRONG, STEP, AttendDecoder, Decision, Step, thinning
 from models.attend.evidence import Covariances
 from models.attend.stopping import Stopping
@@ -33,6 +36,17 @@ class LookOptions:
     adapt: bool = True
 
 
+def past_seconds(table: Mapping[str, Any]) -> float | None:
+    """Length of every look of an earlier session, by its `[run.attend]`.
+
+    Before `exact` was written, a look went on to the end of the step in which its time was up.
+    """
+    seconds: float | None = table.get("trial_seconds")
+    if seconds is None or table.get("exact"):
+        return seconds
+    return round(math.ceil(round(seconds / STEP, 6)) * STEP, 6)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Stepped:
     """A look goes on."""
@@ -46,7 +60,7 @@ class Ended:
     """A look is over.
 
     `decision` is None where it could not be read; `reason` then says why. `cue` is the target that
-    was asked for, where somebody was asked.
+    was asked for, where somebody was asked; `sums` what the look taught, under each answer.
     """
 
     look: int
@@ -55,6 +69,7 @@ class Ended:
     decision: Decision | None
     n_late: int = 0
     reason: str = ""
+    sums: Covariances | None = None
 
 
 class _Open:
@@ -65,6 +80,8 @@ class _Open:
         self.shown = ShownFrames(grid, onset)
         self.next: int | None = None
         """Number of the next sample in the ring; None until its onset is there."""
+        self.first = 0
+        """Number of the onset's sample."""
 
 
 class LookReader:
@@ -75,7 +92,7 @@ class LookReader:
     config : SessionConfig
     streams : mapping of StreamRole to StreamInfo
     options : LookOptions
-    known : Covariances, optional
+    adapter : LooksAdapter, optional
         The person's calibration.
 
     Raises
@@ -90,7 +107,7 @@ class LookReader:
         streams: Mapping[StreamRole, StreamInfo],
         options: LookOptions,
         *,
-        known: Covariances | None = None,
+        adapter: LooksAdapter | None = None,
     ) -> None:
         if StreamRole.MARKERS not in streams:
             raise InfoError(
@@ -104,6 +121,8 @@ class LookReader:
         self._thin = thinning(sfreq)
         self.rate = sfreq / self._thin
         self._n_step = max(1, round(STEP * self.rate)) * self._thin
+        seconds = options.trial_seconds
+        self._n_whole = None if seconds is None else math.ceil(seconds * self.rate) * self._thin
         self._n_wait = round(WAIT * sfreq)
         self._n_settle = round(self.path.filter.settling_time * sfreq)
         self.decoder = AttendDecoder(
@@ -114,7 +133,7 @@ class LookReader:
             stopping=Stopping(error_rate=options.error_rate),
             trial_seconds=options.trial_seconds,
             adapt=options.adapt,
-            known=known,
+            known=None if adapter is None else adapter.known_of(self.path.info.ch_names),
         )
         self._open: _Open | None = None
 
@@ -155,6 +174,8 @@ class LookReader:
             if look.next is None:
                 return found + self._end("the filter had not settled, or samples were lost")
             stop = look.next + self._n_step
+            if self._n_whole is not None:
+                stop = min(stop, look.first + self._n_whole)
             if stop + self._n_wait > self.path.ring.n_written:
                 return found
             step = self._take_samples(look, stop)
@@ -176,7 +197,7 @@ class LookReader:
         onset = ring.oldest + int(np.searchsorted(times, look.onset - 0.5 / self.path.info.sfreq))
         run = max((b.sample for b in self.path.breaks if b.sample <= onset), default=0)
         if onset - run >= self._n_settle:
-            look.next = onset
+            look.next = look.first = onset
         return True
 
     def _take_samples(self, look: _Open, stop: int) -> Step | None:
@@ -207,6 +228,12 @@ class LookReader:
         if decision is not None and decision.answer is not None:
             reason = ""
         ended = Ended(
-            look.marker.look, look.onset, look.marker.cue, decision, look.shown.n_late, reason
+            look.marker.look,
+            look.onset,
+            look.marker.cue,
+            decision,
+            look.shown.n_late,
+            reason,
+            None if decision is None else self.decoder.sums,
         )
         return [ended]

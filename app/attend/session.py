@@ -16,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from app.accuracy import Identification
+from app.attend.calibrating import Calibration
 from app.attend.choosing import Pictures
 from app.attend.reading import Ended, LookOptions, LookReader, Stepped
 from app.port import Result
@@ -24,8 +25,8 @@ from app.runtime.session_recorder import SessionRecorder
 from app.runtime.statistics import accuracy_table
 from app.view_models.attend.words import HONEST
 from configs import SessionConfig
+from models.adapters.looks import LooksAdapter
 from models.attend.embedding import embed
-from models.attend.evidence import Covariances
 from models.attend.stopping import bits
 from pipeline.errors import PhospheneError
 from pipeline.ports import Source
@@ -50,11 +51,13 @@ class ShowsLooks(Protocol):
         ...
 
 
-def table_of(options: LookOptions) -> dict[str, Any]:
+def table_of(options: LookOptions, adapter: LooksAdapter | None = None) -> dict[str, Any]:
     """Return how looks are decided, for `session.toml`."""
     table: dict[str, Any] = {"error_rate": options.error_rate, "no_adapt": not options.adapt}
     if options.trial_seconds is not None:
-        table["trial_seconds"] = options.trial_seconds
+        table |= {"trial_seconds": options.trial_seconds, "exact": True}
+    if adapter is not None:
+        table["adapter_sha256"] = adapter.sha256
     return table
 
 
@@ -128,7 +131,10 @@ class AttendSession:
         What the person is asked to look at, where looks are shown; None: nobody is asked.
     n_looks : int or None
         Looks after which it ends; None: with the source.
-    known : Covariances, optional
+    adapter : LooksAdapter, optional
+        The person's calibration.
+    calibration : Calibration, optional
+        Takes every look that is over.
     screen : ShowsLooks, optional
         What shows the grid; None: the source does, or another program.
     """
@@ -143,12 +149,14 @@ class AttendSession:
         pictures: Callable[[int], Pictures] | None = None,
         cues: Iterator[int | None],
         n_looks: int | None = None,
-        known: Covariances | None = None,
+        adapter: LooksAdapter | None = None,
+        calibration: Calibration | None = None,
         run: Mapping[str, Any] | None = None,
         screen: ShowsLooks | None = None,
     ) -> None:
         self._config, self._source, self._cues, self._n_looks = config, source, cues, n_looks
-        self._reader = LookReader(config, source.streams, options, known=known)
+        self._reader = LookReader(config, source.streams, options, adapter=adapter)
+        self._calibration = calibration
         n_targets = self._reader.grid.n_targets
         self._pictures = None if pictures is None else pictures(n_targets)
         self._folder = None if out is None else SessionFolder(out)
@@ -160,6 +168,24 @@ class AttendSession:
         self._n_received = 0
         self._times: list[float] = []
         self.tally = Tally(n_targets)
+
+    def fitted(self) -> LooksAdapter:
+        """Fit an adapter to the calibration's looks.
+
+        Raises
+        ------
+        AppError
+            There are too few.
+        """
+        reader = self._reader
+        calibration = self._calibration or Calibration()
+        return calibration.fit(
+            self._config,
+            reader.path.info,
+            rate=reader.rate,
+            n_targets=reader.grid.n_targets,
+            is_simulated=self._source.streams[StreamRole.EEG].is_simulated,
+        )
 
     @property
     def labels(self) -> Sequence[str]:
@@ -229,6 +255,8 @@ class AttendSession:
 
     def _take(self, ended: Ended) -> None:
         self.tally.add(ended)
+        if self._calibration is not None:
+            self._calibration.take(ended)
         index = len(self.tally.trials) - 1
         decision, labels = ended.decision, self.labels
         label = "" if ended.cue is None else labels[ended.cue]

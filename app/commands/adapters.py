@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from app.calibration.stored import AdapterRecord, StoredAdapters
@@ -104,8 +104,9 @@ def _show(stored: StoredAdapters, args: argparse.Namespace) -> int:
         "subject": record.subject,
         "made": record.created,
         "method": f"{record.method}: {report.get('reason', '')}",
-        "encoder": record.system or "none: raw epochs",
+        "encoder": record.system or ("" if manifest.get("looks") else "none: raw epochs"),
         "channels": ", ".join(manifest["montage"] or manifest["ch_names"]),
+        "looks": _looks_words(manifest.get("looks")),
         "verdict": report.get("sentence", ""),
         "with and without": report.get("comparison", ""),
         "more minutes": (report.get("curve") or {}).get("sentence", ""),
@@ -115,6 +116,17 @@ def _show(stored: StoredAdapters, args: argparse.Namespace) -> int:
     width = max(len(name) for name in facts)
     write_text("\n".join(f"{name:<{width}}  {value}" for name, value in facts.items() if value))
     return 0
+
+
+def _looks_words(looks: dict[str, Any] | None) -> str:
+    if looks is None:
+        return ""
+    simulated = " of a simulated person" if looks["is_simulated"] else ""
+    return (
+        f"{looks['n_looks']} at {looks['n_targets']} noise-tagged pictures{simulated}, "
+        f"{looks['seconds']:.0f} s; {looks['accuracy']:.0%} read right by the others; "
+        "for `phosphene attend --adapter`"
+    )
 
 
 def _activate(stored: StoredAdapters, args: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.commands.common import (
+    adapter_folder,
     add_channel_options,
     add_choice_options,
     add_gallery,
@@ -21,6 +22,7 @@ from app.commands.common import (
     generator,
     positive,
     stream_choice,
+    with_adapter,
 )
 from app.output import clear_progress, show_progress, write_json, write_lines, write_note
 
@@ -64,6 +66,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_channel_options(parser)
     parser.add_argument("--subject", default=None, metavar="S", help="subject code")
     parser.add_argument(
+        "--adapter", default=None, metavar="ID", help="the person's: an id of `adapters list`"
+    )
+    parser.add_argument(
+        "--other-person",
+        action="store_true",
+        help="the adapter is of another subject than --subject, and that is meant",
+    )
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="make the person's adapter from looks that are asked for: 20 of 6.3 s",
+    )
+    parser.add_argument(
         "--person", type=int, default=1, metavar="N", help="number of the virtual person (1)"
     )
     parser.add_argument(
@@ -101,31 +116,31 @@ def _rate(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Read looks to the end."""
+    from app.attend.calibrating import N_LOOKS, SECONDS, Calibration, keep, open_adapter
     from app.attend.choosing import cues
-    from app.attend.reading import LookOptions
+    from app.attend.reading import LookOptions, past_seconds
     from app.attend.session import AttendSession, table_of
     from app.display import window_problem
     from app.ending import orderly
     from app.errors import AppError
     from app.runtime.folder import default_out
+    from models.weights import hash_file
 
-    check_given(args.replay)
-    past = _past(args.replay)
     n_targets = 20 if args.targets is None else args.targets
-    if not 6 <= n_targets <= 64:
-        raise AppError(f"--targets {n_targets} given, expected 6 to 64.")
-    if not 0 <= args.drops < 0.5 or not args.snr >= 0:
-        raise AppError("--drops must be from 0 to below 0.5, and --snr 0 or above.")
-    if args.looks is not None and args.looks < 1:
-        raise AppError(f"--looks {args.looks} given, expected 1 or more.")
+    _check_usage(args, n_targets)
+    past = _past(args.replay)
     config = _config(args, past)
     attend = past.get("run", {}).get("attend", {}) if past else {}
     options = LookOptions(
         error_rate=_given(args.error_rate, attend.get("error_rate"), 0.05),
-        trial_seconds=_given(args.trial_seconds, attend.get("trial_seconds"), None),
+        trial_seconds=_given(
+            args.trial_seconds, past_seconds(attend), SECONDS if args.calibrate else None
+        ),
         adapt=not _given(args.no_adapt, attend.get("no_adapt"), False),
     )
-    n_looks = args.looks
+    adapter = open_adapter(config, attend.get("adapter_sha256"))
+    calibration = Calibration() if args.calibrate else None
+    n_looks = N_LOOKS if args.calibrate and args.looks is None else args.looks
     is_virtual = args.replay is None and args.source_id is None and args.name is None
     if is_virtual and n_looks is None:
         n_looks = DEFAULT_LOOKS
@@ -136,7 +151,10 @@ def run(args: argparse.Namespace) -> int:
             from app.attend.live import LiveSetup
 
             looker = _looker(args, config) if is_virtual else None
-            setup = LiveSetup(config, options, n_targets, n_looks, args.cued, looker, out)
+            is_cued = args.cued or args.calibrate
+            setup = LiveSetup(
+                config, options, n_targets, n_looks, is_cued, looker, out, adapter, calibration
+            )
             return _in_window(setup, as_json=args.json)
         if not is_virtual:
             raise AppError(f"{problem} With --headless another program shows the grid.")
@@ -152,7 +170,9 @@ def run(args: argparse.Namespace) -> int:
                 pictures=_pictures(config),
                 cues=cues(config.seed, n_targets),
                 n_looks=n_looks,
-                run=table_of(options),
+                adapter=adapter,
+                calibration=calibration,
+                run=table_of(options, adapter),
             )
             summary = session.play(
                 is_asked_to_end=end.asked.is_set, on_event=_progress(session.labels)
@@ -160,8 +180,25 @@ def run(args: argparse.Namespace) -> int:
         finally:
             source.close()
         clear_progress()
+        if calibration is not None and not end.code:
+            recordings = {} if args.replay is None else {args.replay.name: hash_file(args.replay)}
+            summary["calibration"] = keep(session.fitted(), config, recordings=recordings)
         _report(summary, session.labels, as_json=args.json)
         return end.code
+
+
+def _check_usage(args: argparse.Namespace, n_targets: int) -> None:
+    from app.errors import AppError
+
+    check_given(args.replay)
+    if not 6 <= n_targets <= 64:
+        raise AppError(f"--targets {n_targets} given, expected 6 to 64.")
+    if not 0 <= args.drops < 0.5 or not args.snr >= 0:
+        raise AppError("--drops must be from 0 to below 0.5, and --snr 0 or above.")
+    if args.looks is not None and args.looks < 1:
+        raise AppError(f"--looks {args.looks} given, expected 1 or more.")
+    if args.calibrate and (args.subject is None or args.adapter is not None):
+        raise AppError("--calibrate given, expected --subject S with it, and no --adapter.")
 
 
 def _looker(args: argparse.Namespace, config: SessionConfig) -> Looker:
@@ -211,10 +248,15 @@ def _report(summary: dict[str, Any], labels: Any, *, as_json: bool) -> None:
     from app.view_models.attend.words import HONEST
 
     figures = summary["attend"]
+    calibration = summary.get("calibration")
+    if calibration is not None:
+        figures = figures | {"calibration": calibration, "adapter": calibration["adapter"]}
     if as_json:
         write_json(figures | {"is_simulated": summary["is_simulated"]})
     else:
         write_lines(_lines(figures, summary["is_simulated"], labels))
+        if calibration is not None:
+            write_lines([calibration["sentence"]])
         write_note(HONEST)
 
 
@@ -240,7 +282,7 @@ def _config(args: argparse.Namespace, past: dict[str, Any]) -> SessionConfig:
     from devices.montage import read_montage
 
     config = load_config(args.replay.parent / "session.toml") if past else load_preset("attend")
-    return apply_overrides(
+    config = apply_overrides(
         config,
         {
             **choice_overrides(args),
@@ -250,8 +292,12 @@ def _config(args: argparse.Namespace, past: dict[str, Any]) -> SessionConfig:
             "subject": args.subject,
             "gallery": gallery_named(args.gallery),
             "decoder.generator": generator(args),
+            "decoder.adapter": None if args.adapter is None else adapter_folder(args.adapter),
         },
     )
+    if args.adapter is None:
+        return config
+    return with_adapter(config, is_meant=args.other_person, asks=not args.headless)
 
 
 def _open(

@@ -431,3 +431,22 @@ def _closing_lines(snapshot: Snapshot) -> list[str]:
     lines += [f"Note: {sentence}" for sentence in snapshot.warnings]
     lines.append(f"Session folder: {snapshot.out} (open report.html in a browser).")
     return lines
+
+
+def with_adapter(config: SessionConfig, *, is_meant: bool, asks: bool) -> SessionConfig:
+    """Settings that follow the adapter; a session that is repeated has its own."""
+    from app.contract import check_person, follow
+    from app.output import ask
+
+    folder = Path(str(config.decoder.adapter))
+    check_person(config, folder, is_meant=is_meant, ask=ask if asks else None)
+    config, sentence = follow(config, folder)
+    say_above_progress(sentence)
+    return config
+
+
+def adapter_folder(reference: str) -> str:
+    """Find an adapter by its id, or a path to its folder, for `decoder.adapter`."""
+    from models.adapters import AdapterStore
+
+    return str(AdapterStore().resolve(reference).resolve())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.commands.common import (
+    adapter_folder,
     add_align,
     add_any_host,
     add_device,
@@ -26,12 +27,12 @@ from app.commands.common import (
     stream_choice,
     stream_overrides,
     watch,
+    with_adapter,
 )
 from app.display import has_display
 
 if TYPE_CHECKING:
     from app.runtime.session import Session
-    from configs import SessionConfig
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -112,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
             "source.any_host": args.any_host,
             "seed": args.seed,
             "subject": args.subject,
-            "decoder.adapter": None if args.adapter is None else _adapter_folder(args.adapter),
+            "decoder.adapter": None if args.adapter is None else adapter_folder(args.adapter),
             "decoder.weights": None if args.weights is None else str(args.weights.resolve()),
             "decoder.generator": generator(args),
             "decoder.vae": args.vae,
@@ -123,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
         },
     )
     if config.decoder.adapter is not None and not loaded.run:
-        config = _with_adapter(config, is_meant=args.other_person, asks=not args.headless)
+        config = with_adapter(config, is_meant=args.other_person, asks=not args.headless)
     if not args.headless and args.replay is None and has_display():
         from app.commands.gui import run_window
         from app.runtime.factory import RuntimeFactory
@@ -147,21 +148,3 @@ def run(args: argparse.Namespace) -> int:
         )
 
     return watch(make, as_json=args.json, expected=args.duration)
-
-
-def _with_adapter(config: SessionConfig, *, is_meant: bool, asks: bool) -> SessionConfig:
-    """Settings that follow the adapter; a session that is repeated has its own."""
-    from app.contract import check_person, follow
-    from app.output import ask
-
-    folder = Path(str(config.decoder.adapter))
-    check_person(config, folder, is_meant=is_meant, ask=ask if asks else None)
-    config, sentence = follow(config, folder)
-    say_above_progress(sentence)
-    return config
-
-
-def _adapter_folder(reference: str) -> str:
-    from models.adapters import AdapterStore
-
-    return str(AdapterStore().resolve(reference).resolve())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,8 @@ from configs.guard import read_bytes
 from models.adapters.adapter import COVARIANCE, INTERPOLATION, Adapter, open_base
 from models.adapters.atomic import write_pair
 from models.adapters.errors import AdapterError
-from models.adapters.manifest import AdapterManifest, parse_manifest
+from models.adapters.looks import LooksAdapter
+from models.adapters.manifest import LOOKS, AdapterManifest, parse_manifest
 from models.adapters.methods import find_method
 from models.adapters.online import OnlineAligned
 from models.api import Encoder
@@ -33,7 +34,10 @@ WEIGHTS_LIMIT = 64 * 2**20
 """Largest file of an adapter, bytes: what claims more is refused before it is read."""
 
 
-def save_adapter(adapter: Adapter, folder: Path) -> Adapter:
+A = TypeVar("A", bound=Adapter | LooksAdapter)
+
+
+def save_adapter(adapter: A, folder: Path) -> A:
     """Write an adapter into `folder` (made if need be); the adapter with its hash comes back."""
     # Not `ascontiguousarray` alone, which makes a vector of one out of a single number.
     weights = save(
@@ -48,7 +52,44 @@ def save_adapter(adapter: Adapter, folder: Path) -> Adapter:
 
 
 def load_adapter(folder: Path, *, encoder: Encoder | None = None) -> Adapter:
-    """Read an adapter.
+    """Read an adapter that decodes epochs; see `load_any`.
+
+    Raises
+    ------
+    AdapterError
+        It cannot be read, or is one of looks.
+    """
+    adapter = load_any(folder, encoder=encoder)
+    if isinstance(adapter, LooksAdapter):
+        raise AdapterError(
+            f"{folder} is an adapter of looks at noise-tagged pictures, expected one that decodes "
+            "epochs: use it with `phosphene attend --adapter`."
+        )
+    return adapter
+
+
+def load_looks(folder: Path) -> LooksAdapter:
+    """Read an adapter of looks; see `load_any`.
+
+    Raises
+    ------
+    AdapterError
+        It cannot be read, or is of another kind.
+    """
+    kind = read_manifest(folder).kind
+    if kind != LOOKS:
+        raise AdapterError(
+            f"{folder} is an adapter of the kind {kind}, expected {LOOKS}: make one with "
+            "`phosphene attend --calibrate`."
+        )
+    adapter = load_any(folder)
+    if not isinstance(adapter, LooksAdapter):
+        raise AdapterError(f"{folder} changed while it was read: read it again.")
+    return adapter
+
+
+def load_any(folder: Path, *, encoder: Encoder | None = None) -> Adapter | LooksAdapter:
+    """Read an adapter of whichever kind.
 
     Parameters
     ----------
@@ -70,7 +111,10 @@ def load_adapter(folder: Path, *, encoder: Encoder | None = None) -> Adapter:
             f"{folder / WEIGHTS_NAME} is not the file that its manifest was written with (another "
             "SHA-256): it is truncated, damaged or mixed up, so restore it or calibrate again."
         )
-    arrays, kind = _tensors(weights, folder / WEIGHTS_NAME), find_method(manifest.kind)
+    arrays = _tensors(weights, folder / WEIGHTS_NAME)
+    if manifest.looks is not None:
+        return LooksAdapter.from_arrays(arrays, manifest, _hash(text, weights))
+    kind = find_method(manifest.kind)
     covariance, interpolation = arrays.pop(COVARIANCE, None), arrays.pop(INTERPOLATION, None)
     base = open_base(manifest, arrays, encoder)
     method = kind.from_arrays(arrays, manifest)

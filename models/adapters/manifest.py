@@ -24,6 +24,8 @@ CLASSES = "spatio-temporal-lda"
 ENSEMBLE = "class-ensemble"
 """Kind of the adapter that chose among several decoders of classes."""
 CLASS_KINDS = (CLASSES, ENSEMBLE)
+LOOKS = "noise-tagged"
+"""Kind of the adapter of looks at noise-tagged pictures."""
 _OLD_PICTURES = "personal"
 """What version 1 called every picture adapter; its `method` is the kind now."""
 
@@ -93,6 +95,27 @@ class EventClasses(_Strict):
         return self.labels or {name: name for name in self.events}
 
 
+class LookResponse(_Strict):
+    """What calibration looks at noise-tagged pictures were, and what a part of them told."""
+
+    n_looks: int = Field(ge=1)
+    n_targets: int = Field(ge=2)
+    seconds: float = Field(gt=0)
+    """Of all looks together."""
+    n_times: int = Field(ge=1)
+    """Samples in the sums."""
+    accuracy: float = Field(ge=0, le=1)
+    """Looks that the response of the other fifths reads right; "none" counts as wrong."""
+    p_value: float = Field(ge=0, le=1)
+    """Of the accuracy against guessing, one-sided binomial."""
+    is_simulated: bool = False
+
+    @property
+    def chance(self) -> float:
+        """Of guessing."""
+        return 1 / self.n_targets
+
+
 class Learnt(_Strict):
     """Which part of a recording an adapter was fitted to: what it says there is no test of it."""
 
@@ -127,6 +150,8 @@ class AdapterManifest(_Strict):
     """What it stands behind; None: raw epochs."""
     classes: EventClasses | None = None
     """What is told apart where no encoder stands before it."""
+    looks: LookResponse | None = None
+    """What noise-tagged looks taught; it stands behind no encoder and decodes no classes."""
     report: CalibrationReport | None = None
     """What the calibration found; None for one that was fitted without being judged."""
     data_sha256: str = ""
@@ -144,8 +169,10 @@ class AdapterManifest(_Strict):
             raise ValueError("ch_names holds a name twice")
         if (self.kind in CLASS_KINDS) != (self.classes is not None):
             raise ValueError(f"kind {self.kind!r} and classes do not go together")
-        if (self.encoder is None) == (self.classes is None):
-            raise ValueError("one of encoder and classes is needed")
+        if (self.kind == LOOKS) != (self.looks is not None):
+            raise ValueError(f"kind {self.kind!r} and looks do not go together")
+        if [self.encoder, self.classes, self.looks].count(None) != 2:
+            raise ValueError("one of encoder, classes and looks is needed")
         return self
 
     @property

@@ -27,12 +27,14 @@ from models.adapters.errors import AdapterError, unwritable
 from models.adapters.files import (
     MANIFEST_NAME,
     load_adapter,
+    load_any,
     load_live,
     read_manifest,
     save_adapter,
 )
 from models.adapters.history import read_history, write_history
 from models.adapters.locking import locked
+from models.adapters.looks import LooksAdapter
 from models.adapters.manifest import AdapterManifest, parse_manifest
 from models.adapters.naming import (
     check_adapter_id,
@@ -111,6 +113,16 @@ class AdapterRecord:
                 p_value=report.p_value,
                 minutes=report.minutes,
                 n_epochs=report.n_epochs,
+            )
+        if manifest.looks is not None:
+            looks = manifest.looks
+            return replace(
+                record,
+                accuracy=looks.accuracy,
+                chance=looks.chance,
+                p_value=looks.p_value,
+                minutes=looks.seconds / 60,
+                n_epochs=looks.n_looks,
             )
         if classes is None:
             return record
@@ -193,7 +205,7 @@ class AdapterStore:
 
     def save(
         self,
-        adapter: Adapter,
+        adapter: Adapter | LooksAdapter,
         *,
         subject: str,
         preset: str = "",
@@ -326,7 +338,7 @@ class AdapterStore:
         with self._staged(name) as room:
             write_pair(room, *files)
             try:
-                adapter = load_adapter(room, encoder=encoder)
+                adapter = load_any(room, encoder=encoder)
             except AdapterError as error:
                 # The room is gone in a moment: the person knows the file that was given.
                 raise AdapterError(str(error).replace(str(room), str(path))) from error

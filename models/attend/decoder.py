@@ -145,6 +145,11 @@ class AttendDecoder:
             self.learning.learn(self._look.sums)
         return Decision(last.best if is_sure else None, last.seconds, last.posterior)
 
+    @property
+    def sums(self) -> Covariances:
+        """The look's covariances under each answer, so far."""
+        return self._look.sums
+
     def teach(self, target: int) -> Covariances:
         """The look's covariances under the answer that it is known to have: calibration."""
-        return self._look.sums.answered(target)
+        return self.sums.answered(target)

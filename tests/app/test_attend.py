@@ -19,6 +19,7 @@ from devices.errors import FileError, SourceError
 from devices.files.cvep import CvepRecording
 from devices.replay import RecordedSource
 from devices.virtual.looker import Looker, LookerSource
+from models.adapters import AdapterError, AdapterStore
 from models.attend.decoder import Decision
 from pipeline.codes import gold_codes
 from pipeline.errors import InfoError
@@ -209,3 +210,57 @@ def test_a_demo_of_attending_refuses_what_it_has_no_use_for(
 ) -> None:
     assert main(["demo", "--attend", *other]) == 1
     assert f"{other[0]} and --attend given" in capsys.readouterr().err
+
+
+def _calibrated(capsys: pytest.CaptureFixture[str], out: Path, *more: str) -> dict[str, object]:
+    argv = ["attend", "--headless", "--person", "5", "--snr", "3", "--targets", "6", "--json"]
+    assert main([*argv, "--out", str(out), *more]) == 0
+    found: dict[str, object] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_a_calibration_is_stored_used_and_repeated_with_a_session(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHOSPHENE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("app.commands.attend._pictures", lambda _config: None)
+    own = ("--subject", "kim", "--trial-seconds", "2.1")
+    found = _calibrated(capsys, tmp_path / "cal", "--calibrate", "--looks", "10", *own)
+    adapter = str(found["adapter"])
+    assert main(["adapters", "show", adapter, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["method"], shown["subject"], shown["active"]) == ("noise-tagged", "kim", False)
+    assert shown["accuracy"] >= 0.9
+    assert shown["manifest"]["looks"]["is_simulated"] is True
+    used = ("--adapter", adapter, "--trial-seconds", "1.05", "--looks", "2", "--seed", "3")
+    live = _calibrated(capsys, tmp_path / "live", *used)
+    assert [trial["seconds"] for trial in live["trials"]] == [1.05, 1.05]  # type: ignore[attr-defined]
+    recording = str(tmp_path / "live" / "recording.xdf")
+    again = _calibrated(capsys, tmp_path / "again", "--replay", recording)
+    assert again["trials"] == live["trials"]
+    lines = [(tmp_path / name / "events.jsonl").read_bytes() for name in ("live", "again")]
+    assert lines[0] == lines[1]
+    capsys.readouterr()
+    assert main(["attend", "--headless", "--adapter", adapter, "--subject", "joe"]) == 1
+    assert "is of kim, and the session of joe" in capsys.readouterr().err
+    store = AdapterStore()
+    with pytest.raises(AdapterError, match="phosphene attend --adapter"):
+        store.activate(adapter)
+    archive = tmp_path / "kim.zip"
+    assert main(["adapters", "export", adapter, str(archive)]) == 0
+    assert main(["adapters", "delete", adapter, "--yes"]) == 0
+    assert store.import_(archive).method == "noise-tagged"
+    assert main(["adapters", "list"]) == 0
+    assert "noise-tagged" in capsys.readouterr().out
+
+
+def test_looks_at_nothing_are_not_stored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHOSPHENE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("app.commands.attend._pictures", lambda _config: None)
+    own = ("--subject", "kim", "--calibrate", "--trial-seconds", "2.1", "--snr", "0")
+    found = _calibrated(capsys, tmp_path / "cal", *own, "--looks", "10")
+    assert found["adapter"] is None
+    assert main(["attend", "--headless", "--calibrate"]) == 1
+    assert "--subject S" in capsys.readouterr().err

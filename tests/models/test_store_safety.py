@@ -232,14 +232,14 @@ def test_a_person_who_is_deleted_meanwhile_stays_deleted(
 ) -> None:
     from models.adapters import store as store_module
 
-    load_before = store_module.load_adapter
+    load_before = store_module.load_any
 
     def load_and_delete(folder: Path, **_options: object) -> object:
         adapter = load_before(folder)
         store.delete_subject("kim")
         return adapter
 
-    monkeypatch.setattr(store_module, "load_adapter", load_and_delete)
+    monkeypatch.setattr(store_module, "load_any", load_and_delete)
     with pytest.raises(AdapterError, match="kim was deleted while"):
         store.import_(exported)
     assert store.list() == ()

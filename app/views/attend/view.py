@@ -106,6 +106,9 @@ class AttendView(ToolView):
             label.setTextFormat(Qt.TextFormat.PlainText)
         self.stop_button = Button("Stop", tip="End the looks and finish the files (Esc)")
         self.stop_button.clicked.connect(self._stop)
+        self.close_button = Button("Close", kind="primary")
+        self.close_button.clicked.connect(self._end)
+        self.close_button.hide()
         self.pages = QStackedWidget()
         self.pages.addWidget(self.warning)
         self.pages.addWidget(self._live_page())
@@ -129,6 +132,7 @@ class AttendView(ToolView):
         right.addStretch()
         right.addWidget(self.state)
         right.addWidget(self.stop_button)
+        right.addWidget(self.close_button)
         across = QHBoxLayout()
         across.addWidget(self.map, 1)
         across.addLayout(right)
@@ -171,7 +175,10 @@ class AttendView(ToolView):
         self.state.setText(_state(now, self.grid))
         if now.phase in ("ended", "failed"):
             self._show(now)
-            self._end()
+            if now.phase == "ended" and now.message and self.close_button.isHidden():
+                self._conclude(now.message)
+            elif self.close_button.isHidden():
+                self._end()
             return
         if self._answered is not None and self.grid is None and now.phase == "ready":
             self._open_grid(self._answered)
@@ -200,6 +207,15 @@ class AttendView(ToolView):
         if self.grid is not None and self._shown_look != (now.look, ended is not None):
             self._shown_look = (now.look, ended is not None)
             self.grid.mark(answer)
+
+    def _conclude(self, sentence: str) -> None:
+        """Show what a calibration found until somebody closes it."""
+        if self.grid is not None:
+            self.grid.close()
+        self.said.setText(sentence)
+        self.stop_button.hide()
+        self.close_button.show()
+        self._timer.stop()
 
     def _end(self) -> None:
         self._timer.stop()
