@@ -226,6 +226,11 @@ class DecoderConfig(_Frozen):
     back-end are not those of another to the bit."""
     dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     """Type that the networks compute in; `auto`: the back-end's own choice."""
+    build: Literal["auto", "first", "meanwhile"] = "auto"
+    """When an engine is built that is asked for by name and not there yet: before the first epoch
+    (`first`), or while eager draws, until it takes over between two epochs (`meanwhile`). `auto`:
+    `meanwhile` in a live session, else `first`. Engines that live in one process only (trace,
+    Inductor) are always made first."""
     control: bool = False
     """Draw a noise control beside each picture, into `controls/`: the same decoder on the same
     epoch with its phases scrambled. Doubles the time of a picture."""

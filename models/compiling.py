@@ -6,10 +6,12 @@ one short picture of noise. Knows nothing of sessions.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,9 @@ from typing import Any
 from configs import DecoderConfig
 from models.sampling.backends.base import Target
 from pipeline.errors import PhospheneError
+
+SIGN_EVERY = 1.0
+"""How often it says how much it has computed, s: who waits for it can tell work from a hang."""
 
 
 def main() -> int:
@@ -27,15 +32,25 @@ def main() -> int:
     # Libraries print what they like: it must not be taken for ours.
     out, sys.stdout = sys.stdout, sys.stderr
 
-    def tell(**word: str) -> None:
-        out.write(json.dumps(word) + "\n")
-        out.flush()
+    writing = threading.Lock()
+
+    def tell(**word: str | float) -> None:
+        with writing:
+            out.write(json.dumps(word) + "\n")
+            out.flush()
+
+    def live() -> None:
+        with contextlib.suppress(OSError, ValueError):  # nobody listens any more
+            while True:
+                time.sleep(SIGN_EVERY)
+                tell(cpu=time.process_time())
 
     if sys.platform != "win32":
         os.nice(10)  # beside a session that goes on
     try:
         request = json.loads(sys.stdin.readline())
         threading.Thread(target=_end_with_input, daemon=True).start()
+        threading.Thread(target=live, daemon=True).start()
         _build(request, lambda line: tell(say=line))
     except PhospheneError as error:
         tell(refused=str(error))

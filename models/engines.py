@@ -31,10 +31,14 @@ _TROUBLE = (PhospheneError, RuntimeError, ValueError, TypeError, OSError, Import
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """What was found: an engine (None: eager draws), and sentences on what was passed over."""
+    """What was found: an engine (None: eager draws), and sentences on what was passed over.
+
+    `is_due`: the engine that was asked for has yet to be built.
+    """
 
     engine: Engine | None
     remarks: tuple[str, ...] = ()
+    is_due: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +73,7 @@ def find_engine(
     say: Say = lambda _: None,
     is_fresh: bool = False,
     builds: bool | None = None,
+    is_put_off: bool = False,
 ) -> Found:
     """Take the first back-end of a choice whose engine is there, can be made, and passes its check.
 
@@ -79,6 +84,8 @@ def find_engine(
     builds : bool or None
         Whether to build what is not there; None: where it was asked for by name, and of networks
         that ship with Phosphene, which are small.
+    is_put_off : bool
+        Leave what another process would build for later, and say so.
     """
     small = bool(drawing.parts) and all(part.graph is not None for part in drawing.parts)
     remarks: list[str] = []
@@ -91,8 +98,11 @@ def find_engine(
                 remarks.append(f"{drawing.config.system} shows no networks to {backend.name}.")
             break
         may_build = (choice.is_asked or small) if builds is None else builds
+        waits = may_build and is_put_off and not small and isinstance(backend, Builds)
         try:
-            engine = _engine(drawing, backend, target, say=say, fresh=is_fresh, builds=may_build)
+            engine = _engine(
+                drawing, backend, target, say=say, fresh=is_fresh, builds=may_build and not waits
+            )
         except _TROUBLE as error:
             reason = " ".join(str(error).split())[:300] or type(error).__name__
             remarks.append(f"The back-end {backend.name} is not used: {reason}")
@@ -101,6 +111,12 @@ def find_engine(
             continue
         if engine is not None:
             return Found(engine, tuple(remarks))
+        if waits:
+            remarks.append(
+                f"An engine of {backend.name} is built meanwhile; eager draws until it is there "
+                "(decoder.build)."
+            )
+            return Found(None, tuple(remarks), is_due=True)
         absent.append(backend.name)
     if absent:
         remarks.append(

@@ -70,6 +70,8 @@ class System:
     """The settings that it was loaded by, resolved: device, back-end and type by name."""
     engine: Engine | None = None
     """What draws in the place of its networks; None: they do (eager)."""
+    due: Choice | None = None
+    """What has yet to be built, by `build_engine`, while eager draws; None: nothing."""
 
     @property
     def options(self) -> Mapping[str, str | int | float]:
@@ -92,8 +94,9 @@ class System:
         live in one process alone (trace, Inductor) draws a short picture here first.
         """
         torch.set_grad_enabled(False)  # by thread
-        chosen = choose(self.config) if choice is None else choice
-        return find_engine(_drawing(self), chosen, say=say, is_fresh=is_fresh, builds=True)
+        chosen = (self.due or choose(self.config)) if choice is None else choice
+        meant = replace(self, config=_settled(self.config, chosen))
+        return find_engine(_drawing(meant), chosen, say=say, is_fresh=is_fresh, builds=True)
 
     def use(self, engine: Engine | None) -> System:
         """Draw with `engine` from the next picture on (None: eager); return what it is then.
@@ -111,7 +114,7 @@ class System:
         versions = {**self.versions, **engine.versions}
         settled = {"backend": engine.backend, "dtype": engine.target.dtype}
         config = self.config.model_copy(update=settled)
-        return replace(self, engine=engine, versions=versions, config=config)
+        return replace(self, engine=engine, versions=versions, config=config, due=None)
 
     @property
     def can_save_memory(self) -> bool:
@@ -184,7 +187,7 @@ def load_system(config: DecoderConfig, *, say: Say = lambda _: None) -> System:
     """Load the encoder and the generator that `config` names, and what draws for them.
 
     An engine that was built before is used at once. One that is asked for by name and is not there
-    is built first; `say` takes its progress.
+    is built first; `say` takes its progress. With `config.build` "meanwhile" it is `System.due`.
 
     Raises
     ------
@@ -195,12 +198,20 @@ def load_system(config: DecoderConfig, *, say: Say = lambda _: None) -> System:
     if config.backend == "eager" and config.dtype == "float32":
         return load_plain(config)
     choice = choose(config)
+    system = load_plain(_settled(config, choice))
+    is_put_off = config.build == "meanwhile"
+    found = find_engine(_drawing(system), choice, say=say, is_put_off=is_put_off)
+    if choice.first[0].name != "eager":
+        system = system.use(found.engine)
+    due = choice if found.is_due else None
+    return replace(system, idle=(*system.idle, *found.remarks), due=due)
+
+
+def _settled(config: DecoderConfig, choice: Choice) -> DecoderConfig:
+    """The settings with what is meant to draw by name."""
     backend, target = choice.first
     settled = {"device": target.device, "backend": backend.name, "dtype": target.dtype}
-    system = load_plain(config.model_copy(update=settled))
-    found = find_engine(_drawing(system), choice, say=say)
-    system = system.use(found.engine) if backend.name != "eager" else system
-    return replace(system, idle=(*system.idle, *found.remarks))
+    return config.model_copy(update=settled)
 
 
 def parts_of(sampler: Sampler) -> tuple[Part, ...]:

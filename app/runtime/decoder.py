@@ -32,6 +32,7 @@ from app.runtime.messages import (
     Ready,
     Refused,
     Stepped,
+    Switched,
 )
 from app.runtime.pacing import in_words, ready_words
 from app.runtime.processes import end_process, start_process
@@ -39,6 +40,7 @@ from app.runtime.stepping_down import overridden, step_down
 from app.runtime.worker import main, stand_by
 from configs import SessionConfig
 from models.faults import Fault
+from models.pace import Pace
 
 _LOG = logging.getLogger(__name__)
 
@@ -151,7 +153,7 @@ class Decoder:
 
     @property
     def overrides(self) -> Overrides:
-        """Settings that hold instead of the session's, since the machine gave out."""
+        """Settings that hold instead of the session's, since something changed meanwhile."""
         return self._overrides
 
     @property
@@ -395,6 +397,32 @@ class Decoder:
         if isinstance(word, Loaded):
             self._loading = [each for each in self._loading if each.folder != word.folder]
             self._on_loaded(word)
+        elif isinstance(word, Switched):
+            self._switch(word)
+
+    def _switch(self, word: Switched) -> None:
+        """Take in that another back-end draws from the next answer on."""
+        self._warn(word.words)
+        if not word.settled or self._ready is None:
+            return
+        self._override({**self._overrides, **word.settled})
+        self._ready = replace(self._ready, versions=word.versions)
+        self._worked.clear()
+        self._take_pace(word.pace)
+        self._state = ready_words(self._ready, self._config, self._expected)
+        self._stand_by()
+
+    def _take_pace(self, pace: Pace | None) -> None:
+        if self._ready is None or pace is None:
+            return
+        self._ready = replace(self._ready, pace=pace)
+        # The control is a second picture of the same epoch.
+        self._expected = pace.picture * (1 + self._config.decoder.control)
+        self._worked.append(self._expected)
+
+    def _stand_by(self) -> None:
+        if self._keeps_spare:
+            self._spare = self._start(stand_by)
 
     def _take_spare(self) -> tuple[SpawnProcess, Connection] | None:
         """The process that stands by, told to begin; None without one that lives."""
@@ -431,14 +459,10 @@ class Decoder:
         )
         if isinstance(word, Ready):
             self._ready = word
-            if word.pace is not None:
-                # The control is a second picture of the same epoch.
-                self._expected = word.pace.picture * (1 + self._config.decoder.control)
-                self._worked.append(self._expected)
+            self._take_pace(word.pace)
             self._state = ready_words(word, self._config, self._expected)
             self._settled.set()
-            if self._keeps_spare:
-                self._spare = self._start(stand_by)
+            self._stand_by()
             return process, ours
         if isinstance(word, Refused):
             self._give_up(word.reason)

@@ -94,6 +94,14 @@ class Conclusion:
     overrides: Overrides = field(default_factory=dict)
 
 
+def _building(config: SessionConfig, *, is_live: bool) -> SessionConfig:
+    """Settle when an engine is built: a replay begins with what draws, a live session at once."""
+    if config.decoder.build != "auto" and is_live:
+        return config
+    build = "meanwhile" if is_live else "first"
+    return config.model_copy(update={"decoder": config.decoder.model_copy(update={"build": build})})
+
+
 class Decoding:
     """The epochs of one session on their way through the decoder.
 
@@ -169,7 +177,7 @@ class Decoding:
         self._decoder: Decoder | None = None
         if config.decoder.enabled:
             self._decoder = make_decoder(
-                config,
+                _building(config, is_live=is_live),
                 on_answer=self._take_answer,
                 on_loaded=self._take_loaded,
                 warn=warn,

@@ -151,6 +151,21 @@ class Stepped:
 
 
 @dataclass(frozen=True, slots=True)
+class Switched:
+    """Sent between two answers: an engine that was built meanwhile draws from here on, or never.
+
+    `settled` are the settings of `decoder` that hold from now on, empty: it came to nothing.
+    `words` are one sentence for a person, `versions` what computes, `pace` how long a picture takes
+    now.
+    """
+
+    words: str
+    settled: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    pace: Pace | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """Sent instead of `Ready` when the models cannot be loaded; `reason` is a sentence."""
 

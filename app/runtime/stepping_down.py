@@ -13,7 +13,13 @@ from app.runtime.messages import Overrides
 from configs import DecoderConfig
 from models.faults import Fault
 
-_KEYS: Mapping[str, type] = {"device": str, "low_memory": bool, "tile": int}
+_KEYS: Mapping[str, type] = {
+    "device": str,
+    "low_memory": bool,
+    "tile": int,
+    "backend": str,
+    "dtype": str,
+}
 """Settings that may be overridden while a session runs, and what each is."""
 TILE = 256
 """Side of a tile where memory has run out, pixels."""
@@ -41,7 +47,9 @@ def step_down(
         )
     if fault and device != "cpu":
         what = "had too little memory" if fault == "memory" else "was lost"
-        return {"device": "cpu"}, (
+        plain = {"backend": "eager", "dtype": "float32"}  # an engine of the device goes with it
+        is_plain = (config.backend, config.dtype) == ("eager", "float32")
+        return {"device": "cpu", **({} if is_plain else plain)}, (
             f"The device {device} {what}: pictures are drawn on the CPU from here on, which takes "
             "longer; `phosphene doctor` says what is there."
         )
@@ -54,9 +62,17 @@ def overridden(config: DecoderConfig, overrides: Overrides) -> DecoderConfig:
 
 
 def read_overrides(value: object) -> Overrides:
-    """Read what a recording says was overridden; what is none of ours is left out."""
+    """Read what a recording says was overridden; what is none of ours is left out.
+
+    Where something is no setting of a decoder, nothing was overridden.
+    """
     if not isinstance(value, Mapping):
         return {}
     found: dict[str, Any] = {key: value[key] for key in _KEYS if key in value}
-    is_valid = all(type(each) is _KEYS[key] for key, each in found.items())
-    return found if is_valid else {}
+    if any(type(each) is not _KEYS[key] for key, each in found.items()):
+        return {}
+    try:
+        overridden(DecoderConfig(), found)
+    except ValueError:
+        return {}
+    return found

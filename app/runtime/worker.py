@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
@@ -28,16 +29,19 @@ from app.runtime.messages import (
     Ready,
     Refused,
     Stepped,
+    Switched,
     epoch_of,
 )
 from configs import SessionConfig
 from models.faults import fault_of
+from models.sampling.backends.spawn import process_time
 from models.sampling.watching import watched
 from pipeline.errors import PhospheneError
 from pipeline.surrogates import phase_scrambled
 from pipeline.values import Embedding, Uint8
 
 if TYPE_CHECKING:
+    from models.engines import Found
     from models.systems import System
 
 
@@ -45,13 +49,15 @@ STEP_EVERY = 0.2
 """Least time between two signs of life of a picture, s: a quick one gives none."""
 _TELL_EVERY = 1.0
 """How often a sign of life is given while the models are loaded, s."""
+_LOOK_EVERY = 0.2
+"""How often an idle process looks whether the engine is built that it waits for, s."""
 
 
 def main(connection: Connection, config: SessionConfig) -> None:
     """Load the models, then answer jobs until the pipe closes or `None` comes."""
     sending = threading.Lock()
 
-    def tell(word: Stepped) -> None:
+    def tell(word: Stepped | Switched) -> None:
         with sending:
             connection.send(word)
 
@@ -63,6 +69,8 @@ def main(connection: Connection, config: SessionConfig) -> None:
         return
     connection.send(worker.ready)
     worker.settle()
+    if worker.waits_for_engine:
+        threading.Thread(target=worker.build, name="engine", daemon=True).start()
 
     def load(request: Load) -> None:
         loaded = worker.load(request)
@@ -71,6 +79,8 @@ def main(connection: Connection, config: SessionConfig) -> None:
 
     while True:
         try:
+            while worker.waits_for_engine and not connection.poll(_LOOK_EVERY):
+                worker.switch()
             request = connection.recv()
         except EOFError:
             return
@@ -118,7 +128,7 @@ def _telling(connection: Connection) -> Iterator[None]:
     def tell() -> None:
         while not over.wait(_TELL_EVERY):
             try:
-                connection.send(Loading(time.process_time()))
+                connection.send(Loading(process_time()))
             except OSError:
                 return  # nobody waits any more
 
@@ -148,13 +158,18 @@ class Worker:
     """
 
     def __init__(
-        self, config: SessionConfig, *, tell: Callable[[Stepped], None] = lambda _: None
+        self,
+        config: SessionConfig,
+        *,
+        tell: Callable[[Stepped | Switched], None] = lambda _: None,
     ) -> None:
         from models.systems import load_system
 
         self._config = config
         system: System = load_system(config.decoder)
+        self._system = system
         self._sampler = system.sampler
+        self._built: Found | None = None
         self._encoders = Encoders(config, system.encoder)
         self._pace = system.measure()
         self._tell, self._told_at = tell, 0.0
@@ -170,6 +185,40 @@ class Worker:
             settled=system.settled,
             can_save_memory=system.can_save_memory,
         )
+
+    @property
+    def waits_for_engine(self) -> bool:
+        """Whether eager draws until an engine is built."""
+        return self._system.due is not None
+
+    def build(self) -> None:
+        """Build the engine that is waited for; for a thread of its own, which it takes long."""
+        from models.engines import Found
+
+        try:
+            self._built = self._system.build_engine()
+        except Exception as error:  # noqa: BLE001 - the thread's top: every failure is told
+            self._built = Found(None, (f"{type(error).__name__}: {error}",))
+
+    def switch(self) -> None:
+        """Draw by the engine that was built meanwhile, where it is there; between two pictures."""
+        found, system = self._built, self._system
+        if found is None or system.due is None:
+            return
+        if found.engine is None:
+            self._system = replace(system, due=None)
+            reason = " ".join(found.remarks)
+            self._tell(Switched(f"The engine could not be built: eager goes on. {reason}".strip()))
+            return
+        self._system = system.use(found.engine)
+        before, self._pace = self._pace, self._system.measure()
+        drawn = [1000 * (pace.picture - pace.encode) for pace in (before, self._pace)]
+        words = (
+            f"Pictures are drawn by {found.engine.backend} from here on "
+            f"({drawn[1]:.0f} ms; eager: {drawn[0]:.0f} ms)."
+        )
+        settled = {key: self._system.settled[key] for key in ("backend", "dtype")}
+        self._tell(Switched(words, settled, self._system.versions, self._pace))
 
     def settle(self) -> None:
         """Do once what the first real epoch would wait for and loading need not: resampling.
@@ -194,6 +243,7 @@ class Worker:
 
     def decode(self, job: Job) -> Answer:
         """Answer one job; never raises."""
+        self.switch()
         started, observed = time.monotonic(), False
         control: Uint8 | None = None
         try:

@@ -105,6 +105,10 @@ def test_a_generator_that_cannot_save_memory_goes_to_the_cpu_at_once() -> None:
     found = step_down(DecoderConfig(), "memory", device="cuda", can_save_memory=False)
     assert found is not None
     assert found[0] == {"device": "cpu"}
+    engine = DecoderConfig(device="cuda", backend="tensorrt", dtype="float16")
+    found = step_down(engine, "device", device="cuda:0", can_save_memory=False)
+    assert found is not None
+    assert found[0] == {"device": "cpu", "backend": "eager", "dtype": "float32"}
     assert step_down(DecoderConfig(), "memory", device="cpu", can_save_memory=False) is None
 
 
@@ -126,7 +130,17 @@ def test_the_recording_holds_what_an_epoch_was_drawn_with() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [None, 3, {"device": 1}, {"low_memory": "yes"}, {"tile": True}, {"weights": "/etc"}, {}],
+    [
+        None,
+        3,
+        {"device": 1},
+        {"backend": "nosuch"},
+        {"device": "cpu", "dtype": "float8"},
+        {"low_memory": "yes"},
+        {"tile": True},
+        {"weights": "/etc"},
+        {},
+    ],
 )
 def test_what_a_strange_recording_says_overrides_nothing(value: object) -> None:
     assert read_overrides(value) == {}

@@ -106,6 +106,7 @@ FAILING: set[int] = set()
 class ToySystem:
     encoder: ToyEncoder
     sampler: ToySampler
+    due: None = None
 
     @property
     def versions(self) -> dict[str, str]:

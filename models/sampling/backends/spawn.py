@@ -9,15 +9,27 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from configs import DecoderConfig
 from models.sampling.backends.base import BackendError, Target
-from models.sampling.backends.engines import Say
+
+if TYPE_CHECKING:
+    from models.sampling.backends.engines import Say
 
 PROGRAM = "models.compiling"
+
+
+_computed = [0.0, 0.0]
+"""CPU time of the builds that are over, and of the one that runs, s."""
+
+
+def process_time() -> float:
+    """CPU time of this process and of what builds for it, s: as `time.process_time`."""
+    return time.process_time() + sum(_computed)
 
 
 def request_of(
@@ -58,6 +70,7 @@ def build_apart(request: Mapping[str, Any], *, say: Say, program: str = PROGRAM)
         with process:
             if process.stdin is None or process.stdout is None:
                 raise BackendError("the building process has no pipes.")
+            _computed[:] = [sum(_computed), 0.0]
             # Kept open meanwhile: its end tells that process that nobody waits any more.
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
@@ -83,6 +96,8 @@ def _take(line: str, say: Say) -> str:
         return ""  # a library's chatter
     if not isinstance(word, dict):
         return ""
+    if isinstance(word.get("cpu"), float):
+        _computed[1] = word["cpu"]
     if "say" in word:
         say(str(word["say"]))
     return str(word.get("refused", ""))
