@@ -13,7 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import platformdirs
+from numpy.typing import NDArray
 
 from configs import FilterConfig
 from configs.guard import read_text
@@ -255,6 +257,26 @@ class HasPrior(Protocol):
     @property
     def has_prior(self) -> bool:
         """Whether it has one."""
+        ...
+
+
+@runtime_checkable
+class ReadsFeatures(Protocol):
+    """An encoder whose vectors a person's head is fitted to, read many windows at a time."""
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """What it wants and gives."""
+        ...
+
+    def check_montage(self, ch_names: tuple[str, ...]) -> None:
+        """Raise `PhospheneError` when it cannot do with a session's channels."""
+        ...
+
+    def features(
+        self, data: NDArray[np.floating], ch_names: Sequence[str], sfreq: float
+    ) -> Float64:
+        """Read windows (n, n_channels, n_times), microvolts from onset on: (n, n_features)."""
         ...
 
 

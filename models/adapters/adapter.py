@@ -14,10 +14,10 @@ import numpy as np
 from configs import DecoderConfig, FilterConfig
 from models.adapters.bases import Base, PictureBase, VectorBase
 from models.adapters.errors import AdapterError
-from models.adapters.manifest import AdapterManifest
+from models.adapters.manifest import AdapterManifest, EncoderReference
 from models.adapters.methods.base import Arrays, Method
 from models.adapters.report import CalibrationReport
-from models.api import Encoder, EncoderSpec
+from models.api import Encoder, EncoderSpec, ReadsFeatures
 from models.registry import open_encoder
 from pipeline.gallery import load_gallery
 from pipeline.interpolation import filled, may_fill
@@ -170,4 +170,34 @@ def open_base(manifest: AdapterManifest, arrays: Arrays, encoder: Encoder | None
             f"the adapter's prototypes have shape {prototypes.shape} or hold NaN, expected finite "
             f"{expected}: restore the file or calibrate again."
         )
-    return ClassBase(window_of(manifest), prototypes.astype(np.float32), classes.temperature)
+    readers = {each.system: _reader(each) for each in classes.encoders}
+    vectors = prototypes.astype(np.float32)
+    return ClassBase(window_of(manifest), vectors, classes.temperature, readers)
+
+
+def _reader(reference: EncoderReference) -> ReadsFeatures:
+    """The installed encoder whose features a head was fitted to."""
+    encoder = open_reader(reference.system)
+    if encoder.spec.sha256 != reference.sha256:
+        raise AdapterError(
+            f"the adapter was fitted to {reference.system} {reference.sha256[:12]}..., the one "
+            f"installed is {encoder.spec.sha256[:12]}...: import that one, or calibrate again."
+        )
+    return encoder
+
+
+def open_reader(name: str) -> ReadsFeatures:
+    """Load a pretrained encoder by the name of its system.
+
+    Raises
+    ------
+    PhospheneError
+        It is unknown, its weights are not there, or it reads no features.
+    """
+    encoder = open_encoder(DecoderConfig(system=name))
+    if not isinstance(encoder, ReadsFeatures):
+        raise AdapterError(
+            f"{name!r} gives no features to fit a head to, expected a pretrained encoder such as "
+            "labram: see `phosphene systems`."
+        )
+    return encoder

@@ -7,19 +7,26 @@ fitting without judging.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
 from configs import FilterConfig
-from models.adapters.adapter import Adapter
+from models.adapters.adapter import Adapter, open_reader
 from models.adapters.class_scores import class_scores, session_score
 from models.adapters.data import CalibrationData
 from models.adapters.errors import AdapterError
 from models.adapters.evaluation import Comparison, Scored
 from models.adapters.lda import SpatioTemporalLda
-from models.adapters.manifest import CLASSES, AdapterManifest, EventClasses, Scores
+from models.adapters.manifest import (
+    CLASSES,
+    AdapterManifest,
+    EncoderReference,
+    EventClasses,
+    Scores,
+)
 from models.adapters.methods import Method
 from models.adapters.methods.classes import ClassBase, ClassDiscriminant
 from models.adapters.methods.ensemble import ClassEnsemble
@@ -40,12 +47,22 @@ WINDOW = (0.0, 0.6)
 class ClassProblem(Problem):
     """Which class of events it was, with nothing known beforehand."""
 
-    def __init__(self, data: CalibrationData, *, seed: int, gallery: Gallery | None = None) -> None:
+    base: ClassBase
+
+    def __init__(
+        self,
+        data: CalibrationData,
+        *,
+        seed: int,
+        gallery: Gallery | None = None,
+        encoders: Sequence[str] = (),
+    ) -> None:
         self.data, self.seed = data, seed
         self.gallery = (gallery or load_gallery()).demand(SPACE, what="an adapter of classes")
         self.targets = class_targets(data, self.gallery)
         window = Window(data.channels, data.sfreq, *WINDOW)
-        self.base = ClassBase(window, prototypes(self.targets, self.gallery))
+        readers = {name: open_reader(name) for name in encoders}
+        self.base = ClassBase(window, prototypes(self.targets, self.gallery), encoders=readers)
         self.batch = self.base.prepare(data)
         self.rows, self.candidates = data.rows, np.eye(len(self.targets))
         self.splits = block_splits(data.onsets)
@@ -170,6 +187,7 @@ class ClassProblem(Problem):
                 n_filters=len(method.lda.filters) if isinstance(method, ClassDiscriminant) else 1,
                 temperature=1.0,
                 gallery_sha256=self.gallery.sha256,
+                encoders=self._encoders(method),
                 scores=Scores(
                     n_epochs=len(self.rows),
                     accuracy=best.accuracy,
@@ -183,8 +201,24 @@ class ClassProblem(Problem):
             data_sha256=data.sha256,
         )
         epochs = [data.epoch(row) for row in range(len(data))]
+        kept = {each.system: self.base.encoders[each.system] for each in self._encoders(method)}
+        base = replace(self.base, encoders=kept)
         covariance = channel_covariance(epochs, data.channels)
-        return Adapter(manifest, method, self.base, interpolation=covariance)
+        return Adapter(manifest, method, base, interpolation=covariance)
+
+    def _encoders(self, method: Method[Any, Any]) -> tuple[EncoderReference, ...]:
+        """Those whose heads were chosen; the others need not be there when it decodes."""
+        chosen = method.chosen if isinstance(method, ClassEnsemble) else ()
+        return tuple(
+            EncoderReference(
+                system=name,
+                sha256=reader.spec.sha256,
+                space=reader.spec.space,
+                n_features=reader.spec.n_features,
+            )
+            for name, reader in self.base.encoders.items()
+            if name in chosen
+        )
 
 
 def fit_classes(

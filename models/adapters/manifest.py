@@ -73,6 +73,8 @@ class EventClasses(_Strict):
     gallery_sha256: str
     """Of the gallery whose space the prototypes lie in."""
     scores: Scores
+    encoders: tuple[EncoderReference, ...] = ()
+    """Pretrained encoders whose features heads were fitted to."""
     labels: dict[str, str] = Field(default_factory=dict)
     """Class by marker's label; empty: each class is called as its markers are."""
 

@@ -63,6 +63,12 @@ class Window:
         AdapterError
             Another rate, missing channels, or a window that the epoch does not hold.
         """
+        data = self.cut(epoch)
+        bins = data.reshape(len(data), self.n_bins, self.bin_size).mean(axis=2)
+        return np.asarray(bins - bins.mean(axis=1, keepdims=True))
+
+    def cut(self, epoch: Epoch) -> Float64:
+        """The window's samples as they are, (n_channels, n_times); refuses as `features` does."""
         data = epoch.data[self._rows(epoch)].astype(np.float64)
         start = round((self.tmin - epoch.tmin) * self.sfreq)
         stop = start + self.n_bins * self.bin_size
@@ -71,8 +77,7 @@ class Window:
                 f"an epoch from {epoch.tmin:g} to {epoch.tmax:g} s does not hold the adapter's "
                 f"window of {self.tmin:g} to {self.tmax:g} s: widen epochs.tmin and epochs.tmax."
             )
-        bins = data[:, start:stop].reshape(len(data), self.n_bins, self.bin_size).mean(axis=2)
-        return np.asarray(bins - bins.mean(axis=1, keepdims=True))
+        return np.asarray(data[:, start:stop])
 
     def stack(self, epochs: Sequence[Epoch]) -> Float64:
         """Features of many epochs, (n_epochs, n_channels, n_bins); see `features`."""

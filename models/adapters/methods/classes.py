@@ -9,7 +9,8 @@ sampler, which draws fog for short vectors, draws something definite only when t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 import numpy as np
@@ -22,23 +23,28 @@ from models.adapters.manifest import CLASSES, AdapterManifest
 from models.adapters.methods.base import Arrays, Fitting, Method, Shapes, checked
 from models.adapters.selection import N_FILTERS, validate
 from models.adapters.window import Window
-from models.api import EncoderSpec, InputSpec
+from models.api import EncoderSpec, InputSpec, ReadsFeatures
 from pipeline.gallery import SPACE
 from pipeline.values import Epoch, Float32, Float64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
-    """Binned windows of epochs, (n, n_channels, n_bins) float64, microvolts."""
+    """Binned windows of epochs, (n, n_channels, n_bins) float64, microvolts.
+
+    `read` is what pretrained encoders read from them, (n, n_features) by the encoder's system.
+    """
 
     values: Float64
+    read: Mapping[str, Float64] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.values)
 
     def take(self, rows: Rows) -> Features:
         """Return those epochs only."""
-        return Features(self.values[np.asarray(rows)])
+        which = np.asarray(rows)
+        return Features(self.values[which], {name: v[which] for name, v in self.read.items()})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,15 +58,19 @@ class ClassBase(Base[Features]):
         Where the classes lie in the gallery's space; unit rows.
     temperature : float
         What the evidence is divided by, so that the probabilities are honest on new epochs.
+    encoders : mapping of str to ReadsFeatures
+        Pretrained encoders that read the window as well, by system.
     """
 
     window: Window
     prototypes: Float32
     temperature: float = 1.0
+    encoders: Mapping[str, ReadsFeatures] = field(default_factory=dict)
 
     def prepare(self, data: CalibrationData) -> Features:
         """Cut a calibration's epochs."""
-        return Features(self.window.stack([data.epoch(row) for row in range(len(data))]))
+        epochs = [data.epoch(row) for row in range(len(data))]
+        return Features(self.window.stack(epochs), self._read(epochs))
 
     def prepare_epoch(self, epoch: Epoch, ch_names: tuple[str, ...]) -> Features:
         """Cut one live epoch; its channels are the window's."""
@@ -70,7 +80,23 @@ class ClassBase(Base[Features]):
             raise AdapterError(
                 f"epoch {epoch.index} holds NaN or infinity, expected finite microvolts: reject it."
             )
-        return Features(features[np.newaxis])
+        return Features(features[np.newaxis], self._read([epoch]))
+
+    def _read(self, epochs: Sequence[Epoch]) -> dict[str, Float64]:
+        if not self.encoders:
+            return {}
+        window = self.window
+        data = np.stack([window.cut(epoch) for epoch in epochs])
+        return {
+            name: encoder.features(data, window.ch_names, window.sfreq)
+            for name, encoder in self.encoders.items()
+        }
+
+    def check_montage(self, given: tuple[str, ...], wanted: tuple[str, ...]) -> None:
+        """Refuse channels that an encoder behind it does not know."""
+        del given
+        for encoder in self.encoders.values():
+            encoder.check_montage(wanted)
 
     def arrays(self) -> Arrays:
         """The prototypes."""

@@ -16,7 +16,7 @@ from typing import ClassVar, Self
 import numpy as np
 from scipy import optimize
 
-from models.adapters.decoders import DECODERS, ClassDecoder, Ints
+from models.adapters.decoders import DECODERS, ClassDecoder, Ints, Shrinkage
 from models.adapters.errors import AdapterError
 from models.adapters.manifest import ENSEMBLE, AdapterManifest
 from models.adapters.methods.base import Arrays, Fitting, Method, Shapes, checked
@@ -57,13 +57,13 @@ class ClassEnsemble(Method[Features, ClassBase]):
     @classmethod
     def fit(cls, given: Fitting[Features, ClassBase]) -> Self:
         """Weigh by blocks of time, then fit on all; targets as in `ClassDiscriminant.fit`."""
-        features, rows, n_classes = given.batch.values, given.groups, given.targets.shape[1]
+        rows, n_classes = given.groups, given.targets.shape[1]
         log_prior = _log_prior(rows, n_classes)
-        names, decoders, held_out = list(DECODERS), {}, []
+        names, decoders, held_out = [*DECODERS, *given.batch.read], {}, []
         is_enough = _is_enough(rows, n_classes)
         for name in names:
             given.watch.check()
-            kind = DECODERS[name]
+            kind, features = _kind(name), _features(name, given.batch)
             if is_enough:
                 logits, setting = kind.held_out(features, rows, n_classes=n_classes)
                 held_out.append(logits)
@@ -82,8 +82,8 @@ class ClassEnsemble(Method[Features, ClassBase]):
         """Log probability of each class but for a constant, (n, n_classes); prior included."""
         del base
         chosen = [
-            scale * decoder.logits(batch.values)
-            for scale, decoder in zip(self.scales, self.decoders.values(), strict=True)
+            scale * decoder.logits(_features(name, batch))
+            for scale, (name, decoder) in zip(self.scales, self.decoders.items(), strict=True)
             if scale
         ]
         return np.asarray(np.sum(chosen, axis=0) + self.log_prior)
@@ -91,14 +91,19 @@ class ClassEnsemble(Method[Features, ClassBase]):
     def each_evidence(self, batch: Features) -> dict[str, Float64]:
         """The same of each decoder alone, by its title."""
         return {
-            decoder.title: scale * decoder.logits(batch.values) + self.log_prior
-            for scale, decoder in zip(self.own_scales, self.decoders.values(), strict=True)
+            _title(name): scale * decoder.logits(_features(name, batch)) + self.log_prior
+            for scale, (name, decoder) in zip(self.own_scales, self.decoders.items(), strict=True)
         }
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """Names of the decoders with a weight."""
+        return tuple(name for name, s in zip(self.decoders, self.scales, strict=True) if s)
 
     @property
     def words(self) -> str:
         """Which decoders were chosen, for people."""
-        chosen = [d.title for d, s in zip(self.decoders.values(), self.scales, strict=True) if s]
+        chosen = [_title(name) for name in self.chosen]
         return chosen[0] if len(chosen) == 1 else "weighted log odds of " + " and ".join(chosen)
 
     def arrays(self) -> Arrays:
@@ -112,18 +117,34 @@ class ClassEnsemble(Method[Features, ClassBase]):
     @classmethod
     def from_arrays(cls, arrays: Arrays, manifest: AdapterManifest) -> Self:
         """Rebuild; see the base class."""
-        n_classes = len(manifest.event_classes.targets)
+        classes = manifest.event_classes
+        n_classes = len(classes.targets)
         n_bins = window_of(manifest).n_bins
         names = {name.partition(".")[0] for name in arrays if "." in name}
-        kinds = {name: kind for name, kind in DECODERS.items() if name in names}
+        sizes_of = {each.system: (each.n_features, 1) for each in classes.encoders}
+        kinds = {name: _kind(name) for name in (*DECODERS, *sizes_of) if name in names}
         shapes: Shapes = {SCALES: (max(len(kinds), 1),), LOG_PRIOR: (n_classes,)}
         for name, kind in kinds.items():
-            sizes = kind.sizes(n_classes, len(manifest.ch_names), n_bins)
+            sizes = kind.sizes(n_classes, *sizes_of.get(name, (len(manifest.ch_names), n_bins)))
             shapes |= {f"{name}.{key}": size for key, size in sizes.items()}
         found = {n: array.astype(np.float64) for n, array in checked(arrays, shapes).items()}
         _check_inner(found)
         decoders = {name: kind.from_arrays(_own(name, found)) for name, kind in kinds.items()}
         return cls(decoders, found[SCALES], found[LOG_PRIOR], found[SCALES])
+
+
+def _kind(name: str) -> type[ClassDecoder]:
+    """What decodes under a name: one of ours, or a head on an encoder's features."""
+    return DECODERS.get(name, Shrinkage)
+
+
+def _title(name: str) -> str:
+    return DECODERS[name].title if name in DECODERS else f"head on {name}"
+
+
+def _features(name: str, batch: Features) -> Float64:
+    """What a decoder is fitted to: the window's bins, or an encoder's vectors as one bin."""
+    return batch.values if name in DECODERS else batch.read[name][:, :, np.newaxis]
 
 
 def choose(logits: Float64, rows: Ints, log_prior: Float64) -> Float64:

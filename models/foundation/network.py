@@ -1,0 +1,90 @@
+"""What the published encoders have in common: patches of time in, one token a channel and patch.
+
+Owns the abstract class and how many layers a state has. Sizes are read from the tensors, so that
+small checkpoints of the same layout load as well as the published ones.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Self
+
+from torch import Tensor, nn
+
+from models.checkpoints import CheckpointError
+
+
+class EegNetwork(nn.Module, ABC):
+    """A pretrained encoder of EEG.
+
+    Class attributes: `title` for people, `sfreq` in Hz that it was trained at, `sites` by name in
+    the order of what it learnt of each (empty: any channels). `patch` is its samples a token.
+    """
+
+    title: ClassVar[str]
+    sfreq: ClassVar[float]
+    sites: ClassVar[tuple[str, ...]] = ()
+    patch: int
+    width: int
+
+    @classmethod
+    @abstractmethod
+    def build(cls, state: Mapping[str, Tensor]) -> Self:
+        """Make one of the sizes of `state`, which `rename` gave; its numbers are not read."""
+
+    @classmethod
+    @abstractmethod
+    def rename(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Take the encoder's tensors out of a published state, whoever wrote it.
+
+        Raises `CheckpointError` for another network's.
+        """
+
+    @abstractmethod
+    def scaled(self, data: Tensor) -> Tensor:
+        """Microvolts (n, n_channels, n_times) in the units that it was trained with."""
+
+    @abstractmethod
+    def forward(self, patches: Tensor, places: Tensor) -> Tensor:
+        """Tokens (n, n_channels * n_patches, width) of (n, n_channels, n_patches, patch).
+
+        `places` (n_channels,) are rows of `sites`; they mean nothing where there are none.
+        """
+
+
+def renamed(
+    state: Mapping[str, Tensor], rules: Mapping[str, str], *, wanted: str
+) -> dict[str, Tensor]:
+    """Tensors whose names match a pattern whole, under the names that it says."""
+    compiled = [(re.compile(pattern), name) for pattern, name in rules.items()]
+    found = {}
+    for name, tensor in state.items():
+        for pattern, new in compiled:
+            if match := pattern.fullmatch(name):
+                found[match.expand(new)] = tensor
+                break
+    if wanted not in found:
+        raise CheckpointError(
+            f"the checkpoint has no {wanted} (it has {', '.join(list(state)[:4]) or 'nothing'}): "
+            "it is another network's."
+        )
+    return found
+
+
+def n_layers(state: Mapping[str, Tensor], prefix: str) -> int:
+    """How many numbered layers a state has below `prefix`."""
+    below = [name.removeprefix(prefix) for name in state if name.startswith(prefix)]
+    return len({name.partition(".")[0] for name in below})
+
+
+def sized(what: str, build: Callable[[], EegNetwork]) -> EegNetwork:
+    """Build by a state's sizes; one sentence where they make no network."""
+    try:
+        return build()
+    except (KeyError, IndexError, ValueError, ZeroDivisionError, RuntimeError) as error:
+        raise CheckpointError(
+            f"the checkpoint's sizes make no {what} ({type(error).__name__}: {error}): it is "
+            "damaged or another network's."
+        ) from None
