@@ -2,7 +2,8 @@
 
 Owns the made-up vectors and the measure. They are like image embeddings in that they lie in few
 directions (96, falling off) with noise around; a query is one of them, turned to a cosine of 0.7
-by noise of its own, as a decoder would. Times are single searches, interleaved with their peer.
+by noise of its own, as a decoder would. Times are single searches, interleaved with their peer;
+what a search computes stands beside how long it took, since others may want the cores.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ N_VECTORS, WIDTH, N_QUERIES = 1_000_000, 768, 100
 GOAL_MS, GOAL_RECALL = 10.0, 0.95
 COSINE = 0.7
 """Between a query and the vector that it was made of."""
-EXACT_EVERY = 10
-"""Every so many queries are searched exactly for the time; the truth is one pass over all."""
+EXACT_EVERY = 50
+"""Every so many queries are searched exactly too, for the time; the truth is one pass over all."""
 _N_DIRECTIONS = 96
 _NOISE = 0.3
 _BLOCK = 50_000
@@ -59,20 +60,21 @@ def _measured(folder: Path, n: int, seed: int) -> dict[str, Any]:
     made = time.perf_counter() - began
     slow = VectorStore(folder / "store", exact=True)
     fast.search(queries[0])
-    times: dict[str, list[float]] = {"index": [], "exact": []}
+    times: dict[str, list[float]] = {"index": [], "exact": [], "cpu": []}
     truths = _nearest(table, queries)
     n_same = n_source = n_top10 = 0
     for number, (query, truth) in enumerate(zip(queries, truths, strict=True)):
-        began = time.perf_counter()
-        found = fast.search(query)
-        between = time.perf_counter()
-        times["index"].append(1000 * (between - began))
-        if number % EXACT_EVERY == 0:
+        if number % EXACT_EVERY == 0:  # first, so that both find the vectors in memory
+            began = time.perf_counter()
             exact = slow.search(query)
-            times["exact"].append(1000 * (time.perf_counter() - between))
+            times["exact"].append(1000 * (time.perf_counter() - began))
             n_agreeing = sum(hit.row == row for hit, row in zip(exact, truth, strict=True))
             if n_agreeing < len(truth) - 1:
                 raise AppError(f"the exact search found {n_agreeing} of {len(truth)}: a fault.")
+        began, worked = time.perf_counter(), time.process_time()
+        found = fast.search(query)
+        times["cpu"].append(1000 * (time.process_time() - worked))
+        times["index"].append(1000 * (time.perf_counter() - began))
         n_same += found[0].row == truth[0]
         n_source += truth[0] == sources[number]
         n_top10 += len({hit.row for hit in found} & set(truth.tolist()))
@@ -86,6 +88,7 @@ def _measured(folder: Path, n: int, seed: int) -> dict[str, Any]:
         "made_s": round(made, 1),
         "on_disk_mb": round(size / 1e6),
         "index_mb": round((folder / "store" / "index.faiss").stat().st_size / 1e6),
+        "cpu_ms": round(float(np.median(times["cpu"])), 2),
         "p95_ms": round(float(np.percentile(times["index"], 95)), 2),
         "recall_at_10": round(n_top10 / (10 * len(queries)), 3),
         "exact_finds_the_source": n_source / len(queries),

@@ -43,7 +43,8 @@ def _add_make(action: argparse.ArgumentParser) -> None:
         metavar="FOLDER|TABLE",
         type=Path,
         help="pictures: file names become names, subfolders categories; or vectors as NumPy saves "
-        "them (.npy, (n_vectors, n_features)), with TABLE.txt beside it: a label a line",
+        "them (.npy, (n_vectors, n_features)), with TABLE.txt beside it: a label a line; or a "
+        "store, to make its index anew",
     )
     action.add_argument(
         "--store",
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "list":
         galleries = [(name, load_gallery(name)) for name in gallery_names()]
         return _list(galleries, as_json=args.json)
-    if args.action == "make" and (args.store or not args.folder.is_dir()):
+    if args.action == "make" and (args.store or is_store(args.folder) or not args.folder.is_dir()):
         return _say_store(_make_store(args), as_json=args.json)
     if args.action == "show" and is_store(Path(args.gallery)):
         return _say_store(VectorStore(Path(args.gallery)), as_json=args.json)
@@ -111,26 +112,33 @@ def _make(args: argparse.Namespace) -> Gallery:
 def _make_store(args: argparse.Namespace) -> VectorStore:
     """Make a store of a table of vectors, or of the vectors of pictures."""
     from app.output import clear_progress, show_progress
-    from models.retrieval.making import make_store, picture_table, read_table
+    from models.retrieval.making import make_store, picture_table, read_store, read_table
+    from models.retrieval.store import is_store
     from pipeline.gallery import SPACE
 
     spaces = args.space or [SPACE]
     if len(spaces) > 1:
         raise AppError(f"--space is given {len(spaces)} times, expected once: a store has one.")
-    table = picture_table if args.folder.is_dir() else read_table
+    space, licence = spaces[0], args.licence or ""
     try:
-        vectors, labels = table(
-            args.folder,
-            space=spaces[0],
-            on_progress=lambda n, of: show_progress(f"{n} of {of} pictures read"),
-        )
+        if is_store(args.folder):
+            facts, vectors, labels = read_store(args.folder)
+            space, licence = facts.space, args.licence or facts.licence
+        elif args.folder.is_dir():
+            vectors, labels = picture_table(
+                args.folder,
+                space=space,
+                on_progress=lambda n, of: show_progress(f"{n} of {of} pictures read"),
+            )
+        else:
+            vectors, labels = read_table(args.folder)
         return make_store(
             vectors,
             labels,
             args.out,
             name=args.name or args.out.resolve().name,
-            space=spaces[0],
-            licence=args.licence or "",
+            space=space,
+            licence=licence,
             indexed=False if args.exact else None,
             on_progress=lambda n, of: show_progress(f"{n} of {of} vectors written"),
         )
@@ -150,6 +158,7 @@ def _say_store(store: VectorStore, *, as_json: bool) -> int:
     write_text(
         f"{plain(facts.name)}: {facts.n_vectors} vectors of {facts.n_features} numbers in "
         f"{store.folder}\n  space: {plain(facts.space)}; {how}"
+        + (f"\n  {store.advice}" if store.advice else "")
     )
     return 0
 

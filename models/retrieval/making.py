@@ -1,7 +1,6 @@
 """Makes a store of vectors out of a table: rows of unit length, labels, an index where it pays.
 
-Owns the order of the work and the index's settings, which were chosen by measurement
-(`phosphene bench retrieval`, docs/fmri.md). Knows nothing of pictures.
+Owns the order of the work. Knows nothing of how an index is learnt.
 """
 
 from __future__ import annotations
@@ -14,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.guard import check_file, read_text
-from models.extras import extras_named
 from models.pictures import picture_encoder
+from models.retrieval.indexing import write_index
 from models.retrieval.store import (
     FACTS,
     INDEX,
     LABELS,
+    LEAST_INDEXED,
     OFFSETS,
     VECTORS,
     RetrievalError,
@@ -27,16 +27,9 @@ from models.retrieval.store import (
     VectorStore,
     labels_below,
 )
-from models.weights import hash_file
 from pipeline.gallery import pictures
 from pipeline.gallery.making import SIDE
 
-LEAST_INDEXED: Final = 100_000
-"""Fewer vectors are compared with all of them within some ten milliseconds."""
-CODE_WIDTH: Final = 8
-"""Numbers of a vector that one 4-bit code stands for."""
-N_TRAINING: Final = 40_000
-"""Rows that the codes are learnt from."""
 _BLOCK: Final = 1 << 15
 _SHORTEST: Final = 1e-6
 _PICTURES: Final = 64
@@ -45,9 +38,7 @@ _LABELS_LIMIT: Final = 4 << 30
 """Largest file of labels, bytes."""
 
 
-def read_table(
-    path: Path, *, space: str = "", on_progress: Callable[[int, int], None] | None = None
-) -> tuple[NDArray[Any], list[str]]:
+def read_table(path: Path) -> tuple[NDArray[Any], list[str]]:
     """Map a table of vectors (`.npy`) and read the labels beside it (`.txt`, one a line).
 
     Raises
@@ -55,7 +46,6 @@ def read_table(
     RetrievalError
         The table is none, or the labels are missing.
     """
-    del space, on_progress
     if path.suffix.lower() != ".npy":
         raise RetrievalError(
             f"{path} is neither a folder of pictures nor a table of vectors (.npy): save it with "
@@ -72,6 +62,19 @@ def read_table(
             f"(n_vectors, n_features) and {labels.name} beside it with a label a line."
         ) from None
     return vectors, lines
+
+
+def read_store(folder: Path) -> tuple[StoreFacts, NDArray[Any], list[str]]:
+    """The facts, the vectors (mapped) and the labels of a store, to make another one of.
+
+    Raises
+    ------
+    RetrievalError
+        It is damaged.
+    """
+    store = VectorStore(folder, exact=True)
+    lines = read_text(folder / LABELS, limit=_LABELS_LIMIT).split("\n")[:-1]
+    return store.facts, store.vectors, lines
 
 
 def picture_table(
@@ -157,7 +160,7 @@ def make_store(
     rows.flush()
     _write_labels(out, labels)
     wants = n >= LEAST_INDEXED and _has_faiss() if indexed is None else indexed
-    digest = _write_index(rows, out / INDEX) if wants else ""
+    digest = write_index(rows, out / INDEX) if wants else ""
     facts = StoreFacts(
         name=name, space=space, n_vectors=n, n_features=width, licence=licence, index_sha256=digest
     )
@@ -189,22 +192,3 @@ def _has_faiss() -> bool:
     from importlib.util import find_spec
 
     return find_spec("faiss") is not None
-
-
-def _write_index(rows: NDArray[np.float16], path: Path) -> str:
-    """Learn 4-bit codes of every 8 numbers, and write them; returns the file's SHA-256."""
-    with extras_named("An index of vectors"):
-        import faiss
-    n, width = rows.shape
-    n_codes = max(1, width // CODE_WIDTH)
-    while width % n_codes:
-        n_codes -= 1
-    index = faiss.IndexPQFastScan(width, n_codes, 4, faiss.METRIC_INNER_PRODUCT)
-    index.pq.cp.niter = 8
-    index.pq.cp.seed = 1234
-    chosen = np.sort(np.random.default_rng(0).permutation(n)[: min(n, N_TRAINING)])
-    index.train(rows[chosen].astype(np.float32))
-    for low in range(0, n, _BLOCK):
-        index.add(rows[low : low + _BLOCK].astype(np.float32))
-    faiss.write_index(index, str(path))
-    return hash_file(path)

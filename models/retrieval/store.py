@@ -38,6 +38,10 @@ FACTS, VECTORS, LABELS, OFFSETS, INDEX = (
 )
 N_CANDIDATES: Final = 200
 """Vectors that an index proposes, which are then compared exactly."""
+LEAST_INDEXED: Final = 100_000
+"""Fewer vectors are compared with all of them within a tenth of a second."""
+EXACT_RATE: Final = 250e6
+"""Numbers that an exact search compares in a second, about, on one core."""
 _BLOCK: Final = 1 << 16
 """Rows that an exact search compares at a time."""
 _LONGEST_LABEL: Final = 1024
@@ -83,7 +87,7 @@ class VectorStore:
     ----------
     folder : Path
     exact : bool
-        Compare with every vector, whatever index there is.
+        Compare with every vector; an index is not opened.
 
     Raises
     ------
@@ -95,12 +99,12 @@ class VectorStore:
     def __init__(self, folder: Path, *, exact: bool = False) -> None:
         self.folder = folder
         self.facts = _read_facts(folder)
-        self._vectors = _mapped(folder / VECTORS)
+        self.vectors = _mapped(folder / VECTORS)
         self._offsets = _mapped(folder / OFFSETS)
         shape = (self.facts.n_vectors, self.facts.n_features)
-        if self._vectors.shape != shape or self._vectors.dtype != np.float16:
+        if self.vectors.shape != shape or self.vectors.dtype != np.float16:
             raise RetrievalError(
-                f"{folder / VECTORS} holds {self._vectors.dtype} of {self._vectors.shape}, "
+                f"{folder / VECTORS} holds {self.vectors.dtype} of {self.vectors.shape}, "
                 f"expected float16 of {shape} as {FACTS} says: make the store anew."
             )
         if self._offsets.shape != (shape[0] + 1,) or self._offsets.dtype != np.int64:
@@ -109,12 +113,12 @@ class VectorStore:
             )
         try:
             check_file(folder / LABELS)
-        except OSError as error:
+            self._labels = np.memmap(folder / LABELS, dtype=np.uint8, mode="r")
+        except (OSError, ValueError) as error:
             raise RetrievalError(f"{folder / LABELS} cannot be read ({error}).") from None
         self._lock = threading.Lock()
-        self._index = _read_index(folder, self.facts) if self.facts.index_sha256 else None
-        if exact:
-            self._index = None
+        has_index = bool(self.facts.index_sha256) and not exact
+        self._index = _read_index(folder, self.facts) if has_index else None
 
     def __len__(self) -> int:
         return self.facts.n_vectors
@@ -123,6 +127,18 @@ class VectorStore:
     def is_exact(self) -> bool:
         """Whether a search compares with every vector."""
         return self._index is None
+
+    @property
+    def advice(self) -> str:
+        """What to do about a store that is slow to search; empty: it is not."""
+        if self._index is not None or len(self) < LEAST_INDEXED:
+            return ""
+        seconds = self.facts.n_vectors * self.facts.n_features / EXACT_RATE
+        return (
+            f"The store {self.folder} has {len(self)} vectors and no index: each search compares "
+            f"all of them, {seconds:.1f} s on a core that is free. Make one with an index: "
+            f"`phosphene gallery make {self.folder} --out DIR` (phosphene[retrieval])."
+        )
 
     def search(self, vector: Float32, k: int = 10) -> tuple[Hit, ...]:
         """The `k` nearest vectors by cosine, best first.
@@ -156,23 +172,23 @@ class VectorStore:
         start, stop = (int(each) for each in self._offsets[row : row + 2])
         if not 0 <= start <= stop <= start + 4 * _LONGEST_LABEL:
             raise RetrievalError(f"{self.folder / OFFSETS} is damaged at {row}: make it anew.")
-        with (self.folder / LABELS).open("rb") as file:
-            file.seek(start)
-            return file.read(stop - start).decode("utf-8", "replace").rstrip("\n")
+        return self._labels[start:stop].tobytes().decode("utf-8", "replace").rstrip("\n")
 
     def _all(self, query: Float32, k: int) -> tuple[NDArray[np.int64], Float32]:
         best = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
         for low in range(0, len(self), _BLOCK):
-            cosines = self._vectors[low : low + _BLOCK].astype(np.float32) @ query
+            cosines = self.vectors[low : low + _BLOCK].astype(np.float32) @ query
             rows = np.argpartition(-cosines, min(k, len(cosines)) - 1)[:k]
             best = _merged(best, (rows + low, cosines[rows]), k)
         return best
 
     def _proposed(self, query: Float32, k: int) -> tuple[NDArray[np.int64], Float32]:
+        n = max(k, N_CANDIDATES)
         with self._lock:
-            found = self._index.search(query[np.newaxis], max(k, N_CANDIDATES))[1][0]  # type: ignore[union-attr]
+            found = self._index.search(query[np.newaxis], n)[1][0]  # type: ignore[union-attr]
         rows = np.sort(found[(found >= 0) & (found < len(self))])
-        cosines = self._vectors[rows].astype(np.float32) @ query
+        # Not by BLAS: its threads would wait for each other longer than this takes one of them.
+        cosines = np.einsum("ij,j->i", self.vectors[rows].astype(np.float32), query)
         none = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
         return _merged(none, (rows, cosines), k)
 

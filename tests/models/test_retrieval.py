@@ -60,6 +60,41 @@ def test_an_exact_search_ignores_the_index(stores: dict[str, VectorStore]) -> No
     assert len(again.search(TABLE[0], N)) == N
 
 
+def test_as_many_lists_are_scanned_as_are_needed(tmp_path: Path) -> None:
+    """Where rows lie together a few lists do; where nothing does, all of them have to be."""
+    faiss = pytest.importorskip("faiss")
+    rng = np.random.default_rng(2)
+    middles = rng.normal(size=(40, WIDTH)).astype(np.float32)
+    together = middles[rng.integers(40, size=4000)]
+    together = together + 0.3 * rng.normal(size=together.shape).astype(np.float32)
+    scanned = {}
+    for name, table in (("together", together), ("apart", rng.normal(size=(4000, WIDTH)))):
+        labels = [str(k) for k in range(len(table))]
+        make_store(table, labels, tmp_path / name, name=name, space="s", indexed=True)
+        index = faiss.read_index(str(tmp_path / name / "index.faiss"))
+        scanned[name] = index.nprobe / index.nlist
+    assert scanned["together"] <= 1 / 8 < 1 / 2 <= scanned["apart"]
+
+
+def test_a_large_store_without_an_index_says_what_it_costs(
+    stores: dict[str, VectorStore],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert not stores["exact"].advice
+    monkeypatch.setattr("models.retrieval.store.LEAST_INDEXED", N)
+    assert "no index" in stores["exact"].advice
+    assert not stores["indexed"].advice
+    old, new = stores["exact"].folder, tmp_path / "new"
+    monkeypatch.setattr("models.retrieval.making.LEAST_INDEXED", N)
+    assert main(["gallery", "make", str(old), "--out", str(new)]) == 0
+    assert "searched by an index" in capsys.readouterr().out
+    made = VectorStore(new)
+    assert made.facts.space == "s"
+    assert made.search(TABLE[5], 1)[0].label == LABELS[5]
+
+
 def test_the_last_label_is_whole(stores: dict[str, VectorStore]) -> None:
     assert stores["exact"].search(TABLE[-1], 1)[0].label == "Grün, mit Punkt.webp"
 
