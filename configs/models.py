@@ -193,7 +193,8 @@ class DecoderConfig(_Frozen):
     guidance_scale: float | None = Field(default=None, ge=1, le=30)
     """Classifier-free guidance; 1: none; None: as the system's weights are set."""
     queue_size: int = Field(default=4, ge=1, le=256)
-    """Event epochs that may wait for the decoder; one more ends as `overload`."""
+    """Event epochs that may wait for the decoder, also while it loads; one more ends as
+    `overload`."""
     policy: Literal["auto", "queue", "newest"] = "auto"
     """What an epoch does that comes while a picture is drawn: `queue` waits in line, `newest` takes
     the place of the one that waits. `auto`: `queue` for events; windows without markers wait in

@@ -259,6 +259,8 @@ class Decoding:
         """Start the decoder's process."""
         if self._decoder is not None:
             self._decoder.start()
+        if self._store is not None and self._store.advice:
+            self._warn(self._store.advice)
 
     def require(self, stop: threading.Event) -> None:
         """Wait until everything that a replay will need is loaded; raise what is refused."""
@@ -309,10 +311,12 @@ class Decoding:
         with self._lock:
             left = dict(self._cuts)
             self._cuts.clear()
-        reason = self._decoder.refusal or "no answer came before the session ended"
+        outcome, reason = self._why_none(
+            self._decoder.refusal or "no answer came before the session ended"
+        )
         for index, cut in left.items():
             marker = Marker(index, cut.epoch.t_onset, cut.epoch.event)
-            self._conclude(Conclusion(refusal(marker, Outcome.FAILED, reason, cut.epoch)))
+            self._conclude(Conclusion(refusal(marker, outcome, reason, cut.epoch)))
 
     # -- epochs (acquisition thread) -----------------------------------------------------------
 
@@ -362,8 +366,7 @@ class Decoding:
     def _submit(self, decoder: Decoder, job: Job) -> bool:
         if not self._is_live:
             return decoder.submit(job, policy="wait")
-        if decoder.ready is None:
-            return False
+        # While it loads, epochs wait like those that come while it draws.
         if decoder.submit(job):
             return True
         # The newest wins, and the one given up is counted.
@@ -447,10 +450,16 @@ class Decoding:
             )
 
     def _fail(self, job: Job, cut: Cut, reason: str, *, observed: bool) -> None:
-        outcome = Outcome.FAILED
+        outcome, reason = self._why_none(reason)
         if not job.draw:
             outcome = Outcome(self._past.outcomes.get(job.index, Outcome.FAILED))
         self._end(cut, outcome, reason, observed=observed)
+
+    def _why_none(self, reason: str) -> tuple[Outcome, str]:
+        """How an epoch ends that gives no picture: nothing failed where nothing was loaded yet."""
+        if self.refusal or self.ready is not None:
+            return Outcome.FAILED, reason
+        return Outcome.OVERLOAD, "the decoder was loading"
 
     def _end(self, cut: Cut, outcome: Outcome, reason: str, *, observed: bool) -> None:
         """Conclude an epoch that gives no picture."""
