@@ -1,0 +1,1 @@
+"""The decoders of fMRI on one simulated person after another: one table."""
