@@ -2,7 +2,8 @@
 
 PhospheneError
 └── AppError
-    └── FolderError      a session folder that cannot be used
+    ├── FolderError      a session folder that cannot be used
+    └── OutputError      another program that cannot be sent to, or a port that is taken
 """
 
 from pipeline.errors import PhospheneError
@@ -14,3 +15,7 @@ class AppError(PhospheneError):
 
 class FolderError(AppError):
     """A session folder is in use, holds a session already, or cannot be written."""
+
+
+class OutputError(AppError):
+    """Another program cannot be sent to, or a port that it would use is taken."""

@@ -205,6 +205,8 @@ class Snapshot:
     awaits_viewer: bool = False
     """Whether the session's own stimuli wait until a person sees them; see `set_seen`."""
     out: Path | None = None
+    outputs: tuple[str, ...] = ()
+    """Where results go beside LSL, each in a few words; the picture feed's holds its token."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

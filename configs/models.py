@@ -259,8 +259,28 @@ class OutletsConfig(_Frozen):
     enabled: bool = True
     """Publish embeddings, decoded events (JSON) and the channels' quality."""
     prefix: str = Field(default="phosphene", pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    """Beginning of the streams' names: `<prefix>-embedding`, `-events`, `-quality`. Give a second
-    session on one machine another."""
+    """Beginning of the streams' names: `<prefix>-embedding`, `-events`, `-quality`, `-codes`. Every
+    session has its own `source_id`; another prefix tells two on one machine apart by name, too."""
+    codes: bool = True
+    """Publish every marker as a number, too, for programs that take no text (MNE-LSL's
+    `EpochsStream`): the stream's header and `summary.json` say which number is which label."""
+
+
+_ADDRESS = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}$"
+"""`HOST:PORT`; an IPv6 address stands in brackets."""
+
+
+class OutputsConfig(_Frozen):
+    """What a live session sends to other programs beside LSL; nothing unless it is asked for."""
+
+    osc: str | None = Field(default=None, pattern=_ADDRESS)
+    """Send embedding, class, confidence and the channels' quality as OSC to this `HOST:PORT` (UDP);
+    None: not. Needs the extra `osc`."""
+    feed: int | None = Field(default=None, ge=0, le=65535)
+    """Port of this machine where pictures and events can be watched with a browser or as MJPEG, for
+    programs on this machine that have the token; 0: a free one; None: no such feed."""
+    lab_recorder: str | None = Field(default=None, pattern=_ADDRESS)
+    """Let a running LabRecorder record along: `HOST:PORT` of its remote control (port 22345)."""
 
 
 class StimuliConfig(_Frozen):
@@ -331,6 +351,7 @@ class SessionConfig(_Frozen):
     decoder: DecoderConfig = DecoderConfig()
     recording: RecordingConfig = RecordingConfig()
     outlets: OutletsConfig = OutletsConfig()
+    outputs: OutputsConfig = OutputsConfig()
     stimuli: StimuliConfig = StimuliConfig()
     simulation: SimulationConfig = SimulationConfig()
 

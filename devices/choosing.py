@@ -20,8 +20,10 @@ from pipeline.values import StreamInfo, StreamRole
 
 MARKER_TYPES: Final = frozenset({"marker", "markers", "stim", "annotations"})
 """Types that are taken for marker streams when none is named (in lower case)."""
-OWN_TYPES: Final = frozenset({"phosphene-events", "embedding", "quality"})
+OWN_TYPES: Final = frozenset({"phosphene-events", "embedding", "quality", "markercodes"})
 """Types of what a session publishes of itself (in lower case)."""
+OWN_EVENTS: Final = "phosphene-events"
+"""Name of the stream of our own decisions; until 0.1 also its type, which now is `Events`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,11 @@ class Chosen:
     eeg: FileStream
     markers: FileStream | None = None
     notes: tuple[str, ...] = ()
+
+
+def is_own_events(info: StreamInfo) -> bool:
+    """Tell whether a stream holds a session's own decisions, and nothing that came from outside."""
+    return info.type == OWN_EVENTS or (info.type == "Events" and info.name == OWN_EVENTS)
 
 
 def has_id(info: StreamInfo, wanted: str) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 import pylsl
 
 from configs.units import unit_scale
-from devices.choosing import StreamChoice, has_id
+from devices.choosing import StreamChoice, has_id, is_own_events
 from devices.errors import FileError
 from devices.files import Block, open_recording
 from devices.files.base import FileBreak, Recording
@@ -122,9 +122,7 @@ class Player:
             source_id = None  # it chose a stream of the file, which keeps its own
         # Our own old decisions are no stream of the headset: they stay in the file.
         chosen = [
-            (k, info)
-            for k, info in enumerate(self._recording.streams)
-            if info.type != "phosphene-events"
+            (k, info) for k, info in enumerate(self._recording.streams) if not is_own_events(info)
         ]
         first = next((k for k, info in chosen if info.type == "Markers"), -1)
         self._played = {

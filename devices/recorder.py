@@ -9,16 +9,23 @@ nothing of where items come from.
 from __future__ import annotations
 
 import json
+import platform
+import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pylsl
 
 from configs import RecordingConfig
+from devices.choosing import OWN_EVENTS
+from devices.lsl.outlet import own_source_id
 from devices.stream_recorder import StreamRecorder
 from devices.xdf.writer import sender_time
 from pipeline.values import (
+    OWN_ROLES,
     ClockOffset,
     Packet,
     SourceItem,
@@ -29,14 +36,26 @@ from pipeline.values import (
 )
 
 EVENTS_INFO: Final = StreamInfo(
-    name="phosphene-events",
-    type="phosphene-events",
+    name=OWN_EVENTS,
+    type="Events",
     source_id="phosphene-events",
     n_channels=1,
     sfreq=0.0,
     channel_format="string",
 )
-"""The stream of our own decisions and of stream states: one JSON object a sample."""
+"""The stream of our own decisions and of stream states: one JSON object a sample. Its type is that
+of the events that a session publishes; recordings of earlier versions say `phosphene-events`."""
+
+
+def born(info: StreamInfo, session: str) -> StreamInfo:
+    """Return a stream of our own as it is from now on: what LSL says of every outlet, too."""
+    return replace(
+        info,
+        source_id=own_source_id(info.name, session),
+        uid=info.uid or str(uuid.uuid4()),
+        hostname=info.hostname or platform.node(),
+        created_at=info.created_at or pylsl.local_clock(),
+    )
 
 
 def encode_state(change: StateChange) -> str:
@@ -109,6 +128,8 @@ class Recorder:
     streams : mapping of StreamRole to StreamInfo
         Streams known at the start; `EVENTS` is always declared, others may follow by `add_stream`.
     config : RecordingConfig
+    session : str
+        Ends the `source_id` of our own streams.
     **options
         As `StreamRecorder`.
 
@@ -124,9 +145,11 @@ class Recorder:
         streams: Mapping[StreamRole, StreamInfo],
         config: RecordingConfig,
         *,
+        session: str = "",
         max_queued: int = 256 << 20,
         free_space: Callable[[Path], int] | None = None,
     ) -> None:
+        self._session = session
         self._file = StreamRecorder(path, config, max_queued=max_queued, free_space=free_space)
         for role, info in {**streams, StreamRole.EVENTS: EVENTS_INFO}.items():
             self.add_stream(role, info)
@@ -143,7 +166,8 @@ class Recorder:
 
     def add_stream(self, role: StreamRole, info: StreamInfo) -> None:
         """Declare a stream that joined late; a role that is there already stays as it is."""
-        self._file.declare(_STREAM_IDS[role], info, role.value)
+        own = born(info, self._session) if role in OWN_ROLES else info
+        self._file.declare(_STREAM_IDS[role], own, role.value)
 
     def put(self, item: SourceItem) -> bool:
         """Queue one item of the source; False when it was dropped (counted). Never blocks."""

@@ -9,8 +9,10 @@ first sample of a run and never cross a border, so any cut of the stream gives t
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +55,10 @@ class Grade(StrEnum):
     GOOD = "good"
     DOUBTFUL = "doubtful"
     BAD = "bad"
+
+
+GRADES: Final[Mapping[Grade, float]] = {Grade.GOOD: 1.0, Grade.DOUBTFUL: 0.5, Grade.BAD: 0.0}
+"""Grades as numbers, for programs that take no words."""
 
 
 @dataclass(frozen=True, slots=True)

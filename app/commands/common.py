@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -222,6 +223,51 @@ def device_overrides(args: argparse.Namespace) -> dict[str, Any]:
     return {f"decoder.{name}": getattr(args, name) for name in ("device", "backend", "dtype")}
 
 
+def add_outputs(parser: argparse.ArgumentParser) -> None:
+    """Add where results go beside LSL; see `output_overrides`."""
+    parser.add_argument(
+        "--osc",
+        default=None,
+        metavar="HOST:PORT",
+        help="send embedding, class, confidence and quality as OSC there (extra `osc`)",
+    )
+    parser.add_argument(
+        "--feed",
+        nargs="?",
+        type=int,
+        const=0,
+        default=None,
+        metavar="PORT",
+        help="serve pictures and events to programs on this machine that have the token; its "
+        "address is said at the start (any free port)",
+    )
+    parser.add_argument(
+        "--lab-recorder",
+        nargs="?",
+        const="127.0.0.1:22345",
+        default=None,
+        metavar="HOST:PORT",
+        help="let a running LabRecorder record along (127.0.0.1:22345)",
+    )
+
+
+def output_overrides(args: argparse.Namespace) -> dict[str, Any]:
+    """What was said of them, for `apply_overrides`.
+
+    Raises
+    ------
+    OutputError
+        OSC is asked for and python-osc is not installed.
+    """
+    if args.osc is not None and importlib.util.find_spec("pythonosc") is None:
+        from app.errors import OutputError
+
+        raise OutputError(
+            '--osc needs python-osc, which is not installed: pip install "phosphene[osc]".'
+        )
+    return {f"outputs.{name}": getattr(args, name) for name in ("osc", "feed", "lab_recorder")}
+
+
 def stream_overrides(args: argparse.Namespace) -> dict[str, Any]:
     """What was said of the streams and their channels, for `apply_overrides`."""
     from devices.montage import read_montage
@@ -331,7 +377,7 @@ def watch(
                 if end.asked.is_set():
                     session.request_stop(at_once=True)
                 snapshot = session.snapshot()
-                _say_new(snapshot.warnings, said)
+                _say_new((*snapshot.outputs, *snapshot.warnings), said)
                 show_progress(_progress_line(snapshot, expected))
     clear_progress()
     snapshot = session.snapshot()

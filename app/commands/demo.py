@@ -9,9 +9,11 @@ from app.commands.common import (
     add_device,
     add_gallery,
     add_out,
+    add_outputs,
     apply_overrides,
     device_overrides,
     gallery_named,
+    output_overrides,
     positive,
     watch,
 )
@@ -72,6 +74,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_align(parser)
     add_gallery(parser)
     parser.add_argument("--preset", default="demo")
+    add_outputs(parser)
     add_out(parser)
     parser.add_argument("--json", action="store_true", help="print summary.json at the end")
 
@@ -92,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
             "decoder.control": args.control,
             "decoder.align": args.align,
             **device_overrides(args),
+            **output_overrides(args),
             "gallery": gallery_named(args.gallery),
         },
     )

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 from app.commands.common import (
     add_device,
     add_fallback,
+    add_outputs,
     add_settings,
     apply_overrides,
     device_overrides,
     load,
+    output_overrides,
     positive,
 )
 from app.ending import FINISHING, Ending, orderly
@@ -44,6 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_settings(parser)
     add_device(parser)
     add_fallback(parser)
+    add_outputs(parser)
     parser.add_argument("--theme", choices=("dark", "light"), default=None)
     parser.add_argument("--demo", action="store_true", help="start the virtual headset at once")
     parser.add_argument(
@@ -62,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     """Open the window."""
     from app.runtime.factory import RuntimeFactory
 
-    given = device_overrides(args)
+    given = device_overrides(args) | output_overrides(args)
     config = load(args.preset, args.config, fallback=args.fallback)
     return run_window(
         RuntimeFactory(),
@@ -71,7 +74,9 @@ def run(args: argparse.Namespace) -> int:
         screenshot=args.screenshot,
         after=args.after,
         theme=args.theme,
-        resume=args.preset is None and args.config is None and not any(given.values()),
+        resume=args.preset is None
+        and args.config is None
+        and all(value is None for value in given.values()),
     )
 
 

@@ -15,6 +15,7 @@ from app.commands.common import (
     add_gallery,
     add_generator,
     add_out,
+    add_outputs,
     add_settings,
     add_source_options,
     apply_overrides,
@@ -22,6 +23,7 @@ from app.commands.common import (
     gallery_named,
     generator,
     load_run,
+    output_overrides,
     positive,
     say_above_progress,
     stream_choice,
@@ -97,6 +99,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_any_host(parser)
     parser.add_argument("--seed", type=int, default=None, metavar="N")
     parser.add_argument("--duration", type=positive, default=None, metavar="S")
+    add_outputs(parser)
     add_out(parser)
     parser.add_argument("--json", action="store_true", help="print summary.json at the end")
 
@@ -118,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
             "decoder.generator": generator(args),
             "decoder.vae": args.vae,
             **device_overrides(args),
+            **output_overrides(args),
             "decoder.align": args.align,
             "gallery": gallery_named(args.gallery),
             "retrieval": None if args.retrieval is None else str(args.retrieval.resolve()),

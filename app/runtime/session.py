@@ -12,6 +12,7 @@ import contextlib
 import logging
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ from pipeline.errors import PhospheneError
 from pipeline.gallery import load_gallery
 from pipeline.ports import Admitting, Source, StatesWarnings, TakesMarkers
 from pipeline.signal_quality import ChannelQuality
-from pipeline.values import StreamRole, Verdict
+from pipeline.values import Marker, StreamRole, Verdict
 
 _LOG = logging.getLogger(__name__)
 
@@ -156,11 +157,15 @@ class Session:
         self._on_end = on_end
         self._gallery = load_gallery(config.gallery)
         # The stimuli that a picture is identified among.
-        candidates = self._gallery.subset(labels=candidate_labels(self._gallery, config.stimuli))
+        self._labels = candidate_labels(self._gallery, config.stimuli)
+        candidates = self._gallery.subset(labels=self._labels)
+        self._token = uuid.uuid4().hex[:8]
         fallback = config.recording.fallback
         self._folder = SessionFolder(out, fallback=None if fallback is None else Path(fallback))
         self._ledger = Ledger(len(candidates))
-        self._session_recorder = SessionRecorder(config.recording, self._folder, clock=clock)
+        self._session_recorder = SessionRecorder(
+            config.recording, self._folder, clock=clock, session=self._token
+        )
         self._decoding = Decoding(
             config,
             folder=self._folder,
@@ -275,6 +280,7 @@ class Session:
             stimulus=presenter.current if presenter is not None else None,
             awaits_viewer=self._show is not None and not self._seen.is_set(),
             out=self._folder.finished_in,
+            outputs=() if self._publisher is None else self._publisher.about,
             **fields,
             **self._session_recorder.fields(),
         )
@@ -392,7 +398,7 @@ class Session:
                 running=self._running_sentence(),
                 say=self._phases.say,
                 on_verdict=self._take_verdict,
-                on_marker=self._ledger.add_marker,
+                on_marker=self._take_marker,
                 on_quality=self._take_quality,
                 on_sought=self._decoding.forget_past,
                 monotonic=self._monotonic,
@@ -404,8 +410,16 @@ class Session:
         self._decoding.know_channels(acquisition.path.info.ch_names)
         self._session_recorder.switch(on=self._config.recording.enabled)
         if self._is_live:
-            names = acquisition.path.display_names
-            self._publisher = open_publisher(self._config.outlets, names, warn=self._warn)
+            eeg = source.streams.get(StreamRole.EEG)
+            self._publisher = open_publisher(
+                self._config,
+                acquisition.path.display_names,
+                labels=self._labels,
+                session=self._token,
+                out=self._folder.path,
+                is_simulated=eeg is not None and eeg.is_simulated,
+                warn=self._warn,
+            )
         return acquisition
 
     def _take_verdict(
@@ -416,6 +430,11 @@ class Session:
         if self._on_epoch is not None:
             self._on_epoch(EpochEvent.of(verdict))
         self._decoding.take(verdict, arrival=arrival, pulled=pulled, filtered=filtered)
+
+    def _take_marker(self, marker: Marker) -> None:
+        self._ledger.add_marker(marker)
+        if self._publisher is not None:
+            self._publisher.send_marker(marker)
 
     def _take_quality(self, newest: Sequence[ChannelQuality], at: float) -> None:
         if self._publisher is not None:
@@ -570,6 +589,8 @@ class Session:
             warnings=list(self._warnings.values()),
         )
         summary["missing"] = missing
+        if self._publisher is not None and self._publisher.codes:
+            summary["marker_codes"] = self._publisher.codes
         if self.stimuli is not None:
             summary["stimuli"] = self.stimuli.figures()
         self._folder.finish(summary)

@@ -38,16 +38,24 @@ class SessionRecorder:
         Names the files; a file that is there is never written over.
     clock : callable
         `local_clock`, s.
+    session : str
+        Ends the `source_id` of our own streams.
     """
 
     def __init__(
-        self, config: RecordingConfig, folder: SessionFolder, *, clock: Callable[[], float]
+        self,
+        config: RecordingConfig,
+        folder: SessionFolder,
+        *,
+        clock: Callable[[], float],
+        session: str = "",
     ) -> None:
         # All that the folder's disk refuses goes to one place.
         fallback = None if folder.fallback is None else str(folder.fallback)
         self._config = config.model_copy(update={"fallback": fallback})
         self._folder = folder
         self._clock = clock
+        self._session = session
         self._lock = threading.Lock()
         self._streams: dict[StreamRole, StreamInfo] = {}
         self._recorder: Recorder | None = None
@@ -145,4 +153,4 @@ class SessionRecorder:
         while target.exists():
             number += 1
             target = self._folder.path / f"recording-{number}.xdf"
-        return Recorder(target, dict(self._streams), self._config)
+        return Recorder(target, dict(self._streams), self._config, session=self._session)

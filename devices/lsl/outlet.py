@@ -6,6 +6,7 @@ caller; nothing here invents a time. Knows nothing of where the values come from
 
 from __future__ import annotations
 
+import itertools
 import json
 import platform
 import threading
@@ -213,6 +214,45 @@ class QualityOutlet(_VectorOutlet):
         super().__init__(quality_info(ch_names, name=name, source_id=source_id))
 
 
+class CodesOutlet(Outlet):
+    """Publishes markers as numbers, one int32 a marker, for programs that take no text.
+
+    MNE-LSL's `EpochsStream` takes it as its `event_stream`, with `event_channels="marker"` and the
+    header's codes as `event_id`. A label that is a whole number from 1 to 32767 is that number;
+    the others are numbered from 1 in the order of `labels`, then as they come.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[str] = (),
+        *,
+        name: str = "phosphene-codes",
+        source_id: str | None = None,
+    ) -> None:
+        self.codes: dict[str, int] = {}
+        """What was sent, or is known beforehand: label to number."""
+        for label in sorted(labels, key=lambda text: not _is_code(text)):
+            self._code(label)
+        super().__init__(codes_info(self.codes, name=name, source_id=source_id))
+
+    def push(self, label: str, timestamp: float) -> None:
+        """Send a marker's number; `timestamp` is the event's own time, `local_clock` s."""
+        self._push([self._code(label)], timestamp)
+
+    def _code(self, label: str) -> int:
+        if label not in self.codes:
+            used = set(self.codes.values())
+            own = int(label) if _is_code(label) else 0
+            free = (number for number in itertools.count(1) if number not in used)
+            self.codes[label] = own if own and own not in used else next(free)
+        return self.codes[label]
+
+
+def _is_code(label: str) -> bool:
+    """Whether a label is a number that readers of 16 bits can hold."""
+    return label.isascii() and label.isdecimal() and 1 <= int(label[:6]) <= 32767
+
+
 def embedding_info(
     n_features: int, *, name: str = "phosphene-embedding", source_id: str | None = None
 ) -> StreamInfo:
@@ -242,6 +282,28 @@ def quality_info(
     )
 
 
-def own_source_id(name: str) -> str:
-    """A `source_id` that is the same after a restart on this machine, and another elsewhere."""
-    return f"{name}-{platform.node() or 'localhost'}"
+def codes_info(
+    codes: Mapping[str, int], *, name: str = "phosphene-codes", source_id: str | None = None
+) -> StreamInfo:
+    """Describe a stream of markers as numbers; `codes` are those known beforehand."""
+    table = [{"label": [label], "value": [str(value)]} for label, value in codes.items()]
+    return eeg_info(
+        name=name,
+        source_id=source_id or own_source_id(name),
+        ch_names=["marker"],
+        sfreq=0.0,
+        unit="none",
+        ch_types=["stim"],
+        channel_format="int32",
+        # Not "Markers" or "Stim": a session that looks for its markers must not take these.
+        stream_type="MarkerCodes",
+        desc={"codes": [{"code": table}]} if table else {},
+    )
+
+
+def own_source_id(name: str, session: str = "") -> str:
+    """Build a `source_id` of ours: of the machine, and of the `session` where that is given.
+
+    Without one it is the same after a restart on this machine, and another elsewhere.
+    """
+    return "-".join(filter(None, (name, platform.node() or "localhost", session)))

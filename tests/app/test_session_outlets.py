@@ -85,10 +85,12 @@ def test_another_process_records_embeddings_events_and_quality(
         recorder = popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         # Every stream of ours has its reader, and the session hears the stimuli.
         wait_for(lambda: session.snapshot().markers is not None)
-        outlets = session._publisher
+        publisher = session._publisher
+        assert publisher is not None
+        outlets = publisher.streams
         assert outlets is not None
-        wait_for(lambda: outlets._embedding is not None)
-        for outlet in (outlets._events, outlets._quality, outlets._embedding):
+        wait_for(lambda: outlets.embedding is not None)
+        for outlet in (outlets.events, outlets.quality, outlets.codes, outlets.embedding):
             assert outlet is not None
             assert outlet.wait_for_consumers(20.0)
         for k in range(6):
@@ -123,7 +125,7 @@ def test_another_process_records_embeddings_events_and_quality(
         assert len(streams["Quality"]["time_stamps"]) >= 1
     # The session's own file: every stream of the session, each with its clock offset (they come
     # at the start and every 5 s; this session is shorter).
-    assert set(own) == {"EEG", "Markers", "phosphene-events", "Embedding", "Quality"}
+    assert set(own) == {"EEG", "Markers", "Events", "Embedding", "Quality"}
     with XdfFile(out / "recording.xdf") as file:
         probes = file.clock_probes()
         for stream_id, stream in file.streams.items():
@@ -143,7 +145,7 @@ def test_a_session_that_shall_not_publish_does_not(tmp_path: Path) -> None:
     assert session.snapshot().phase is Phase.STOPPED
 
 
-@pytest.mark.parametrize("n_opened", [0, 1, 2])
+@pytest.mark.parametrize("n_opened", [0, 1, 2, 3])
 def test_an_outlet_that_lsl_does_not_give_costs_only_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_opened: int
 ) -> None:

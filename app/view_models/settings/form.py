@@ -28,6 +28,7 @@ _KNOWN: Mapping[str, str] = {
     "stimuli": "Stimuli",
     "simulation": "Virtual headset",
     "outlets": "Own streams",
+    "outputs": "Other programs",
 }
 ELSEWHERE = frozenset({"schema_version", "preset", "subject"})
 """What has its place in the window, or none."""
@@ -67,6 +68,10 @@ TITLES: Mapping[str, str] = {
     "snr": "Strength of responses",
     "subject_number": "Virtual person",
     "buffer": "Buffer, s",
+    "codes": "Markers as numbers",
+    "osc": "OSC to",
+    "feed": "Picture feed, port",
+    "lab_recorder": "LabRecorder",
 }
 
 
