@@ -132,8 +132,10 @@ def doors() -> set[str]:
     found = {target.partition(":")[0] for group in named for target in group.values()}
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     for page in pages:
-        for module in re.findall(r"python -m ([a-z_.]+)", page.read_text(encoding="utf-8")):
+        text = page.read_text(encoding="utf-8")
+        for module in re.findall(r"python -m ([a-z_.]+)", text):
             found |= {module, f"{module}.__main__"}
+        found |= set(re.findall(r"^from (phosphene\.[a-z_]+) import", text, re.MULTILINE))
     commands = (ROOT / "app" / "commands").glob("*.py")
     found |= {f"app.commands.{path.stem}" for path in commands}
     # The library, and the suites that somebody else's tests run over what they registered.
