@@ -1,41 +1,64 @@
-"""Draws for a session of looks, in a process of its own: the only one with torch.
+"""Draws what is known of a look: by the app's decoder, apart or in this process.
 
-Owns that process, its pipe and its end. What is shown while a look lasts is the newest alone: what
-became old while another picture was drawn is left out. A crash there costs pictures and no samples.
+Owns both ways and what a picture of a look is. Apart, the newest that is only to be shown takes the
+place of what waits; what is asked for is waited for. Both load the system `attention` by the
+session's settings, with the same engine: a replay in this process draws what the window drew.
 """
 
 from __future__ import annotations
 
 import threading
-import time
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
-from app.runtime.processes import end_process, start_process
+from app.runtime.decoder import Decoder
+from app.runtime.messages import Answer, Job, job_of
 from configs import SessionConfig
-from models.api import SamplerSpec
+from models.attend.encoder import SYSTEM_NAME, evidence_epoch
 from pipeline.errors import PhospheneError
-from pipeline.values import Embedding, Float32, GeneratedImage, Uint8
+from pipeline.values import Epoch, Float32, Float64, Uint8
 
-ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
-NICENESS = 3
-"""Of this process against ours: samples and flips go before pictures."""
-START_TIMEOUT = 300.0
-"""Longest time until the sampler is loaded, s."""
+if TYPE_CHECKING:
+    from models.api import Sampler
+    from models.systems import System
+
+START_TIMEOUT = 600.0
+"""Longest time until the models are loaded, s."""
 TIMEOUT = 60.0
 """Longest time that one picture is waited for, s."""
 
 
 class DrawingError(PhospheneError):
-    """The drawing process gives no picture."""
+    """There is no picture."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """What is known of a look: probability of each picture, by label.
+
+    `number` of the look in its session, `t_onset` on the LSL clock, s; `seed` of the picture.
+    """
+
+    posterior: Float64
+    labels: Sequence[str]
+    number: int
+    t_onset: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A look's picture, the vector that it was drawn of, and how sure that is."""
+
+    vector: Float32
+    confidence: float
+    pixels: Uint8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """A picture, how much it is sure of, and when it came back, `time.monotonic`, s."""
+    """A picture that came back; `at` in seconds of `time.monotonic`."""
 
     number: int
     pixels: Uint8
@@ -43,40 +66,80 @@ class Drawn:
     at: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Order:
-    number: int
-    vector: Float32
-    confidence: float
-    seed: int
+class Draws(Protocol):
+    """Whatever draws looks."""
+
+    @property
+    def space(self) -> str:
+        """Of the vectors."""
+        ...
+
+    @property
+    def settled(self) -> Mapping[str, str]:
+        """Device, back-end and type by name, as settings of `decoder`."""
+        ...
+
+    def draw(self, known: Known) -> Picture:
+        """Draw, and wait for it; raises `PhospheneError`."""
+        ...
 
 
-def main(connection: Connection, config: SessionConfig) -> None:
-    """Load the sampler, then draw until the pipe closes."""
-    from models.systems import load_sampler
+def decoding(config: SessionConfig) -> SessionConfig:
+    """Settings of what draws: the gallery is its weights, an adapter reads before it."""
+    decoder = config.decoder
+    update = {"adapter": None, "policy": "newest", "weights": config.gallery}
+    return config.model_copy(update={"decoder": decoder.model_copy(update=update)})
 
-    try:
-        sampler = load_sampler(config.decoder)
-    except PhospheneError as error:
-        connection.send(str(error))
-        return
-    connection.send(sampler.spec)
-    while True:
-        try:
-            order: _Order = connection.recv()
-        except EOFError:
-            return
-        embedding = Embedding(order.vector, order.number, 0.0, confidence=order.confidence)
-        try:
-            pixels = np.array(sampler.sample(embedding, seed=order.seed).pixels)
-        except PhospheneError as error:
-            connection.send((order.number, str(error)))
+
+class Here:
+    """Draws in this process.
+
+    Parameters
+    ----------
+    config : SessionConfig
+        One of before this was a system (`decoder.system` is another) draws the mean of the
+        pictures' vectors as it did then.
+    """
+
+    def __init__(self, config: SessionConfig) -> None:
+        from models.systems import load_sampler, load_system
+
+        self._config = config
+        self._system: System | None = None
+        self._sampler: Sampler
+        if config.decoder.system == SYSTEM_NAME:
+            self._system = load_system(decoding(config).decoder)
+            self._sampler = self._system.sampler
         else:
-            connection.send((order.number, pixels))
+            self._sampler = load_sampler(config.decoder)
+
+    @property
+    def space(self) -> str:
+        """Of the vectors."""
+        return self._sampler.spec.space
+
+    @property
+    def settled(self) -> Mapping[str, str]:
+        """Device, back-end and type by name."""
+        return {} if self._system is None else self._system.settled
+
+    def draw(self, known: Known) -> Picture:
+        """Draw."""
+        from models.attend.embedding import embed
+        from pipeline.gallery import load_gallery
+
+        if self._system is not None:
+            embedding = self._system.encoder.encode(_epoch(known))
+        else:
+            gallery = load_gallery(self._config.gallery).demand(self.space, what="the generator")
+            vectors = gallery.embeddings[[gallery.index(label) for label in known.labels]]
+            embedding = embed(known.posterior, vectors, index=known.number, t_onset=known.t_onset)
+        pixels = self._sampler.sample(embedding, seed=known.seed).pixels
+        return Picture(embedding.vector, float(embedding.confidence or 0.0), pixels)
 
 
-class Drawing:
-    """A `Sampler` whose work is done elsewhere.
+class Apart:
+    """Draws in the decoder's process; safe from any thread.
 
     Parameters
     ----------
@@ -85,111 +148,76 @@ class Drawing:
     Raises
     ------
     DrawingError
-        The sampler cannot be loaded.
+        The models cannot be loaded.
     """
 
     def __init__(self, config: SessionConfig) -> None:
-        self._process: SpawnProcess
-        self._connection: Connection
-        self._process, self._connection = start_process(
-            main, config, name="drawing", niceness=NICENESS, environment=ENVIRONMENT
-        )
-        said = self._first_word()
-        if not isinstance(said, SamplerSpec):
-            self._connection.close()
-            end_process(self._process)
-            raise DrawingError(str(said))
-        self.spec = said
-        # Guards all below; notified when a picture comes back or none ever will.
+        self.newest: Drawn | None = None
+        """The newest picture."""
+        # Guards what is wanted and found; notified when a picture comes back.
         self._back = threading.Condition()
         self._n_sent = 0
-        self._under_way: dict[int, _Order] = {}
-        self._waiting: _Order | None = None
-        self._wanted: set[int] = set()
-        self._found: dict[int, Uint8 | str] = {}
-        self._is_over = False
-        self.newest: Drawn | None = None
-        """The newest picture that was only to be shown."""
-        self._thread = threading.Thread(target=self._receive, name="drawing", daemon=True)
-        self._thread.start()
+        self._wanted: dict[int, Picture | str | None] = {}
+        self._decoder = Decoder(decoding(config), on_answer=self._take)
+        self._decoder.start()
+        self._decoder.wait_ready(START_TIMEOUT)
+        ready = self._decoder.ready
+        if ready is None or self._decoder.refusal:
+            self._decoder.close()
+            raise DrawingError(self._decoder.refusal or "The decoder's process does not answer.")
+        self.space, self.settled = ready.spec.space, ready.settled
 
-    def show(self, embedding: Embedding, *, seed: int) -> None:
+    def show(self, known: Known) -> None:
         """Draw this next, in place of whatever waits; `newest` will be it. Returns at once."""
         with self._back:
-            order = self._order(embedding, seed)
-            if self._under_way:
-                self._waiting = order
-            else:
-                self._send(order)
+            if any(found is None for found in self._wanted.values()):
+                return
+            self._n_sent += 1
+            self._decoder.take_oldest()
+            self._decoder.submit(_job(known, self._n_sent))
 
-    def sample(self, embedding: Embedding, *, seed: int) -> GeneratedImage:
+    def draw(self, known: Known) -> Picture:
         """Draw, and wait for it.
 
         Raises
         ------
         DrawingError
-            The process is gone, or it takes too long.
+            It cannot be drawn, or takes too long.
         """
         with self._back:
-            order = self._order(embedding, seed)
-            self._wanted.add(order.number)
-            self._waiting = None
-            self._send(order)
-            self._back.wait_for(lambda: order.number in self._found or self._is_over, TIMEOUT)
-            pixels = self._found.pop(order.number, "The drawing process gave no picture.")
-        if isinstance(pixels, str):
-            raise DrawingError(pixels)
-        return GeneratedImage(pixels, seed, embedding.index, embedding.t_onset)
+            self._n_sent += 1
+            number = self._n_sent
+            self._wanted[number] = None
+            self._decoder.take_oldest()
+        is_taken = self._decoder.submit(_job(known, number), policy="wait")
+        with self._back:
+            timeout = TIMEOUT if is_taken else 0.0
+            self._back.wait_for(lambda: self._wanted[number] is not None, timeout)
+            found = self._wanted.pop(number)
+        if not isinstance(found, Picture):
+            raise DrawingError(found or self._decoder.refusal or "The decoder gave no picture.")
+        return found
 
     def close(self) -> None:
         """End the process; safe to call twice."""
+        self._decoder.close()
+
+    def _take(self, job: Job, answer: Answer, returned: float) -> None:
+        """Take an answer, in the decoder's thread."""
+        found: Picture | str = answer.error or "The picture came too late."
+        if answer.pixels is not None and answer.vector is not None:
+            found = Picture(answer.vector, float(answer.confidence or 0.0), answer.pixels)
         with self._back:
-            self._is_over = True
+            if job.index in self._wanted:
+                self._wanted[job.index] = found
+            if isinstance(found, Picture):
+                self.newest = Drawn(job.index, found.pixels, found.confidence, returned)
             self._back.notify_all()
-        end_process(self._process)
-        self._thread.join()
-        self._connection.close()
 
-    def _first_word(self) -> object:
-        try:
-            if self._connection.poll(START_TIMEOUT):
-                return self._connection.recv()
-        except (EOFError, OSError):
-            pass
-        return "The drawing process ended before its sampler was loaded."
 
-    def _order(self, embedding: Embedding, seed: int) -> _Order:
-        self._n_sent += 1
-        return _Order(
-            self._n_sent, np.array(embedding.vector), float(embedding.confidence or 0.0), seed
-        )
+def _epoch(known: Known) -> Epoch:
+    return evidence_epoch(known.posterior, known.labels, index=known.number, t_onset=known.t_onset)
 
-    def _send(self, order: _Order) -> None:
-        if self._is_over:
-            return
-        self._under_way[order.number] = order
-        try:
-            self._connection.send(order)
-        except OSError:
-            self._is_over = True
 
-    def _receive(self) -> None:
-        while True:
-            try:
-                number, pixels = self._connection.recv()
-            except (EOFError, OSError):
-                break
-            with self._back:
-                order = self._under_way.pop(number)
-                if number in self._wanted:
-                    self._wanted.discard(number)
-                    self._found[number] = pixels
-                if not isinstance(pixels, str):
-                    self.newest = Drawn(number, pixels, order.confidence, time.monotonic())
-                if self._waiting is not None and not self._under_way:
-                    following, self._waiting = self._waiting, None
-                    self._send(following)
-                self._back.notify_all()
-        with self._back:
-            self._is_over = True
-            self._back.notify_all()
+def _job(known: Known, number: int) -> Job:
+    return replace(job_of(_epoch(known), seed=known.seed), index=number)

@@ -20,9 +20,9 @@ import pylsl
 
 from app.attend.calibrating import Calibration, keep
 from app.attend.choosing import Pictures, choose_pictures, cues, upright_gallery
-from app.attend.drawing import Drawing, Drawn
+from app.attend.drawing import Apart, Drawn
 from app.attend.reading import Ended, LookOptions, Stepped
-from app.attend.session import AttendSession, table_of
+from app.attend.session import SIMULATED_CHANGES, AttendSession, table_of
 from app.attend.sources import open_live
 from app.view_models.attend.grid_frames import GridFrames, grid_rate, holds
 from app.view_models.attend.light import Flicker
@@ -32,9 +32,9 @@ from devices.lsl.outlet import MarkerOutlet, own_source_id
 from devices.virtual.looker import Looker
 from devices.virtual.watcher import WatcherSource
 from models.adapters.looks import LooksAdapter
-from models.attend.embedding import embed
 from pipeline.codes import gold_codes
 from pipeline.errors import PhospheneError
+from pipeline.gallery import Gallery
 from pipeline.looks import Grid
 from pipeline.ports import Source
 from pipeline.values import Float64, Uint8
@@ -62,6 +62,8 @@ class LiveSetup:
     out : Path
     adapter : LooksAdapter or None
         The person's calibration.
+    composes : bool
+        Whether each choice is the start of the next.
     calibration : Calibration or None
         Takes the looks; None: nothing is fitted to them.
     flicker : Flicker
@@ -76,6 +78,7 @@ class LiveSetup:
     out: Path
     adapter: LooksAdapter | None = None
     calibration: Calibration | None = None
+    composes: bool = False
     flicker: Flicker = field(default_factory=Flicker)
 
 
@@ -86,12 +89,13 @@ class LiveSnapshot:
     `phase` is `loading`, `ready` (for the answer to the warning), `running`, `ended` or `failed`,
     whose reason is `message`; of a calibration that has ended it says what was found.
     `posterior` is of the look under way, or of the last one; `drawn` the newest picture, `redraws`
-    of it a second.
+    of it a second. `grid` counts the grids: another number, other pictures.
     """
 
     phase: str
     message: str = ""
     labels: tuple[str, ...] = ()
+    grid: int = 0
     look: int = -1
     seconds: float = 0.0
     posterior: Float64 | None = None
@@ -116,7 +120,11 @@ class LiveAttend:
         self.setup, self._clock = setup, clock
         self._asked = threading.Event()
         self._phase, self._message = "loading", ""
-        self._drawing: Drawing | None = None
+        self._drawing: Apart | None = None
+        self._gallery: Gallery | None = None
+        self._pixels: list[Uint8] = []
+        self._labels: tuple[str, ...] = ()
+        self._n_grids = 0
         self._pictures: Pictures | None = None
         self._outlet: MarkerOutlet | None = None
         self._watcher: WatcherSource | None = None
@@ -138,9 +146,7 @@ class LiveAttend:
 
     def pixels(self) -> list[Uint8]:
         """Pictures of the grid."""
-        pictures = self._need_pictures()
-        gallery = upright_gallery(self.setup.config, pictures.sampler)
-        return [gallery.image(label) for label in pictures.labels]
+        return self._pixels
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -184,7 +190,8 @@ class LiveAttend:
         return LiveSnapshot(
             phase=self._phase,
             message=self._message,
-            labels=() if self._pictures is None else self._pictures.labels,
+            labels=self._labels,
+            grid=self._n_grids,
             look=-1 if step is None else step.look,
             seconds=0.0 if step is None else step.step.seconds,
             posterior=None if step is None else step.step.posterior,
@@ -202,6 +209,8 @@ class LiveAttend:
     def close(self) -> None:
         """End everything, and wait for it; safe to call twice."""
         self._asked.set()
+        if self._frames is not None:
+            self._frames.is_held_back = False
         for thread in self._threads:
             thread.join()
         if self._drawing is not None:
@@ -226,8 +235,12 @@ class LiveAttend:
             self._phase, self._message = "failed", f"{type(error).__name__}: {error}"
 
     def _load(self) -> None:
-        drawing = self._drawing = Drawing(self.setup.config)
-        self._pictures = choose_pictures(self.setup.config, drawing, self.setup.n_targets)
+        drawing = self._drawing = Apart(self.setup.config)
+        config, setup = self.setup.config, self.setup
+        pictures = choose_pictures(config, drawing, setup.n_targets, composes=setup.composes)
+        self._gallery = upright_gallery(config, drawing.space)
+        self._pixels = pictures.pixels(self._gallery)
+        self._labels, self._pictures = pictures.labels, pictures
         self._phase = "ready"
 
     def _need_pictures(self) -> Pictures:
@@ -266,7 +279,9 @@ class LiveAttend:
                 screen=frames,
                 adapter=setup.adapter,
                 calibration=setup.calibration,
-                run=table_of(setup.options, setup.adapter)
+                n_changes=SIMULATED_CHANGES if setup.looker is not None else None,
+                on_grid=self._offer,
+                run=table_of(setup.options, setup.adapter, composes=setup.composes)
                 | setup.flicker.model_dump()
                 | frames.answered.record,
             )
@@ -280,18 +295,27 @@ class LiveAttend:
             source.close()
         self._phase = "ended"
 
+    def _offer(self) -> None:
+        """Have the pictures of the next grid drawn; nothing flickers until they are shown."""
+        frames, gallery = self._frames, self._gallery
+        if frames is None or gallery is None:
+            return
+        frames.is_held_back = True
+        self._pixels = self._need_pictures().pixels(gallery)
+        self._n_grids += 1
+
     def _is_over(self) -> bool:
         return self._asked.is_set() or (self._frames is not None and self._frames.finished)
 
     def _take(self, event: Stepped | Ended) -> None:
+        self._labels = self._need_pictures().labels
         if isinstance(event, Ended):
             self._ended = event
             return
         self._step = event
         pictures, drawing = self._need_pictures(), self._drawing
         if drawing is not None:
-            seen = embed(event.step.posterior, pictures.vectors, index=event.look, t_onset=0.0)
-            drawing.show(seen, seed=pictures.seed)
+            drawing.show(pictures.known(event.step.posterior, number=event.look, t_onset=0.0))
 
     def _push(self, label: str, at: float) -> None:
         if self._outlet is not None:

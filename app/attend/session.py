@@ -26,11 +26,13 @@ from app.runtime.statistics import accuracy_table
 from app.view_models.attend.words import HONEST
 from configs import SessionConfig
 from models.adapters.looks import LooksAdapter
-from models.attend.embedding import embed
 from models.attend.stopping import bits
 from pipeline.errors import PhospheneError
 from pipeline.ports import Source
 from pipeline.values import Outcome, Packet, StateChange, StreamRole, StreamState
+
+SIMULATED_CHANGES = 3
+"""Changes after which a simulated person ends a composition."""
 
 
 @runtime_checkable
@@ -51,9 +53,13 @@ class ShowsLooks(Protocol):
         ...
 
 
-def table_of(options: LookOptions, adapter: LooksAdapter | None = None) -> dict[str, Any]:
+def table_of(
+    options: LookOptions, adapter: LooksAdapter | None = None, *, composes: bool = False
+) -> dict[str, Any]:
     """Return how looks are decided, for `session.toml`."""
     table: dict[str, Any] = {"error_rate": options.error_rate, "no_adapt": not options.adapt}
+    if composes:
+        table["compose"] = True
     if options.trial_seconds is not None:
         table |= {"trial_seconds": options.trial_seconds, "exact": True}
     if adapter is not None:
@@ -135,6 +141,11 @@ class AttendSession:
         The person's calibration.
     calibration : Calibration, optional
         Takes every look that is over.
+    n_changes : int or None
+        Of a composition: a simulated person chooses, and ends after so many; None: nobody is
+        asked for anything.
+    on_grid : callable
+        Called when a composition offers another grid.
     screen : ShowsLooks, optional
         What shows the grid; None: the source does, or another program.
     """
@@ -151,14 +162,18 @@ class AttendSession:
         n_looks: int | None = None,
         adapter: LooksAdapter | None = None,
         calibration: Calibration | None = None,
+        n_changes: int | None = None,
+        on_grid: Callable[[], None] = lambda: None,
         run: Mapping[str, Any] | None = None,
         screen: ShowsLooks | None = None,
     ) -> None:
         self._config, self._source, self._cues, self._n_looks = config, source, cues, n_looks
         self._reader = LookReader(config, source.streams, options, adapter=adapter)
         self._calibration = calibration
+        self._n_changes, self._on_grid = n_changes, on_grid
         n_targets = self._reader.grid.n_targets
         self._pictures = None if pictures is None else pictures(n_targets)
+        self._composer = None if self._pictures is None else self._pictures.composer
         self._folder = None if out is None else SessionFolder(out)
         self._screen = screen or (source if isinstance(source, ShowsLooks) else None)
         self._recorder: SessionRecorder | None = None
@@ -230,7 +245,7 @@ class AttendSession:
         is_over = False
         while not (is_over or is_asked_to_end() or self._has_enough()):
             if shows is not None and shows.wants_look:
-                shows.begin_look(next(self._cues))
+                shows.begin_look(self._next_cue())
             for item in self._source.read(0.1):
                 if self._recorder is not None:
                     self._recorder.put(item)
@@ -238,11 +253,11 @@ class AttendSession:
                     self._n_received += len(item.timestamps)
                 is_over |= _is_end(item)
                 for event in self._reader.feed(item):
+                    if isinstance(event, Ended) and shows is not None:
+                        shows.end_look()
+                    on_event(event)
                     if isinstance(event, Ended):
                         self._take(event)
-                        if shows is not None:
-                            shows.end_look()
-                    on_event(event)
                 if self._has_enough():
                     break
         for event in self._reader.finish():
@@ -251,7 +266,43 @@ class AttendSession:
                 on_event(event)
 
     def _has_enough(self) -> bool:
+        if self._composer is not None and self._composer.is_done:
+            return True
         return self._n_looks is not None and len(self.tally.trials) >= self._n_looks
+
+    def _next_cue(self) -> int | None:
+        if self._composer is None:
+            return next(self._cues)
+        return None if self._n_changes is None else self._composer.simulated(self._n_changes)
+
+    def _compose(self, answer: int | None) -> None:
+        """Take a choice of a composition."""
+        if self._composer is None or answer is None:
+            return
+        self._composer.choose(answer)
+        if not self._composer.is_done:
+            self._on_grid()
+
+    def _composition(self) -> dict[str, Any]:
+        """Path of choices, and the picture that it led to."""
+        composer, pictures = self._composer, self._pictures
+        if composer is None or pictures is None:
+            return {}
+        table = composer.table
+        if self._folder is not None and composer.mix is not None:
+            picture = pictures.composed(composer.mix.label)
+            provenance = {
+                "Software": "Phosphene",
+                "phosphene:mode": "attend, composed",
+                "phosphene:mixture": composer.mix.label,
+                "phosphene:prompt": composer.prompt,
+                "phosphene:seed": str(pictures.seed),
+            }
+            png = encode_png(picture.pixels, provenance)
+            table["image"], table["image_sha256"] = self._folder.write_image(
+                0, png, below="composition"
+            )
+        return {"composition": table}
 
     def _take(self, ended: Ended) -> None:
         self.tally.add(ended)
@@ -288,6 +339,7 @@ class AttendSession:
                 quality={"seconds": decision.seconds, "frames_late": float(ended.n_late)},
             )
         )
+        self._compose(decision.answer)
 
     def _draw(
         self, ended: Ended, index: int
@@ -295,31 +347,34 @@ class AttendSession:
         pictures = self._pictures
         if pictures is None or ended.decision is None:
             return None, None, None, None
-        embedding = embed(
-            ended.decision.posterior, pictures.vectors, index=index, t_onset=ended.t_onset
-        )
-        hashed = hashlib.sha256(embedding.vector.tobytes()).hexdigest()
         if self._folder is None:
-            return None, None, hashed, embedding.confidence
-        pixels = pictures.sampler.sample(embedding, seed=pictures.seed).pixels
+            return None, None, None, None
+        known = pictures.known(ended.decision.posterior, number=index, t_onset=ended.t_onset)
+        picture = pictures.drawing.draw(known)
+        hashed = hashlib.sha256(picture.vector.tobytes()).hexdigest()
         provenance = {
             "Software": "Phosphene",
             "phosphene:mode": "attend",
             "phosphene:embedding_sha256": hashed,
             "phosphene:seed": str(pictures.seed),
         }
-        path, sha = self._folder.write_image(index, encode_png(pixels, provenance))
-        return path, sha, hashed, embedding.confidence
+        path, sha = self._folder.write_image(index, encode_png(picture.pixels, provenance))
+        return path, sha, hashed, picture.confidence
 
     def _note(self, result: Result) -> None:
         if self._folder is not None:
             self._folder.add_event(result)
 
     def _write_session(self) -> None:
-        if self._folder is not None:
-            self._folder.write_session(
-                self._config, run={"attend": self._run}, streams=self._source.streams
-            )
+        if self._folder is None:
+            return
+        settled = {} if self._pictures is None else dict(self._pictures.drawing.settled)
+        decoder = self._config.decoder.model_copy(update=settled)
+        self._folder.write_session(
+            self._config.model_copy(update={"decoder": decoder}),
+            run={"attend": self._run},
+            streams=self._source.streams,
+        )
 
     def _summary(self, alarm: str) -> dict[str, Any]:
         learning = self._reader.decoder.learning
@@ -351,7 +406,8 @@ class AttendSession:
                 "converged": learning.is_converged,
                 "agreement": learning.agreement,
                 "restarts": learning.n_restarts,
-            },
+            }
+            | self._composition(),
             "warnings": [
                 HONEST,
                 *(["The EEG was simulated: this says nothing of people."] if is_simulated else []),

@@ -79,6 +79,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="make the person's adapter from looks that are asked for: 20 of 6.3 s",
     )
     parser.add_argument(
+        "--compose",
+        action="store_true",
+        default=None,
+        help="each choice is the start of the next: blends, neighbours, colours, styles, undo",
+    )
+    parser.add_argument(
         "--person", type=int, default=1, metavar="N", help="number of the virtual person (1)"
     )
     parser.add_argument(
@@ -119,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
     from app.attend.calibrating import N_LOOKS, SECONDS, Calibration, keep, open_adapter
     from app.attend.choosing import cues
     from app.attend.reading import LookOptions, past_seconds
-    from app.attend.session import AttendSession, table_of
+    from app.attend.session import SIMULATED_CHANGES, AttendSession, table_of
     from app.display import window_problem
     from app.ending import orderly
     from app.errors import AppError
@@ -138,6 +144,7 @@ def run(args: argparse.Namespace) -> int:
         ),
         adapt=not _given(args.no_adapt, attend.get("no_adapt"), False),
     )
+    composes = bool(_given(args.compose, attend.get("compose"), False))
     adapter = open_adapter(config, attend.get("adapter_sha256"))
     calibration = Calibration() if args.calibrate else None
     n_looks = N_LOOKS if args.calibrate and args.looks is None else args.looks
@@ -153,7 +160,16 @@ def run(args: argparse.Namespace) -> int:
             looker = _looker(args, config) if is_virtual else None
             is_cued = args.cued or args.calibrate
             setup = LiveSetup(
-                config, options, n_targets, n_looks, is_cued, looker, out, adapter, calibration
+                config,
+                options,
+                n_targets,
+                n_looks,
+                is_cued,
+                looker,
+                out,
+                adapter,
+                calibration,
+                composes,
             )
             return _in_window(setup, as_json=args.json)
         if not is_virtual:
@@ -167,12 +183,13 @@ def run(args: argparse.Namespace) -> int:
                 source,
                 options,
                 out=out,
-                pictures=_pictures(config),
+                pictures=_pictures(config, composes),
                 cues=cues(config.seed, n_targets),
                 n_looks=n_looks,
                 adapter=adapter,
                 calibration=calibration,
-                run=table_of(options, adapter),
+                n_changes=SIMULATED_CHANGES if is_virtual else None,
+                run=table_of(options, adapter, composes=composes),
             )
             summary = session.play(
                 is_asked_to_end=end.asked.is_set, on_event=_progress(session.labels)
@@ -324,12 +341,12 @@ def _open(
     return LookerSource(_looker(args, config), grid, n_looks=n_looks or DEFAULT_LOOKS)
 
 
-def _pictures(config: SessionConfig) -> Callable[[int], Pictures]:
+def _pictures(config: SessionConfig, composes: bool) -> Callable[[int], Pictures]:
     def make(n_targets: int) -> Pictures:
         from app.attend.choosing import choose_pictures
-        from models.systems import load_sampler
+        from app.attend.drawing import Here
 
-        return choose_pictures(config, load_sampler(config.decoder), n_targets)
+        return choose_pictures(config, Here(config), n_targets, composes=composes)
 
     return make
 

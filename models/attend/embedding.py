@@ -22,7 +22,8 @@ def embed(posterior: Float64, vectors: Float32, *, index: int, t_onset: float) -
     """
     n_targets = len(vectors)
     mean = posterior @ vectors.reshape(n_targets, -1).astype(np.float64)
-    sure = max(0.0, (float(posterior.max()) - 1 / n_targets) / (1 - 1 / n_targets))
+    chance = 1 / n_targets if n_targets > 1 else 0.0
+    sure = max(0.0, (float(posterior.max()) - chance) / (1 - chance))
     length = float(np.linalg.norm(mean))
     vector = (mean * (sure / length if length > 0 else 0.0)).astype(np.float32)
     return Embedding(

@@ -223,7 +223,7 @@ def test_a_calibration_is_stored_used_and_repeated_with_a_session(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PHOSPHENE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("app.commands.attend._pictures", lambda _config: None)
+    monkeypatch.setattr("app.commands.attend._pictures", lambda *_: None)
     own = ("--subject", "kim", "--trial-seconds", "2.1")
     found = _calibrated(capsys, tmp_path / "cal", "--calibrate", "--looks", "10", *own)
     adapter = str(found["adapter"])
@@ -258,7 +258,7 @@ def test_looks_at_nothing_are_not_stored(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PHOSPHENE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("app.commands.attend._pictures", lambda _config: None)
+    monkeypatch.setattr("app.commands.attend._pictures", lambda *_: None)
     own = ("--subject", "kim", "--calibrate", "--trial-seconds", "2.1", "--snr", "0")
     found = _calibrated(capsys, tmp_path / "cal", *own, "--looks", "10")
     assert found["adapter"] is None

@@ -13,8 +13,9 @@ import pytest
 from app.view_models.settings.model import SettingsModel
 from configs import DecoderConfig, SessionConfig
 from models.api import InputSpec
+from models.generators import choose_generator
 from models.registry import UnknownSystemError, find_system, names_with, read_registry
-from models.systems import choose_generator, import_system, load_sampler, load_system
+from models.systems import import_system, load_sampler, load_system
 from pipeline.gallery import SPACE
 from pipeline.values import Info
 from tests.conformance.plugin import on_path, write_example

@@ -24,6 +24,7 @@ from models.atm.toy import make_toy_pipeline
 from models.checkpoints import CheckpointError
 from models.conformance import check_sampler
 from models.dreamdiffusion import toy as dreamdiffusion
+from models.generators import choose_generator
 from models.latent_diffusion.importing import export_vae, rename_unet
 from models.latent_diffusion.live import ContextSampler
 from models.latent_diffusion.lora import fuse_lora
@@ -33,7 +34,6 @@ from models.stable_diffusion.generation import Condition, GenerationSettings, La
 from models.stable_diffusion.live import load_sampler
 from models.stable_diffusion.memory import MemoryPlan, apply, plan_memory
 from models.stable_diffusion.parts import Parts, read_folder
-from models.systems import choose_generator
 from pipeline.errors import PhospheneError, ShapeError
 from pipeline.values import Embedding
 from tests.models.stable_diffusion_toys import (

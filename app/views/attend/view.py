@@ -93,6 +93,7 @@ class AttendView(ToolView):
         self._answered: Answered | None = None
         self._shown_look: tuple[int, bool] = (-1, False)
         self._shown_drawn = -1
+        self._shown_grid = 0
         self.grid: GridWindow | None = None
         self.warning = WarningPage()
         self.warning.answered.connect(self._accept)
@@ -180,10 +181,20 @@ class AttendView(ToolView):
             elif self.close_button.isHidden():
                 self._end()
             return
+        if self.grid is not None and now.grid != self._shown_grid:
+            self._show_grid(self.grid, now.grid)
         if self._answered is not None and self.grid is None and now.phase == "ready":
             self._open_grid(self._answered)
         if now.phase == "running":
             self._show(now)
+
+    def _show_grid(self, grid: GridWindow, number: int) -> None:
+        """Put the pictures of the next choice on the grid."""
+        self._shown_grid = number
+        pixels = self._port.pixels()
+        grid.show_pictures(pixels, self._port.labels)
+        self.map.show_pictures(pixels)
+        grid.grid_frames.is_held_back = False
 
     def _show(self, now: LiveSnapshot) -> None:
         self.figures.setText("\n".join(figure_lines(now.figures)))
