@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -48,6 +48,14 @@ def hash_file(path: Path) -> str:
     """SHA-256 of a file, as hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def hash_files(paths: Iterable[Path]) -> str:
+    """SHA-256 over the hashes of files, in their order."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(hash_file(path).encode())
+    return digest.hexdigest()
 
 
 def hash_folder(folder: Path) -> str:

@@ -127,6 +127,21 @@ def flow_levels(n: int, *, device: Any) -> list[Level]:
     return [Level(time, 1 - s, s, (1 - s) ** 2) for time, s in zip(told, sigmas, strict=True)]
 
 
+def flow_levels_of(sigmas: Tensor, times: Tensor, *, device: Any) -> list[Level]:
+    """Levels of a rectified flow, of a diffusers scheduler's `sigmas` and `timesteps`."""
+    told = _told([*times.tolist(), 0.0], device)
+    return [Level(time, 1 - s, s, (1 - s) ** 2) for time, s in zip(told, sigmas, strict=True)]
+
+
+def angle_levels(times: Tensor, *, device: Any) -> list[Level]:
+    """Levels of TrigFlow: alpha = cos t, sigma = sin t (Lu and Song, arXiv 2410.11081)."""
+    told = _told(times.tolist(), device)
+    return [
+        Level(time, torch.cos(t), torch.sin(t), torch.cos(t) ** 2)
+        for time, t in zip(told, times.cpu(), strict=True)
+    ]
+
+
 def _told(times: Iterable[float], device: Any) -> tuple[Tensor, ...]:
     """Times as scalars on the network's device, sent there once."""
     return torch.tensor(list(times)).to(device).unbind()

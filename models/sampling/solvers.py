@@ -68,6 +68,20 @@ def euler_flow(denoise: Denoiser, x: Tensor, levels: Levels) -> Iterator[Tensor]
         yield x
 
 
+def consistency(
+    denoise: Denoiser, x: Tensor, levels: Levels, noise: Iterator[Tensor]
+) -> Iterator[Tensor]:
+    """Song et al. (arXiv 2303.01469), algorithm 1: x' = alpha' x0 + sigma' new noise, x0 at last.
+
+    With TrigFlow's levels it is what SANA-Sprint's scheduler does.
+    """
+    for i, (here, there) in enumerate(steps(levels)):
+        x = denoise(x, here).clean
+        if i + 2 < len(levels):
+            x = there.alpha * x + there.sigma * next(noise)
+        yield x
+
+
 def ddim(denoise: Denoiser, x: Tensor, levels: Levels) -> Iterator[Tensor]:
     """Song et al. (arXiv 2010.02502), eq. 12 with eta 0: x' = alpha' x0 + sigma' eps."""
     for here, there in steps(levels):

@@ -6,7 +6,6 @@ or of its text encoder's. Knows nothing of streams or of training.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -35,7 +34,7 @@ from models.stable_diffusion.parts import (
     read_folder,
 )
 from models.stable_diffusion.single_file import read_file
-from models.weights import hash_file
+from models.weights import hash_files
 from pipeline.errors import ShapeError
 from pipeline.values import Embedding, GeneratedImage
 
@@ -206,7 +205,7 @@ def load_sampler(config: DecoderConfig) -> StableDiffusionSampler:
             space=space,
             size=(drawing.size, drawing.size),
             steps=steps,
-            sha256=_digest(parts.files),
+            sha256=hash_files(parts.files),
             device=str(device),
         ),
         facts=_facts(parts, kind),
@@ -350,10 +349,3 @@ def _remarks(parts: Parts, steps: int, name: str) -> tuple[str, ...]:
         "few (no LCM-LoRA, no LCM or trailing scheduler): set decoder.num_inference_steps to 25 "
         "or more, or put an LCM-LoRA into its folder (lcm-lora/).",
     )
-
-
-def _digest(files: tuple[Path, ...]) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(hash_file(file).encode())
-    return digest.hexdigest()
