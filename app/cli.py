@@ -102,6 +102,7 @@ def _run(argv: Sequence[str] | None, ending: Ending) -> int:
     from configs.plain import plain
     from configs.private import UMASK
     from pipeline.errors import PhospheneError
+    from pipeline.extras import extras_named
 
     args = _arguments(argv)
     ending.name = f"phosphene {args.command}"
@@ -114,7 +115,8 @@ def _run(argv: Sequence[str] | None, ending: Ending) -> int:
 
     command = importlib.import_module(_module(args.command))
     try:
-        return int(command.run(args))
+        with extras_named("this command"):
+            return int(command.run(args))
     except (PhospheneError, ConfigError) as error:
         logging.getLogger(__name__).debug("the command failed", exc_info=True)
         # Who is asked to end while it looks for a stream, or waits, does not fail for that.

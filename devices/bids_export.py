@@ -22,6 +22,7 @@ import numpy as np
 
 from devices.continuous import Continuous
 from devices.errors import RecordingError
+from pipeline.extras import extras_named
 
 SIMULATED: Final = (
     "Simulated EEG of a virtual headset: no person was recorded. Its responses are made of the "
@@ -65,7 +66,9 @@ def write_bids(
     Raises
     ------
     RecordingError
-        MNE-BIDS is not installed, the recording is there already, or the folder cannot be written.
+        The recording is there already, or the folder cannot be written.
+    MissingExtraError
+        MNE-BIDS is not installed.
     """
     mne_bids = _load()
     raw = _make_raw(recording, line_freq)
@@ -222,11 +225,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _load() -> Any:
-    try:
+    with extras_named("an export to BIDS"):
         import mne_bids
         import pybv  # noqa: F401 - MNE-BIDS asks for it only once it writes
-    except ImportError as error:
-        raise RecordingError(
-            f"{error.name} is not installed, expected it for BIDS: pip install 'phosphene[bids]'."
-        ) from error
     return mne_bids

@@ -19,6 +19,7 @@ from typing import Any
 from configs.montages import CYTON, DAISY
 from devices.errors import BoardError
 from pipeline.counter import CounterPattern
+from pipeline.extras import extras_named
 
 COUNTER = "COUNTER"
 """Label of the channel that carries a board's package counter."""
@@ -179,22 +180,19 @@ def load_brainflow() -> Any:
 
     Raises
     ------
+    MissingExtraError
+        It is not installed.
     BoardError
-        It is not installed, or its installation does not work.
+        Its installation does not work.
     """
     try:
-        with warnings.catch_warnings():
+        with extras_named("a board"), warnings.catch_warnings():
             # BrainFlow 5 imports pkg_resources, which announces its end, at the first call into
             # its library; the extra pins setuptools.
             warnings.simplefilter("ignore")
             from brainflow import board_shim
 
             board_shim.BoardShim.disable_board_logger()
-    except ModuleNotFoundError as error:
-        what = "BrainFlow" if (error.name or "").startswith("brainflow") else error.name
-        raise BoardError(
-            f"{what} is not installed, expected it for boards: pip install 'phosphene[brainflow]'."
-        ) from error
     except OSError as error:
         raise BoardError(
             f"BrainFlow's library cannot be loaded ({error}), expected it for boards: reinstall it "
@@ -208,7 +206,7 @@ def list_boards() -> list[Board]:
 
     Raises
     ------
-    BoardError
+    MissingExtraError
         BrainFlow is not installed.
     """
     shim = load_brainflow()

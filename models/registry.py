@@ -15,8 +15,8 @@ from typing import Any, Literal
 from configs import DecoderConfig
 from configs.plugins import Plugin, PluginError, find_plugins, reason_of
 from models.api import Encoder, Entry, SystemDescriptor
-from models.extras import extras_named
 from pipeline.errors import ConfigurationError, PhospheneError
+from pipeline.extras import extras_named
 
 SYSTEMS = "phosphene.systems"
 """Whole systems: an encoder with its generator, or what is announced."""

@@ -35,6 +35,7 @@ from models.adapters.methods.ensemble import ClassEnsemble
 from models.adapters.pooling import Recorded, pool_recordings
 from models.adapters.window import Window
 from pipeline.class_measures import calibration_error
+from pipeline.extras import extras_named
 from pipeline.gallery import load_gallery
 from pipeline.values import Float64
 
@@ -92,14 +93,9 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _demand_peers() -> None:
-    try:
+    with extras_named("bench classes"):
         import pyriemann  # noqa: F401
         import sklearn  # noqa: F401
-    except ImportError as error:
-        raise AppError(
-            f"bench classes compares with scikit-learn and pyRiemann, and {error.name} is not "
-            "installed: pip install scikit-learn pyriemann."
-        ) from None
 
 
 def _paths(place: Path) -> list[Path]:

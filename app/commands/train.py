@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     """Train."""
     from app.output import write_json, write_note, write_text
     from models.registry import find_entry, find_system, read_registry
+    from pipeline.extras import extras_named
 
     found = find_system(args.system)
     if not found.descriptor.stages:
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         )
     train = find_entry(found.descriptor.stages, args.stage, what=f"stage of {args.system}")
     check_given(args.data, args.resume)
-    with orderly() as end:
+    with orderly() as end, extras_named(f"{args.system} {args.stage}"):
 
         def stop() -> bool:
             if end.asked.is_set():

@@ -36,7 +36,7 @@ from models.mind_vis.stages import (
 )
 from models.stages import StageRequest, check_tables, read_table
 from models.training.asked import engine_for, train_as_asked
-from models.training.errors import DatasetError
+from pipeline.extras import extras_named
 
 PHASE_1 = f"phosphene train {HOME.system} phase-1"
 _PHASE_1 = {"passes": 140, "batch_size": 250}
@@ -145,17 +145,13 @@ def load_vit_mae(folder: Path, *, decoder_layers: int) -> Any:
 
     Raises
     ------
-    DatasetError
+    MissingExtraError
         transformers is not installed.
     CheckpointError
         No ViT-MAE in the folder.
     """
-    try:
+    with extras_named("ViT-MAE"):
         from transformers import ViTMAEForPreTraining
-    except ImportError:
-        raise DatasetError(
-            "ViT-MAE needs transformers: pip install 'phosphene[published]'."
-        ) from None
     # A loading bar, even one that is off, starts tqdm's watching thread, which never ends.
     bar: Any = importlib.import_module("tqdm").tqdm
     bar.monitor_interval = 0

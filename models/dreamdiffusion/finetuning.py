@@ -15,6 +15,7 @@ from torch import Tensor
 
 from models.dreamdiffusion.imagenet40 import Trial, item_of
 from models.training.errors import DatasetError
+from pipeline.extras import extras_named
 from pipeline.values import Float32
 
 
@@ -82,12 +83,12 @@ def clip_targets(pictures: Pictures, folder: Path) -> dict[str, Tensor]:
     Raises
     ------
     DatasetError
-        No CLIP in the folder, or transformers is not installed.
+        No CLIP in the folder.
+    MissingExtraError
+        transformers is not installed.
     """
-    try:
+    with extras_named("CLIP"):
         from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
-    except ImportError:
-        raise DatasetError("CLIP needs transformers: pip install 'phosphene[published]'.") from None
     try:
         tower = CLIPVisionModelWithProjection.from_pretrained(folder, local_files_only=True).eval()
         processor = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)

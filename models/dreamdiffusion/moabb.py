@@ -16,11 +16,7 @@ from typing import Any
 import numpy as np
 
 from models.training.errors import DatasetError
-
-MISSING = (
-    "MOABB's data sets need moabb, which is not installed: pip install 'phosphene[moabb]', or "
-    "take `moabb` out of the settings' table [data]."
-)
+from pipeline.extras import extras_named
 
 
 def cache_datasets(
@@ -46,7 +42,9 @@ def cache_datasets(
     Raises
     ------
     DatasetError
-        No moabb, no such data set or subject, or a subject that cannot be read.
+        No such data set or subject, or a subject that cannot be read.
+    MissingExtraError
+        MOABB is not installed.
     """
     folders = []
     for name in names:
@@ -67,10 +65,9 @@ def cache_datasets(
 
 
 def _dataset(name: str) -> Any:
-    try:
+    otherwise = "or take `moabb` out of the settings' table [data]"
+    with extras_named(f"MOABB's data set {name}", otherwise=otherwise):
         module = importlib.import_module("moabb.datasets")
-    except ImportError:
-        raise DatasetError(MISSING) from None
     kind = getattr(module, name, None)
     if not isinstance(kind, type):
         near = difflib.get_close_matches(name, vars(module), n=3)

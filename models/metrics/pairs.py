@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.extras import extras_named
 from models.metrics.retrieval import pearsons
+from pipeline.extras import extras_named
 
 Array = NDArray[np.generic]
 Float64 = NDArray[np.float64]

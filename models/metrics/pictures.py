@@ -13,8 +13,8 @@ from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 from torch.nn import functional
 
-from models.extras import extras_named
 from models.metrics.retrieval import pearsons
+from pipeline.extras import extras_named
 
 Float64 = NDArray[np.float64]
 _WINDOW = 5

@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from models.multimodal.errors import MultimodalError
 from models.multimodal.modalities import Modality
+from pipeline.extras import extras_named
 
 Uint8 = NDArray[np.uint8]
 SIGMA = 1.0
@@ -44,17 +45,14 @@ def segment(image: Uint8, level: SuperpixelLevel) -> NDArray[np.int64]:
 
     Raises
     ------
+    MissingExtraError
+        scikit-image is not installed.
     MultimodalError
-        scikit-image is not installed, or the picture has another shape or dtype.
+        The picture has another shape or dtype.
     """
     _check(image)
-    try:
+    with extras_named("segmenting into superpixels"):
         from skimage.segmentation import slic
-    except ImportError:
-        raise MultimodalError(
-            "scikit-image is not installed, expected for superpixels: "
-            "pip install 'phosphene[published]'."
-        ) from None
     labels = slic(
         image,
         n_segments=level.n_segments,

@@ -12,9 +12,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.extras import extras_named
 from models.retrieval.store import N_CANDIDATES
 from models.weights import hash_file
+from pipeline.extras import extras_named
 from pipeline.values import Float32
 
 CODE_WIDTH: Final = 8

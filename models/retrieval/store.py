@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from configs.guard import check_file, read_text
-from models.extras import extras_named
 from models.weights import hash_file
 from pipeline.errors import PhospheneError
+from pipeline.extras import extras_named
 from pipeline.values import Float32
 
 FACTS, VECTORS, LABELS, OFFSETS, INDEX = (

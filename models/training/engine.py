@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from models.accelerators import choose_device
 from models.training.errors import TrainingError
+from pipeline.extras import extras_named
 
 Precision = Literal["no", "bf16"]
 Asked = Literal["auto", "no", "bf16"]
@@ -154,12 +155,8 @@ class Accelerated:
     """Any number of processes, as `accelerate launch` started them."""
 
     def __init__(self, precision: Precision, tracker: str, folder: str, device: str) -> None:
-        try:
+        with extras_named("training in several processes, or with a tracker,"):
             from accelerate import Accelerator, DistributedDataParallelKwargs
-        except ImportError:
-            raise TrainingError(
-                "several processes or a tracker need accelerate: pip install 'phosphene[train]'."
-            ) from None
         if tracker and importlib.util.find_spec(tracker) is None:
             # accelerate would go on without it and say nothing.
             raise TrainingError(

@@ -109,35 +109,3 @@ def test_loading_models_and_streams_prints_nothing(
     out, err = process.communicate()
     assert process.returncode == 0, err
     assert (out, err) == ("done", "")
-
-
-def test_a_system_without_its_extra_names_it(
-    popen: Callable[..., subprocess.Popen[Any]], tmp_path: Path
-) -> None:
-    """And only that: diffusers would remark on a machine without accelerate."""
-    code = (
-        "import sys; sys.modules['transformers'] = sys.modules['accelerate'] = None\n"
-        "import importlib.util as u\n"
-        "find = u.find_spec\n"
-        "u.find_spec = lambda name, *a: None if name == 'accelerate' else find(name, *a)\n"
-        "from configs import load_preset\n"
-        "from models.extras import MissingExtraError\n"
-        "from models.systems import load_system\n"
-        "try:\n    load_system(load_preset('atm-toy').decoder)\n"
-        "except MissingExtraError as error:\n    sys.stdout.write(str(error))\n"
-        "from diffusers.utils import is_accelerate_available\n"
-        "assert not is_accelerate_available()"
-    )
-    process = popen(
-        [sys.executable, "-c", code],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
-    assert process.communicate() == (
-        "The system atm-toy needs transformers, which is not installed: "
-        "pip install 'phosphene[published]'.",
-        "",
-    )

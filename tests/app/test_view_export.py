@@ -31,6 +31,7 @@ from app.view_models.sources.model import SourceChoice
 from app.views.session.picture_actions import EXPORTS
 from app.views.window.main_window import MainWindow
 from configs import SessionConfig
+from pipeline.extras import MissingExtraError
 from pipeline.values import Outcome, Uint8
 from tests.app.fake_session import FakeFactory, FakeSession
 from tests.app.test_views import STIMULI, run_demo
@@ -115,7 +116,7 @@ def test_without_pyav_a_sentence_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(AppError, match=r"phosphene\[video\]"):
+    with pytest.raises(MissingExtraError, match=r"phosphene\[video\]"):
         export_history(tmp_path / "history.mp4", _results(1), _load)
     assert not list(tmp_path.iterdir())
 

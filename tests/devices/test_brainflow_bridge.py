@@ -26,6 +26,7 @@ from devices.brainflow_bridge import (
 )
 from devices.errors import BoardError
 from devices.lsl.inlet import LslSource
+from pipeline.extras import MissingExtraError
 from pipeline.values import StreamRole
 from tests.devices.lsl_tools import has_samples, packets, read_until
 
@@ -112,7 +113,7 @@ def test_without_brainflow_the_sentence_says_how_to_install_it(monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "brainflow"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "brainflow", None)
-    with pytest.raises(BoardError, match=r"pip install 'phosphene\[brainflow\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'phosphene\[brainflow\]'"):
         list_boards()
 
 

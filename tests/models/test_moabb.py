@@ -13,6 +13,7 @@ import pytest
 from models.dreamdiffusion.moabb import cache_datasets
 from models.dreamdiffusion.recordings import open_folder
 from models.training.errors import DatasetError
+from pipeline.extras import MissingExtraError
 
 
 class _Raw:
@@ -86,5 +87,5 @@ def test_without_moabb_the_sentence_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "moabb.datasets", None)
     assert cache_datasets([], cache=tmp_path) == []
-    with pytest.raises(DatasetError, match=r"pip install 'phosphene\[moabb\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'phosphene\[moabb\]'"):
         cache_datasets(["BNCI2014_001"], cache=tmp_path)

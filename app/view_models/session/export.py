@@ -18,6 +18,7 @@ from app.errors import AppError
 from app.port import Result
 from app.view_models.session.pictures import PictureLoader
 from pipeline.errors import PhospheneError
+from pipeline.extras import extras_named
 from pipeline.values import Uint8
 
 if TYPE_CHECKING:
@@ -84,15 +85,12 @@ def save_video(path: Path, results: Sequence[Result], load: PictureLoader) -> No
     Raises
     ------
     AppError
-        PyAV (the extra `video`) is not installed, or the file cannot be written.
+        The file cannot be written.
+    MissingExtraError
+        PyAV is not installed.
     """
-    try:
+    with extras_named("an MP4", otherwise="or export a GIF instead"):
         import av
-    except ModuleNotFoundError:
-        raise AppError(
-            "PyAV is not installed, expected it for MP4: pip install 'phosphene[video]', or export "
-            "a GIF instead."
-        ) from None
     frames = [_tile(result, load) for result in _with_pictures(results)[-MAX_FRAMES:]]
     width, height = max(f.width for f in frames) + 2 * MARGIN, frames[0].height + 2 * MARGIN
     # The codec halves the colours' resolution: both sides must be even.

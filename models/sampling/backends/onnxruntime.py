@@ -14,8 +14,8 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from models.extras import extras_named
 from models.sampling.backends.base import Target
+from pipeline.extras import extras_named
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
