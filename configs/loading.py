@@ -142,6 +142,7 @@ def _fill_in_past(table: dict[str, Any], run: Mapping[str, Any]) -> None:
     source = table.get("source")
     if run and isinstance(source, dict):
         source.setdefault("own_names", False)
+        source.setdefault("follow_arrival", False)
     decoder = table.get("decoder")
     if run and isinstance(decoder, dict):
         decoder.setdefault("rank_classes", False)

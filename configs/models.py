@@ -75,6 +75,9 @@ class SourceConfig(_Frozen):
     """Longest wait of one pull, ms: data is handed on at least this often."""
     any_host: bool = False
     """Take a lost stream's namesake on another machine for the stream that has returned."""
+    follow_arrival: bool = True
+    """Where stamps jump and no clock probe explains it, take the clock from the samples' arrival.
+    Off: sessions that were recorded before this existed."""
     clock: Literal["lsl", "unix"] = "lsl"
     """Clock of the sender's stamps: `unix` for a program on this machine that stamps with the
     time since 1970 instead of LSL's clock."""

@@ -20,6 +20,11 @@ NEAR: Final = 0.1
 """After a jump the times agree again once samples are as young as before, up to this, s."""
 
 
+def is_plausible(age: float) -> bool:
+    """Whether a sample's age at its arrival, s, can be true."""
+    return -AHEAD <= age <= BACKLOG
+
+
 class Arrivals:
     """Follows the newest sample's time as packets arrive."""
 

@@ -27,6 +27,8 @@ from pipeline.stretches import Bool, Flags
 from pipeline.values import Epoch, Float32, Float64, Info, Marker, Outcome, Verdict
 from pipeline.volumes import KIND
 
+JUMPED = "the sender's clock jumped, by how much is open"
+
 
 @dataclass(slots=True)
 class _Run:
@@ -284,6 +286,8 @@ class EpochEngine:
             return [Verdict(marker, Outcome.IGNORED, reason=reason)]
         newest = self._runs[-1].t_last if self._runs else math.nan
         if t_onset > newest + self._config.max_future and not self.is_silent:
+            if self._runs[-1].is_doubtful:
+                return [Verdict(marker, Outcome.GAP, reason=JUMPED)]
             return [self._too_far(marker, newest)]
         is_ahead = not self._runs or t_onset > newest + self._slack
         if not is_ahead:
@@ -359,10 +363,7 @@ class EpochEngine:
         ready = start + self.n_times
         is_open = run is self._runs[-1]
         if run.is_doubtful:
-            plan.outcome, plan.reason = (
-                Outcome.GAP,
-                "the sender's clock jumped, by how much is open",
-            )
+            plan.outcome, plan.reason = Outcome.GAP, JUMPED
         elif start < self.ring.oldest and start >= run.start:
             plan.outcome, plan.reason = Outcome.LATE, "its samples had left the buffer"
         elif start < run.start and run.number > 0:

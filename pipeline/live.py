@@ -106,12 +106,15 @@ class LivePath:
         self.filter = CausalFilter(config.filter, self.info)
         self._time_base: TimeBase | ScatteredTimes
         if self._ingest.is_scattered:
-            self._time_base = ScatteredTimes(self.info.sfreq)
+            self._time_base = ScatteredTimes(
+                self.info.sfreq, by_arrival=config.source.follow_arrival
+            )
         else:
             self._time_base = TimeBase(
                 self.info.sfreq,
                 has_counter=self._ingest.has_counter,
                 pattern=self._ingest.counter_pattern,
+                by_arrival=config.source.follow_arrival,
             )
         self._reader = MarkerReader(streams.get(StreamRole.MARKERS), column=config.markers.column)
         self._note = self._reader.note
@@ -257,7 +260,8 @@ class LivePath:
         notes = [note for note in (self._note, self._level_note) if note]
         self._note = self._level_note = ""
         missing = [] if self._missing is None else self._missing.take_news()
-        return [*notes, *missing, *self.screening.take_news()]
+        jumps = self._time_base.jumps.take_news()
+        return [*notes, *jumps, *missing, *self.screening.take_news()]
 
     def take_new_markers(self) -> list[Marker]:
         """Give the markers (and free-running windows) that arrived since the last call."""
@@ -340,7 +344,12 @@ class LivePath:
 
     def _markers(self, packet: Packet) -> list[Verdict]:
         lag = self.config.markers.stimulus_offset_ms / 1000
-        onsets = packet.timestamps + self.marker_clock.at(packet.timestamps) + lag
+        onsets = packet.timestamps + self.marker_clock.at(packet.timestamps)
+        moved = self._time_base.jumps.moved
+        if moved and packet.received_at > 0:  # those of the same sender jumped as well
+            is_off = abs(onsets + moved - packet.received_at) < abs(onsets - packet.received_at)
+            onsets = np.where(is_off, onsets + moved, onsets)
+        onsets = onsets + lag
         verdicts: list[Verdict] = []
         for t_onset, (label, invalid) in zip(
             onsets.tolist(), self._reader.read(packet), strict=True

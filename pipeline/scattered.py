@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.arrivals import is_plausible
 from pipeline.clock import OffsetTracker
+from pipeline.clock_jumps import ClockJumps
 from pipeline.stretches import Break, Flags, Stretch
 from pipeline.values import Float32, Float64
 
@@ -31,8 +33,9 @@ class ScatteredTimes:
     jitter = 0.0
     n_lost = n_gaps = 0
 
-    def __init__(self, sfreq: float) -> None:
+    def __init__(self, sfreq: float, *, by_arrival: bool = True) -> None:
         self.clock = OffsetTracker()
+        self.jumps = ClockJumps(self.clock, by_arrival=by_arrival, patience=0.0)
         self.breaks: list[Break] = []
         self.n_duplicates = self.n_strays = 0
         self.effective_sfreq = sfreq
@@ -41,12 +44,12 @@ class ScatteredTimes:
 
     def add_probe(self, measured_at: float, offset: float) -> None:
         """Take a clock probe."""
-        self.clock.add(measured_at, offset)
+        self.jumps.probe(measured_at, offset)
 
     def restart(self, _reason: str, *, may_have_lost: bool = True) -> list[Stretch]:
         """The stream came back, or goes on elsewhere: its stamps may begin anew."""
         if may_have_lost:
-            self.clock.renew()
+            self.jumps.drop()
         self._last = -np.inf
         return []
 
@@ -60,7 +63,7 @@ class ScatteredTimes:
         received_at: float = np.inf,
     ) -> list[Stretch]:
         """Take the next samples; see `TimeBase.feed`."""
-        del received_at
+        self._check_clock(stamps, received_at)
         times = stamps + self.clock.at(stamps)
         stretches: list[Stretch] = []
         for k, time in enumerate(times.tolist()):
@@ -76,6 +79,19 @@ class ScatteredTimes:
                 self._segment += 1
                 self._last = time
         return stretches
+
+    def _check_clock(self, stamps: Float64, received_at: float) -> None:
+        """Move the offset at once where a stamp cannot be true: there is no line to doubt it by."""
+        known = stamps[np.isfinite(stamps)]
+        if not (len(known) and np.isfinite(received_at)):
+            return
+        newest = float(known[-1]) + self.clock.offset
+        if is_plausible(received_at - newest):
+            self.jumps.note(newest, received_at, is_doubtful=False)
+        else:
+            self.jumps.begin(newest - received_at)
+            self.jumps.note(newest, received_at, is_doubtful=True)
+            self.jumps.settle(received_at)
 
     def finish(self) -> list[Stretch]:
         """Nothing is ever held."""

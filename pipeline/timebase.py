@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.clock import TOLERANCE, OffsetTracker
+from pipeline.arrivals import AHEAD, BACK, is_plausible
+from pipeline.clock import OffsetTracker
+from pipeline.clock_jumps import ClockJumps
 from pipeline.counter import PLAIN, CounterPattern, SampleCounter
 from pipeline.counter_watch import TRUST, CounterWatch, Reading
 from pipeline.line import Line
@@ -27,16 +29,8 @@ HOLD = 0.25
 """Longest time of samples that are held back to judge a strange stamp, s."""
 RESOLVE = 0.5
 """Under jitter a loss is counted once the new run's line has this much behind it, s."""
-BACKWARD = 0.05
-"""Stamps that jump back further tell of another clock, s: no loss looks like that."""
-FUTURE = 0.5
-"""Samples stamped later than they arrived, by more than this, tell of another clock, s."""
-EXPLAINS = 0.1
-"""A probe that moves the offset by what the stamps jumped, this exactly, is believed at once, s."""
 LONGEST_LOSS = 60.0
 """A counter that goes on by more than this while the clock jumps did not go on at all, s."""
-N_AGREEING = 3
-"""Probes that see no change, after which a jump of the stamps is taken as it is."""
 MAX_BREAKS = 4096
 _FIRST = 2
 """Samples of a run within which a number that does not follow says nothing, if its stamp does."""
@@ -53,10 +47,14 @@ class TimeBase:
         Whether `feed` gets the values of a counting channel.
     pattern : CounterPattern, optional
         How that channel counts, where its board says so; else it is learnt.
+    by_arrival : bool
+        Whether the samples' arrival moves the clock's offset where their stamps jump and no probe
+        explains it.
 
     Attributes
     ----------
     clock : OffsetTracker
+    jumps : ClockJumps
     breaks : list of Break
         The newest ones; another thread may copy it while samples come.
     n_lost, n_gaps, n_duplicates, n_strays, n_reordered : int
@@ -64,9 +62,15 @@ class TimeBase:
     """
 
     def __init__(
-        self, sfreq: float, *, has_counter: bool = False, pattern: CounterPattern | None = None
+        self,
+        sfreq: float,
+        *,
+        has_counter: bool = False,
+        pattern: CounterPattern | None = None,
+        by_arrival: bool = True,
     ) -> None:
         self.clock = OffsetTracker()
+        self.jumps = ClockJumps(self.clock, by_arrival=by_arrival)
         self.breaks: list[Break] = []
         self.n_lost = self.n_gaps = self.n_duplicates = self.n_strays = 0
         self.n_reordered = 0
@@ -86,9 +90,6 @@ class TimeBase:
         self._has_returned = False
         self._may_have_lost = True
         self._n_lost_here = 0
-        # By how much the stamps jumped, s, while that may be the sender's clock; None: no doubt.
-        self._doubt: float | None = None
-        self._n_agreeing = 0
         self._shuffled_until = 0
         self._received_at = np.inf
         self._offset_before = 0.0
@@ -112,18 +113,12 @@ class TimeBase:
 
     def add_probe(self, measured_at: float, offset: float) -> None:
         """Take a clock probe; a jump of the offset starts a new run at the next sample."""
-        before, doubt = self.clock.offset, self._doubt
-        explains = doubt is not None and abs(offset - before + doubt) <= EXPLAINS
-        if self.clock.add(measured_at, offset, certain=explains):
-            self._doubt = None
-            if self.segment >= 0:
-                moved = self.clock.offset - before
-                self._break_reason = self._break_reason or f"clock offset moved by {moved:+.3f} s"
-        elif doubt is not None:
-            self._n_agreeing += abs(offset - before) <= TOLERANCE
-            if self._n_agreeing >= N_AGREEING:
-                self._doubt = None
-                self._break_reason = "the clock's offset is confirmed after a jump of the stamps"
+        self._break(self.jumps.probe(measured_at, offset))
+
+    def _break(self, reason: str) -> None:
+        """Start a new run at the next sample, for a reason if there is one."""
+        if reason and self.segment >= 0:
+            self._break_reason = self._break_reason or reason
 
     def restart(self, reason: str, *, may_have_lost: bool = True) -> list[Stretch]:
         """Start a new run at the next sample (the stream came back); yields what was held.
@@ -137,8 +132,7 @@ class TimeBase:
             self._break_reason, self._line_must_restart = reason, True
             self._has_returned = True
             self._may_have_lost = may_have_lost
-            self._doubt = None
-            self.clock.renew()
+            self.jumps.drop()
         if self._watch is not None:
             self._watch.restart()
         return stretches
@@ -167,7 +161,9 @@ class TimeBase:
         """
         self._received_at = received_at
         block = Block(data, stamps, bad, counts)
-        return self._take(block) if self._watch is None else self._read(block, is_last=False)
+        stretches = self._take(block) if self._watch is None else self._read(block, is_last=False)
+        self._break(self.jumps.settle(received_at))
+        return stretches
 
     def finish(self) -> list[Stretch]:
         """Let go of what is held: nothing more will come (for now)."""
@@ -226,13 +222,13 @@ class TimeBase:
         counts = None if block.counts is None else block.counts.tolist()
         n_times = len(stamps)
         stretches: list[Stretch] = []
-        piece = Piece(0, [], None, self._doubt is not None)
+        piece = Piece(0, [], None, self.jumps.are_open)
         at = 0
         while at < n_times:
             starts = self._line_must_restart or self._break_reason is not None
             if starts or piece.low + len(piece.times) != at:
                 self._put(stretches, block, piece)
-                piece = Piece(at, [], None, self._doubt is not None)
+                piece = Piece(at, [], None, self.jumps.are_open)
             if starts:
                 at = self._start(piece, stamps, counts, at)
                 continue
@@ -266,12 +262,16 @@ class TimeBase:
             if self._has_returned:  # perhaps with another clock: count the loss in ours
                 expected += self._offset_before - self.clock.offset
             self._rate_before = self.effective_sfreq
+            age = self._received_at - self.clock.offset - stamp
+            if self._has_returned and np.isfinite(self._received_at) and not is_plausible(age):
+                self.jumps.begin(stamp - line.expected(1))
+            piece.is_doubtful = self.jumps.are_open
             time = line.restart(stamp)
             border = self._border(piece.reason, time)
             # A counter may start anew with the device: then the stamps say what was lost.
             # A clock that jumped says nothing of loss.
             counts_loss = self._may_have_lost and (self._counter is None or self._has_returned)
-            if not is_very_first and counts_loss and self._doubt is None:
+            if not is_very_first and counts_loss and not self.jumps.are_open:
                 self._open = (border, expected, period)
         else:
             time = line.follow(stamp)
@@ -381,11 +381,10 @@ class TimeBase:
     def _doubt_clock(self, stamp: float) -> bool:
         """Whether a jump to `stamp` cannot be a loss alone; then the clock is in doubt."""
         jump = stamp - self._line.expected(1)
-        is_future = stamp + self.clock.offset - self._received_at > FUTURE
-        if not (jump < -BACKWARD or is_future):
+        is_future = stamp + self.clock.offset - self._received_at > AHEAD
+        if not (jump < -BACK or is_future):
             return False
-        if self._doubt is None:
-            self._doubt, self._n_agreeing = jump, 0
+        self.jumps.begin(jump)
         return True
 
     def _has_lapped(self, stamps: list[float], counts: list[float], at: int) -> bool:
@@ -466,6 +465,7 @@ class TimeBase:
             self.clock.settle()
         local = times + self.clock.at(times)
         self.clock.fold(piece.times[-1])
+        self.jumps.note(float(local[-1]), self._received_at, is_doubtful=piece.is_doubtful)
         part = block.part(piece.low, piece.low + len(times))
         if piece.reason is not None and self.breaks and self.breaks[-1].sample == self.n_emitted:
             self.breaks[-1].timestamp = float(local[0])

@@ -132,6 +132,7 @@ def test_latencies_after_a_jump_are_refused_and_that_is_said(tmp_path: Path, jum
     session = Session(
         SessionConfig(
             buffer=60.0,
+            source=SourceConfig(follow_arrival=False),
             epochs=EpochsConfig(reject_uv={}),
             decoder=DecoderConfig(queue_size=64),
             outlets=OutletsConfig(enabled=False),

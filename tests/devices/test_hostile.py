@@ -5,6 +5,7 @@ The names R1 to R31 are rows of the project's table of faults.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
@@ -44,9 +45,12 @@ from devices.hostile import (
     untouched,
 )
 from devices.hostile.samples import content
+from pipeline.clock import OffsetTracker
+from pipeline.clock_jumps import ClockJumps
 from pipeline.live import LivePath
 from pipeline.signal_quality import Grade
 from pipeline.values import (
+    ClockOffset,
     Epoch,
     Outcome,
     Packet,
@@ -228,20 +232,98 @@ def test_r5_a_source_that_returns_with_another_clock(shift: float, counter: bool
     assert {v.outcome for v in played.between(24.3, 58.0)} == {Outcome.DECODED}
 
 
-def test_r5_stamps_that_jump_while_the_clock_did_not_are_believed_in_the_end() -> None:
-    """The device's own stamping is off by 5 s; three probes say that its clock is right."""
-    source = HostileSource(PLAIN)
-    path = LivePath(untouched(source), source.streams)
+def _play_stray(
+    shift: float,
+    *,
+    probes: str = "none",
+    both: bool = False,
+    follow_arrival: bool = True,
+) -> tuple[LivePath, list[Verdict]]:
+    """From 20 s on the stamps are `shift` s off, of samples alone or of markers, too."""
+    source = HostileSource(replace(PLAIN, clock_offset=0.0 if probes == "none" else -4321.0))
+    config = untouched(source)
+    chosen = config.source.model_copy(update={"follow_arrival": follow_arrival})
+    path = LivePath(config.model_copy(update={"source": chosen}), source.streams)
+    verdicts: list[Verdict] = []
     while items := source.read(0.0):
+        is_off = source.now > 1020.0
         for item in items:
-            if isinstance(item, Packet) and item.role is StreamRole.EEG and source.now > 1021:
-                path.feed(replace(item, timestamps=item.timestamps - 5.0))
-            else:
-                path.feed(item)
+            if isinstance(item, ClockOffset) and item.role is StreamRole.EEG:
+                if probes == "none" or (probes == "before" and is_off):
+                    continue
+            elif isinstance(item, Packet) and is_off and (both or item.role is StreamRole.EEG):
+                item = replace(item, timestamps=item.timestamps + shift)  # noqa: PLW2901
+            verdicts += path.feed(item)
+    return path, verdicts + path.finish()
+
+
+@pytest.mark.parametrize(
+    ("shift", "probes", "both"),
+    [
+        (-3600.0, "none", False),
+        (-3600.0, "none", True),
+        (3600.0, "before", False),
+        (3600.0, "unmoved", True),
+        (-20.0, "unmoved", False),
+    ],
+)
+def test_r5_stamps_that_jump_unexplained_go_by_their_arrival(
+    shift: float, probes: str, both: bool
+) -> None:
+    """No probe, none any more, or probes that see nothing: markers decode again, in their place."""
+    path, verdicts = _play_stray(shift, probes=probes, both=both)
+    assert [b.reason for b in path.breaks][1:] == [
+        f"the sender's clock moved by {shift:+.3f} s, as samples arrive"
+    ]
+    by_time = sorted((v.marker.t_onset, v) for v in verdicts if math.isfinite(v.marker.t_onset))
+    after = [v.outcome for t, v in by_time if 1035.0 < t < 1058.0]
+    assert len(after) >= 30
+    assert set(after) == {Outcome.DECODED}
+    assert Outcome.FUTURE not in {v.outcome for v in verdicts}
+    # Within the doubt nothing is decoded: it may lie anywhere.
+    between = {v.outcome for t, v in by_time if 1020.0 < t < 1032.0}
+    assert between <= {Outcome.GAP, Outcome.NO_DATA, Outcome.SETTLING}
+    (note,) = [n for n in path.take_news() if "jumped" in n]
+    assert f"jumped by {shift:+.1f} s" in note
+
+
+def test_r5_an_old_session_keeps_the_stamps_as_they_are() -> None:
+    """As recorded before arrivals counted: three probes that see nothing confirm the stamps."""
+    path, _ = _play_stray(-5.0, probes="unmoved", follow_arrival=False)
     assert [b.reason.split(" (")[0] for b in path.breaks] == [
         "stamps jumped back",
         "the clock's offset is confirmed after a jump of the stamps",
     ]
+
+
+def test_r5_a_probe_that_comes_late_is_believed() -> None:
+    """The clock did jump, arrivals found by how much, then a probe says so: nothing moves."""
+    jumps = ClockJumps(clock := OffsetTracker(), by_arrival=True)
+    jumps.probe(100.0, 5.0)
+    for at in range(20):
+        jumps.note(100.0 + at, 100.02 + at, is_doubtful=False)
+    jumps.begin(-3600.0)
+    for at in range(20, 40):
+        jumps.note(-3500.0 + at, 100.02 + at, is_doubtful=True)
+        jumps.settle(100.02 + at)
+    assert clock.offset == pytest.approx(3605.0)
+    assert jumps.probe(140.0, 3605.001) == ""
+    assert jumps.probe(145.0, 5.0) == ""  # one wild probe
+    assert clock.offset == pytest.approx(3605.001)
+
+
+@pytest.mark.parametrize("shift", [-900.0, 5000.0])
+def test_r5_a_source_that_returns_with_another_clock_and_no_probe(shift: float) -> None:
+    source = HostileSource(replace(PLAIN, clock_offset=0.0), [Death(20.0, 4.0, clock_shift=shift)])
+    path = LivePath(untouched(source), source.streams)
+    verdicts: list[Verdict] = []
+    while items := source.read(0.0):
+        for item in items:
+            if not (isinstance(item, ClockOffset) and item.role is StreamRole.EEG):
+                verdicts += path.feed(item)
+    after = [v.outcome for v in verdicts if 1040.0 < v.marker.t_onset < 1058.0]
+    assert len(after) >= 20
+    assert set(after) == {Outcome.DECODED}
 
 
 def test_r29_a_computer_that_slept_goes_on_where_it_wakes() -> None:
