@@ -50,6 +50,8 @@ def follow(config: SessionConfig, folder: Path) -> tuple[SessionConfig, str]:
             update["markers"] = config.markers.model_copy(update={"event_id": events})
             said.append(f"the events {_some(events)} (others are ignored)")
         said.append(f"{classes.tmin:g} to {classes.tmax:g} s after each")
+        if classes.is_aligned:
+            said.append("aligned to the covariance of its calibration from the first epoch on")
     said.append(_filter_words(manifest))
     if config.subject == NOBODY:
         update["subject"] = manifest.subject

@@ -9,15 +9,13 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from app.port import EpochEvent
 from configs import SessionConfig
 from pipeline.interpolation import LARGEST_SHARE
 from pipeline.values import Epoch, Outcome
 
-PAUSE = 120.0
-"""Time that is put between two recordings, s: minutes that are kept apart are none of both."""
 USABLE = frozenset({Outcome.DECODED, Outcome.COLLECTED})
 """Outcomes of an epoch that may be learned from."""
 
@@ -67,16 +65,12 @@ class Collection:
     def __init__(self, classes: Mapping[str, str] | None = None) -> None:
         self._classes = dict(classes or {})
         self._lock = threading.Lock()
-        self._epochs: list[tuple[str, Epoch]] = []
+        self._epochs: list[tuple[str, Epoch, int]] = []
         self._good: Counter[str] = Counter()
         self._refused: Counter[tuple[str, str]] = Counter()
         self._others: Counter[str] = Counter()
-        # What is added to onsets of a later recording, s; set at its first epoch.
-        self._shift = 0.0
-        self._after: float | None = None
-        # Number of the recording that is read, and from where on epochs are of which one, s.
+        # Number of the recording that is read.
         self._number = 0
-        self._begins: dict[int, float] = {}
 
     def expect(self, labels: Sequence[str]) -> None:
         """Collect these labels from now on, each a class of its own; forgets earlier epochs."""
@@ -87,10 +81,8 @@ class Collection:
                 each.clear()
 
     def start_session(self) -> None:
-        """Begin another recording: its epochs come after all that came before."""
+        """Begin another recording: its epochs are kept apart from all that came before."""
         with self._lock:
-            newest = max((epoch.t_onset for _, epoch in self._epochs), default=None)
-            self._shift, self._after = 0.0, newest
             self._number += 1
 
     def restrict(self, classes: Mapping[str, str]) -> None:
@@ -99,8 +91,8 @@ class Collection:
             self._classes = dict(classes)
             for name in [name for name in self._good if name not in classes]:
                 self._others[name] += self._good[name]
-            self._epochs = [(classes[n], e) for n, e in self._epochs if n in classes]
-            self._good = Counter(name for name, _ in self._epochs)
+            self._epochs = [(classes[n], e, k) for n, e, k in self._epochs if n in classes]
+            self._good = Counter(name for name, _, _ in self._epochs)
             refused = self._refused.items()
             self._refused = Counter({(classes[n], o): k for (n, o), k in refused if n in classes})
 
@@ -113,17 +105,9 @@ class Collection:
             name = self._classes.get(event.label, event.label)
             if event.outcome in USABLE and event.epoch is not None:
                 self._good[name] += 1
-                epoch = self._placed(event.epoch)
-                self._begins.setdefault(self._number, epoch.t_onset - PAUSE / 2)
-                self._epochs.append((name, epoch))
+                self._epochs.append((name, event.epoch, self._number))
             else:
                 self._refused[name, str(event.outcome)] += 1
-
-    def _placed(self, epoch: Epoch) -> Epoch:
-        """The epoch on the one time line of all recordings."""
-        if self._after is not None:
-            self._shift, self._after = self._after + PAUSE - epoch.t_onset, None
-        return replace(epoch, t_onset=epoch.t_onset + self._shift) if self._shift else epoch
 
     @property
     def counts(self) -> Counts:
@@ -149,13 +133,9 @@ class Collection:
         with self._lock:
             return dict(self._others)
 
-    def session_of(self, epoch: Epoch) -> int:
-        """Which recording an epoch is from, from 1; 0 where none was begun."""
+    def epochs(self, session: int | None = None) -> tuple[tuple[str, Epoch], ...]:
+        """Class and epoch, recording by recording, in order of onset; of one (from 1), or all."""
         with self._lock:
-            begun = [n for n, begin in self._begins.items() if epoch.t_onset >= begin]
-            return max(begun, default=0)
-
-    def epochs(self) -> tuple[tuple[str, Epoch], ...]:
-        """Class and epoch, in order of onset."""
-        with self._lock:
-            return tuple(sorted(self._epochs, key=lambda item: item[1].t_onset))
+            found = [each for each in self._epochs if session in (None, each[2])]
+            found.sort(key=lambda each: (each[2], each[1].t_onset))
+            return tuple((name, epoch) for name, epoch, _ in found)

@@ -6,7 +6,7 @@ label means in the gallery's space where it means something.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from app.calibration.channels import use_of, with_channels
 from app.errors import AppError
 from configs import SessionConfig
 from models.adapters.data import CalibrationData
+from models.adapters.pooling import Recorded, pool_recordings
 from models.adapters.suggesting import NO_PICTURE, suggestion, target_of
 from models.adapters.targets import Target
 from models.registry import find_system
@@ -27,7 +28,7 @@ def calibration_data(
     config: SessionConfig,
     *,
     pictures: Mapping[str, str] | None = None,
-    session_of: Callable[[Epoch], str] | None = None,
+    shown: Set[str] = frozenset(),
 ) -> CalibrationData:
     """Stack epochs in order of time.
 
@@ -42,9 +43,8 @@ def calibration_data(
         Picture by class, by its label in the gallery: the labels are classes of events then, and a
         class that is not named here is drawn as its name suggests. None: labels that are all
         pictures of the gallery stand for these.
-    session_of : callable, optional
-        Name of the recording that an epoch is from, where there are several: each is then also
-        judged by what the others teach.
+    shown : set of str
+        What other recordings that will be joined with these show as well.
 
     Raises
     ------
@@ -56,7 +56,6 @@ def calibration_data(
     use = use_of([epoch for _, epoch in epochs])
     whole = with_channels([epoch for _, epoch in epochs], use.used) if use.used else []
     kept = [(name, e) for (name, _), e in zip(epochs, whole, strict=False) if e is not None]
-    sessions = () if session_of is None else tuple(session_of(epoch) for _, epoch in kept)
     first = kept[0][1] if kept else epochs[0][1]
     odd = [e for _, e in kept if e.data.shape != first.data.shape or e.info != first.info]
     if odd or not kept:
@@ -73,9 +72,39 @@ def calibration_data(
         sfreq=first.info.sfreq,
         tmin=first.tmin,
         filter=config.filter,
-        sessions=sessions,
-        **_meaning({name for name, _ in kept}, config, pictures),
+        **_meaning({name for name, _ in kept} | shown, config, pictures),
     )
+
+
+def joined_data(
+    recordings: Sequence[tuple[str, str, Sequence[tuple[str, Epoch]]]],
+    config: SessionConfig,
+    *,
+    pictures: Mapping[str, str] | None = None,
+    before: Sequence[Recorded] = (),
+) -> CalibrationData:
+    """Put several recordings together, each a session: its name, its person, its epochs.
+
+    `before` are sessions of an earlier calibration, which come first.
+
+    Raises
+    ------
+    PhospheneError
+        As `calibration_data` of one, or `models.adapters.pooling.pool_recordings` of them.
+    """
+    kept = [each for each in recordings if each[2]]
+    shown = {name for _, _, epochs in kept for name, _ in epochs}
+    shown |= {name for each in before for name in each.data.labels}
+    parts = [
+        *before,
+        *(
+            Recorded(calibration_data(chosen, config, pictures=pictures, shown=shown), name, who)
+            for name, who, chosen in kept
+        ),
+    ]
+    if len(parts) == len(before):
+        raise AppError("there are no good epochs, expected some: record longer.")
+    return parts[0].data if len(parts) == len(recordings) == 1 else pool_recordings(parts)
 
 
 def _meaning(

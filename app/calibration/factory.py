@@ -5,12 +5,14 @@ Owns the wiring of flow, session, trainer and folder. Imports what is heavy only
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.calibration.channels import use_of
 from app.calibration.collection import Collection
 from app.calibration.files import DATA_FOLDER, RECORDING
 from app.calibration.flow import Flow
@@ -23,10 +25,13 @@ from app.source_options import NO_OPTIONS, SourceOptions
 from configs import SessionConfig
 from devices.choosing import StreamChoice
 from pipeline.gallery import load_gallery
+from pipeline.values import Epoch
 
 if TYPE_CHECKING:
+    from app.calibration.extending import Earlier
     from app.calibration.reading import ReadPart, Until
     from app.calibration.stored import StoredAdapters
+    from models.adapters.data import CalibrationData
 
 
 class CalibrationFactory:
@@ -107,17 +112,20 @@ class CalibrationFactory:
         options: SourceOptions = NO_OPTIONS,
         until: Until | None = None,
         seed: int = 0,
+        others: Sequence[Path] = (),
+        before: Earlier | None = None,
     ) -> Flow:
         """A calibration from recordings or session folders; `classes` by marker label.
 
         `pictures` are labels of the gallery by class (None: see
         `app.calibration.data.calibration_data`); `choice` and `until` as in
         `app.calibration.reading.read_recording`; `options` are a person's choice of this
-        recording, which a `session.toml` beside it does not outweigh.
+        recording, which a `session.toml` beside it does not outweigh. `others` are recordings of
+        other people, learnt from where that helps; `before` is the calibration that is extended.
         """
         from app.calibration.reading import recording_of, settings_of
 
-        paths = [path] if isinstance(path, Path) else list(path)
+        paths = [*([path] if isinstance(path, Path) else path), *others]
         if choice is None and options != NO_OPTIONS:
             from app.runtime.launch import choice_of
 
@@ -140,6 +148,8 @@ class CalibrationFactory:
                 parts=read.parts,
                 pictures=pictures,
                 note=read.notes.extend,
+                n_others=len(others),
+                before=before,
             ),
             read=read,
             reading=lambda: read.progress,
@@ -187,24 +197,31 @@ class CalibrationFactory:
         parts: Sequence[ReadPart] = (),
         pictures: Mapping[str, str] | None = None,
         note: Callable[[Sequence[str]], None] = lambda _sentences: None,
+        n_others: int = 0,
+        before: Earlier | None = None,
     ) -> Trainer:
-        from app.calibration.channels import use_of
-        from app.calibration.data import calibration_data, said_of
+        from app.calibration.data import calibration_data, joined_data, said_of
+        from app.calibration.extending import unlike
         from app.calibration.reading import names_of
         from app.calibration.training import ProcessTrainer
 
-        epochs = collection.epochs()
-        names = names_of(parts)
-        data = calibration_data(
-            epochs,
-            config,
-            pictures=pictures,
-            session_of=(lambda epoch: names[collection.session_of(epoch) - 1])
-            if len(names) > 1
-            else None,
-        )
-        known = [name for part in parts for name in part.ch_names]
-        note([*use_of([epoch for _, epoch in epochs], known).sentences, *said_of(data)])
+        past = [] if before is None else before.sessions()
+        names = unlike(names_of(parts), [each.session for each in past])
+        if before is not None:
+            before.check_new({name: part.sha256 for name, part in zip(names, parts, strict=True)})
+        if parts:
+            n_own = len(parts) - n_others
+            whose = [
+                config.subject if k < n_own else person_of(part.path, k)
+                for k, part in enumerate(parts)
+            ]
+            each = [collection.epochs(k + 1) for k in range(len(parts))]
+            found = list(zip(names, whose, each, strict=True))
+            data = joined_data(found, config, pictures=pictures, before=past)
+            note([*_said_of_channels(found, parts, data), *said_of(data)])
+        else:
+            data = calibration_data(collection.epochs(), config, pictures=pictures)
+            note([*use_of([epoch for _, epoch in collection.epochs()]).sentences, *said_of(data)])
         folder = out / DATA_FOLDER
         data.save(folder)
         return ProcessTrainer(
@@ -217,7 +234,32 @@ class CalibrationFactory:
             methods=self._methods,
             class_of=collection.class_of,
             parts=parts,
+            names=names,
+            before=None if before is None else before.manifest,
         )
+
+
+def _said_of_channels(
+    found: Sequence[tuple[str, str, Sequence[tuple[str, Epoch]]]],
+    parts: Sequence[ReadPart],
+    data: CalibrationData,
+) -> list[str]:
+    """What each recording leaves out, and what they do not share."""
+    said = []
+    for (name, _, epochs), part in zip(found, parts, strict=True):
+        if epochs:
+            use = use_of([epoch for _, epoch in epochs], part.ch_names)
+            said += [f"{name}: {line}" if len(found) > 1 else line for line in use.sentences]
+    widest = max((part.ch_names for part in parts), key=len)
+    if len(parts) > 1 and len(data.channels) < len(widest):
+        said.append(f"Used: the {len(data.channels)} channels that every recording has.")
+    return said
+
+
+def person_of(path: Path, number: int) -> str:
+    """Whose a recording is, as its name says (BIDS: `sub-02`), else a person of its own."""
+    found = re.search(r"sub-([A-Za-z0-9]+)", path.as_posix())
+    return found.group(1) if found else f"other-{number + 1}"
 
 
 class _Recordings:

@@ -57,12 +57,14 @@ def result_of(report: CalibrationReport) -> CalibrationResult:
         n_classes=report.n_candidates,
         minutes=report.minutes,
         seconds=report.seconds,
-        classes=() if report.classes is None else tuple(_of_classes(report.classes)),
+        classes=() if report.classes is None else tuple(_of_classes(report.classes, report)),
     )
 
 
-def _of_classes(found: ClassScores) -> Iterator[str]:
+def _of_classes(found: ClassScores, report: CalibrationReport) -> Iterator[str]:
     """Say what accuracy alone does not."""
+    if report.transfer is not None:
+        yield report.transfer.sentence
     if not is_unequal(found):  # else the headline says it
         yield (
             f"Area under the curve {found.auc:.2f} (95 % interval {found.auc_low:.2f} to "

@@ -13,13 +13,14 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
-from app.calibration.reading import ReadPart, names_of
+from app.calibration.reading import ReadPart
 from app.calibration.results import CalibrationResult
 from app.calibration.steps import Training
 from app.calibration.training_worker import Finished, Progress, Refused, Request, Stored, main
 from app.errors import AppError
 from app.runtime.processes import end_process, start_process
 from configs import SessionConfig
+from models.adapters.manifest import AdapterManifest
 
 SAVE_TIMEOUT = 60.0
 """Longest wait for the store, s."""
@@ -46,6 +47,10 @@ class ProcessTrainer:
         Class by marker's label, for an adapter of classes.
     parts : sequence of ReadPart
         What was read of which recordings, where they are not the session's own.
+    names : sequence of str
+        What each of them is called.
+    before : AdapterManifest or None
+        Of the adapter that this one extends: its recordings are learnt from as well.
     target : callable
         What the process runs; `training_worker.main` but for tests.
     """
@@ -62,6 +67,8 @@ class ProcessTrainer:
         methods: tuple[str, ...] = (),
         class_of: Mapping[str, str] | None = None,
         parts: Sequence[ReadPart] = (),
+        names: Sequence[str] = (),
+        before: AdapterManifest | None = None,
         target: Callable[[Connection, Request], None] = main,
     ) -> None:
         self._request = Request(
@@ -73,8 +80,10 @@ class ProcessTrainer:
             recording,
             methods,
             dict(class_of or {}),
-            {shown: part.sha256 for shown, part in zip(names_of(parts), parts, strict=True)},
-            tuple(
+            (dict(before.recordings) if before else {})
+            | {shown: part.sha256 for shown, part in zip(names, parts, strict=True)},
+            (before.parts if before else ())
+            + tuple(
                 (part.sha256, part.start, part.stop)
                 for part in parts
                 if part.start is not None and part.stop is not None

@@ -132,6 +132,7 @@ def _train(connection: Connection, request: Request) -> Callable[[], str]:
             subject=request.subject,
             preset=request.config.preset,
             recordings=request.hashes or _hashes(request.recording),
+            data=data,
         )
         return record.adapter_id
 

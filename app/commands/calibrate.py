@@ -25,6 +25,7 @@ from app.ending import FINISHING, orderly
 from app.output import clear_progress, show_progress, write_json, write_lines, write_note
 
 if TYPE_CHECKING:
+    from app.calibration.extending import Earlier
     from app.calibration.flow import Flow
     from app.calibration.steps import FlowView
     from configs import SessionConfig
@@ -119,6 +120,22 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         "(`none`: fog); a class that is not named is drawn as its name suggests, else as fog",
     )
     parser.add_argument(
+        "--extend",
+        default=None,
+        metavar="ADAPTER",
+        help="with --from: learn from the new recording and from what that adapter was made from "
+        "(its classes, pictures and channels hold); a new adapter is stored beside it",
+    )
+    parser.add_argument(
+        "--others",
+        type=Path,
+        action="append",
+        default=None,
+        metavar="DIR|FILE",
+        help="with --from: recordings of other people with the same classes, learnt from as well "
+        "where cross-validation says that it helps; may be given several times",
+    )
+    parser.add_argument(
         "--until",
         default=None,
         metavar="S|P%",
@@ -167,6 +184,8 @@ def _check_usage(args: argparse.Namespace) -> None:
             for option, given in (
                 ("--labels", args.labels),
                 ("--pictures", args.pictures),
+                ("--extend", args.extend),
+                ("--others", args.others),
                 ("--until", args.until),
             )
         ),
@@ -189,19 +208,30 @@ def _config(args: argparse.Namespace) -> SessionConfig:
     if args.recordings:
         beside = settings_of(recordings_of(args.recordings, args.subject)[0], base)
         base = beside.model_copy(update={"seed": base.seed})
+    before = _earlier(args)
+    if before is not None:
+        base = before.settings(base)
     return apply_overrides(
         base,
         {
             **stream_overrides(args),
             "source.any_host": args.any_host,
             "seed": args.seed,
-            "subject": args.subject,
+            "subject": args.subject if before is None else before.manifest.subject,
             "simulation.subject_number": args.virtual,
             "simulation.board": args.board if args.virtual is not None else None,
             "simulation.snr": args.snr,
             "gallery": gallery_named(args.gallery),
         },
     )
+
+
+def _earlier(args: argparse.Namespace) -> Earlier | None:
+    from app.calibration.extending import earlier
+
+    if args.extend is None:
+        return None
+    return earlier(args.extend, store=None, subject=args.subject)
 
 
 def _flow(args: argparse.Namespace, config: SessionConfig) -> Flow:
@@ -218,21 +248,28 @@ def _flow(args: argparse.Namespace, config: SessionConfig) -> Flow:
     names = (args.methods or "").split(",")
     factory = CalibrationFactory(methods=tuple(name for name in names if name))
     if args.recordings:
+        before = _earlier(args)
         paths = recordings_of(args.recordings, args.subject)
         pictures = parse_pictures(args.pictures)
         if pictures is None and args.labels is not None and not speaks_for_itself(paths[0]):
             # Somebody else's events, put in classes: no pictures of ours, whatever they are called.
             pictures = {}
+        classes = parse_labels(args.labels)
+        if before is not None:
+            classes = classes or before.classes
+            pictures = before.pictures if before.pictures is not None else pictures
         return factory.recording(
             paths,
             config,
             out=args.out,
-            classes=parse_labels(args.labels),
+            classes=classes,
             pictures=pictures,
             until=parse_until(args.until),
             board=args.board,
             seed=config.seed,
             choice=stream_choice(args, config),
+            others=recordings_of(args.others or ()),
+            before=before,
         )
     choices = Choices(args.stimulus_set, args.minutes, config.seed, stimuli=config.stimuli)
     if args.fast:

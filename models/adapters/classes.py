@@ -31,11 +31,18 @@ from models.adapters.methods import Method
 from models.adapters.methods.classes import ClassBase, ClassDiscriminant
 from models.adapters.methods.ensemble import ClassEnsemble
 from models.adapters.problems import Fit, Problem
-from models.adapters.report import CalibrationReport, ClassScores, MethodScore, SessionScore
+from models.adapters.report import (
+    CalibrationReport,
+    ClassScores,
+    MethodScore,
+    SessionScore,
+    TransferReport,
+)
 from models.adapters.scoring import Ints, Splits, block_splits
 from models.adapters.selection import N_BLOCKS, N_FILTERS, validate
 from models.adapters.suggesting import NO_PICTURE, suggestion, target_of
 from models.adapters.targets import Target, prototypes
+from models.adapters.transfer import choose_transfer, own_rows
 from models.adapters.window import Window
 from pipeline.gallery import SPACE, Gallery, load_gallery
 from pipeline.interpolation import channel_covariance
@@ -56,8 +63,11 @@ class ClassProblem(Problem):
         seed: int,
         gallery: Gallery | None = None,
         encoders: Sequence[str] = (),
+        subject: str = "anonymous",
     ) -> None:
-        self.data, self.seed = data, seed
+        self.recorded, self.seed, self.subject = data, seed, subject
+        self.transfer = choose_transfer(data, subject, WINDOW)
+        self.data = data = self.transfer.data
         self.gallery = (gallery or load_gallery()).demand(SPACE, what="an adapter of classes")
         self.targets = class_targets(data, self.gallery)
         window = Window(data.channels, data.sfreq, *WINDOW)
@@ -65,11 +75,16 @@ class ClassProblem(Problem):
         self.base = ClassBase(window, prototypes(self.targets, self.gallery), encoders=readers)
         self.batch = self.base.prepare(data)
         self.rows, self.candidates = data.rows, np.eye(len(self.targets))
-        self.splits = block_splits(data.onsets)
+        self.splits = _own_splits(data, subject)
         self.methods = (ClassEnsemble,)
         self._each: dict[str, Float64] = {}
         self._tested = np.zeros(len(self.rows), dtype=bool)
         _check_counts(data, self.splits)
+
+    @property
+    def transfer_report(self) -> TransferReport | None:
+        """See the base class."""
+        return self.transfer.report
 
     @property
     def split(self) -> str:
@@ -85,7 +100,8 @@ class ClassProblem(Problem):
         rng = np.random.default_rng([self.seed, 67])
         guesses = 1e-9 * rng.standard_normal((len(self.rows), len(self.targets)))
         guesses += self._log_prior
-        tested = np.ones(len(self.rows), dtype=bool)
+        tested = np.zeros(len(self.rows), dtype=bool)
+        tested[own_rows(self.data, self.subject)] = True
         return [Scored("chance", "guessing", 0, guesses, guesses, self.rows, tested, 0.0)]
 
     @property
@@ -137,7 +153,9 @@ class ClassProblem(Problem):
 
     def _left_out(self, fit: Fit) -> list[SessionScore]:
         names = np.array(self.data.sessions)
-        whole = tuple(dict.fromkeys(self.data.sessions))
+        if not len(names):
+            return []
+        whole = tuple(dict.fromkeys(names[own_rows(self.data, self.subject)]))
         found = []
         for name in whole if len(whole) > 1 else ():
             test, train = np.flatnonzero(names == name), np.flatnonzero(names != name)
@@ -187,6 +205,7 @@ class ClassProblem(Problem):
                 n_filters=len(method.lda.filters) if isinstance(method, ClassDiscriminant) else 1,
                 temperature=1.0,
                 gallery_sha256=self.gallery.sha256,
+                is_aligned=self.transfer.reference is not None,
                 encoders=self._encoders(method),
                 scores=Scores(
                     n_epochs=len(self.rows),
@@ -198,13 +217,14 @@ class ClassProblem(Problem):
                 ),
             ),
             report=report,
-            data_sha256=data.sha256,
+            data_sha256=self.recorded.sha256,
         )
-        epochs = [data.epoch(row) for row in range(len(data))]
+        # As they come: what an epoch lacks is told before it is aligned.
+        epochs = [self.recorded.epoch(row) for row in range(len(self.recorded))]
         kept = {each.system: self.base.encoders[each.system] for each in self._encoders(method)}
         base = replace(self.base, encoders=kept)
         covariance = channel_covariance(epochs, data.channels)
-        return Adapter(manifest, method, base, interpolation=covariance)
+        return Adapter(manifest, method, base, self.transfer.reference, interpolation=covariance)
 
     def _encoders(self, method: Method[Any, Any]) -> tuple[EncoderReference, ...]:
         """Those whose heads were chosen; the others need not be there when it decodes."""
@@ -326,6 +346,17 @@ def class_targets(data: CalibrationData, gallery: Gallery) -> tuple[Target, ...]
         target_of(name, suggestion(name, gallery) or NO_PICTURE, gallery)
         for name in data.class_names
     )
+
+
+def _own_splits(data: CalibrationData, subject: str) -> Splits:
+    """Blocks of time; of other people's epochs none is tested, and all are learnt from."""
+    own = own_rows(data, subject)
+    if len(own) == len(data):
+        return block_splits(data.onsets)
+    found = block_splits(data.onsets[own])
+    everybody = np.arange(len(data))
+    folds = tuple((np.setdiff1d(everybody, own[test]), own[test]) for _, test in found.folds)
+    return replace(found, folds=folds)
 
 
 def _check_counts(data: CalibrationData, splits: Splits) -> None:

@@ -126,12 +126,15 @@ def load_live(
 ) -> OnlineAligned:
     """Read an adapter behind (frozen) online alignment, as sessions use it."""
     adapter = load_adapter(folder, encoder=encoder)
+    classes = adapter.manifest.classes
     return OnlineAligned(
         adapter,
         ch_names=adapter.manifest.ch_names,
         reference=adapter.covariance,
-        average=adapter.covariance is not None,
-        is_bounded=is_bounded,
+        average=adapter.covariance is not None and classes is None,
+        # What was fitted behind alignment knows nothing of epochs without it.
+        is_bounded=is_bounded and not (classes and classes.is_aligned),
+        begins_running=classes is not None and classes.is_aligned,
     )
 
 

@@ -106,11 +106,11 @@ def fit_adapter(
         from models.adapters.classes import ClassProblem
 
         encoders = [name for name in methods if name not in METHODS]
-        problem = ClassProblem(data, seed=seed, gallery=gallery, encoders=encoders)
+        problem = ClassProblem(data, seed=seed, gallery=gallery, encoders=encoders, subject=subject)
     else:
         encoder = encoder or open_encoder(DecoderConfig(system=system))
         problem = PictureProblem(data, encoder, system=system, methods=methods, seed=seed)
-    fit = _Fit(problem, data, seed=seed, tell=tell)
+    fit = _Fit(problem, problem.data, seed=seed, tell=tell)
     return fit.run(subject, started, with_curve=with_curve)
 
 
@@ -251,6 +251,7 @@ class _Fit:
             losses=tuple(watch.losses),
             seconds=time.monotonic() - started,
             classes=classes,
+            transfer=problem.transfer_report,
         )
         self.tell(1.0, "done")
         return problem.adapter(method, report, subject)

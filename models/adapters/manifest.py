@@ -73,6 +73,8 @@ class EventClasses(_Strict):
     gallery_sha256: str
     """Of the gallery whose space the prototypes lie in."""
     scores: Scores
+    is_aligned: bool = False
+    """Whether sessions are brought to the calibration's covariance before they are decoded."""
     encoders: tuple[EncoderReference, ...] = ()
     """Pretrained encoders whose features heads were fitted to."""
     labels: dict[str, str] = Field(default_factory=dict)

@@ -51,6 +51,8 @@ class OnlineAligned:
     is_of_pool : bool
         Whether `reference` is that of everybody whom the encoder knows, so that distance from it
         is a reason to doubt; one person's own may lie far from today's for other reasons.
+    begins_running : bool
+        Whether what is applied follows from the first epoch on.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class OnlineAligned:
         average: bool = True,
         is_bounded: bool = False,
         is_of_pool: bool = False,
+        begins_running: bool = False,
     ) -> None:
         self.inner = encoder
         self._warping = encoder if isinstance(encoder, WarpingEncoder) else None
@@ -69,7 +72,7 @@ class OnlineAligned:
         self._reference = reference
         self._average = average
         self.is_bounded, self._is_of_pool = is_bounded, is_of_pool
-        self._follows = False
+        self._follows = begins_running
         self._set_start()
 
     def _set_start(self) -> None:

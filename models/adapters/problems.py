@@ -21,7 +21,12 @@ from models.adapters.evaluation import Comparison, Scored, choose, describe_choi
 from models.adapters.manifest import AdapterManifest, EncoderReference
 from models.adapters.methods import PICTURES, Method, find_method
 from models.adapters.montage import placed_names
-from models.adapters.report import CalibrationReport, ClassScores, MethodScore
+from models.adapters.report import (
+    CalibrationReport,
+    ClassScores,
+    MethodScore,
+    TransferReport,
+)
 from models.adapters.scoring import Ints, Splits, time_and_stimulus_splits
 from models.api import Encoder
 from pipeline.alignment import mean_covariance
@@ -36,6 +41,8 @@ class Problem(ABC):
 
     Attributes
     ----------
+    data : CalibrationData
+        What is learnt from.
     base : Base
         What methods stand on.
     batch : Batch
@@ -49,6 +56,7 @@ class Problem(ABC):
         From cheap to rich.
     """
 
+    data: CalibrationData
     base: Base[Any]
     batch: Any
     rows: Ints
@@ -84,6 +92,11 @@ class Problem(ABC):
     def class_scores(self, best: Scored, fit: Fit) -> ClassScores | None:
         """More about plain classes; `fit` fits a method of a kind to some epochs."""
         del best, fit
+        return None
+
+    @property
+    def transfer_report(self) -> TransferReport | None:
+        """How several recordings were put together; None where that was no question."""
         return None
 
     @abstractmethod

@@ -120,6 +120,25 @@ class ClassScores(_Strict):
     repetitions: tuple[RepetitionPoint, ...] = ()
 
 
+class TransferScore(_Strict):
+    """One way to put recordings together, by what was left out."""
+
+    name: str
+    accuracy: float = Field(ge=0, le=1)
+    gain: float
+    """In log likelihood an epoch over the first way, nats."""
+    error: float = Field(ge=0)
+    """Standard error of that."""
+
+
+class TransferReport(_Strict):
+    """How several recordings were put together, and why."""
+
+    chosen: str
+    scores: tuple[TransferScore, ...]
+    sentence: str
+
+
 class CalibrationReport(_Strict):
     """Everything the result page shows."""
 
@@ -151,6 +170,8 @@ class CalibrationReport(_Strict):
     """Training and held-out loss of each pass of the chosen method, if it makes passes."""
     seconds: float = Field(ge=0)
     """The whole calibration, s."""
+    transfer: TransferReport | None = None
+    """Of several recordings of plain classes; None where there was one."""
     classes: ClassScores | None = None
     """More about plain classes; None for pictures and for reports of earlier versions."""
 

@@ -12,7 +12,7 @@ import pytest
 
 from app.calibration.channels import use_of
 from app.calibration.collection import Collection
-from app.calibration.data import calibration_data, said_of
+from app.calibration.data import calibration_data, joined_data, said_of
 from app.calibration.reading import (
     Until,
     parse_pictures,
@@ -171,19 +171,13 @@ def test_two_sessions_with_different_caps_share_what_both_have(tmp_path: Path) -
         collection.start_session()
         options = {"out": tmp_path / str(number), "stop": threading.Event()}
         read_recording(path, SessionConfig(), collection, **options)
-    data = calibration_data(collection.epochs(), SessionConfig(), pictures={})
+    days = [(f"day {k}", "kim", collection.epochs(k)) for k in (1, 2)]
+    data = joined_data(days, SessionConfig(), pictures={})
     assert data.channels == CHANNELS[:6]
     assert len(data) == 24
-    assert data.onsets[12] - data.onsets[11] > 100
-    use = use_of([epoch for _, epoch in collection.epochs()], (*CHANNELS, "Cz", "Fz"))
-    assert set(use.left_out) == {"PO7", "PO8", "Cz", "Fz"}
-    named = calibration_data(
-        collection.epochs(),
-        SessionConfig(),
-        pictures={},
-        session_of=lambda epoch: f"day {collection.session_of(epoch)}",
-    )
-    assert named.sessions == ("day 1",) * 12 + ("day 2",) * 12
+    assert data.onsets[12] % 60 == 0, "no minute is of both"
+    assert data.sessions == ("day 1",) * 12 + ("day 2",) * 12
+    assert set(data.subjects) == {"kim"}
 
 
 def test_labels_of_another_case_are_told_with_those_that_came(tmp_path: Path) -> None:

@@ -1,0 +1,94 @@
+"""A person's adapter and one more session: what holds of the earlier calibration."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.calibration.collection import Collection
+from app.calibration.data import joined_data
+from app.calibration.extending import earlier, unlike
+from app.calibration.factory import person_of
+from app.calibration.reading import read_recording
+from app.errors import AppError
+from configs import SessionConfig
+from models.adapters import AdapterStore, CalibrationData
+from models.adapters.classes import fit_classes
+from models.adapters.manifest import Learnt
+from models.adapters.suggesting import target_of
+from pipeline.gallery import load_gallery
+from tests.app.class_recording import CHANNELS, write_person
+
+CLASSES = {"a": "face", "b": "house"}
+
+
+def stored(root: Path, data: CalibrationData, *, keeps: bool = True) -> str:
+    """An adapter of the data, in a store."""
+    gallery = load_gallery()
+    targets = tuple(target_of(name, "cat", gallery) for name in ("face", "house"))
+    data = replace(data, classes=targets)
+    epochs = [data.epoch(row) for row in range(len(data))]
+    adapter = fit_classes(epochs, targets, gallery, filter_config=data.filter, subject="kim")
+    classes = adapter.manifest.event_classes.model_copy(update={"labels": CLASSES})
+    learnt = (Learnt(sha256="ab" * 32, start=0.0, stop=9.0),)
+    manifest = adapter.manifest.model_copy(update={"classes": classes, "learnt": learnt})
+    record = AdapterStore(root).save(
+        replace(adapter, manifest=manifest),
+        subject="kim",
+        recordings={"one.fif": "ab" * 32},
+        data=data if keeps else None,
+    )
+    return record.adapter_id
+
+
+def first(n: int = 40) -> CalibrationData:
+    rng = np.random.default_rng(0)
+    n_times = 26 + round(SessionConfig().epochs.tmax * 128) + 1  # as the live path cuts them
+    return CalibrationData(
+        epochs=rng.standard_normal((n, 7, n_times)).astype(np.float32),
+        labels=("face", "house") * (n // 2),
+        onsets=np.arange(n) * 1.0,
+        channels=CHANNELS[:7],
+        sfreq=128.0,
+        tmin=-26 / 128,
+    )
+
+
+def test_a_later_session_is_cut_like_the_earlier_and_joined(tmp_path: Path) -> None:
+    reference = stored(tmp_path / "store", first())
+    before = earlier(reference, store=tmp_path / "store", subject=None)
+    assert before.classes == CLASSES
+    assert before.pictures == {"face": "cat", "house": "cat"}
+    config = before.settings(SessionConfig())
+    assert (config.subject, config.source.picks) == ("kim", CHANNELS[:7])
+    path = write_person(tmp_path / "two_raw.fif", ("a", "b"), n_trials=12)
+    collection = Collection(before.classes)
+    collection.start_session()
+    options = {"out": tmp_path / "c", "stop": threading.Event()}
+    part = read_recording(path, config, collection, **options)
+    data = joined_data(
+        [("two_raw.fif", "kim", collection.epochs(1))],
+        part.config,
+        pictures=before.pictures,
+        before=before.sessions(),
+    )
+    assert data.sessions == ("one.fif",) * 40 + ("two_raw.fif",) * 12
+    assert (len(data), data.channels, set(data.subjects)) == (52, CHANNELS[:7], {"kim"})
+    before.check_new({"two_raw.fif": part.sha256})
+    with pytest.raises(AppError, match=r"one\.fif again is a recording that the adapter"):
+        before.check_new({"one.fif again": "ab" * 32})
+
+
+def test_what_cannot_be_extended_is_said(tmp_path: Path) -> None:
+    reference = stored(tmp_path, first(), keeps=False)
+    with pytest.raises(AppError, match="no epochs are kept with the adapter"):
+        earlier(reference, store=tmp_path, subject="kim")
+    with pytest.raises(AppError, match=r"is of kim, and --subject says lee.*--others"):
+        earlier(reference, store=tmp_path, subject="lee")
+    assert unlike(["a", "a", "b"], ["a"]) == ["a (2)", "a (3)", "b"]
+    assert person_of(Path("ds/sub-02/eeg/sub-02_task-x_eeg.edf"), 3) == "02"
+    assert person_of(Path("his.fif"), 3) == "other-4"
