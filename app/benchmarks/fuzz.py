@@ -65,9 +65,11 @@ class _TooSlowError(Exception):
 
 
 def run_fuzz_bench(
-    *, minutes: float = 1.0, seed: int = 0, keep: Path | None = None
+    *, minutes: float = 1.0, seed: int = 0, keep: Path | None = None, least: int = 0
 ) -> dict[str, Any]:
     """Read mutated recordings for `minutes`; findings are kept in the folder `keep`.
+
+    It reads `least` of them, however long that takes.
 
     Returns
     -------
@@ -82,7 +84,7 @@ def run_fuzz_bench(
         folder = Path(name)
         whole = _whole_files(folder)
         deadline, number = time.monotonic() + 60 * minutes, 0
-        while time.monotonic() < deadline:
+        while number < least or time.monotonic() < deadline:
             reader = tuple(_CORPUS)[number % len(_CORPUS)]
             raw = make_case(whole[reader], seed, number)
             path = folder / f"case{_suffix(reader)}"

@@ -11,7 +11,9 @@ from devices.xdf import XdfFile
 
 
 def test_a_short_run_finds_nothing_and_repeats(tmp_path: Path) -> None:
-    result = fuzz.run_fuzz_bench(minutes=2 / 60, seed=7, keep=tmp_path / "found")
+    result = fuzz.run_fuzz_bench(
+        minutes=0, seed=7, keep=tmp_path / "found", least=6 * len(fuzz._CORPUS)
+    )
     assert result["findings"] == {}
     assert result["rows"][0]["met"]
     assert all(counts["cases"] > 5 for counts in result["readers"].values())

@@ -18,6 +18,7 @@ from app.views.session.history_strip import HistoryStrip
 from app.views.signals.trace_widget import TraceWidget
 from tests.app.fake_session import FakeSession
 from tests.app.test_view_models import traces_of
+from tests.waiting import PATIENCE
 
 
 def painted_at(factor: str) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def painted_at(factor: str) -> dict[str, Any]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)

@@ -21,6 +21,7 @@ from PIL import Image
 from scipy.signal import fftconvolve
 
 from pipeline.values import Float64, Uint8
+from tests.waiting import PATIENCE
 
 Found = TypeVar("Found")
 TOOLS = ("Xvfb", "xdotool")
@@ -43,7 +44,7 @@ def missing_parts() -> list[str]:
     return [name for name in TOOLS if shutil.which(name) is None] + linked_libraries()[1]
 
 
-def until(condition: Callable[[], Found], what: str, *, timeout: float) -> Found:
+def until(condition: Callable[[], Found], what: str, *, timeout: float = PATIENCE) -> Found:
     """Wait for `condition` to become true and return it; fail with `what` when time is up."""
     end, pause = time.monotonic() + timeout, threading.Event()
     while not (found := condition()):

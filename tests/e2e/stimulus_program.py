@@ -18,13 +18,13 @@ from app.views.stimuli.window import StimulusWindow
 from configs import StimuliConfig
 from tests.app.plan_player import Player
 
-TIMING = Timing(fixation=10, stimulus=12, blank=8)
+TIMING = Timing(fixation=10, stimulus=30, blank=20)
 LABELS = ("red", "blue")
-LONGEST_S = 40.0
+LONGEST_S = 110.0
 
 
 def main(surface: str) -> int:
-    """Play ten pictures; end with the plan or at Esc."""
+    """Play four pictures; end with the plan or at Esc."""
     from pylsl import local_clock
 
     app = QApplication(["stimuli"])
@@ -35,7 +35,7 @@ def main(surface: str) -> int:
     )
     window.use(StimuliConfig(photodiode="top-left", photodiode_px=64))
     window.show()
-    player = Player(plan_presentation(LABELS, repetitions=5, timing=TIMING))
+    player = Player(plan_presentation(LABELS, repetitions=2, timing=TIMING))
     stamps: list[tuple[str, float]] = []
 
     def ended(complete: bool) -> None:

@@ -16,13 +16,12 @@ import pytest
 
 from tests.e2e.screen import Screen, missing_parts, screen, until
 from tests.e2e.stimulus_program import TIMING
-from tests.waiting import starved
+from tests.waiting import PATIENCE, starved
 
 pytestmark = pytest.mark.skipif(
     bool(missing_parts()),
     reason=f"not installed: {' '.join(missing_parts())}; .ci/run lists the packages",
 )
-LONG = 50.0
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 
@@ -54,7 +53,7 @@ def corner(display: Screen) -> tuple[int, ...]:
 
 
 def said_by(running: subprocess.Popen[str]) -> dict[str, Any]:
-    out, _ = running.communicate(timeout=LONG)
+    out, _ = running.communicate(timeout=PATIENCE)
     said: dict[str, Any] = json.loads(out.splitlines()[-1])
     return said
 
@@ -66,7 +65,7 @@ def test_pictures_stand_on_the_screen_for_whole_frames_and_are_stamped(
     before_it = starved()
     with program(display, surface) as running:
         for colour in (WHITE, BLACK, WHITE):
-            until(lambda: corner(display) == colour, f"a square of {colour}", timeout=LONG)  # noqa: B023
+            until(lambda: corner(display) == colour, f"a square of {colour}")  # noqa: B023
         said = said_by(running)
     assert said["complete"]
     assert [label for label, _ in said["stamps"]] == said["planned"]
@@ -83,8 +82,8 @@ def test_pictures_stand_on_the_screen_for_whole_frames_and_are_stamped(
 
 def test_escape_ends_the_presentation(display: Screen) -> None:
     with program(display, "raster") as running:
-        until(lambda: display.focus("stimuli"), "the window", timeout=LONG)
-        until(lambda: corner(display) == WHITE, "the first picture", timeout=LONG)
+        until(lambda: display.focus("stimuli"), "the window")
+        until(lambda: corner(display) == WHITE, "the first picture")
         display.press("Escape")
         said = said_by(running)
     assert not said["complete"]
