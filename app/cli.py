@@ -43,6 +43,7 @@ COMMANDS = (
     "train",
     "import",
     "bench",
+    "serve",
     "compile",
     "doctor",
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from configs import LoadedConfig, SessionConfig
+from configs.plain import plain
 
 _WEIGHTS: Final = {
     "encoder_sha256": "encoder (or adapter)",
@@ -63,6 +64,34 @@ def other_weights(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> str:
             f"{_short(before)}). Rankings and chance are not those of the recorded session."
         )
     return " ".join(sentences)
+
+
+def other_place(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Say of a session that a server decoded whether its pictures can be the same here.
+
+    Both are `run` tables of a `session.toml`; empty where no server decoded the recorded one, or
+    where nothing decodes now.
+    """
+    there, here = recorded.get("server"), now.get("drawn_by")
+    if not isinstance(there, Mapping) or not isinstance(here, Mapping):
+        return ""
+    url = plain(str(there.get("url", "")), limit=80)
+    keys = sorted({*there, *here} - {"url"})
+    differ = [
+        f"{key} {plain(str(here.get(key, 'none')), limit=60)} (there: "
+        f"{plain(str(there.get(key, 'none')), limit=60)})"
+        for key in keys
+        if here.get(key) != there.get(key)
+    ]
+    if not differ:
+        return (
+            f"The recorded session was decoded by {url}, with the weights, the back-end and the "
+            "kind of machine that decode here: its vectors and pictures are repeated to the bit."
+        )
+    return (
+        f"The recorded session was decoded by {url}, and here differ: {', '.join(differ)}. Its "
+        "vectors and pictures are not repeated to the bit."
+    )
 
 
 def _is_own_folder(folder: Path) -> bool:

@@ -55,6 +55,8 @@ class StageTimes:
     encode: float
     sample: float
     total_after_epoch: float
+    network: float = 0.0
+    """On the way to a decoding server and back; nothing where this machine decodes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,6 +97,8 @@ class Result:
     """The epoch behind the picture, (n_channels, n_times) microvolts; kept for recent ones."""
     control_pixels: Uint8 | None = None
     """The noise control's picture, when it was asked for."""
+    decoded_by: str = ""
+    """Address of the server that decoded it; empty: this machine."""
     returned: float | None = None
     """When the picture came back from the decoder, `time.monotonic`, s; for who paints it."""
 
@@ -183,6 +187,8 @@ class Snapshot:
     """p50 and p95 by stage, ms, over the last 200 pictures."""
     decoder: str = ""
     """The decoder's state in a few words: `loading`, `ready (cpu, 1 thread)`, `restarting`."""
+    decoded_by: str = ""
+    """Address of the server to which EEG goes now; empty: it stays on this machine."""
     adapter: str | None = None
     """Folder of the adapter that decodes now; None: none, the decoder of everybody."""
     adapter_loading: str | None = None

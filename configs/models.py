@@ -235,6 +235,17 @@ class DecoderConfig(_Frozen):
     (`first`), or while eager draws, until it takes over between two epochs (`meanwhile`). `auto`:
     `meanwhile` in a live session, else `first`. Engines that live in one process only (trace,
     Inductor) are always made first."""
+    remote: str | None = Field(
+        default=None,
+        pattern=r"^(https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])|"
+        r"http://(localhost|127\.[0-9.]+|\[::1\])):[0-9]{1,5}$",
+    )
+    """Address of a decoding server (`phosphene serve`), `https://HOST:PORT`: epochs are sent there
+    and leave this machine; None: they stay. Where the server goes, they are decoded here until it
+    is back. `http://` to this machine itself only."""
+    ticket: str | None = Field(default=None, min_length=1)
+    """File of the ticket for that server; None: where `phosphene serve` puts it on its own
+    machine."""
     control: bool = False
     """Draw a noise control beside each picture, into `controls/`: the same decoder on the same
     epoch with its phases scrambled. Doubles the time of a picture."""

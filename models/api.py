@@ -179,6 +179,19 @@ class Sampler(Protocol):
 
 
 @runtime_checkable
+class SamplesBatches(Protocol):
+    """A sampler that draws several embeddings together, for less than one by one.
+
+    A picture is a pure function of its embedding, its seed and the batch's size: what the others
+    are changes nothing of it.
+    """
+
+    def sample_batch(self, embeddings: Sequence[Embedding], *, seeds: Sequence[int]) -> Uint8:
+        """Draw (n, height, width, 3) sRGB. Raises `PhospheneError` for another shape."""
+        ...
+
+
+@runtime_checkable
 class StatesOptions(Protocol):
     """A sampler that says which settings act on its pictures."""
 

@@ -314,11 +314,12 @@ def import_system(config: DecoderConfig) -> None:
             importlib.import_module(text.partition(":")[0])
 
 
-def load_encoder(config: DecoderConfig) -> Encoder:
+def load_encoder(config: DecoderConfig, *, plain: Encoder | None = None) -> Encoder:
     """Load the encoder alone, the adapter's where `config` names one; from any thread.
 
     Where it can be aligned to a person, it stands behind online alignment, which begins frozen
-    and then changes nothing.
+    and then changes nothing. `plain` is the system's own encoder where it is loaded already: many
+    people's adapters and alignments may stand behind one.
 
     Raises
     ------
@@ -327,7 +328,7 @@ def load_encoder(config: DecoderConfig) -> Encoder:
     """
     # Torch keeps this setting by thread.
     torch.set_grad_enabled(False)
-    encoder = open_encoder(config)
+    encoder = open_encoder(config) if plain is None else plain
     if config.adapter is not None:
         from models.adapters import load_live
 

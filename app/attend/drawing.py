@@ -75,7 +75,7 @@ class Draws(Protocol):
         ...
 
     @property
-    def settled(self) -> Mapping[str, str]:
+    def settled(self) -> Mapping[str, str | int | float]:
         """Device, back-end and type by name, as settings of `decoder`."""
         ...
 
@@ -119,7 +119,7 @@ class Here:
         return self._sampler.spec.space
 
     @property
-    def settled(self) -> Mapping[str, str]:
+    def settled(self) -> Mapping[str, str | int | float]:
         """Device, back-end and type by name."""
         return {} if self._system is None else self._system.settled
 

@@ -218,6 +218,33 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_remote(parser: argparse.ArgumentParser) -> None:
+    """Add the server that decodes, for what decodes live."""
+    parser.add_argument(
+        "--remote",
+        default=None,
+        metavar="URL",
+        help="decode on a server (`phosphene serve`), https://HOST:PORT: EEG leaves this machine; "
+        "here while the server is away",
+    )
+    parser.add_argument(
+        "--remote-ticket",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="the ticket for that server, which its owner made",
+    )
+
+
+def remote_overrides(args: argparse.Namespace) -> dict[str, Any]:
+    """What was said of a server, for `apply_overrides`."""
+    ticket = args.remote_ticket
+    return {
+        "decoder.remote": args.remote,
+        "decoder.ticket": None if ticket is None else str(ticket.resolve()),
+    }
+
+
 def device_overrides(args: argparse.Namespace) -> dict[str, Any]:
     """What was said of them, for `apply_overrides`."""
     return {f"decoder.{name}": getattr(args, name) for name in ("device", "backend", "dtype")}

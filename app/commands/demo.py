@@ -10,11 +10,13 @@ from app.commands.common import (
     add_gallery,
     add_out,
     add_outputs,
+    add_remote,
     apply_overrides,
     device_overrides,
     gallery_named,
     output_overrides,
     positive,
+    remote_overrides,
     watch,
 )
 from app.display import window_problem
@@ -65,6 +67,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="no LSL and no waiting: the same brain and path under a virtual clock (for controls)",
     )
     add_device(parser)
+    add_remote(parser)
     parser.add_argument(
         "--attend",
         action="store_true",
@@ -96,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
             "decoder.align": args.align,
             **device_overrides(args),
             **output_overrides(args),
+            **remote_overrides(args),
             "gallery": gallery_named(args.gallery),
         },
     )

@@ -16,12 +16,14 @@ from app.commands.common import (
     add_device,
     add_fallback,
     add_outputs,
+    add_remote,
     add_settings,
     apply_overrides,
     device_overrides,
     load,
     output_overrides,
     positive,
+    remote_overrides,
 )
 from app.ending import FINISHING, Ending, orderly
 
@@ -45,6 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_settings(parser)
     add_device(parser)
+    add_remote(parser)
     add_fallback(parser)
     add_outputs(parser)
     parser.add_argument("--theme", choices=("dark", "light"), default=None)
@@ -65,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     """Open the window."""
     from app.runtime.factory import RuntimeFactory
 
-    given = device_overrides(args) | output_overrides(args)
+    given = device_overrides(args) | output_overrides(args) | remote_overrides(args)
     config = load(args.preset, args.config, fallback=args.fallback)
     return run_window(
         RuntimeFactory(),

@@ -16,6 +16,7 @@ from app.commands.common import (
     add_generator,
     add_out,
     add_outputs,
+    add_remote,
     add_settings,
     add_source_options,
     apply_overrides,
@@ -25,6 +26,7 @@ from app.commands.common import (
     load_run,
     output_overrides,
     positive,
+    remote_overrides,
     say_above_progress,
     stream_choice,
     stream_overrides,
@@ -86,6 +88,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_generator(parser)
     add_device(parser)
+    add_remote(parser)
     add_align(parser)
     add_gallery(parser)
     parser.add_argument(
@@ -122,6 +125,7 @@ def run(args: argparse.Namespace) -> int:
             "decoder.vae": args.vae,
             **device_overrides(args),
             **output_overrides(args),
+            **remote_overrides(args),
             "decoder.align": args.align,
             "gallery": gallery_named(args.gallery),
             "retrieval": None if args.retrieval is None else str(args.retrieval.resolve()),

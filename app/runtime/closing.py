@@ -23,7 +23,12 @@ from pipeline.gallery import Gallery
 
 
 def describe_run(
-    config: SessionConfig, *, ready: Ready | None, gallery: Gallery, replay_of: Path | None
+    config: SessionConfig,
+    *,
+    ready: Ready | None,
+    gallery: Gallery,
+    replay_of: Path | None,
+    server: Ready | None = None,
 ) -> dict[str, Any]:
     """Versions, seed and hashes, for the `run` table of `session.toml`."""
     run: dict[str, Any] = {
@@ -44,8 +49,22 @@ def describe_run(
             "device": ready.device,
             **({} if ready.pace is None else {"expected_picture_s": _rounded(ready.pace.picture)}),
             **dict(ready.versions),
+            "drawn_by": _drawn_by(ready),
         }
+    if server is not None:
+        run["server"] = {"url": server.server, **_drawn_by(server)}
     return run
+
+
+def _drawn_by(ready: Ready) -> dict[str, Any]:
+    """What a picture depends on to the bit, beside its epoch: weights, settings, machine."""
+    return {
+        "encoder_sha256": ready.spec.sha256,
+        "sampler_sha256": ready.sampler_sha256,
+        "machine": ready.machine,
+        "torch": ready.versions.get("torch", ""),
+        **{name: str(value) for name, value in ready.settled.items()},
+    }
 
 
 def _pace_table(ready: Ready | None) -> dict[str, float | int] | None:

@@ -28,14 +28,16 @@ from app.runtime.messages import (
     Load,
     Loaded,
     Loading,
+    Moved,
     Overrides,
     Ready,
     Refused,
     Stepped,
     Switched,
 )
-from app.runtime.pacing import in_words, ready_words
+from app.runtime.pacing import host_of, in_words, ready_words
 from app.runtime.processes import end_process, start_process
+from app.runtime.remote.process import main as remote_main
 from app.runtime.stepping_down import overridden, step_down
 from app.runtime.worker import main, stand_by
 from configs import SessionConfig
@@ -83,7 +85,8 @@ class Decoder:
     warn : callable
         Takes sentences, in the decoder's thread.
     target : callable
-        What the process runs; `worker.main` but for tests.
+        What the process runs; None: `worker.main`, or `remote.process.main` where the settings
+        name a server.
     start_timeout, job_timeout : float
         Longest silence while it loads, longest silence of a job that is not known to take long, s.
     spare : bool
@@ -101,7 +104,7 @@ class Decoder:
         on_answer: Callable[[Job, Answer, float], None],
         on_loaded: Callable[[Loaded], None] = lambda _: None,
         warn: Callable[[str], None] = lambda _: None,
-        target: Callable[[Connection, SessionConfig], None] = main,
+        target: Callable[[Connection, SessionConfig], None] | None = None,
         start_timeout: float = START_TIMEOUT,
         job_timeout: float = JOB_TIMEOUT,
         spare: bool = False,
@@ -112,7 +115,11 @@ class Decoder:
         self._on_loaded = on_loaded
         self._warn = warn
         self._overrides: Overrides = {}
+        if target is None:
+            target = main if config.decoder.remote is None else remote_main
         self._target = target
+        self._place = ""
+        self._server: Ready | None = None
         self._start_timeout = start_timeout
         self._job_timeout = job_timeout
         self._keeps_spare = spare and target is main
@@ -140,7 +147,7 @@ class Decoder:
         """What it is doing, in a few words."""
         drawing, pace = self._drawing, None if self._ready is None else self._ready.pace
         if drawing is None or pace is None or self._expected < SHOWN:
-            return self._state
+            return f"ready at {host_of(self._place)}" if self._place else self._state
         since, step = drawing
         left = in_words(max(0.0, self._expected - (time.monotonic() - since)))
         how_far = "" if step is None else f"step {step} of {pace.n_steps}, "
@@ -165,6 +172,16 @@ class Decoder:
     def ready(self) -> Ready | None:
         """What the process said of itself; None until it is loaded."""
         return self._ready
+
+    @property
+    def place(self) -> str:
+        """Address of the server to which epochs go now; empty: they stay on this machine."""
+        return self._place
+
+    @property
+    def server(self) -> Ready | None:
+        """What the server that decoded last said of itself; None: none ever did."""
+        return self._server
 
     @property
     def refusal(self) -> str:
@@ -399,6 +416,9 @@ class Decoder:
             self._on_loaded(word)
         elif isinstance(word, Switched):
             self._switch(word)
+        elif isinstance(word, Moved):
+            self._place, self._server = word.place, word.server or self._server
+            self._warn(word.sentence)
 
     def _switch(self, word: Switched) -> None:
         """Take in that another back-end draws from the next answer on."""

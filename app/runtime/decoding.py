@@ -35,6 +35,7 @@ from app.runtime.stepping_down import read_overrides
 from configs import SessionConfig
 from models.api import EncoderSpec, InputSpec
 from models.retrieval.store import VectorStore
+from models.sampling.batches import Batch, read_batch
 from pipeline.errors import PhospheneError
 from pipeline.gallery import Gallery
 from pipeline.values import Float32, Marker, Outcome, Verdict
@@ -58,13 +59,15 @@ class Past:
     """What a recorded session decided: outcomes by marker index, changes of the adapter.
 
     `observed` are the epochs that failed after alignment had taken them in; `overrides` those that
-    were decoded with other settings than the session began with.
+    were decoded with other settings than the session began with; `batches` those that a server
+    drew together with others.
     """
 
     outcomes: Mapping[int, str] = field(default_factory=dict)
     observed: frozenset[int] = frozenset()
     overrides: Mapping[int, Overrides] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
+    batches: Mapping[int, Batch] = field(default_factory=dict)
 
 
 def read_past(events: Iterable[Mapping[str, Any]]) -> Past:
@@ -73,6 +76,7 @@ def read_past(events: Iterable[Mapping[str, Any]]) -> Past:
     observed: set[int] = set()
     overrides: dict[int, Overrides] = {}
     changes: list[Change] = []
+    batches: dict[int, Batch] = {}
     for event in events:
         change = decode_change(event)
         if change is not None:
@@ -80,8 +84,10 @@ def read_past(events: Iterable[Mapping[str, Any]]) -> Past:
         elif isinstance(event.get("index"), int) and "outcome" in event:
             outcomes[event["index"]] = str(event["outcome"])
             overrides[event["index"]] = read_overrides(event.get("overrides"))
+            if (batch := read_batch(event.get("batch"))) is not None:
+                batches[event["index"]] = batch
             (observed.add if event.get("observed") else observed.discard)(event["index"])
-    return Past(outcomes, frozenset(observed), overrides, tuple(changes))
+    return Past(outcomes, frozenset(observed), overrides, tuple(changes), batches)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,6 +98,7 @@ class Conclusion:
     vector: Float32 | None = None
     observed: bool = False
     overrides: Overrides = field(default_factory=dict)
+    batch: Batch | None = None
 
 
 def _building(config: SessionConfig, *, is_live: bool) -> SessionConfig:
@@ -217,6 +224,16 @@ class Decoding:
     def overrides(self) -> Overrides:
         """Settings of the decoder that hold instead of the session's; empty: none."""
         return {} if self._decoder is None else self._decoder.overrides
+
+    @property
+    def place(self) -> str:
+        """Address of the server to which epochs go; empty: they stay on this machine."""
+        return "" if self._decoder is None else self._decoder.place
+
+    @property
+    def server(self) -> Ready | None:
+        """What the server that decoded last said of itself; None: none ever did."""
+        return None if self._decoder is None else self._decoder.server
 
     @property
     def _max_wait(self) -> float:
@@ -349,6 +366,7 @@ class Decoding:
             draw=decided not in WALL_CLOCK_OUTCOMES,
             control=self.control,
             overrides=None if self._is_live else self._past.overrides.get(marker.index, {}),
+            batch=None if self._is_live else self._past.batches.get(marker.index),
         )
         cut = Cut(epoch, arrival, pulled, filtered, time.monotonic(), number, steer.adapter)
         with self._lock:
@@ -390,7 +408,10 @@ class Decoding:
             return  # the session has ended meanwhile, and the epoch with it
         observed = answer.observed
         if answer.aged is None or observed:
-            self._note_restart(cut)
+            self._note_restart(cut, began=answer.began)
+        if answer.overload:
+            self._end(cut, Outcome.OVERLOAD, answer.overload, observed=observed)
+            return
         if answer.aged is not None:
             set_to, limit = self._config.decoder.max_wait or 0.0, self._max_wait
             what = "decoder.max_wait" if limit <= set_to else "one and a half pictures take"
@@ -429,7 +450,9 @@ class Decoding:
             return
         stages = stages_of(cut, answer, now=now, returned=returned, is_live=self._is_live)
         result = replace(result, stages=stages, returned=returned)
-        self._let_go(Conclusion(result, answer.vector, observed, answer.overrides))
+        self._let_go(
+            Conclusion(result, answer.vector, observed, answer.overrides, batch=answer.batch)
+        )
 
     def _note_space(self, spec: EncoderSpec) -> None:
         """Say that nothing is ranked or retrieved, where there are no vectors of its space."""
@@ -473,10 +496,10 @@ class Decoding:
             del self._cuts[conclusion.result.index]
         self._conclude(conclusion)
 
-    def _note_restart(self, cut: Cut) -> None:
+    def _note_restart(self, cut: Cut, *, began: bool) -> None:
         """Record that alignment began anew with this epoch: a replay must do so, too."""
         n_restarts = self.n_restarts
-        if n_restarts != self._n_restarts:
+        if n_restarts != self._n_restarts or began:
             self._n_restarts = n_restarts
             self._note(encode_change(Change(cut.number, None)))
 

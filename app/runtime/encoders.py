@@ -37,6 +37,8 @@ class Encoders:
         Whose filter and epochs an adapter must have been made for.
     first : Encoder
         The one that the system was loaded with.
+    plain : Encoder or None
+        The system's own, which every adapter may stand behind; None: each loads it for itself.
 
     Raises
     ------
@@ -44,8 +46,11 @@ class Encoders:
         `first` is an adapter's and does not fit the session.
     """
 
-    def __init__(self, config: SessionConfig, first: Encoder) -> None:
+    def __init__(
+        self, config: SessionConfig, first: Encoder, *, plain: Encoder | None = None
+    ) -> None:
         self._config = config
+        self._plain = plain
         self.first = first
         self._lock = threading.Lock()
         key = first_adapter(config.decoder)
@@ -63,7 +68,8 @@ class Encoders:
         """
         from models.systems import load_encoder
 
-        encoder = load_encoder(self._config.decoder.model_copy(update={"adapter": folder or None}))
+        decoder = self._config.decoder.model_copy(update={"adapter": folder or None})
+        encoder = load_encoder(decoder, plain=self._plain)
         if folder:
             check_encoder(encoder, self._config, folder=folder, ch_names=ch_names)
         key = AdapterKey(folder, encoder.spec.sha256)

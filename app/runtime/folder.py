@@ -96,7 +96,12 @@ def result_to_json(result: Result) -> dict[str, Any]:
         "embedding_sha256": result.embedding_sha256,
         "stages_ms": None
         if stages is None
-        else {name: round(getattr(stages, name), 3) for name in stages.__slots__},
+        else {
+            name: round(getattr(stages, name), 3)
+            for name in stages.__slots__
+            if name != "network" or stages.network
+        },
+        **({"decoded_by": result.decoded_by} if result.decoded_by else {}),
         "quality": {name: round(float(value), 4) for name, value in result.quality.items()},
     }
 

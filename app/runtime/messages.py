@@ -15,6 +15,7 @@ from configs import DecoderConfig
 from models.api import EncoderSpec
 from models.faults import Fault
 from models.pace import Pace
+from models.sampling.batches import Batch
 from pipeline.values import Epoch, Float32, Info, Uint8
 
 
@@ -75,6 +76,8 @@ class Job:
     """Draw the noise control as well."""
     overrides: Overrides | None = None
     """What it has to be drawn with: in a replay, as it was recorded. None: as the decoder runs."""
+    batch: Batch | None = None
+    """In a replay: the batch that a server drew it in, whose sums it has to repeat."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,6 +112,16 @@ class Answer:
     """Probabilities in the order of the encoder's classes."""
     fault: Fault = ""
     overrides: Overrides = field(default_factory=dict)
+    overload: str = ""
+    """A server had no room for it, in a sentence."""
+    decoded_by: str = ""
+    """Address of the server that decoded it; empty: this machine."""
+    batch: Batch | None = None
+    """The batch that a server drew it in; None: it was drawn here, alone."""
+    began: bool = False
+    """What follows the person (alignment, doubt) began anew with it: another place decoded."""
+    network: float = 0.0
+    """What of its time was spent on the way to a server and back, s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +139,12 @@ class Ready:
     options: Mapping[str, str | int | float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     pace: Pace | None = None
-    settled: Mapping[str, str] = field(default_factory=dict)
+    settled: Mapping[str, str | int | float] = field(default_factory=dict)
     """Device, back-end and type by name, as settings of `decoder`: what `auto` came to."""
+    machine: str = ""
+    """What computes: the CPU's name, or the GPU's."""
+    server: str = ""
+    """Address of the server that says so; empty: this machine."""
     can_save_memory: bool = False
     """Whether `decoder.low_memory` changes anything."""
 
@@ -163,6 +180,19 @@ class Switched:
     settled: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     pace: Pace | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Sent when epochs are decoded elsewhere from now on.
+
+    `place` is the server's address, empty: this machine; `server` what the server says of itself.
+    `sentence` says why, for a person.
+    """
+
+    place: str
+    sentence: str
+    server: Ready | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +234,7 @@ def job_of(
     draw: bool = True,
     control: bool = False,
     overrides: Overrides | None = None,
+    batch: Batch | None = None,
 ) -> Job:
     """Pack an epoch for the pipe."""
     return Job(
@@ -221,6 +252,7 @@ def job_of(
         draw=draw,
         control=control,
         overrides=overrides,
+        batch=batch,
     )
 
 

@@ -28,6 +28,11 @@ def newest_wins(config: SessionConfig) -> bool:
     return policy == "newest" or (policy == "auto" and config.epochs.mode == "free")
 
 
+def host_of(url: str) -> str:
+    """Host and port of a server's address."""
+    return url.partition("://")[2]
+
+
 def ready_words(ready: Ready, config: SessionConfig, expected: float) -> str:
     """Say that the decoder is ready, on what it computes, and how long a picture takes."""
     threads = config.decoder.threads

@@ -83,8 +83,9 @@ def _summary(folder: Path) -> dict[str, Any]:
     latencies = Latencies()
     for line in lines:
         stages = line.get("stages_ms")
-        if isinstance(stages, Mapping) and set(StageTimes.__slots__) <= set(stages):
-            latencies.add(StageTimes(**{key: stages[key] for key in StageTimes.__slots__}))
+        if isinstance(stages, Mapping) and set(StageTimes.__slots__) <= {*stages, "network"}:
+            known = {key: stages[key] for key in StageTimes.__slots__ if key in stages}
+            latencies.add(StageTimes(**known))
     recordings = sorted(folder.glob("recording*.xdf"))
     return {
         "schema_version": 1,

@@ -23,6 +23,7 @@ from app.runtime.messages import AdapterKey, Answer, Job, Overrides
 from configs import SessionConfig
 from models.api import EncoderSpec
 from models.retrieval.store import VectorStore
+from models.sampling.batches import Batch
 from pipeline.errors import PhospheneError
 from pipeline.gallery import Gallery
 from pipeline.signal_quality import ChannelQuality
@@ -152,6 +153,7 @@ def decoded(
         epoch_data=epoch.data,
         epoch_channels=epoch.info.ch_names,
         control_pixels=answer.control_pixels,
+        decoded_by=answer.decoded_by,
     )
 
 
@@ -195,13 +197,18 @@ def stages_of(
         epoch=1000 * (cut.submitted - cut.filtered),
         queue=1000 * (answer.started - cut.submitted),
         encode=1000 * (answer.encoded - answer.started),
-        sample=1000 * (returned - answer.encoded),
+        sample=1000 * (returned - answer.encoded - answer.network),
         total_after_epoch=1000 * total,
+        network=1000 * answer.network,
     )
 
 
 def result_event(
-    result: Result, *, observed: bool, overrides: Overrides = MappingProxyType({})
+    result: Result,
+    *,
+    observed: bool,
+    overrides: Overrides = MappingProxyType({}),
+    batch: Batch | None = None,
 ) -> dict[str, Any]:
     """The result as the recording's events stream carries it (and as a replay reads it back)."""
     return {
@@ -213,6 +220,8 @@ def result_event(
         "embedding_sha256": result.embedding_sha256,
         "observed": observed,
         **({"overrides": dict(overrides)} if overrides else {}),
+        **({"decoded_by": result.decoded_by} if result.decoded_by else {}),
+        **({} if batch is None else {"batch": list(batch)}),
     }
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.foreign import other_weights
+from app.foreign import other_place, other_weights
 from app.port import (
     AdaptCommand,
     EpochEvent,
@@ -272,6 +272,7 @@ class Session:
             accuracy=ledger.accuracy(),
             stages=ledger.recent_stages(),
             decoder=decoding.state,
+            decoded_by=decoding.place,
             adapter=decoding.adapter,
             adapter_loading=decoding.adapter_loading,
             alignment=alignment,
@@ -484,7 +485,12 @@ class Session:
                 StreamRole.EMBEDDING, conclusion.vector, result.t_onset
             )
         self._session_recorder.note(
-            result_event(result, observed=conclusion.observed, overrides=conclusion.overrides)
+            result_event(
+                result,
+                observed=conclusion.observed,
+                overrides=conclusion.overrides,
+                batch=conclusion.batch,
+            )
         )
         if self._publisher is not None:
             self._publisher.send_result(result, conclusion.vector)
@@ -614,15 +620,17 @@ class Session:
 
     def _compare_weights(self) -> None:
         """Say whether the session that is repeated had other weights."""
-        sentence = other_weights(self._recorded, self._run_table())
-        if sentence:
-            self._warn(sentence)
-            self._say(sentence)
+        now = self._run_table()
+        for sentence in (other_weights(self._recorded, now), other_place(self._recorded, now)):
+            if sentence:
+                self._warn(sentence)
+                self._say(sentence)
 
     def _run_table(self) -> dict[str, Any]:
         return describe_run(
             self._config,
             ready=self._decoding.ready,
+            server=self._decoding.server,
             gallery=self._gallery,
             replay_of=self._replay_of,
         )

@@ -39,7 +39,11 @@ class Latencies:
         if not rows:
             return {}
         values = np.percentile(np.array(rows), [50, 95], axis=0)
-        return {name: (float(values[0, i]), float(values[1, i])) for i, name in enumerate(STAGES)}
+        return {
+            name: (float(values[0, i]), float(values[1, i]))
+            for i, name in enumerate(STAGES)
+            if name != "network" or values[1, i]
+        }
 
     def summary(self) -> dict[str, Any]:
         """p50, p95, p99 by stage; whether the stages add up; in the summary's layout."""
@@ -48,6 +52,8 @@ class Latencies:
         rows = np.array(self._all).reshape(-1, len(STAGES))
         table: dict[str, Any] = {}
         for i, name in enumerate(STAGES):
+            if name == "network" and not rows[:, i].any():
+                continue  # this machine decoded every one
             p50, p95, p99 = (round(float(v), 3) for v in np.percentile(rows[:, i], [50, 95, 99]))
             table[name] = {"p50": p50, "p95": p95, "p99": p99, "n": len(rows)}
         return table

@@ -34,7 +34,9 @@ from app.runtime.messages import (
 )
 from configs import SessionConfig
 from models.faults import fault_of
+from models.sampling.backends.machine import machine_name
 from models.sampling.backends.spawn import process_time
+from models.sampling.batches import sample_as
 from models.sampling.watching import watched
 from pipeline.errors import PhospheneError
 from pipeline.surrogates import phase_scrambled
@@ -62,7 +64,7 @@ def main(connection: Connection, config: SessionConfig) -> None:
             connection.send(word)
 
     try:
-        with _telling(connection):
+        with telling(connection):
             worker = Worker(config, tell=tell)
     except PhospheneError as error:
         connection.send(Refused(str(error)))
@@ -106,7 +108,7 @@ def stand_by(connection: Connection, config: SessionConfig) -> None:
         connection.recv()
     except (EOFError, OSError):
         return
-    with _telling(connection):
+    with telling(connection):
         thread.join()
     main(connection, config)
 
@@ -121,7 +123,7 @@ def _import(config: SessionConfig) -> None:
 
 
 @contextmanager
-def _telling(connection: Connection) -> Iterator[None]:
+def telling(connection: Connection) -> Iterator[None]:
     """Tell every second that this process computes, for a parent who waits for it to load."""
     over = threading.Event()
 
@@ -184,6 +186,7 @@ class Worker:
             pace=self._pace,
             settled=system.settled,
             can_save_memory=system.can_save_memory,
+            machine=machine_name(system.sampler.spec.device),
         )
 
     @property
@@ -231,6 +234,10 @@ class Worker:
         with suppress(PhospheneError):  # one that takes no other rate needs nothing
             encoder.encode(noise_epoch(encoder.spec, oversampling=2))
 
+    def forget(self) -> None:
+        """Let what follows the person begin anew with the next epoch."""
+        self._steered = Steered(self._encoders)
+
     def load(self, request: Load) -> Loaded:
         """Load an adapter beside the others; never raises."""
         try:
@@ -259,7 +266,7 @@ class Worker:
             sampled = time.monotonic()
             if job.control:
                 scrambled = encoder.encode(phase_scrambled(epoch, seed=job.seed))
-                control = self._draw(scrambled, job)
+                control = self._draw(scrambled, replace(job, batch=None))
         except Exception as error:  # noqa: BLE001 - the thread's top loop: every failure is told
             words = f"{type(error).__name__}: {error}"
             return Answer(job.index, observed=observed, error=words, fault=fault_of(error))
@@ -294,4 +301,4 @@ class Worker:
 
         self._told_at = time.monotonic()
         with watched(watch):
-            return np.array(self._sampler.sample(embedding, seed=job.seed).pixels)
+            return sample_as(self._sampler, embedding, seed=job.seed, batch=job.batch)

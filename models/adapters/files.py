@@ -48,7 +48,7 @@ def save_adapter(adapter: A, folder: Path) -> A:
     )
     text = manifest.model_dump_json(indent=1).encode() + b"\n"
     write_pair(folder, (WEIGHTS_NAME, weights), (MANIFEST_NAME, text))
-    return replace(adapter, manifest=manifest, sha256=_hash(text, weights))
+    return replace(adapter, manifest=manifest, sha256=hash_of(text, weights))
 
 
 def load_adapter(folder: Path, *, encoder: Encoder | None = None) -> Adapter:
@@ -113,12 +113,12 @@ def load_any(folder: Path, *, encoder: Encoder | None = None) -> Adapter | Looks
         )
     arrays = _tensors(weights, folder / WEIGHTS_NAME)
     if manifest.looks is not None:
-        return LooksAdapter.from_arrays(arrays, manifest, _hash(text, weights))
+        return LooksAdapter.from_arrays(arrays, manifest, hash_of(text, weights))
     kind = find_method(manifest.kind)
     covariance, interpolation = arrays.pop(COVARIANCE, None), arrays.pop(INTERPOLATION, None)
     base = open_base(manifest, arrays, encoder)
     method = kind.from_arrays(arrays, manifest)
-    return Adapter(manifest, method, base, covariance, interpolation, _hash(text, weights))
+    return Adapter(manifest, method, base, covariance, interpolation, hash_of(text, weights))
 
 
 def load_live(
@@ -150,7 +150,8 @@ def read_manifest(folder: Path) -> AdapterManifest:
     return parse_manifest(_read(path, MANIFEST_LIMIT), path)
 
 
-def _hash(text: bytes, weights: bytes) -> str:
+def hash_of(text: bytes, weights: bytes) -> str:
+    """What an adapter of these two files is known by."""
     return hashlib.sha256(text + weights).hexdigest()
 
 

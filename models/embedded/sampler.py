@@ -10,7 +10,7 @@ The network gives the correction from the prior's guess to the clean latents.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +125,12 @@ class EmbeddedSampler:
         return GeneratedImage(
             pixels=pixels, seed=seed, index=embedding.index, t_onset=embedding.t_onset
         )
+
+    def sample_batch(
+        self, embeddings: Sequence[Embedding], *, seeds: Sequence[int]
+    ) -> npt.NDArray[np.uint8]:
+        """Draw the pictures of several embeddings together, (n, height, width, 3) sRGB."""
+        return self.draw(np.stack([each.vector for each in embeddings]), seeds=tuple(seeds))
 
     @torch.inference_mode()
     def draw(

@@ -33,12 +33,14 @@ class StatusBar(QFrame):
         """How long the session will last, s; None: until it is stopped."""
         self.phase = text_label("", "caption")
         self.message = ElidedLabel("caption")
+        self.away = text_label("", "caption")
         self.right = text_label("", "small")
         row = QHBoxLayout(self)
         row.setContentsMargins(14, 0, 14, 0)
         row.setSpacing(12)
         row.addWidget(self.phase)
         row.addWidget(self.message, 1)
+        row.addWidget(self.away)
         row.addWidget(self.right)
 
     def set_theme(self, _theme: Theme) -> None:
@@ -64,7 +66,19 @@ class StatusBar(QFrame):
         self.message.setToolTip(
             plain_tip("\n".join([message, *snapshot.warnings])) if message else ""
         )
+        self._show_away(snapshot.decoded_by if session.active else "")
         set_text(self.right, "   ".join(self._facts()))
+
+    def _show_away(self, url: str) -> None:
+        """Say, for as long as it does, that EEG leaves this machine, and for where."""
+        self.away.setVisible(bool(url))
+        set_text(self.away, f"EEG leaves this machine: {url.partition('://')[2]}" if url else "")
+        set_tone(self.away, "warn" if url else "")
+        self.away.setToolTip(
+            plain_tip(f"Each epoch is sent to {url}, which decodes it (decoder.remote).")
+            if url
+            else ""
+        )
 
     def _facts(self) -> list[str]:
         snapshot = self._session.snapshot

@@ -34,6 +34,12 @@ def has_bfloat16() -> bool:
     return bool(cpu_flags() & {"amx_bf16", "avx512_bf16", "bf16"})
 
 
+def machine_name(device: str) -> str:
+    """What computes, in a few words: the GPU's name or the CPU's."""
+    facts = describe(device)
+    return facts.get("gpu") or facts["cpu"]
+
+
 def describe(device: str) -> dict[str, str]:
     """Everything of a device that an engine depends on."""
     if device.startswith("cuda"):

@@ -1,0 +1,316 @@
+"""The decoder process of a session that another machine decodes; this one stands by.
+
+Owns going over: to the server while it answers, here while it does not, back when it is back. It
+answers the pipe that `app.runtime.worker` answers. The local decoder is loaded beside, so that no
+epoch waits for it; where its weights are missing, that is said when it is needed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing.connection import Connection
+
+from app.runtime.messages import Answer, Job, Load, Loaded, Moved, Ready, Refused, Stepped, Switched
+from app.runtime.remote.client import RefusedByServerError, RemoteSession
+from app.runtime.remote.transport import GoneError
+from app.runtime.worker import Worker, telling
+from configs import SessionConfig
+from models.repeatable import make_repeatable
+from pipeline.errors import PhospheneError
+
+PROBE_EVERY = 1.0
+"""How often a server that is gone is looked for, s; longer after each failure."""
+PROBE_MAX = 15.0
+LOCAL_TIMEOUT = 20.0
+"""Longest wait of an epoch for the decoder here to be loaded, s."""
+
+
+def main(connection: Connection, config: SessionConfig) -> None:
+    """Answer jobs, there or here, until the pipe closes or `None` comes."""
+    sending = threading.Lock()
+
+    def send(word: object) -> None:
+        with sending:
+            connection.send(word)
+
+    places = Places(config, send=send)
+    with telling(connection):
+        places.start()
+    if places.refusal:
+        send(Refused(places.refusal))
+        return
+    send(places.ready)
+    places.announce()
+    try:
+        _answer(connection, places, send)
+    finally:
+        places.close()
+
+
+def _answer(connection: Connection, places: Places, send: Callable[[object], None]) -> None:
+    while True:
+        try:
+            request = connection.recv()
+        except EOFError:
+            return
+        if request is None:
+            return
+        if isinstance(request, Load):
+            send(places.load(request))
+            continue
+        send(places.decode(request))
+
+
+class Local:
+    """The decoder of this machine, loaded beside.
+
+    Parameters
+    ----------
+    config : SessionConfig
+    make : callable
+        `Worker` but for tests.
+    """
+
+    def __init__(self, config: SessionConfig, make: Callable[..., Worker]) -> None:
+        self.config = config
+        self._make = make
+        self._tell: Callable[[Stepped | Switched], None] = lambda _: None
+        self.worker: Worker | None = None
+        self.reason = ""
+        self._loaded = threading.Event()
+        self._thread = threading.Thread(target=self._load, name="local", daemon=True)
+        self._folders: list[Load] = []
+
+    def start(self, tell: Callable[[Stepped | Switched], None]) -> None:
+        """Begin to load."""
+        self._tell = tell
+        self._thread.start()
+
+    def wait(self, timeout: float) -> Worker | None:
+        """Wait until it is loaded; None where it cannot be, or not in time."""
+        self._loaded.wait(timeout)
+        if self.worker is not None:
+            make_repeatable(self.config.decoder.threads)  # torch keeps a part of this by thread
+        return self.worker
+
+    def load(self, request: Load) -> Loaded | None:
+        """Have an adapter loaded, at once or as soon as there is a decoder."""
+        if self.worker is None:
+            self._folders.append(request)
+            return None
+        return self.worker.load(request)
+
+    def _load(self) -> None:
+        try:
+            worker = self._make(self.config, tell=self._tell)
+            worker.settle()
+            for request in self._folders:
+                worker.load(request)
+            self.worker = worker
+        except PhospheneError as error:
+            self.reason = str(error)
+        except Exception as error:  # noqa: BLE001 - the thread's top: the reason is told
+            self.reason = f"{type(error).__name__}: {error}"
+        finally:
+            self._loaded.set()
+
+
+class Places:
+    """Where epochs are decoded: there, or here.
+
+    Parameters
+    ----------
+    config : SessionConfig
+    send : callable
+        Takes words for the session.
+    open_session : callable
+        `RemoteSession` but for tests.
+    make_local : callable
+        `Worker` but for tests.
+    """
+
+    def __init__(
+        self,
+        config: SessionConfig,
+        *,
+        send: Callable[[object], None],
+        open_session: Callable[[SessionConfig], RemoteSession] = RemoteSession,
+        make_local: Callable[..., Worker] = Worker,
+        probe_every: float = PROBE_EVERY,
+    ) -> None:
+        self._config = config
+        self._url = config.decoder.remote or ""
+        self._send = send
+        self._open = open_session
+        self._local = Local(config, make_local)
+        self._remote: RemoteSession | None = None
+        self._probe_every = probe_every
+        self._closing = threading.Event()
+        self._found: RemoteSession | None = None
+        self._prober: threading.Thread | None = None
+        self._server: Ready | None = None
+        self._lock = threading.Lock()
+        self._loads: list[Load] = []
+        self._here = 0
+        """Epochs that were decoded here since the server decoded the last one."""
+        self._word = Moved("", "")
+        self.refusal = ""
+        self.ready: Ready | None = None
+
+    def start(self) -> None:
+        """Open the session there and load the decoder here; wait for what answers first."""
+        first = self._config.decoder.adapter
+        if first is not None:
+            self._loads.append(Load(first))
+        reason = ""
+        try:
+            self._remote = self._opened()
+        except PhospheneError as error:
+            reason = str(error)
+        settled = {} if self._remote is None else self._remote.ready.settled
+        # By the server's back-end where this machine has it, so that pictures of both are of one
+        # kind, and a replay by one setting repeats them all. No epoch waits for a build meanwhile.
+        update = dict(settled) if settled.get("device") == "cpu" else {}
+        decoder = self._config.decoder.model_copy(update={**update, "build": "first"})
+        self._local.config = self._config.model_copy(update={"decoder": decoder})
+        self._local.start(self._send)
+        if self._remote is not None:
+            self.ready = self._remote.ready
+            self._word = Moved(
+                self._url,
+                f"EEG leaves this machine: {self._url} decodes it, as was asked for.",
+                self._remote.ready,
+            )
+            return
+        worker = self._local.wait(timeout=3600.0)
+        if worker is None:
+            self.refusal = (
+                f"{self._url} does not decode ({reason}), and neither does this machine: "
+                f"{self._local.reason}"
+            )
+            return
+        self.ready = worker.ready
+        self._word = Moved(
+            "", f"{self._url} does not decode ({reason}): pictures are decoded here until it does."
+        )
+        self._look_for_it()
+
+    def announce(self) -> None:
+        """Say where epochs are decoded."""
+        self._send(self._word)
+
+    def _opened(self) -> RemoteSession:
+        """Open a session there, with the adapters that this one uses."""
+        session = self._open(self._config)
+        for request in self._loads:
+            loaded = session.load(request)
+            if loaded.spec is None:
+                session.close()
+                raise RefusedByServerError("adapter", loaded.reason)
+        return session
+
+    def load(self, request: Load) -> Loaded:
+        """Load an adapter where epochs are decoded, and where they may be."""
+        here = self._local.load(request)
+        remote = self._remote
+        if remote is None:
+            if here is None:
+                worker = self._local.wait(LOCAL_TIMEOUT)
+                here = None if worker is None else worker.load(request)
+            found = here or Loaded(request.folder, reason="no decoder is loaded yet.")
+        else:
+            try:
+                found = remote.load(request)
+            except GoneError as error:
+                self._away(str(error))
+                return self.load(request)
+        if found.spec is not None:
+            with self._lock:
+                self._loads = [*self._loads[-3:], request]
+        return found
+
+    def decode(self, job: Job) -> Answer:
+        """Answer one job, there while the server answers, else here."""
+        self._return()
+        remote = self._remote
+        if remote is not None:
+            try:
+                answer = remote.decode(job)
+            except GoneError as error:
+                self._away(str(error))
+            else:
+                # What follows the person here has missed what was decoded there, and vice versa.
+                began = answer.began and (job.draw or answer.observed)
+                self._here = 0
+                return replace(answer, began=began)
+        return self._decode_here(job)
+
+    def _decode_here(self, job: Job) -> Answer:
+        worker = self._local.wait(LOCAL_TIMEOUT)
+        if worker is None:
+            why = self._local.reason or "the decoder here is still loading"
+            return Answer(job.index, error=f"{self._url} does not decode, and here: {why}")
+        began = self._here == 0
+        if began:
+            worker.forget()
+            self._compare(worker.ready)
+        self._here += 1
+        return replace(worker.decode(job), began=began)
+
+    def _compare(self, here: Ready) -> None:
+        """Say once where other weights draw here than there."""
+        there = self._server
+        if there is None or here.sampler_sha256 == there.sampler_sha256:
+            return
+        self._server = None
+        self._send(Moved("", f"Other weights draw here than at {self._url}: so do the pictures."))
+
+    def _away(self, reason: str) -> None:
+        if self._remote is not None:
+            self._server = self._remote.ready
+            self._remote.close()
+        self._remote = None
+        self._send(
+            Moved(
+                "",
+                f"{self._url} does not decode any more ({reason}): pictures are decoded here until "
+                "it is back.",
+            )
+        )
+        self._look_for_it()
+
+    def _look_for_it(self) -> None:
+        self._prober = threading.Thread(target=self._probe, name="probe", daemon=True)
+        self._prober.start()
+
+    def _probe(self) -> None:
+        pause = self._probe_every
+        while not self._closing.wait(pause):
+            try:
+                found = self._opened()
+            except PhospheneError:
+                pause = min(PROBE_MAX, 1.5 * pause)
+                continue
+            with self._lock:
+                self._found = found
+            return
+
+    def _return(self) -> None:
+        with self._lock:
+            found, self._found = self._found, None
+        if found is None:
+            return
+        self._remote = found
+        sentence = f"{self._url} decodes from here on: EEG leaves this machine for it."
+        self._send(Moved(self._url, sentence, found.ready))
+
+    def close(self) -> None:
+        """End the session there."""
+        self._closing.set()
+        if self._prober is not None:
+            self._prober.join(0.2)
+        for each in (self._remote, self._found):
+            if each is not None:
+                each.close()

@@ -1,0 +1,282 @@
+"""The Ray Serve application: replicas of one system, and the server's own door in front of them.
+
+Owns everything that knows Ray: starting it here or joining a cluster, how many replicas there are
+and where, which of them a session keeps to, and the end. What a replica does is `service`'s, what
+is let in is `gate`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.errors import AppError
+from app.runtime.messages import Ready
+from app.runtime.remote.adapters import AdapterFiles
+from app.runtime.remote.wire import Served
+from app.serving.gate import Gate
+from app.serving.replica import Replica, Work
+from app.serving.service import Declined, ReplicaService
+from configs import SessionConfig
+from configs.serving import ServingConfig
+from models.api import EncoderSpec
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+    from ray.serve.handle import DeploymentHandle
+
+_LOG = logging.getLogger(__name__)
+
+NAME = "phosphene"
+_SSL = ("ssl_certfile", "ssl_keyfile")
+
+
+def build_application(config: SessionConfig, serving: ServingConfig) -> Application:
+    """The application, as `serve.run` takes it."""
+    from ray import serve
+
+    class Decoder:
+        """One replica."""
+
+        def __init__(self) -> None:
+            self._service = ReplicaService(
+                Replica(config),
+                max_batch=serving.max_batch,
+                max_wait=serving.max_wait_ms / 1000,
+                threads=config.decoder.threads,
+            )
+
+        async def ready(self) -> Ready:
+            return await self._service.ready()
+
+        # What is "loaded" for a session is its state; Ray sends a session where that is.
+        @serve.multiplexed(max_num_models_per_replica=1024)  # type: ignore[untyped-decorator]
+        async def keep_to(self, session: str) -> str:
+            return session
+
+        async def decode(self, work: Work, budget: float) -> Served | Declined:
+            await self.keep_to(work.session)
+            return await self._service.decode(work, budget=budget)
+
+        async def check_adapter(
+            self, files: AdapterFiles, session: SessionConfig, ch_names: tuple[str, ...]
+        ) -> EncoderSpec | Declined:
+            return await self._service.check_adapter(files, session, ch_names)
+
+        def pid(self) -> int:
+            return os.getpid()
+
+    options: dict[str, Any] = {
+        "ray_actor_options": {"num_cpus": serving.cpus, "num_gpus": serving.gpus},
+        "max_ongoing_requests": 4 * serving.max_batch + 8,
+        "graceful_shutdown_timeout_s": serving.drain,
+        "health_check_period_s": 2.0,
+    }
+    if serving.max_replicas > serving.min_replicas:
+        options["autoscaling_config"] = {
+            "min_replicas": serving.min_replicas,
+            "max_replicas": serving.max_replicas,
+            # A batch under way and one that waits: more, and epochs grow old.
+            "target_ongoing_requests": 1.5 * serving.max_batch,
+        }
+    else:
+        options["num_replicas"] = serving.min_replicas
+    return serve.deployment(**options)(Decoder).bind()
+
+
+class RayBackend:
+    """Replicas behind Ray's handle; satisfies `service.Backend`."""
+
+    def __init__(self, handle: DeploymentHandle) -> None:
+        self._handle = handle
+
+    async def ready(self) -> Ready:
+        """What decodes."""
+        found: Ready = await self._handle.ready.remote()
+        return found
+
+    async def decode(self, work: Work, *, budget: float) -> Served | Declined:
+        """Decode one epoch where the session's state is, as far as that replica lives."""
+        handle = self._handle.options(multiplexed_model_id=work.session)
+        found: Served | Declined = await handle.decode.remote(work, budget)
+        return found
+
+    async def check_adapter(
+        self, files: AdapterFiles, config: SessionConfig, ch_names: tuple[str, ...]
+    ) -> EncoderSpec | Declined:
+        """Load an adapter as the session would."""
+        found: EncoderSpec | Declined = await self._handle.check_adapter.remote(
+            files, config, ch_names
+        )
+        return found
+
+    async def pid(self) -> int:
+        """Process of a replica, for who tries what its end does."""
+        return int(await self._handle.pid.remote())
+
+
+@contextlib.contextmanager
+def _ray(serving: ServingConfig) -> Iterator[None]:
+    """Start Ray here, reachable by nobody without its own token; or join a cluster."""
+    import ray
+    from ray import serve
+
+    for name in ("ray", "ray.serve"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    with contextlib.ExitStack() as ending:
+        if serving.address is None:
+            folder = ending.enter_context(tempfile.TemporaryDirectory(prefix="phos-ray-"))
+            ray.init(
+                include_dashboard=False,
+                num_cpus=max(1, round(serving.max_replicas * max(serving.cpus, 0.01) + 1)),
+                object_store_memory=256 << 20,
+                _temp_dir=folder,
+                _node_ip_address="127.0.0.1",
+                **quiet,
+            )
+        else:
+            ray.init(address=serving.address, namespace=NAME, **quiet)
+        ending.callback(ray.shutdown)
+        serve.start(proxy_location="Disabled")
+        if serving.address is not None:  # our own Ray takes all with it
+            ending.callback(serve.delete, NAME)
+        yield
+
+
+def serve_here(
+    config: SessionConfig,
+    serving: ServingConfig,
+    *,
+    make_gate: Callable[[RayBackend], Gate],
+    certificate: tuple[Path, Path] | None,
+    on_ready: Callable[[int], None],
+    asked: threading.Event,
+) -> None:
+    """Serve until `asked`; then drain.
+
+    Parameters
+    ----------
+    make_gate : callable
+        Makes the door in front of what decodes.
+    certificate : tuple of Path, optional
+        Certificate and key; None: no TLS.
+    on_ready : callable
+        Takes the port once a replica decodes.
+
+    Raises
+    ------
+    AppError
+        Ray is not installed, the port is taken, or no replica could be started.
+    """
+    # Both are read once, when Ray is imported. Its statistics of use go nowhere, and who has no
+    # token of its own gets nothing from the ports that it opens between its processes.
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    if serving.address is None:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    try:
+        import ray  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise AppError(
+            f"serving needs what is not installed ({error}): pip install 'phosphene[serve]'."
+        ) from None
+    listening = _listen(serving)
+    with contextlib.closing(listening), _ray(serving):
+        from ray import serve
+
+        try:
+            handle = serve.run(
+                build_application(config, serving), name=NAME, route_prefix=None, blocking=False
+            )
+        except RuntimeError as error:
+            raise AppError(
+                f"no replica could be started ({' '.join(str(error).split())[:300]}): see Ray's "
+                "log, and `phosphene doctor`."
+            ) from None
+        backend = RayBackend(handle)
+        asyncio.run(
+            _serve(
+                make_gate(backend),
+                listening,
+                certificate=certificate,
+                drain=serving.drain,
+                on_ready=on_ready,
+                asked=asked,
+            )
+        )
+
+
+def _listen(serving: ServingConfig) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in serving.host else socket.AF_INET
+        made = socket.create_server((serving.host, serving.port), family=family, backlog=256)
+    except OSError as error:
+        raise AppError(
+            f"{serving.host}:{serving.port} cannot be listened at ({error.strerror or error}): "
+            "choose another --host or --port."
+        ) from None
+    made.set_inheritable(False)
+    return made
+
+
+async def _serve(
+    gate: Gate,
+    listening: socket.socket,
+    *,
+    certificate: tuple[Path, Path] | None,
+    drain: float,
+    on_ready: Callable[[int], None],
+    asked: threading.Event,
+) -> None:
+    import uvicorn
+
+    class Server(uvicorn.Server):  # type: ignore[misc]
+        """The command's own handlers see to signals."""
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+    files = {} if certificate is None else dict(zip(_SSL, certificate, strict=True))
+    settings: Any = files
+    server = Server(
+        uvicorn.Config(
+            gate,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=2,
+            limit_concurrency=4096,
+            h11_max_incomplete_event_size=16 << 10,
+            server_header=False,
+            **settings,
+        )
+    )
+    running = asyncio.create_task(server.serve(sockets=[listening]))
+    watching = asyncio.create_task(gate.watch())
+    told = False
+    try:
+        while not asked.is_set() and not running.done():
+            if not told and gate.is_ready:
+                told = True
+                on_ready(int(listening.getsockname()[1]))
+            await asyncio.sleep(0.05)
+        await gate.drain(drain)
+    finally:
+        server.should_exit = True
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+        await running
