@@ -26,6 +26,7 @@ COMMANDS = (
     "gui",
     "run",
     "attend",
+    "stage",
     "calibrate",
     "adapters",
     "streams",

@@ -191,6 +191,11 @@ class DecoderConfig(_Frozen):
     """Follow the person from the first epoch on, without labels: the noise between channels and,
     without an adapter, when the brain answers. What was learnt of earlier epochs decides over
     later ones, so their order counts."""
+    smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the past in what a free-running window is decoded and drawn as: an exponential mean
+    of embeddings, confidence and classes, drawn from one noise, so that pictures move instead of
+    jumping. 0.8 looks back some five windows. Begins anew with another adapter, an alignment's
+    reset and after a break; 0: each window by itself."""
     num_inference_steps: int = Field(default=1, ge=1, le=1000)
     """Steps of the sampler. The shipped generator is sharpest in one; more add grain yet."""
     guidance_scale: float | None = Field(default=None, ge=1, le=30)
@@ -371,6 +376,11 @@ class SessionConfig(_Frozen):
 
     @model_validator(mode="after")
     def _epoch_fits_buffer(self) -> SessionConfig:
+        if self.decoder.smoothing and self.epochs.mode != "free":
+            raise ValueError(
+                f"decoder.smoothing is {self.decoder.smoothing:g}, expected 0 unless epochs.mode "
+                "is 'free': each marker has a picture of its own"
+            )
         length = self.epochs.tmax - self.epochs.tmin
         if length > self.buffer / 2:
             raise ValueError(

@@ -361,7 +361,10 @@ class Decoding:
             return
         job = job_of(
             epoch,
-            seed=seed_of(self._config.seed, epoch),
+            # What moves slowly is drawn from the same noise, else each picture would jump.
+            seed=self._config.seed
+            if self._config.decoder.smoothing
+            else seed_of(self._config.seed, epoch),
             steer=steer,
             draw=decided not in WALL_CLOCK_OUTCOMES,
             control=self.control,

@@ -32,6 +32,7 @@ from app.runtime.messages import (
     Switched,
     epoch_of,
 )
+from app.runtime.smoothing import Smoothing
 from configs import SessionConfig
 from models.faults import fault_of
 from models.sampling.backends.machine import machine_name
@@ -176,6 +177,7 @@ class Worker:
         self._pace = system.measure()
         self._tell, self._told_at = tell, 0.0
         self._steered = Steered(self._encoders)
+        self._smoothing = Smoothing(config.decoder.smoothing)
         self.ready = Ready(
             spec=system.encoder.spec,
             sampler_sha256=system.sampler.spec.sha256,
@@ -260,7 +262,7 @@ class Worker:
             observed = True
             if not job.draw:
                 return Answer(index=job.index, observed=True)
-            embedding = encoder.encode(epoch)
+            embedding = self._smoothing.take(encoder.encode(epoch), job.steer)
             encoded = time.monotonic()
             pixels = self._draw(embedding, job)
             sampled = time.monotonic()

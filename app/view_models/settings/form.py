@@ -54,6 +54,7 @@ TITLES: Mapping[str, str] = {
     "step": "Step, s",
     "max_future": "Furthest ahead, s",
     "max_pending": "Markers that may wait",
+    "smoothing": "Smoothing",
     "num_inference_steps": "Steps",
     "guidance_scale": "Guidance",
     "queue_size": "Epochs that may wait",

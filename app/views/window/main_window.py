@@ -19,6 +19,7 @@ from app.errors import AppError
 from app.port import Phase, SessionPort
 from app.session_factory import SessionFactory
 from app.source_options import ChoiceNeededError
+from app.stage.watched import Watched
 from app.view_models.session.model import SessionModel
 from app.view_models.session.past_sessions import PastSessionsModel
 from app.view_models.session.pictures import PictureLoader
@@ -45,6 +46,7 @@ from app.views.sources.board_source import BoardSource
 from app.views.sources.host_question import HostQuestion
 from app.views.sources.streams_dialog import StreamsDialog
 from app.views.sources.view import SourcesView
+from app.views.stage.window import StageWindow
 from app.views.stimuli.leading import Leading
 from app.views.stimuli.window import StimulusWindow
 from app.views.window.actions import (
@@ -136,6 +138,7 @@ class MainWindow(QMainWindow):
         self.theme = THEMES[theme or self.preferences.value.theme]
         self._frame = 0
         self._led: SessionPort | None = None
+        self._stage: StageWindow | None = None
         self._factory = factory
         self._looks_back = sessions_root is not None
         self._quiet = False
@@ -250,6 +253,14 @@ class MainWindow(QMainWindow):
         """Open the window for the person with the headset."""
         self.stimuli.show()
         self.stimuli.raise_()
+
+    def toggle_stage(self) -> None:
+        """Show the session's picture to an audience, full screen; once more, or Esc, ends that."""
+        if self._stage is not None and self._stage.isVisible():
+            self._stage.leave()
+            return
+        self._stage = StageWindow(Watched(lambda: self.session.port), stays=False)
+        self._stage.showFullScreen()
 
     def show_keys(self) -> None:
         """Open the list of keys."""
@@ -447,6 +458,8 @@ class MainWindow(QMainWindow):
         self.host_question.close()
         self.inspect.close()
         self.stimuli.close()
+        if self._stage is not None:
+            self._stage.close()
         if self.board_source is not None:
             self.board_source.dialog.close()
         self.tools.close()
@@ -574,6 +587,7 @@ class MainWindow(QMainWindow):
             "report": self.banner.open_report,
             "settings": self.show_settings,
             "stimuli": self.show_stimuli,
+            "stage": self.toggle_stage,
             "theme": self.toggle_theme,
             "text_larger": partial(self.scale_text, 1),
             "text_smaller": partial(self.scale_text, -1),

@@ -60,6 +60,9 @@ SHORTCUTS: tuple[Shortcut, ...] = (
     Shortcut("report", ("Ctrl+R",), "Open the report of the finished session", "Session"),
     Shortcut("settings", ("Ctrl+,",), "Settings…", "Window", menu=True),
     Shortcut("stimuli", ("F11",), "Stimulus window", "Window", menu=True),
+    Shortcut(
+        "stage", ("Ctrl+Shift+F",), "The picture for an audience, full screen", "Window", menu=True
+    ),
     Shortcut("theme", ("F9",), "Light or dark", "Window", menu=True),
     Shortcut("text_larger", ("Ctrl++", "Ctrl+="), "Larger text", "Window"),
     Shortcut("text_smaller", ("Ctrl+-",), "Smaller text", "Window"),
@@ -109,9 +112,9 @@ class Keyboard:
 
 
 def _number(key: str) -> int:
-    """Return a key as Qt writes it, as one number."""
+    """Return a key as Qt writes it, as one number; without Shift, as `combination` gives it."""
     sequence: Any = QKeySequence(key)  # PySide's types leave out that it can be indexed
-    return int(sequence[0].toCombined())
+    return int(sequence[0].toCombined()) & ~int(Qt.KeyboardModifier.ShiftModifier.value)
 
 
 def combination(event: QKeyEvent) -> int:
