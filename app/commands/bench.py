@@ -36,6 +36,7 @@ BENCHMARKS = {
     "signals": ("app.benchmarks.signals", "run_signals_bench"),
     "attend": ("app.benchmarks.attend", "run_attend_bench"),
     "retrieval": ("app.benchmarks.retrieval", "run_retrieval_bench"),
+    "stage": ("app.benchmarks.stage", "run_stage_bench"),
 }
 """Name to module and function."""
 BY_NAME_ONLY = frozenset(
@@ -50,6 +51,7 @@ BY_NAME_ONLY = frozenset(
         "signals",
         "attend",
         "retrieval",
+        "stage",
     }
 )
 """Takes many minutes: runs when it is asked for."""

@@ -239,8 +239,11 @@ def make_keeper(args: argparse.Namespace, visit: SessionConfig) -> Keeper:
         visit = visit.model_copy(update={"recording": recording})
     in_use: set[Path] = set()
 
+    def tidy() -> None:
+        keep_quota(root, round(1e6 * args.quota), in_use=set(in_use))
+
     def make(who: Who) -> SessionPort:
-        keep_quota(root, round(1e6 * args.quota), in_use=in_use)
+        tidy()
         session = (
             demo_session(attract, root=root)
             if who is Who.ATTRACT
@@ -253,7 +256,8 @@ def make_keeper(args: argparse.Namespace, visit: SessionConfig) -> Keeper:
         if who is Who.ATTRACT or not args.keep:
             remove(out)
         in_use.discard(out)
-        keep_quota(root, round(1e6 * args.quota), in_use=in_use)
+        tidy()
 
     named = visit.source.source_id is not None or visit.source.name is not None
-    return Keeper(make, has_visitors=named, patience=Patience(visit=args.visit), ended=ended)
+    patience = Patience(visit=args.visit)
+    return Keeper(make, has_visitors=named, patience=patience, ended=ended, tidy=tidy)

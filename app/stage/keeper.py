@@ -41,7 +41,8 @@ class Patience:
 
     `start`: for a session's first epoch; `picture`: for the next one's end, picture or refusal;
     `silent`: for a stream that has gone; `rotate`: length of a session; `visit`: of a visit;
-    `retry`, `longest_retry`: before the first and before any further try after failures.
+    `retry`, `longest_retry`: before the first and before any further try after failures; `tidy`:
+    between two looks at the disk.
     """
 
     start: float = 60.0
@@ -51,6 +52,7 @@ class Patience:
     visit: float = 300.0
     retry: float = 0.5
     longest_retry: float = 8.0
+    tidy: float = 30.0
 
 
 @dataclass(slots=True, eq=False)
@@ -139,6 +141,8 @@ class Keeper:
     patience : Patience, optional
     ended : callable
         Takes the folder of each session that has ended, and whose it was; may block.
+    tidy : callable
+        Looks after the disk now and then; may block.
     clock : callable
         s; `time.monotonic` but for tests.
     spawn : callable
@@ -152,10 +156,12 @@ class Keeper:
         has_visitors: bool,
         patience: Patience | None = None,
         ended: Callable[[Path, Who], None] = lambda _out, _who: None,
+        tidy: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
-        spawn: Callable[[Callable[[], None]], threading.Thread | None] | None = None,
+        spawn: Callable[[Callable[[], object]], threading.Thread | None] | None = None,
     ) -> None:
         self._make, self._ended, self._clock = make, ended, clock
+        self._tidy, self._tidied_at = tidy, clock()
         self._patience = patience or Patience()
         self._has_visitors = has_visitors
         self._spawn = spawn or _in_thread
@@ -189,6 +195,11 @@ class Keeper:
         eeg = run.snapshot.eeg
         simulated = run.who is Who.ATTRACT if eeg is None else eeg.is_simulated
         return Shown(run.who, self.n_runs, run.newest, simulated, self._words, run.snapshot)
+
+    @property
+    def current(self) -> SessionPort | None:
+        """The session on show; None between two."""
+        return None if self._run is None else self._run.port
 
     def traces(self, seconds: float) -> TraceBlock | None:
         """The newest samples of the session on show; None where there are none."""
@@ -224,6 +235,9 @@ class Keeper:
             self.attract()
         if self._wants_one(now):
             self._open(self._who)
+        if now - self._tidied_at > self._patience.tidy and not self._closing:
+            self._tidied_at = now
+            self._start(self._tidy)
 
     def close(self, timeout: float = 30.0) -> None:
         """End all sessions and wait for their files; safe to call twice."""
@@ -321,7 +335,10 @@ class Keeper:
         if run.heard_at is None:
             late = now - run.began > patience.start
             return "nothing came after the start" if late else ""
-        return "nothing is decoded any more" if now - run.heard_at > patience.picture else ""
+        # A decoder that died is started anew by its session: no reason to begin from the beginning.
+        is_ready = snapshot.decoder.startswith("ready")
+        limit = patience.picture if is_ready else patience.start
+        return "nothing is decoded any more" if now - run.heard_at > limit else ""
 
     def _fail(self, who: Who, reason: str, now: float) -> None:
         self.n_restarts += 1
@@ -356,13 +373,13 @@ class Keeper:
 
         self._start(work)
 
-    def _start(self, work: Callable[[], None]) -> None:
+    def _start(self, work: Callable[[], object]) -> None:
         thread = self._spawn(work)
         if thread is not None:
             self._threads.append(thread)
 
 
-def _in_thread(work: Callable[[], None]) -> threading.Thread:
+def _in_thread(work: Callable[[], object]) -> threading.Thread:
     thread = threading.Thread(target=work, name="stage", daemon=True)
     thread.start()
     return thread

@@ -46,7 +46,9 @@ class Fake:
     def snapshot(self) -> Snapshot:
         now = self.stage.now
         silent = now - self.silent_since if now > self.silent_since else None
-        return Snapshot(phase=self.phase, out=self.out, silent_for=silent, message="it broke")
+        return Snapshot(
+            phase=self.phase, out=self.out, silent_for=silent, message="it broke", decoder="ready"
+        )
 
     def results(self, since: int) -> Sequence[Result]:
         if self.began is None or self.phase is not Phase.RUNNING:
@@ -240,7 +242,7 @@ def test_pictures_move_into_one_another_without_a_jump() -> None:
     motion, now = Motion(), 0.0
     black, white = np.zeros((16, 16, 3), np.uint8), np.full((16, 16, 3), 255, np.uint8)
     levels = []
-    for k in range(int(9 / 0.033)):
+    for k in range(int(11 / 0.033)):
         now = 0.033 * k
         if k % 15 == 0 and now < 6.0:
             motion.show(white if (k // 15) % 2 else black, now)
