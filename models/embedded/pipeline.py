@@ -1,10 +1,9 @@
 """The shipped generator as a diffusers pipeline: `PhosphenePipeline.from_pretrained(folder)`.
 
 Owns the shape of diffusers' interface. What it draws is `EmbeddedSampler`'s to the bit: the loop
-is not written a second time here.
+is not written a second time here. No `from __future__ import annotations`: diffusers 0.35 reads the
+components' classes from the signature and cannot resolve text.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any

@@ -92,7 +92,11 @@ def test_an_old_session_replays_to_what_it_held(
     before, now = run_of(old), run_of(out)
     recorded_on = json.loads((SESSIONS / "recorded_on.json").read_text())
     libraries = ("torch", "numpy", "scipy", "diffusers")
-    is_same = processor() == recorded_on and all(before[k] == now[k] for k in libraries)
+    are_same = all(before[k] == now[k] for k in libraries)
+    is_same = processor() == recorded_on and are_same
+    # A toy's weights are its library's first guess: of another diffusers they are others.
+    draws_alike = before["sampler_sha256"] == now["sampler_sha256"]
+    assert draws_alike or (name == "atm-toy" and not are_same)
     if is_same:
         keys += ["top", "rank", "confidence", "embedding_sha256"]
     if is_same and before["phosphene"] == now["phosphene"]:  # a picture's file names the version
@@ -105,9 +109,11 @@ def test_an_old_session_replays_to_what_it_held(
         np.testing.assert_allclose(
             vectors[one["index"]], vector, atol=1e-4 * np.abs(vector).max(), rtol=0
         )
+        if not draws_alike:
+            continue
         with Image.open(out / one["image"]) as ours, Image.open(old / other["image"]) as theirs:
             difference = np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float)
         assert np.abs(difference).mean() <= (0.0 if is_same else 1.0), other["index"]
     # The weights, gallery and adapter that were used are the old ones, by their hashes.
-    for key in ("encoder", "encoder_sha256", "sampler_sha256", "gallery_sha256", "options"):
+    for key in ("encoder", "encoder_sha256", "gallery_sha256", "options"):
         assert now[key] == before[key], key

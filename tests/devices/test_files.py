@@ -64,9 +64,12 @@ def test_gives_what_mne_gives_in_microvolts(shared_data: Path, name: str, reader
     np.testing.assert_allclose(times, raw.times, atol=1e-9)
     assert recording.duration == pytest.approx(raw.n_times / raw.info["sfreq"])
     if len(raw.annotations):
-        assert [label for _, label in events] == list(raw.annotations.description)
+        # MNE 1.9 has each segment's beginning as an annotation; here it is a break.
+        is_event = raw.annotations.description != "New Segment/"
+        assert [label for _, label in events] == list(raw.annotations.description[is_event])
         onsets = [t for t, _ in events]
-        np.testing.assert_allclose(onsets, raw.annotations.onset, atol=0.5 / info.sfreq)
+        expected = raw.annotations.onset[is_event]
+        np.testing.assert_allclose(onsets, expected, atol=0.5 / info.sfreq)
 
 
 def test_a_trigger_channel_gives_events(shared_data: Path) -> None:
