@@ -15,11 +15,12 @@ from typing import Literal, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import linalg, stats
+from scipy import linalg
 from torch import Tensor
 
 from models.evaluation.networks import Network
 from models.evaluation.protocol import Ints, identification, unit_rows
+from models.metrics.classification import n_way_by_rank
 from models.metrics.pictures import pixel_correlations, prepared, structural_similarities
 from pipeline.errors import ConfigurationError
 from pipeline.values import Float32, Float64, Uint8
@@ -365,9 +366,7 @@ class _Judge:
             return
         network, own = self.network, np.arange(len(shown))
         truth = self._real[network.classes].argmax(axis=1)
-        by_rank = np.asarray(
-            stats.hypergeom.cdf(0, N_CLASSES - 1, np.arange(N_CLASSES), N_WAYS - 1), np.float32
-        )
+        by_rank = n_way_by_rank(N_CLASSES, n_way=N_WAYS).astype(np.float32)
         found = []
         for logits in self._logits:
             order = np.argsort(-logits, axis=1, kind="stable")

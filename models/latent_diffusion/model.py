@@ -91,10 +91,6 @@ class LatentDiffusion(nn.Module):
             (posterior.mean + posterior.std * noise) * self.vae.config.scaling_factor
         )
 
-    def decode_latents(self, latents: Tensor) -> Tensor:
-        """Images (n, 3, height, width), about -1..1, of scaled latents."""
-        return torch.as_tensor(self.vae.decode(self.unscaled(latents), return_dict=False)[0])
-
     def unscaled(self, latents: Tensor) -> Tensor:
         """Latents on the autoencoder's own scale."""
         return latents / float(self.vae.config.scaling_factor)

@@ -6,10 +6,9 @@ given; whose they are (published: torchvision's ViT-H/14) belongs beside the fig
 
 from __future__ import annotations
 
-from math import comb
-
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import hypergeom
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -66,12 +65,12 @@ def expected_n_way_top_k(
     """
     own = np.take_along_axis(probabilities, class_ids[:, None], axis=1)
     above = (probabilities > own).sum(axis=1)
-    others, drawn = probabilities.shape[1] - 1, n_way - 1
-    whole = comb(others, drawn)
-    return np.array(
-        [
-            sum(comb(int(r), j) * comb(others - int(r), drawn - j) for j in range(min(k, n_way)))
-            / whole
-            for r in above
-        ]
-    )
+    by_rank = n_way_by_rank(probabilities.shape[1], n_way=n_way, k=k)
+    return np.asarray(by_rank[above])
+
+
+def n_way_by_rank(n_classes: int, *, n_way: int, k: int = 1) -> Float64:
+    """`expected_n_way_top_k` by the number of classes above the true one, (n_classes,)."""
+    above = np.arange(n_classes)
+    found = hypergeom.cdf(k - 1, n_classes - 1, above, n_way - 1)
+    return np.array(found, dtype=np.float64)
