@@ -287,7 +287,7 @@ def test_r5_stamps_that_jump_unexplained_go_by_their_arrival(
     assert f"jumped by {shift:+.1f} s" in note
 
 
-def test_r5_an_old_session_keeps_the_stamps_as_they_are() -> None:
+def test_r5_stamps_that_jump_while_the_clock_did_not_are_believed_in_the_end() -> None:
     """As recorded before arrivals counted: three probes that see nothing confirm the stamps."""
     path, _ = _play_stray(-5.0, probes="unmoved", follow_arrival=False)
     assert [b.reason.split(" (")[0] for b in path.breaks] == [
