@@ -208,6 +208,16 @@ def _show(args: argparse.Namespace, config: SessionConfig) -> int:
     return end.code
 
 
+def remove_abandoned(root: Path) -> None:
+    """Delete what a process that was killed left behind; what ended well, or goes on, stays."""
+    from app.runtime.lock import LockState, read_lock
+    from app.stage.disk import remove
+
+    for folder in [path for path in root.iterdir() if path.is_dir()]:
+        if read_lock(folder)[0] is LockState.ABANDONED:
+            remove(folder)
+
+
 def make_keeper(args: argparse.Namespace, visit: SessionConfig) -> Keeper:
     """Make what keeps a session on the stage; what it writes lies in one folder."""
     from app.runtime.launch import demo_session, live_session
@@ -218,6 +228,8 @@ def make_keeper(args: argparse.Namespace, visit: SessionConfig) -> Keeper:
 
     root = args.out.resolve()
     make_private(root)
+    if not args.keep:
+        remove_abandoned(root)
     demo = load_preset("demo")
     attract = demo.model_copy(
         update={

@@ -13,8 +13,9 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
-from app.commands.stage import supervise
+from app.commands.stage import remove_abandoned, supervise
 from app.port import Phase, Result, Snapshot, TraceBlock
+from app.runtime.lock import remove_lock, this_process, write_lock
 from app.stage.disk import keep_quota, remove, size_of
 from app.stage.keeper import Keeper, Patience, Shown, Who
 from app.stage.motion import FADE, FOG_AFTER, LONGEST, Motion
@@ -233,6 +234,17 @@ def test_the_oldest_sessions_go_first_and_nothing_else_does(tmp_path: Path) -> N
     assert not remove(others)
     assert size_of(folders[4]) == 1000
     assert keep_quota(tmp_path / "nowhere", 1) == 0
+
+
+def test_what_a_killed_stage_left_is_deleted_and_what_was_kept_is_not(tmp_path: Path) -> None:
+    killed, kept, running = (session_folder(tmp_path, name, 10) for name in "abc")
+    write_lock(running)
+    lock = next(path for path in running.iterdir() if "lock" in path.name)
+    # Its process is gone: as if this one had begun at another time.
+    (killed / lock.name).write_text(lock.read_text().replace(this_process().start_time, "1"))
+    remove_abandoned(tmp_path)
+    assert [folder.exists() for folder in (killed, kept, running)] == [False, True, True]
+    remove_lock(running)
 
 
 # -- how it moves --------------------------------------------------------------------------------
