@@ -26,6 +26,7 @@ DATA = (
     "models/pictures/weights/*.json",
     "models/pictures/weights/LICENSE",
     "models/pictures/weights/NOTICE",
+    "models/pictures/weights/graph.onnx",
     "models/pictures/weights/model.safetensors",
     "pipeline/electrodes.json",
     "pipeline/gallery/fluent_emoji/LICENSE",

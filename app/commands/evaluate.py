@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     what.add_argument("--system", action="append", default=[], metavar="NAME")
     parser.add_argument("--audit", action="store_true", help="look for leaks as well")
     parser.add_argument(
+        "--baselines",
+        action="store_true",
+        help="of sessions: what their generator draws of noise, of random vectors and of the mean "
+        "vector, measured alike (draws up to 300 pictures a session)",
+    )
+    parser.add_argument(
         "--labels",
         default=None,
         metavar="EVENT[=CLASS],...",
@@ -115,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
     networks, absent = _networks(args) if sets else ([], [])
     found: list[SetFigures] = []
     for number, each in enumerate(sets, 1):
-        found.append(_measure(each, networks, args.seed, f"{number} of {len(sets)}: {each.name}"))
+        found.append(_measure(args, each, networks, f"{number} of {len(sets)}: {each.name}"))
     clear_progress()
     with orderly(FINISHING) as end:
         report = _write(out, args, list(zip(found, sets, strict=True)), checks, (networks, absent))
@@ -141,6 +147,11 @@ def _check(args: argparse.Namespace) -> None:
         raise AppError("--data was given alone, expected --system NAME to decode it, or --audit.")
     if args.system and args.data is None:
         raise AppError("--system decodes --data, expected a recording or a folder of them.")
+    if args.baselines and not (args.session or args.system):
+        raise AppError(
+            "--baselines draws with a session's own generator, expected --session DIR, or --data "
+            "with --system NAME."
+        )
     if args.train_pictures is not None and not (args.audit and args.shown is not None):
         raise AppError(
             "--train-pictures is compared with what a test showed, expected --audit and --shown."
@@ -212,11 +223,24 @@ def _networks(args: argparse.Namespace) -> tuple[list[Network], list[str]]:
     return networks(args.networks)
 
 
-def _measure(pictures: Pictures, judges: Sequence[Network], seed: int, what: str) -> SetFigures:
+def _measure(
+    args: argparse.Namespace, pictures: Pictures, judges: Sequence[Network], what: str
+) -> SetFigures:
+    from app.evaluation.baselines import session_baselines
     from app.evaluation.figures import evaluate_set
+    from app.evaluation.sets import SessionPictures
+
+    def drawn(items: Sequence[int]) -> Mapping[str, Pictures]:
+        if not (args.baselines and isinstance(pictures, SessionPictures)):
+            return {}
+        return session_baselines(pictures, items, seed=args.seed)
 
     return evaluate_set(
-        pictures, judges, seed=seed, tell=lambda share: show_progress(f"{what}, {share:.0%}")
+        pictures,
+        judges,
+        seed=args.seed,
+        baselines=drawn,
+        tell=lambda share: show_progress(f"{what}, {share:.0%}"),
     )
 
 

@@ -6,7 +6,7 @@ are `models.evaluation`'s.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -61,9 +61,15 @@ def evaluate_set(
     networks: Sequence[Network],
     *,
     seed: int = 0,
+    baselines: Callable[[Sequence[int]], Mapping[str, Pictures]] = lambda _items: {},
     tell: Callable[[float], None] = lambda _share: None,
 ) -> SetFigures:
     """Measure one set, its baselines and its intervals.
+
+    Parameters
+    ----------
+    baselines : callable
+        Takes items by number, some of those that were measured, and gives further baselines.
 
     Raises
     ------
@@ -74,16 +80,16 @@ def evaluate_set(
     few = _few(measured, seed)
     dealt = _baseline(_Dealt(pictures, measured, few, seed), networks, seed)
     tell(0.9)
-    mean = _baseline(_MeanPicture(pictures, measured, few), networks, seed)
+    found = {
+        "pairs dealt out anew": dealt,
+        "mean drawing": _baseline(_MeanPicture(pictures, measured, few), networks, seed),
+    }
+    for name, drawn in baselines([int(item) for item in measured.items[few]]).items():
+        found[name] = _baseline(drawn, networks, seed)
     tell(1.0)
     scores = {
         each.name: _line(each, measured.shown, seed=seed)
-        | {
-            "baselines": {
-                "pairs dealt out anew": dealt.get(each.name),
-                "mean drawing": mean.get(each.name),
-            }
-        }
+        | {"baselines": {name: values.get(each.name) for name, values in found.items()}}
         for each in measured.measures
     }
     judge = _judge(measured.measures)

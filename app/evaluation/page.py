@@ -65,7 +65,9 @@ def set_of(
         name: [_picture(pictures, item) for item in items] for name, items in found.rows.items()
     }
     points = [] if facts is None else facts["repetitions"]
+    _, *baselines = next(iter(found.scores.values()))["baselines"]  # the first is chance
     return found.to_json() | {
+        "baselines": baselines,
         "judged_by": found.judged_by,
         "facts": facts,
         "pictures": rows,

@@ -10,6 +10,7 @@ Trained by `research/pictures/train.py`; figures in `docs/models/pictures.md`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,13 +23,17 @@ from torch.nn import functional
 
 from configs.guard import read_bytes
 from models.pictures.network import N_CLASSES, N_POOLED, PictureNetwork
+from models.sampling.backends.base import Target
+from models.sampling.backends.onnxruntime import OnnxRuntime
 from models.weights import WeightState, check_weights
 from pipeline.errors import GalleryError
 from pipeline.gallery.making import PictureVectors
 from pipeline.values import Float32, Uint8
 
 WEIGHTS = Path(__file__).parent / "weights"
-FILE = "model.safetensors"
+FILE, GRAPH = "model.safetensors", "graph.onnx"
+GRAPH_BATCH = 8
+"""Pictures that one run of the graph takes."""
 SIDE = 192
 """Side that the network sees, pixels; the table's own features were made at it."""
 CELLS = 8
@@ -113,8 +118,47 @@ def load_network() -> PictureNetwork:
     return _load(PictureNetwork(), "network.")
 
 
+class JoinedOutputs(nn.Module):
+    """The network with one output: pooled features and logits beside each other."""
+
+    def __init__(self, network: PictureNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Rows (n, 2280) of pictures (n, 3, SIDE, SIDE)."""
+        return torch.cat(self.network(x), dim=1)
+
+
+def load_quick_network(*, threads: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """Load the network on ONNX Runtime: the same features to some 1e-5, in a third of the time.
+
+    What makes vectors of galleries stays on torch, so that they are the same to the bit.
+
+    Raises
+    ------
+    GalleryError
+        A file is missing or not the one that was shipped.
+    """
+    module = JoinedOutputs(load_network())
+    weights = {name: value.detach() for name, value in module.state_dict().items()}
+    run = OnnxRuntime().load((WEIGHTS / GRAPH).read_bytes(), weights, Target(threads=threads))
+
+    def network(x: Tensor) -> tuple[Tensor, Tensor]:
+        parts = []
+        for first in range(0, len(x), GRAPH_BATCH):
+            part = x[first : first + GRAPH_BATCH]
+            missing = GRAPH_BATCH - len(part)
+            whole = functional.pad(part, (0, 0, 0, 0, 0, 0, 0, missing)) if missing else part
+            parts.append(run(whole)[: len(part)])
+        rows = torch.cat(parts)
+        return rows[:, :N_POOLED], rows[:, N_POOLED:]
+
+    return network
+
+
 def _load(module: M, prefix: str) -> M:
-    status = check_weights(WEIGHTS, [FILE])
+    status = check_weights(WEIGHTS, [FILE, GRAPH])
     if status.state is not WeightState.READY:
         raise GalleryError(f"the shipped image encoder cannot be used: {status.problems[0]}.")
     state = load(read_bytes(WEIGHTS / FILE, limit=_LIMIT))

@@ -33,7 +33,7 @@ from models.contrast_attend_diffuse.tasks import Phase1
 from models.latent_diffusion.conditioning import ConditionStage, alignment_loss
 from models.masked_autoencoder import MaskedAutoencoder, import_encoder
 from models.masked_autoencoder.training import MaskedModelling, fresh_autoencoder, loop_config
-from models.mind_vis.data import PATCH_SIZE, Faults, VoxelSignals, fit
+from models.mind_vis.data import Faults, VoxelSignals, fit
 from models.mindeye.backbone import Backbone
 from models.mindeye.nsd import PICTURE, PICTURE_ID, VOXELS, Shards, open_split
 from models.mindeye.targets import ClipTokens
@@ -49,27 +49,29 @@ N_TOKENS, MINDEYE_BATCH = 2, 32
 
 SIZES = MaskedAutoencoderConfig(
     n_channels=1,
-    n_times=4656,
-    patch_size=PATCH_SIZE,
-    embed_dim=32,
+    n_times=4672,
+    patch_size=64,
+    embed_dim=64,
     depth=2,
     num_heads=4,
-    decoder_embed_dim=16,
+    decoder_embed_dim=32,
     decoder_depth=1,
     decoder_num_heads=4,
 )
-"""Of MinD-Vis and Contrast, Attend and Diffuse (published: width 1024, 24 blocks, 16 heads)."""
-CONDITION = ConditionConfig(context_dim=32, image_embed_dim=0)
+"""Of MinD-Vis and Contrast, Attend and Diffuse (published: patches of 16 voxels,
+width 1024, 24 blocks, 16 heads)."""
+CONDITION = ConditionConfig(context_tokens=36, context_dim=64, image_embed_dim=0)
 READOUT_LR = 1e-3
+BATCH = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Passes:
     """How long each network learns, in passes over the person's trials."""
 
-    mindeye: int = 60
-    masked: int = 30
-    readout: int = 40
+    mindeye: int = 40
+    masked: int = 10
+    readout: int = 20
 
 
 Vectors = Float32 | Float64
@@ -222,11 +224,11 @@ def _masked_then_read(
     seed: int,
 ) -> Vectors:
     given = person.train
-    learnt, asked, _ = fit(given.voxels, person.test.voxels, Faults())
+    learnt, asked, _ = fit(given.voxels, person.test.voxels, Faults(), patch_size=SIZES.patch_size)
     sizes = SIZES.model_copy(update={"n_times": learnt.shape[1]})
     autoencoder = fresh_autoencoder(sizes, seed=seed)
     training = MaskedTrainingConfig(
-        passes=passes.masked, warmup_passes=0.1 * passes.masked, batch_size=32, lr=1e-3
+        passes=passes.masked, warmup_passes=0.1 * passes.masked, batch_size=BATCH, lr=1e-3
     )
     first = modelling(VoxelSignals(learnt), autoencoder, training)
     _train(first, loop_config(training, seed=seed), out / "first")
@@ -240,7 +242,7 @@ def _masked_then_read(
     stage.mae.get_parameter("pos_embed").requires_grad_(False)
     module = _Readout(stage, given.targets.shape[1])
     second = _ReadoutTask(module, learnt, given.targets, passes.readout)
-    _train(second, LoopConfig(passes.readout, 32, seed=seed), out / "second")
+    _train(second, LoopConfig(passes.readout, BATCH, seed=seed), out / "second")
     rows = torch.from_numpy(asked.astype(np.float32))[:, None]
     with torch.inference_mode():
         return np.asarray(module.eval().vectors(rows).numpy())

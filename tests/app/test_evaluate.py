@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +13,11 @@ from PIL import Image
 
 from app.cli import main
 from app.errors import AppError
+from app.evaluation.baselines import MEAN, NOISE, RANDOM, session_baselines
 from app.evaluation.sets import FolderPictures, SessionPictures, TensorPictures
+from models.api import EncoderSpec, InputSpec
 from pipeline.gallery import load_gallery
+from pipeline.values import Embedding, Epoch, GeneratedImage
 from tests.conformance.files import xdf
 
 GALLERY = load_gallery(None)
@@ -97,6 +101,52 @@ def test_learnt_trials_count_only_when_asked_for(tmp_path: Path) -> None:
     folder = session(tmp_path / "session")
     assert [e.index for e in SessionPictures(folder).events] == [0, 2, 3]
     assert [e.index for e in SessionPictures(folder, with_learnt=True).events] == [0, 1, 2, 3]
+
+
+def test_a_session_s_generator_draws_without_its_brain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three baselines beside the same items; what is drawn says which vector it was drawn of."""
+    drawn: list[Embedding] = []
+
+    class Brain:
+        spec = EncoderSpec("toy", InputSpec(100.0), 0.0, 0.5, None, None, 6)
+
+        def encode(self, epoch: Epoch) -> Embedding:
+            vector = np.asarray(epoch.data[:2, :3], np.float32)
+            return Embedding(vector, index=0, t_onset=0.0, condition=np.ones(2, np.float32))
+
+    class Artist:
+        def sample(self, embedding: Embedding, *, seed: int) -> GeneratedImage:
+            drawn.append(embedding)
+            return GeneratedImage(np.full((8, 8, 3), seed, np.uint8), seed, 0, 0.0)
+
+    system = SimpleNamespace(encoder=Brain(), sampler=Artist())
+    monkeypatch.setattr("models.systems.load_system", lambda _config: system)
+    folder = session(tmp_path / "session")
+    with pytest.raises(AppError, match=r"no session\.toml"):
+        session_baselines(SessionPictures(folder), [0])
+    (folder / "session.toml").write_text("seed = 3\n")
+    monkeypatch.setattr(
+        "app.evaluation.baselines.embeddings_of",
+        lambda _path, _events: {0: np.ones(6, np.float32), 2: np.full(6, 3.0, np.float32)},
+    )
+    (folder / "recording.xdf").touch()
+    pictures = SessionPictures(folder)
+    found = session_baselines(pictures, [0, 2])
+    assert list(found) == [NOISE, RANDOM, MEAN]
+    for name, each in found.items():
+        assert [each.stimuli[k] for k in range(2)] == [pictures.stimuli[0], pictures.stimuli[2]]
+        drawn.clear()
+        for k in (0, 0, 1):
+            each.drawn(k, 0)
+        assert len(drawn) == 2, name
+        assert all((e.condition is not None) == (name == NOISE) for e in drawn)
+        if name == RANDOM:
+            lengths = [float(np.linalg.norm(e.vector)) for e in drawn]
+            np.testing.assert_allclose(lengths, 2 * 6**0.5, rtol=1e-5)
+        if name == MEAN:
+            np.testing.assert_allclose(drawn[0].vector, np.full((2, 3), 2.0))
 
 
 def test_a_session_and_somebody_s_folders_become_one_report(
