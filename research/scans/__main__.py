@@ -9,23 +9,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
-import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-import torch
-
-from pipeline.gallery import load_gallery
 from research.embedded.train_encoder import log
-from research.scans.people import scan_person
+from research.scans.cells import cell
 from research.scans.systems import SYSTEMS, Passes
-from research.scans.table import Line, line_of, write_lines
+from research.scans.table import Line, write_lines
 
 SNRS = (0.0, 0.2, 0.5)
-FIRST_PERSON = 1001
 
 
 def parser() -> argparse.ArgumentParser:
@@ -40,21 +34,6 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--jobs", type=int, default=os.cpu_count(), help="at a time")
     options.add_argument("--quick", action="store_true", help="small and short")
     return options
-
-
-def cell(snr: float, name: str, *, n_people: int, n_voxels: int, passes: Passes, seed: int) -> Line:
-    """Train one system on every person at one signal-to-noise ratio, and ask it."""
-    torch.set_num_threads(1)
-    gallery = load_gallery().subset(kind="upright")
-    began = time.perf_counter()
-    decoded = []
-    for number in range(FIRST_PERSON, FIRST_PERSON + n_people):
-        person = scan_person(gallery, number=number, snr=snr, n_voxels=n_voxels, seed=seed)
-        with tempfile.TemporaryDirectory() as folder:
-            vectors = SYSTEMS[name](person, passes, Path(folder), seed)
-        decoded.append((vectors, person.test))
-    seconds = (time.perf_counter() - began) / n_people
-    return line_of(name, snr, decoded, seconds=seconds, seed=seed)
 
 
 def main(argv: list[str] | None = None) -> int:

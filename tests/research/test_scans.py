@@ -17,7 +17,7 @@ from research.scans.table import judge, line_of, markdown
 def person() -> Person:
     gallery = load_gallery().subset(kind="upright")
     few = gallery.subset(labels=gallery.labels[:40])
-    return scan_person(few, number=1001, snr=2.0, n_voxels=48)
+    return scan_person(few, number=1001, snr=2.0, n_voxels=160)
 
 
 def test_no_picture_is_on_both_sides(person: Person) -> None:
