@@ -114,6 +114,7 @@ class CalibrationFactory:
         seed: int = 0,
         others: Sequence[Path] = (),
         before: Earlier | None = None,
+        asks: bool = False,
     ) -> Flow:
         """A calibration from recordings or session folders; `classes` by marker label.
 
@@ -122,8 +123,10 @@ class CalibrationFactory:
         `app.calibration.reading.read_recording`; `options` are a person's choice of this
         recording, which a `session.toml` beside it does not outweigh. `others` are recordings of
         other people, learnt from where that helps; `before` is the calibration that is extended.
+        With `asks` the flow waits for classes and pictures after reading, but for a session of
+        ours, which says.
         """
-        from app.calibration.reading import recording_of, settings_of
+        from app.calibration.reading import recording_of, settings_of, speaks_for_itself
 
         paths = [*([path] if isinstance(path, Path) else path), *others]
         if choice is None and options != NO_OPTIONS:
@@ -136,6 +139,8 @@ class CalibrationFactory:
         read = _Recordings(
             paths, config, collection, out=folder, board=board, choice=choice, until=until
         )
+        asks = asks and not speaks_for_itself(recording_of(paths[0]))
+        read.pictures, read.asks = pictures, asks
         return Flow(
             subject=config.subject,
             out=folder,
@@ -146,12 +151,13 @@ class CalibrationFactory:
                 folder,
                 seed=seed,
                 parts=read.parts,
-                pictures=pictures,
+                pictures=read.pictures,
                 note=read.notes.extend,
                 n_others=len(others),
                 before=before,
             ),
             read=read,
+            sort=read.sort if asks else None,
             reading=lambda: read.progress,
             notes=lambda: tuple(read.notes),
             origin="recording " + ", ".join(map(str, paths)),
@@ -278,6 +284,8 @@ class _Recordings:
     ) -> None:
         self._paths, self._collection, self._out = paths, collection, out
         self._given, self._board, self._choice, self._until = config, board, choice, until
+        self.asks = False
+        self.pictures: Mapping[str, str] | None = None
         self.parts: list[ReadPart] = []
         self.notes: list[str] = []
         self.progress = Training()
@@ -305,9 +313,14 @@ class _Recordings:
                 on_progress=partial(self._tell, number),
             )
             self.parts.append(part)
-        if not self._collection.class_of and not stop.is_set():
+        if not self._collection.class_of and not stop.is_set() and not self.asks:
             gallery = load_gallery(self.config.gallery)
             self._collection.restrict(default_classes(self._collection.counts.good, gallery))
+
+    def sort(self, classes: Mapping[str, str], pictures: Mapping[str, str]) -> None:
+        """Keep these classes of what was read, by marker's label, each drawn so."""
+        self._collection.restrict(classes)
+        self.pictures = dict(pictures)
 
     def _tell(self, n_done: int, share: float) -> None:
         self.progress = Training((n_done + share) / len(self._paths), "Reading.")

@@ -57,6 +57,9 @@ class Flow:
         Whose pictures are shown; the shipped one if not given.
     origin : str
         Where the epochs come from, in words.
+    sort : callable, optional
+        Takes class by label and picture by class, once they were asked for after reading; None:
+        they are known.
     reading : callable
         How far `read` is.
     notes : callable
@@ -77,6 +80,7 @@ class Flow:
         choices: Choices | None = None,
         gallery: Gallery | None = None,
         origin: str = "",
+        sort: Callable[[Mapping[str, str], Mapping[str, str]], None] | None = None,
         reading: Callable[[], Training] = Training,
         notes: Callable[[], tuple[str, ...]] = tuple,
         clock: Callable[[], float] = time.monotonic,
@@ -92,6 +96,7 @@ class Flow:
         self._choices = choices or Choices()
         self._gallery = gallery or load_gallery()
         self._origin = origin
+        self._sort = sort
         self._progress = reading
         self._notes = notes
         self._clock = clock
@@ -205,6 +210,13 @@ class Flow:
         self._require(Step.COLLECT, "finish early")
         if self._live is not None and self._ending is None:
             self._ending = Background(self._live.end_early, name="calibration-end")
+
+    def take_classes(self, classes: Mapping[str, str], pictures: Mapping[str, str]) -> None:
+        """Train on these classes (by marker's label), drawn so (by class)."""
+        self._require(Step.CLASSES, "take classes")
+        if self._sort is not None:
+            self._sort(classes, pictures)
+        self._train()
 
     def cancel_training(self) -> None:
         """End the training; the epochs are kept, and `train_again` begins anew."""
@@ -326,6 +338,8 @@ class Flow:
             return
         if task.error:
             self._fail(task.error)
+        elif self._sort is not None and self.collection.counts.n_good:
+            self._move(Step.CLASSES, "Which markers count, and what is drawn for each?")
         else:
             self._train()
 

@@ -3,7 +3,7 @@
 Owns the transition table and the frozen view. Pure.
 
     OPENING -> CHECK -> CHOOSE -> COLLECT -> TRAIN -> RESULT -> SAVED | DISCARDED
-    READING ------------------------------->   |
+    READING -> (CLASSES) ------------------>   |
                                            CANCELLED -> TRAIN (again)
 
 Any step that is not an end may fail or be given up.
@@ -28,6 +28,7 @@ class Step(StrEnum):
 
     OPENING = "opening"
     READING = "reading"
+    CLASSES = "classes"
     CHECK = "check"
     CHOOSE = "choose"
     COLLECT = "collect"
@@ -46,7 +47,8 @@ ENDS = frozenset({Step.SAVED, Step.DISCARDED, Step.STOPPED, Step.FAILED})
 TRANSITIONS: Mapping[Step, frozenset[Step]] = MappingProxyType(
     {
         Step.OPENING: frozenset({Step.CHECK, Step.COLLECT}),
-        Step.READING: frozenset({Step.TRAIN}),
+        Step.READING: frozenset({Step.TRAIN, Step.CLASSES}),
+        Step.CLASSES: frozenset({Step.TRAIN}),
         Step.CHECK: frozenset({Step.CHOOSE}),
         Step.CHOOSE: frozenset({Step.COLLECT}),
         Step.COLLECT: frozenset({Step.TRAIN}),

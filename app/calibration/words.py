@@ -13,6 +13,7 @@ from app.calibration.steps import FlowView, Step
 STEP_WORDS = {
     Step.OPENING: "Connecting",
     Step.READING: "Reading",
+    Step.CLASSES: "Classes and pictures",
     Step.CHECK: "Signal check",
     Step.CHOOSE: "Pictures and time",
     Step.COLLECT: "Pictures",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -137,6 +137,7 @@ class Stage:
         read: Callable[[threading.Event], object] | None = None,
         choices: Choices | None = None,
         trainer: FakeTrainer | None = None,
+        sort: Callable[[Mapping[str, str], Mapping[str, str]], None] | None = None,
     ) -> None:
         self.now = 0.0
         self.collection = Collection()
@@ -162,6 +163,7 @@ class Stage:
             prepare=prepare,
             open_live=None if read else open_live,
             read=read,
+            sort=sort,
             choices=choices or Choices(minutes=1.0),
             clock=lambda: self.now,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from app.calibration.signal_check import Light
 from app.calibration.steps import Step
 from app.cli import main
 from app.runtime.factory import RuntimeFactory
+from app.source_options import SourceOptions
 from app.view_models.settings.preferences import Preferences, PreferencesStore
 from app.view_models.sources.model import SourceChoice, SourceKind
 from app.views.calibration.view import CalibrationView
@@ -156,6 +158,26 @@ def test_a_result_and_what_is_stored(scene: Scene, tmp_path: Path) -> None:
     view.tabs.setCurrentIndex(1)
     scene.qtbot.waitUntil(lambda: view.refresh() or not view.adapters.busy, timeout=LONG)
     shoot(view, "adapters", kind="calibration")
+
+
+def test_classes_of_a_recording(scene: Scene, tmp_path: Path, shared_data: Path) -> None:
+    """Somebody's own recording: its markers become classes and pictures, then a result."""
+    with zipfile.ZipFile(shared_data / "faces-houses.zip") as archive:
+        archive.extractall(tmp_path)
+    (path,) = tmp_path.rglob("*_eeg.edf")
+    options = SourceOptions(picks=("PO7", "PO8", "O1", "O2", "P7", "P8", "Oz", "Pz"))
+    view = scene.view
+    scene.begin(SourceChoice(SourceKind.REPLAY, path=path, options=options))
+    scene.reach(Step.CLASSES)
+    for row, name in zip(view.model.table.rows, view.classes_page.names, strict=True):
+        if row.label.startswith("press"):  # answers are no pictures
+            name.clear()
+            name.textEdited.emit("")
+    shoot(view, "classes", kind="calibration")
+    scene.until(view.primary.isEnabled)
+    view.primary.click()
+    scene.reach(Step.RESULT)
+    shoot(view, "classes-result", kind="calibration")
 
 
 def test_a_leak(scene: Scene, tmp_path: Path) -> None:

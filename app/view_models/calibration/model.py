@@ -17,6 +17,7 @@ from app.calibration.schedule import SETS, Choices, StimulusSet, length
 from app.calibration.steps import FlowView, Step
 from app.port import SessionPort
 from app.source_options import NO_OPTIONS, SourceOptions
+from app.view_models.calibration.classes import ClassTable
 from app.view_models.settings.model import SettingsModel
 from app.view_models.signals.head import HeadModel
 from app.view_models.sources.model import SourceChoice, SourceKind
@@ -51,8 +52,9 @@ class CalibrationDoor(Protocol):
         out: Path | None = None,
         options: SourceOptions = NO_OPTIONS,
         seed: int = 0,
+        asks: bool = False,
     ) -> Flow:
-        """From a recording; `options` are what the person chose of it."""
+        """From a recording; `options` are what the person chose of it, `asks`: for classes."""
         ...
 
 
@@ -74,6 +76,7 @@ class CalibrationModel:
         self._n_channels = 0
         self.minutes = 5.0
         self.head = HeadModel()
+        self.table: ClassTable | None = None
 
     # -- what is seen -----------------------------------------------------------------------------
 
@@ -150,7 +153,9 @@ class CalibrationModel:
             return False
         if choice.kind is SourceKind.REPLAY and choice.path is not None:
             self._start(
-                self._door.recording(choice.path, config, options=choice.options, seed=config.seed)
+                self._door.recording(
+                    choice.path, config, options=choice.options, seed=config.seed, asks=True
+                )
             )
         elif choice.kind is SourceKind.LIVE:
             self._start(self._door.live(config))
@@ -174,6 +179,12 @@ class CalibrationModel:
     def finish_early(self) -> None:
         """Go on with what there is."""
         self._ask(lambda flow: flow.finish_early())
+
+    def take_classes(self) -> None:
+        """Train on the classes of the table."""
+        table = self.table
+        if table is not None and not table.problem:
+            self._ask(lambda flow: flow.take_classes(table.classes, table.pictures))
 
     def cancel_training(self) -> None:
         """End the training, keep the data."""
@@ -216,6 +227,9 @@ class CalibrationModel:
             return
         self._ask(lambda flow: flow.poll())
         self.view = flow.view()
+        if self.view.step is Step.CLASSES and self.table is None:
+            gallery = load_gallery(self._settings.base.gallery)
+            self.table = ClassTable(self.view.counts.good, gallery)
         port = flow.session
         snapshot = None if port is None else port.snapshot()
         if snapshot is not None and snapshot.info is not None:
@@ -232,7 +246,7 @@ class CalibrationModel:
             self.view = self._flow.view()
 
     def _start(self, flow: Flow) -> None:
-        self._flow = flow
+        self._flow, self.table = flow, None
         flow.start()
         self.view = flow.view()
 

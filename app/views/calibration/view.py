@@ -19,6 +19,7 @@ from app.view_models.calibration.adapters import AdaptersModel
 from app.view_models.calibration.model import CalibrationDoor, CalibrationModel
 from app.view_models.sources.model import SourceKind
 from app.views.calibration.adapters import AdaptersView
+from app.views.calibration.classes_page import ClassesPage
 from app.views.calibration.pages import (
     CheckPage,
     ChoosePage,
@@ -43,6 +44,7 @@ PLACE = {
     Step.CHECK: 1,
     Step.CHOOSE: 2,
     Step.READING: 3,
+    Step.CLASSES: 3,
     Step.COLLECT: 3,
     Step.TRAIN: 4,
     Step.CANCELLED: 4,
@@ -108,7 +110,7 @@ class CalibrationView(ToolView):
         """Show what is new."""
         view = self.model.view
         place = PLACE[view.step] if self.model.started else 0
-        page = self.pages[place]
+        page = self.classes_page if view.step is Step.CLASSES else self.pages[place]
         if self.stack.currentWidget() is not page:
             self.stack.setCurrentWidget(page)
         page.refresh(view)
@@ -171,6 +173,7 @@ class CalibrationView(ToolView):
         {
             Step.CHECK: self._leave_check,
             Step.CHOOSE: self._begin,
+            Step.CLASSES: model.take_classes,
             Step.COLLECT: model.finish_early,
             Step.TRAIN: model.cancel_training,
             Step.CANCELLED: model.train_again,
@@ -249,10 +252,13 @@ class CalibrationView(ToolView):
             QDesktopServices.openUrl(QUrl.fromLocalFile(str((out / REPORT_NAME).resolve())))
 
     def _refresh_steps(self, place: int) -> None:
+        # A recording has no electrodes to check, and was shown what it was shown.
+        is_read = self.model.started and self.model.view.choices is None
         for number, label in enumerate(self.steps):
+            is_left_out = is_read and number in (1, 2)
             mark = "✓" if number < place else "●" if number == place else "○"
-            set_text(label, f"{mark}  {STEPS[number]}")
-            set_tone(label, "good" if number < place else "")
+            set_text(label, f"{'–' if is_left_out else mark}  {STEPS[number]}")
+            set_tone(label, "good" if number < place and not is_left_out else "")
             font = label.font()
             if font.bold() != (number == place):
                 font.setBold(number == place)
@@ -262,7 +268,8 @@ class CalibrationView(ToolView):
         primary, secondary = self._words(view)
         self.primary.setText(primary)
         self.primary.setVisible(bool(primary))
-        self.primary.setEnabled(view.message != "Saving.")
+        waits = view.step is Step.CLASSES and bool(self.model.table and self.model.table.problem)
+        self.primary.setEnabled(view.message != "Saving." and not waits)
         self.secondary.setText(secondary)
         self.secondary.setVisible(bool(secondary))
         self.report.setVisible(view.result is not None)
@@ -276,6 +283,7 @@ class CalibrationView(ToolView):
         return {
             Step.OPENING: ("", "Give up"),
             Step.READING: ("", "Give up"),
+            Step.CLASSES: ("Train", "Give up"),
             Step.CHECK: ("Continue" if green else "Go on anyway…", "Give up"),
             Step.CHOOSE: ("Show the pictures", "Give up"),
             Step.COLLECT: ("Enough, train now", "Give up"),
@@ -298,8 +306,9 @@ class CalibrationView(ToolView):
             ResultPage(model),
             EndPage(model),
         )
+        self.classes_page = ClassesPage(model)
         self.stack = QStackedWidget()
-        for page in self.pages:
+        for page in (*self.pages, self.classes_page):
             self.stack.addWidget(page)
         self.primary = Button("Begin", kind="primary")
         self.secondary = Button("")
