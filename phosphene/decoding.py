@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.accuracy import Accuracy
+from app.ranking import rank_classes, rank_pictures
 from app.runtime.messages import Steer, first_adapter
 from app.runtime.results import seed_of
 from app.runtime.statistics import accuracy_of_events
 from app.runtime.stimuli import candidate_labels
 from configs import SessionConfig
 from phosphene.live import cut_epochs
-from phosphene.systems import System
+from phosphene.systems import System, followed
 from pipeline.errors import PhospheneError
 from pipeline.gallery import Gallery, load_gallery
 from pipeline.ports import Source
@@ -50,10 +51,10 @@ class Trial:
     image : GeneratedImage or None
         (height, width, 3) uint8; None with `draw=False`.
     top : tuple of (str, float)
-        Every candidate with its probability, best first; empty where the gallery has no vectors
-        in the encoder's space.
+        Every candidate with its probability, best first: the classes of an adapter that has some,
+        else the gallery's pictures; empty where these have no vectors in the encoder's space.
     rank : int or None
-        Of the true label, from 1; None where it is no candidate.
+        Of the true label, or of its class, from 1; None where it is no candidate.
     chance : float or None
         1 / number of candidates; None without a ranking.
     confidence : float or None
@@ -108,7 +109,8 @@ def decode(
     source : path, Source, mne.io.BaseRaw or mne.BaseEpochs
         See `open_recording`, `open_stream` and `from_mne`.
     settings : SessionConfig, optional
-        None: those of `system`, else the default preset.
+        None: those of `system`, else the default preset. What an adapter asks for holds in any
+        case: its channels, its events (others are `ignored`), its window and filter.
     system : System, optional
         None: the one that `settings` name is loaded.
     gallery : Gallery, optional
@@ -141,8 +143,13 @@ def decode(
     [('cat', 'decoded', 227), ('dog', 'decoded', 227)]
     """
     if system is None:
-        system = System(settings or SessionConfig())
-    settings = settings or system.settings
+        system = System(followed(settings or SessionConfig()))
+    adapter = system.settings.decoder.adapter
+    settings = system.settings if settings is None else settings
+    if settings.decoder.adapter is None and adapter is not None:
+        own = settings.decoder.model_copy(update={"adapter": adapter})
+        settings = settings.model_copy(update={"decoder": own})
+    settings = followed(settings)
     if gallery is None:
         whole = load_gallery(settings.gallery)
         gallery = whole.subset(labels=candidate_labels(whole, settings.stimuli))
@@ -193,11 +200,11 @@ class _Run:
             embedding = encoder.encode(epoch)
         seed = seed_of(self._settings.seed, epoch)
         image = self._system.draw(embedding, seed=seed) if self._draw else None
-        spec, gallery = encoder.spec, self._gallery
-        ranked = (
-            () if gallery is None else gallery.rank(embedding.vector, temperature=spec.temperature)
-        )
-        places = {each.label: place for place, each in enumerate(ranked, 1)}
+        spec = encoder.spec
+        if embedding.classes and self._settings.decoder.rank_classes:
+            ranking = rank_classes(embedding.classes, spec, epoch.event)
+        else:
+            ranking = rank_pictures(embedding.vector, spec, epoch.event, self._gallery)
         return Trial(
             epoch.index,
             epoch.t_onset,
@@ -206,9 +213,9 @@ class _Run:
             epoch=epoch,
             embedding=embedding,
             image=image,
-            top=tuple((each.label, each.probability) for each in ranked),
-            rank=places.get(epoch.event),
-            chance=1.0 / len(ranked) if ranked else None,
+            top=ranking.top,
+            rank=ranking.rank,
+            chance=ranking.chance,
             confidence=embedding.confidence if spec.states_confidence else None,
         )
 

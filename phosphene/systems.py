@@ -6,6 +6,7 @@ systems there are is `models.registry`'s.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs import SessionConfig
@@ -110,7 +111,8 @@ def load_system(
     name : str, optional
         As `list_systems` names it; None: that of `settings`, which is the shipped `embedded`.
     settings : SessionConfig, optional
-        Beside `decoder` those that an adapter is checked against: `filter` and `epochs`.
+        Beside `decoder` those of the session; an adapter brings its own channels, events, window
+        and filter, which `System.settings` then holds.
     **decoder
         Settings of `decoder` that are to be otherwise: `adapter` (folder), `weights` (folder),
         `generator`, `num_inference_steps`, `guidance_scale`, `threads`, ...
@@ -140,7 +142,15 @@ def load_system(
     settings = settings or SessionConfig()
     update = decoder if name is None else {**decoder, "system": name}
     tables = settings.model_dump()
-    return System(load_settings(**{**tables, "decoder": {**tables["decoder"], **update}}))
+    return System(followed(load_settings(**{**tables, "decoder": {**tables["decoder"], **update}})))
+
+
+def followed(settings: SessionConfig) -> SessionConfig:
+    """Settings that keep what their adapter asks for: channels, events, window, filter."""
+    from app.contract import follow
+
+    adapter = settings.decoder.adapter
+    return settings if adapter is None else follow(settings, Path(adapter))[0]
 
 
 def list_systems() -> dict[str, SystemDescriptor]:

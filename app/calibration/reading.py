@@ -72,6 +72,28 @@ def recordings_of(paths: Sequence[Path], subject: str | None = None) -> list[Pat
     return found
 
 
+def others_of(paths: Sequence[Path], own: Sequence[Path], subject: str) -> list[Path]:
+    """Return other people's recordings that `paths` mean: none of `own`, none of `subject`.
+
+    Raises
+    ------
+    AppError
+        Nothing is left.
+    """
+    taken = {path.resolve() for path in own}
+    found = [
+        path
+        for path in recordings_of(paths)
+        if path.resolve() not in taken and f"sub-{subject}" not in path.parts[-3:]
+    ]
+    if paths and not found:
+        raise AppError(
+            f"--others names no recording but those of {subject} themselves, expected other "
+            "people's: leave it out, or name another folder."
+        )
+    return found
+
+
 BIDS_RECORDINGS = (".edf", ".bdf", ".vhdr", ".set", ".fif")
 """Formats of EEG in a BIDS data set, and MNE's own."""
 

@@ -237,6 +237,7 @@ def _earlier(args: argparse.Namespace) -> Earlier | None:
 def _flow(args: argparse.Namespace, config: SessionConfig) -> Flow:
     from app.calibration.factory import CalibrationFactory
     from app.calibration.reading import (
+        others_of,
         parse_labels,
         parse_pictures,
         parse_until,
@@ -268,7 +269,7 @@ def _flow(args: argparse.Namespace, config: SessionConfig) -> Flow:
             board=args.board,
             seed=config.seed,
             choice=stream_choice(args, config),
-            others=recordings_of(args.others or ()),
+            others=others_of(args.others or (), paths, config.subject),
             before=before,
         )
     choices = Choices(args.stimulus_set, args.minutes, config.seed, stimuli=config.stimuli)

@@ -13,7 +13,7 @@ from app.calibration.collection import Collection
 from app.calibration.data import joined_data
 from app.calibration.extending import earlier, unlike
 from app.calibration.factory import person_of
-from app.calibration.reading import read_recording
+from app.calibration.reading import others_of, read_recording
 from app.errors import AppError
 from configs import SessionConfig
 from models.adapters import AdapterStore, CalibrationData
@@ -92,3 +92,16 @@ def test_what_cannot_be_extended_is_said(tmp_path: Path) -> None:
     assert unlike(["a", "a", "b"], ["a"]) == ["a (2)", "a (3)", "b"]
     assert person_of(Path("ds/sub-02/eeg/sub-02_task-x_eeg.edf"), 3) == "02"
     assert person_of(Path("his.fif"), 3) == "other-4"
+
+
+def test_nobody_is_among_the_others_of_themselves(tmp_path: Path) -> None:
+    (tmp_path / "dataset_description.json").write_text("{}")
+    files = [tmp_path / f"sub-{who}/eeg/sub-{who}_eeg.edf" for who in ("01", "02")]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.touch()
+    assert others_of([tmp_path], files[:1], "kim") == files[1:]
+    assert others_of([tmp_path], [], "02") == files[:1]
+    assert others_of([], files, "01") == []
+    with pytest.raises(AppError, match="no recording but those of 01"):
+        others_of([files[0]], files[:1], "01")

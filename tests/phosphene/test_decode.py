@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import mne
@@ -13,6 +14,10 @@ import torch
 
 import phosphene
 from app.cli import main
+from configs import FilterConfig
+from models.adapters import save_adapter
+from models.adapters.classes import fit_classes
+from models.adapters.suggesting import target_of
 from phosphene import Outcome, SessionConfig, Trial
 from pipeline.gallery import load_gallery
 from tests.conformance.recut import Recut
@@ -209,3 +214,36 @@ def test_a_session_reads_as_records_and_as_mne(fif: Path, session: phosphene.Ses
     assert found.n == 4
     with pytest.raises(phosphene.PhospheneError, match="no event of index 99"):
         session.image(99)
+
+
+def test_an_adapter_brings_its_channels_events_and_classes(tmp_path: Path) -> None:
+    gallery, (first, second) = load_gallery(), LABELS[:2]
+    targets = tuple(target_of(name, name, gallery) for name in (first, second))
+    rng = np.random.default_rng(0)
+    info = phosphene.Info(("Oz", "PO7"), SFREQ)
+    epochs = [
+        phosphene.Epoch(
+            rng.normal(0, 10, (2, 251)).astype(np.float32),
+            -0.2, 0.8, float(k), (first, second)[k % 2], info, k,
+        )
+        for k in range(40)
+    ]  # fmt: skip
+    narrow = FilterConfig(h_freq=30.0)
+    adapter = fit_classes(epochs, targets, gallery, filter_config=narrow, subject="kim")
+    classes = adapter.manifest.event_classes
+    labels = classes.model_copy(update={"labels": {first: first, second: second}})
+    manifest = adapter.manifest.model_copy(update={"classes": labels})
+    save_adapter(replace(adapter, manifest=manifest), tmp_path / "kim")
+    system = phosphene.load_system(adapter=str(tmp_path / "kim"))
+    assert system.settings.source.picks == ("Oz", "PO7")
+    assert (system.settings.filter.h_freq, system.settings.subject) == (30.0, "kim")
+    trials = list(phosphene.decode(make_raw(), system=system, draw=False))
+    others = [each for each in trials if each.label not in (first, second)]
+    assert {each.outcome for each in others} == {Outcome.IGNORED}
+    decoded = [each for each in trials if each.outcome is Outcome.DECODED]
+    assert decoded
+    assert all({name for name, _ in each.top} == {first, second} for each in decoded)
+    assert all(each.epoch is not None and each.epoch.info.n_channels == 2 for each in decoded)
+    assert all(each.chance == 0.5 and each.rank in (1, 2) for each in decoded)
+    same = list(phosphene.decode(make_raw(), settings=SessionConfig(), system=system, draw=False))
+    assert [each.outcome for each in same] == [each.outcome for each in trials]
