@@ -267,7 +267,7 @@ def _play_stray(
         (-20.0, "unmoved", False),
     ],
 )
-def test_r5_stamps_that_jump_unexplained_go_by_their_arrival(
+def test_stamps_that_jump_unexplained_go_by_their_arrival(
     shift: float, probes: str, both: bool
 ) -> None:
     """No probe, none any more, or probes that see nothing: markers decode again, in their place."""
@@ -296,7 +296,7 @@ def test_r5_stamps_that_jump_while_the_clock_did_not_are_believed_in_the_end() -
     ]
 
 
-def test_r5_a_probe_that_comes_late_is_believed() -> None:
+def test_a_probe_that_comes_late_is_believed() -> None:
     """The clock did jump, arrivals found by how much, then a probe says so: nothing moves."""
     jumps = ClockJumps(clock := OffsetTracker(), by_arrival=True)
     jumps.probe(100.0, 5.0)
@@ -313,7 +313,7 @@ def test_r5_a_probe_that_comes_late_is_believed() -> None:
 
 
 @pytest.mark.parametrize("shift", [-900.0, 5000.0])
-def test_r5_a_source_that_returns_with_another_clock_and_no_probe(shift: float) -> None:
+def test_a_source_that_returns_with_another_clock_and_no_probe(shift: float) -> None:
     source = HostileSource(replace(PLAIN, clock_offset=0.0), [Death(20.0, 4.0, clock_shift=shift)])
     path = LivePath(untouched(source), source.streams)
     verdicts: list[Verdict] = []
