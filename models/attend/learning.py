@@ -138,9 +138,17 @@ class Learning:
         scores[best] = own[: self.n_targets]
         rest = least.copy()
         rest[best] = -np.inf
-        for flat in np.argsort(-rest, axis=None, kind="stable")[:N_EXACT]:
-            h, n = divmod(int(flat), least.shape[1])
-            scores[h, n] = explained(self.histories[h].sums.plus(look.answered(n)))
+        flat = np.argsort(-rest, axis=None, kind="stable")[:N_EXACT]
+        h, n = np.divmod(flat, least.shape[1])
+        first, chosen = self.histories[0].sums, [self.histories[k].sums for k in h.tolist()]
+        scores[h, n] = explained(
+            Covariances(
+                first.eeg + look.eeg,
+                np.stack([each.cross for each in chosen]) + look.cross[n],
+                np.stack([each.model for each in chosen]) + look.model[n],
+                first.n_times + look.n_times,
+            )
+        )
         return scores, own
 
     def learn(self, look: Covariances) -> int:

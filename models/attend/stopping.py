@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.special import logsumexp
 
 from pipeline.values import Float64
 
@@ -54,6 +53,20 @@ class Stopping:
         return bool(first >= 0.5 and second <= self.error_rate / (1 - self.error_rate) * first)
 
 
+def logsumexp(a: Float64) -> Float64:
+    """Return log(sum(exp(a))) over the first axis of finite numbers.
+
+    SciPy's arithmetic, to the bit, without what it does for other kinds of arrays: a step calls it
+    twice, and it took a tenth of the step.
+    """
+    highest = a.max(axis=0, keepdims=True)
+    is_highest = a == highest
+    count = is_highest.sum(axis=0, keepdims=True, dtype=a.dtype)
+    rest = np.exp(np.where(is_highest, -np.inf, a) - highest).sum(axis=0, keepdims=True)
+    found: Float64 = np.squeeze(np.log1p(rest / count) + np.log(count) + highest, axis=0)
+    return found
+
+
 def posterior(scores: Float64, *, rate: float) -> Float64:
     """Probability of each answer, over all histories, if one of them is right.
 
@@ -68,7 +81,7 @@ def posterior(scores: Float64, *, rate: float) -> Float64:
     -------
     ndarray, shape (n_targets,), float64
     """
-    joint = logsumexp(scores * (INDEPENDENT_HZ / rate), axis=0)
+    joint = logsumexp(scores * (INDEPENDENT_HZ / rate))
     result: Float64 = np.exp(joint - logsumexp(joint))
     return result
 

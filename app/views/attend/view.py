@@ -94,6 +94,8 @@ class AttendView(ToolView):
         self._shown_look: tuple[int, bool] = (-1, False)
         self._shown_drawn = -1
         self._shown_grid = 0
+        self.shown_after_ms: list[float] = []
+        """From the last sample that a decision needed to its words here, each look."""
         self.grid: GridWindow | None = None
         self.warning = WarningPage()
         self.warning.answered.connect(self._accept)
@@ -217,6 +219,9 @@ class AttendView(ToolView):
         self.map.show_probabilities(now.posterior, cue=cue, answer=answer)
         if self.grid is not None and self._shown_look != (now.look, ended is not None):
             self._shown_look = (now.look, ended is not None)
+            if ended is not None and ended.decision is not None:
+                enough = ended.t_onset + ended.decision.seconds
+                self.shown_after_ms.append(1000 * (self._clock() - enough))
             self.grid.mark(answer)
 
     def _conclude(self, sentence: str) -> None:
