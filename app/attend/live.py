@@ -117,7 +117,7 @@ class LiveAttend:
     """
 
     def __init__(self, setup: LiveSetup, *, clock: Callable[[], float] = pylsl.local_clock) -> None:
-        self.setup, self._clock = setup, clock
+        self.setup, self.clock = setup, clock
         self._asked = threading.Event()
         self._phase, self._message = "loading", ""
         self._drawing: Apart | None = None
@@ -167,7 +167,7 @@ class LiveAttend:
             name=STREAM, source_id=f"{own_source_id(STREAM)}-{time.time_ns()}", desc=grid.desc
         )
         if self.setup.looker is not None:
-            self._watcher = WatcherSource(self.setup.looker, grid, clock=self._clock)
+            self._watcher = WatcherSource(self.setup.looker, grid, clock=self.clock)
         frames = GridFrames(
             grid,
             hold=holds(refresh_hz),

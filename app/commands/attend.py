@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from app.attend.choosing import Pictures
     from app.attend.live import LiveSetup
     from app.attend.reading import Ended, Stepped
+    from app.view_models.attend.light import Flicker
     from configs import SessionConfig
     from devices.virtual.looker import Looker
     from pipeline.ports import Source
@@ -106,6 +107,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="P",
         help="decisions that may be wrong (0.05)",
     )
+    parser.add_argument(
+        "--contrast",
+        type=float,
+        default=None,
+        metavar="X",
+        help="of the flicker in the window, 0.1 to 0.8 (0.6, Michelson)",
+    )
+    parser.add_argument(
+        "--light",
+        type=float,
+        default=None,
+        metavar="X",
+        help="of the bright state, 0.1 to 0.8 of the screen's (0.7)",
+    )
     parser.add_argument("--seed", type=int, default=None, metavar="N")
     add_gallery(parser)
     add_generator(parser)
@@ -170,6 +185,7 @@ def run(args: argparse.Namespace) -> int:
                 adapter,
                 calibration,
                 composes,
+                _flicker(args),
             )
             return _in_window(setup, as_json=args.json)
         if not is_virtual:
@@ -214,8 +230,20 @@ def _check_usage(args: argparse.Namespace, n_targets: int) -> None:
         raise AppError("--drops must be from 0 to below 0.5, and --snr 0 or above.")
     if args.looks is not None and args.looks < 1:
         raise AppError(f"--looks {args.looks} given, expected 1 or more.")
+    _flicker(args)
     if args.calibrate and (args.subject is None or args.adapter is not None):
         raise AppError("--calibrate given, expected --subject S with it, and no --adapter.")
+
+
+def _flicker(args: argparse.Namespace) -> Flicker:
+    from app.errors import AppError
+    from app.view_models.attend.light import Flicker
+
+    given = {"contrast": args.contrast, "luminance": args.light}
+    table = {name: value for name, value in given.items() if value is not None}
+    if any(not 0.1 <= value <= 0.8 for value in table.values()):
+        raise AppError("--contrast and --light go from 0.1 to 0.8: more is hard on the eyes.")
+    return Flicker(**table)
 
 
 def _looker(args: argparse.Namespace, config: SessionConfig) -> Looker:

@@ -20,6 +20,10 @@ from devices.virtual import options
 
 if TYPE_CHECKING:
     from devices.player import Player
+    from pipeline.values import StreamInfo
+
+NOBODY = 1001
+"""The default of `--subject`: the first person who looks at a grid is number 1."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,6 +37,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     options.add_options(parser)
     _add_scan(parser)
+    parser.add_argument(
+        "--attend",
+        action="store_true",
+        help="eight electrodes of somebody who looks at the grid of `phosphene attend --source-id`",
+    )
     parser.add_argument("--json", action="store_true", help="describe the stream as JSON")
 
 
@@ -40,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
     """Stream until Ctrl-C or the end of `--duration`."""
     if args.fmri:
         return _scan(args)
+    if args.attend:
+        return _follow(args)
     settings = options.settings_from(args)
     from devices.virtual.service import description, serve
 
@@ -56,6 +67,25 @@ def run(args: argparse.Namespace) -> int:
 
     with orderly() as end:
         serve(settings, end.asked, on_ready=announce)
+    return 0  # being stopped is how it ends
+
+
+def _follow(args: argparse.Namespace) -> int:
+    """Stream somebody who looks at a noise-tagged grid."""
+    from devices.virtual.follower import serve_follower
+    from devices.virtual.looker import Looker
+
+    number = 1 if args.subject == NOBODY else args.subject
+
+    def announce(info: StreamInfo) -> None:
+        about = {"name": info.name, "source_id": info.source_id, "person": number, "snr": args.snr}
+        about |= {"ch_names": list(info.ch_names), "sfreq": info.sfreq, "simulated": True}
+        words = f"{plain(info.name)}: source_id {plain(info.source_id)}; Ctrl-C ends it."
+        write_text(json.dumps(about) if args.json else words)
+        sys.stdout.flush()
+
+    with orderly() as end:
+        serve_follower(Looker(number, args.snr, args.seed), end.asked, on_ready=announce)
     return 0  # being stopped is how it ends
 
 

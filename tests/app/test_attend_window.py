@@ -14,15 +14,22 @@ from pytestqt.qtbot import QtBot
 
 from app.attend.live import LiveAttend, LiveSetup, LiveSnapshot
 from app.attend.reading import LookOptions
+from app.cli import main
 from app.commands import attend
 from app.view_models.attend.grid_frames import GridFrames
 from app.view_models.attend.warning import Answered
 from app.view_models.attend.words import HONEST, figure_lines, look_lines
+from app.views.attend import tool
 from app.views.attend.view import AttendView
-from configs import load_preset
+from app.views.window.main_window import MainWindow
+from app.views.window.tools import TOOLS
+from configs import SessionConfig, load_preset
 from devices.virtual.looker import Looker
 from pipeline.values import Uint8
+from tests.app.fake_session import FakeFactory, FakeSession
 from tests.waiting import wait_for
+
+STIMULI = SessionConfig().model_copy(update={"subject": "sub-1"})
 
 
 class Clock:
@@ -36,6 +43,9 @@ class Waiting:
     """A session that is ready and waits for an answer."""
 
     labels = ("a", "b")
+
+    def clock(self) -> float:
+        return 0.0
 
     def __init__(self) -> None:
         self.n_begun = 0
@@ -156,3 +166,51 @@ def test_words_claim_no_more_than_is_known() -> None:
         "red rose?  50%",
         "2.0 s",
     )
+
+
+def test_the_menu_leads_to_the_warning_each_time(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Waiting] = []
+    setups: list[LiveSetup] = []
+
+    def wait(setup: LiveSetup) -> Waiting:
+        setups.append(setup)
+        made.append(Waiting())
+        return made[-1]
+
+    monkeypatch.setattr(tool, "LiveAttend", wait)
+    window = MainWindow(FakeFactory(template=FakeSession(length=4.0)), STIMULI, tools=TOOLS)
+    qtbot.addWidget(window)
+    window.show()
+    qtbot.keyClick(window, Qt.Key.Key_F7)
+    (view,) = window.tools._opened.values()
+    assert isinstance(view, tool.AttendTool)
+    assert "simulated" in view.source.text()
+    view.mode.setCurrentIndex(1)
+    view.contrast.setCurrentText("0.2")
+    for n_opened in (1, 2):
+        view.open_button.click()
+        assert (len(made), view.pages.currentIndex()) == (n_opened, 1)
+        session = view.session
+        assert session is not None
+        session.refresh()
+        assert session.pages.currentIndex() == 0, "the warning was not asked anew"
+        assert not session.warning.begin.isEnabled()
+        session.warning.leave.click()
+        assert (view.session, view.pages.currentIndex()) == (None, 0)
+        assert made[-1].is_closed
+        assert made[-1].n_begun == 0
+    assert setups[0].composes
+    assert setups[0].flicker.contrast == 0.2
+    assert setups[0].looker is not None
+    window.close()
+    window.end()
+
+
+@pytest.mark.parametrize("option", ["--contrast", "--light"])
+def test_more_contrast_or_light_than_the_limit_is_refused(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["attend", option, "0.9"]) == 1
+    assert "0.1 to 0.8" in capsys.readouterr().err

@@ -224,6 +224,12 @@ class AttendView(ToolView):
                 self.shown_after_ms.append(1000 * (self._clock() - enough))
             self.grid.mark(answer)
 
+    @property
+    def result(self) -> str:
+        """What came out, or why nothing did; empty where nothing began."""
+        now = self._port.snapshot()
+        return now.message or "\n".join(figure_lines(now.figures) if now.figures else ())
+
     def _conclude(self, sentence: str) -> None:
         """Show what a calibration found until somebody closes it."""
         if self.grid is not None:

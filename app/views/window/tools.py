@@ -127,5 +127,11 @@ TOOLS: tuple[Tool, ...] = (
         "Fit the decoder to the person with the headset; the stored adapters",
         "app.views.calibration.view:make",
     ),
+    Tool(
+        "Attend…",
+        "F7",
+        "Which of many flickering pictures is looked at, after a warning; compose",
+        "app.views.attend.tool:make",
+    ),
 )
 """Tools in the order of the menu."""

@@ -1,0 +1,59 @@
+"""Sessions of looks as a window opens them: settings and choices in, what to begin out.
+
+Owns what the preset of attending takes over from a main window's settings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.attend.calibrating import N_LOOKS, SECONDS, Calibration
+from app.attend.live import LiveSetup
+from app.attend.reading import LookOptions
+from app.runtime.folder import default_out
+from app.view_models.attend.light import Flicker
+from configs import SessionConfig, load_preset
+from devices.virtual.looker import Looker
+
+DEFAULT_LOOKS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is to be done."""
+
+    composes: bool = False
+    calibrates: bool = False
+
+
+def live_setup(
+    settings: SessionConfig,
+    choice: Choice,
+    *,
+    n_targets: int,
+    flicker: Flicker,
+    folder: Path,
+    is_live: bool,
+) -> LiveSetup:
+    """Set a session up: the settings' source and person, everything else the preset's."""
+    kept = {
+        "source": settings.source,
+        "subject": settings.subject,
+        "seed": settings.seed,
+        "gallery": settings.gallery,
+    }
+    config = load_preset("attend").model_copy(update=kept)
+    n_looks = N_LOOKS if choice.calibrates else None if is_live else DEFAULT_LOOKS
+    return LiveSetup(
+        config,
+        LookOptions(trial_seconds=SECONDS if choice.calibrates else None),
+        n_targets,
+        n_looks,
+        cued=choice.calibrates,
+        looker=None if is_live else Looker(seed=config.seed),
+        out=folder / default_out(suffix="-attend").name,
+        calibration=Calibration() if choice.calibrates else None,
+        composes=choice.composes,
+        flicker=flicker,
+    )
