@@ -55,6 +55,7 @@ ASKED_FOR = {
     # The client of `decoder.remote`, and the server that a person starts.
     "app/runtime/remote/transport.py": {"http", "socket", "urllib"},
     "app/runtime/remote/ticket.py": {"urllib"},
+    "app/benchmarks/serve.py": {"http"},
     "app/serving/application.py": {"ray", "socket", "uvicorn"},
 }
 UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

@@ -37,6 +37,7 @@ BENCHMARKS = {
     "attend": ("app.benchmarks.attend", "run_attend_bench"),
     "retrieval": ("app.benchmarks.retrieval", "run_retrieval_bench"),
     "stage": ("app.benchmarks.stage", "run_stage_bench"),
+    "serve": ("app.benchmarks.serve", "run_serve_bench"),
 }
 """Name to module and function."""
 BY_NAME_ONLY = frozenset(
@@ -52,6 +53,7 @@ BY_NAME_ONLY = frozenset(
         "attend",
         "retrieval",
         "stage",
+        "serve",
     }
 )
 """Takes many minutes: runs when it is asked for."""

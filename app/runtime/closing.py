@@ -49,7 +49,7 @@ def describe_run(
             "device": ready.device,
             **({} if ready.pace is None else {"expected_picture_s": _rounded(ready.pace.picture)}),
             **dict(ready.versions),
-            "drawn_by": _drawn_by(ready),
+            "drawn_by": {"threads": str(config.decoder.threads), **_drawn_by(ready)},
         }
     if server is not None:
         run["server"] = {"url": server.server, **_drawn_by(server)}

@@ -66,6 +66,7 @@ class FakeSession:
     labels: Sequence[str] = ("face", "house", "tool", "tree")
     pictures: dict[str, Uint8] = field(default_factory=dict)
     fail_at: float | None = None
+    decoded_by: str = ""
     gap_at: tuple[float, float] | None = None
     """Start and length of a loss, s."""
     out: Path | None = None
@@ -196,6 +197,7 @@ class FakeSession:
             stream_state=self._state(phase),
             silent_for=self.silent_for,
             foreign_hosts=self.foreign_hosts,
+            decoded_by=self.decoded_by,
             newest_age=0.012 if phase is Phase.RUNNING else 5.2,
             duration=self.now,
             n_received=round(self.now * self.sfreq),

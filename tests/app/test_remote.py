@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from app.foreign import other_place
+from app.runtime.closing import describe_run
 from app.runtime.decoding import read_past
 from app.runtime.messages import Answer, Job, Load, Loaded, Moved, Ready, Steer
 from app.runtime.remote.client import RefusedByServerError, RemoteSession
@@ -39,6 +40,7 @@ from models.api import EncoderSpec, InputSpec
 from models.pace import Pace
 from models.sampling.batches import sample_as, sample_together
 from pipeline.errors import PhospheneError
+from pipeline.gallery import load_gallery
 from pipeline.values import Embedding, GeneratedImage
 from tests.app.test_wire import job
 from tests.waiting import wait_for
@@ -473,3 +475,18 @@ def test_a_replay_says_whether_weights_and_back_end_are_the_server_s() -> None:
     assert "not repeated to the bit" in other
     assert "backend openvino (there: eager)" in other
     assert other_place({}, {"drawn_by": drawn_by}) == ""
+
+
+def test_a_session_says_what_drew_there_and_here_in_the_same_words() -> None:
+    here = replace(READY, settled={k: v for k, v in READY.settled.items() if k != "threads"})
+    config = SessionConfig(decoder=DecoderConfig(threads=3))
+    run = describe_run(
+        config,
+        ready=here,
+        gallery=load_gallery(None),
+        replay_of=None,
+        server=replace(READY, server=URL),
+    )
+    assert run["server"]["url"] == URL
+    assert "repeated to the bit" in other_place(run, {"drawn_by": run["drawn_by"]})
+    assert "not repeated" in other_place(run, {"drawn_by": run["drawn_by"] | {"threads": "1"}})

@@ -180,3 +180,19 @@ def run_demo_again(window: MainWindow, qtbot: QtBot) -> FakeSession:
     window.start_demo()
     qtbot.waitUntil(lambda: window.session.phase is Phase.RUNNING)
     return session_of(window)
+
+
+def test_the_window_says_for_as_long_as_eeg_leaves_the_machine(
+    window: MainWindow, qtbot: QtBot
+) -> None:
+    session = run_demo(window, qtbot, 1.0)
+    assert not window.status.away.isVisible()
+    session.decoded_by = "https://studio.local:7447"
+    window.tick()
+    window._show_texts()
+    assert window.status.away.isVisible()
+    assert window.status.away.text() == "EEG leaves this machine: studio.local:7447"
+    session.decoded_by = ""
+    window.tick()
+    window._show_texts()
+    assert not window.status.away.isVisible()

@@ -109,6 +109,11 @@ class RemoteSession:
         self.ready = _trusted(ready_from(answer.ready), decoder, url=self.url)
 
     @property
+    def id(self) -> str:
+        """What the server knows it by."""
+        return self._session
+
+    @property
     def patience(self) -> float:
         """How long an answer is waited for, s."""
         pace = self.ready.pace

@@ -1,0 +1,35 @@
+"""`phosphene serve` with Ray itself: one epoch, there and back. Half a minute, so only if asked."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+from app.benchmarks.serve import server
+from app.runtime.messages import job_of
+from app.runtime.remote.client import RemoteSession
+from configs import load_preset
+from models.systems import noise_epoch
+
+if importlib.util.find_spec("ray") is None:
+    pytest.skip("Ray is not here: pip install 'phosphene[serve]'", allow_module_level=True)
+if not os.environ.get("PHOSPHENE_RAY"):
+    pytest.skip("starts Ray, half a minute: PHOSPHENE_RAY=1", allow_module_level=True)
+
+
+def test_an_epoch_is_decoded_by_a_replica(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHOSPHENE_HOME", str(tmp_path))
+    with server(tmp_path) as (process, url):
+        config = load_preset("default")
+        decoder = config.decoder.model_copy(update={"remote": url})
+        session = RemoteSession(config.model_copy(update={"decoder": decoder}))
+        answer = session.decode(job_of(noise_epoch(session.ready.spec), seed=1))
+        session.close()
+        assert (answer.error, answer.overload) == ("", "")
+        assert answer.pixels is not None
+        assert answer.decoded_by == url
+    assert process.returncode in (0, 130)
+    assert (tmp_path / "server" / "audit.jsonl").read_text().count("session") >= 1
