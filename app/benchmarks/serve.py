@@ -28,8 +28,9 @@ import numpy as np
 
 from app.errors import AppError
 from app.runtime.decoder import Decoder
+from app.runtime.encoders import Encoders, Steered
 from app.runtime.messages import Answer, Job, epoch_of, job_of
-from app.runtime.remote.client import RemoteSession
+from app.runtime.remote.client import RefusedByServerError, RemoteSession
 from app.runtime.remote.ticket import Ticket, read_ticket, write_ticket
 from app.runtime.remote.transport import GoneError, Transport
 from app.runtime.remote.wire import Refusal, WireError, numbers_of, pack, request_of, unpack
@@ -41,8 +42,10 @@ from models.systems import System, load_encoder, load_system, noise_epoch
 EVERY = 2.0
 """From one headset's epoch to its next, s."""
 START_TIMEOUT = 240.0
-N_COMPARED = 48
-"""Pictures of each load that are drawn again here."""
+N_COMPARED, N_EPOCHS = 12, 4
+"""Headsets of each load, and epochs of each, that are decoded again here."""
+GONE = "gone: "
+"""Of an epoch for which no server answers: a session decodes it on its own machine."""
 GOAL_BATCH = 0.8
 GOAL_LOCAL = 3.0
 
@@ -61,6 +64,8 @@ class Asked:
         """What became of it."""
         if self.answer.overload:
             return "overload"
+        if self.answer.error.startswith(GONE):
+            return "decoded here"
         return "failed" if self.answer.error else "decoded"
 
 
@@ -69,7 +74,8 @@ class Headset:
 
     def __init__(self, number: int, config: SessionConfig, template: Job) -> None:
         self.number = number
-        self._session = RemoteSession(config)
+        self._config = config
+        self._session: RemoteSession | None = RemoteSession(config)
         self._template = template
         self.asked: list[Asked] = []
 
@@ -78,9 +84,12 @@ class Headset:
         job = epoch_number(self._template, self.number, at)
         began = time.monotonic()
         try:
+            if self._session is None:
+                self._session = RemoteSession(self._config)
             answer = self._session.decode(job)
-        except GoneError as error:
-            answer = Answer(job.index, error=str(error))
+        except (GoneError, RefusedByServerError) as error:
+            self.close()
+            answer = Answer(job.index, error=f"{GONE}{error}")
         self.asked.append(Asked(self.number, job, answer, time.monotonic() - began))
 
     def run(self, start: float, seconds: float, n: int) -> None:
@@ -95,7 +104,9 @@ class Headset:
 
     def close(self) -> None:
         """End the session."""
-        self._session.close()
+        if self._session is not None:
+            self._session.close()
+        self._session = None
 
 
 def epoch_number(template: Job, headset: int, at: int) -> Job:
@@ -289,23 +300,42 @@ def _n_lost(everything: Mapping[int, Sequence[Asked]]) -> int:
 def _compare(
     system: System, config: SessionConfig, everything: Mapping[int, Sequence[Asked]]
 ) -> dict[str, int]:
-    """Draw pictures of every load again here: as in their batch, and alone."""
-    encoder = load_encoder(config.decoder, plain=None)
-    n = other = swapped = levels = 0
-    for asked in everything.values():
-        decoded = [each for each in asked if each.outcome == "decoded"]
-        for each in decoded[:: max(1, len(decoded) // N_COMPARED)]:
-            if each.answer.vector is None or each.answer.pixels is None:
-                continue
-            embedding = encoder.encode(epoch_of(each.job))
-            swapped += _hash(embedding.vector) != _hash(each.answer.vector)
-            seed, sampler = each.job.seed, system.sampler
-            same = sample_as(sampler, embedding, seed=seed, batch=each.answer.batch)
-            other += _hash(same) != _hash(each.answer.pixels)
-            alone = sample_as(sampler, embedding, seed=seed, batch=None).astype(int)
-            levels = max(levels, int(np.abs(alone - each.answer.pixels).max()))
-            n += 1
-    return {"pictures": n, "other": other, "swapped": swapped, "levels": levels}
+    """Decode some headsets of every load again here: in their batch, and alone."""
+    found = Counter(pictures=0, other=0, swapped=0, levels=0)
+    for n, asked in everything.items():
+        for headset in range(0, n, max(1, n // N_COMPARED)):
+            own = [each for each in asked if each.headset == headset][:N_EPOCHS]
+            _compare_one(system, config, own, found)
+    return dict(found)
+
+
+def _compare_one(
+    system: System, config: SessionConfig, asked: Sequence[Asked], found: Counter[str]
+) -> None:
+    """Decode one headset's epochs again, from where its state began and as far as it is known."""
+    steered: Steered | None = None
+    for each in asked:
+        answer = each.answer
+        if each.outcome == "overload":
+            continue  # nothing took it in
+        if answer.vector is None or answer.pixels is None:
+            steered = None  # whether it was taken in, nobody knows
+            continue
+        if answer.began:
+            steered = Steered(Encoders(config, load_encoder(config.decoder)))
+        if steered is None:
+            continue
+        epoch, seed, sampler = epoch_of(each.job), each.job.seed, system.sampler
+        encoder = steered.take(each.job.steer)
+        steered.observe(epoch)
+        embedding = encoder.encode(epoch)
+        same = sample_as(sampler, embedding, seed=seed, batch=answer.batch)
+        alone = sample_as(sampler, embedding, seed=seed, batch=None).astype(int)
+        found["pictures"] += 1
+        found["swapped"] += _hash(embedding.vector) != _hash(answer.vector)
+        found["other"] += _hash(same) != _hash(answer.pixels)
+        levels = int(np.abs(alone - answer.pixels).max())
+        found["levels"] = max(found["levels"], levels)
 
 
 def _hash(array: Any) -> str:

@@ -23,6 +23,9 @@ SHARE = 0.1
 MEMORY = 0.3
 """Weight of the newest batch in what a batch is expected to take."""
 
+SLACK = 1.5
+"""A budget is never less than what so many batches take: a slow system would decode nothing."""
+
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -103,7 +106,7 @@ class Batcher(Generic[_Item, _Result]):
         OverloadError
             The result would come later than that, or has waited for so long already.
         """
-        ahead = self.expected_wait()
+        ahead, budget = self.expected_wait(), max(budget, SLACK * self._expected)
         if self._expected and ahead > budget:
             raise OverloadError(
                 f"{len(self._waiting)} epochs wait already, and a picture would come in "

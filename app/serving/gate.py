@@ -66,6 +66,7 @@ STATUS: dict[RefusalCode, int] = {
     "size": 413,
     "overload": 503,
     "draining": 503,
+    "away": 503,
     "failed": 502,
 }
 """HTTP's word for each refusal."""
@@ -221,7 +222,7 @@ class Gate:
         if self.is_draining:
             raise RefusedError("draining", "the server is ending.")
         if self._ready is None:
-            raise RefusedError("failed", "no replica decodes yet.")
+            raise RefusedError("away", "no replica decodes yet.")
         config = self._fitting(request)
         session = self.sessions.open(
             client=client.name, subject=request.subject, config=config, budget=request.budget
@@ -287,6 +288,8 @@ class Gate:
         session = self.sessions.get(request.session, client=client.name)
         if self.is_draining:
             raise RefusedError("draining", "the server is ending.")
+        if self._ready is None:
+            raise RefusedError("away", "no replica decodes now.")
         if self.n_open >= self._max_open:
             raise RefusedError("overload", f"{self.n_open} epochs are under way already.")
         adapter = session.adapter(request.steer.sha256)

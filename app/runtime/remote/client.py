@@ -101,7 +101,8 @@ class RemoteSession:
             tmin=config.epochs.tmin,
             tmax=config.epochs.tmax,
             filter=config.filter.model_dump(),
-            budget=decoder.max_wait or 3600.0,
+            # What the server cannot do in the time that is waited here, it refuses at once.
+            budget=min(decoder.max_wait or PATIENCE, PATIENCE),
         )
         body = self._ask("/v1/open", pack(request), timeout=PATIENCE + 1.0)
         answer = unpack(OpenAnswer, body)
@@ -204,7 +205,7 @@ class RemoteSession:
     def _refused(self, job: Job, error: RefusedByServerError) -> Answer:
         if error.code == "overload":
             return Answer(job.index, overload=f"the server has no room: {error}")
-        if error.code in ("draining", "session", "token"):
+        if error.code in ("draining", "away", "session", "token"):
             raise GoneError(str(error)) from error
         return Answer(job.index, error=f"the server refused it ({error.code}): {error}")
 

@@ -42,6 +42,7 @@ RefusalCode = Literal[
     "size",
     "overload",
     "draining",
+    "away",
     "failed",
 ]
 """Why a server refused; each is counted by this name."""
