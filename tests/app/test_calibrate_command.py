@@ -242,7 +242,7 @@ def test_a_calibration_over_lsl_shows_collects_and_is_ended_by_hand(tmp_path: Pa
 
     view = run_flow(flow, on_view=watch, interval=0.05)
     assert view.step is Step.STOPPED
-    assert seen >= {Step.OPENING, Step.CHECK, Step.COLLECT}
+    assert seen >= {Step.CHECK, Step.COLLECT}  # opening may be over at the first look
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["outcomes"].get("collected", 0) >= 6
     assert (tmp_path / "out" / "recording.xdf").stat().st_size > 10_000
