@@ -36,6 +36,11 @@ EXTRAS: Final = MappingProxyType(
         "pyriemann": "peers",
         "pyntbci": "attend",
         "ray": "serve",
+        "uvicorn": "serve",
+        "prometheus_client": "serve",
+        "cryptography": "serve",
+        "pythonosc": "osc",
+        "mne_realtime": "mne-realtime",
     }
 )
 """Extra of pyproject.toml by the module that it brings."""
