@@ -78,7 +78,7 @@ def test_verbose_may_stand_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
 def test_systems_are_a_short_table_and_one_in_full(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["systems"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 + 10 + 2
+    assert len(lines) == 2 + 11 + 2
     assert max(len(line) for line in lines) <= 100
     assert main(["systems", "atm"]) == 0
     text = capsys.readouterr().out
