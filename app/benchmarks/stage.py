@@ -3,7 +3,8 @@
 Owns the measurement. Window, keeper, sessions and files are the stage's own; a virtual brain sends
 as fast as it is read, and the decoder answers at once, in a process that can be killed. In turn the
 decoder is killed, the stream is lost, the disk is filled beyond its quota, the window is closed.
-Times are the wall clock's: what an audience would wait.
+Times are the wall clock's: what an audience would wait. Here no second decoder stands by, as one
+does in a live session: a killed one is started from nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import itertools
 import multiprocessing
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -134,11 +136,13 @@ class _Scene:
             run_loop(0.05)
             session = self.session
         shown = self.keeper.shown.result
-        filled = None
+        filled, drawn_after = None, 0.0
         if kind == KINDS[0]:
-            _kill_decoders()
-            run_loop(0.05)
-            shown = self.keeper.shown.result
+            killed = _kill_decoders()
+            # What it had drawn before is on its way yet: only another process' pictures count.
+            while not _decoders() - killed and perf_counter() - began < 60.0:
+                run_loop(0.02)
+            drawn_after = time.monotonic()
         elif kind == KINDS[1]:
             self._sources[session].is_lost = True
         elif kind == KINDS[2]:
@@ -151,8 +155,13 @@ class _Scene:
 
         def is_back() -> bool:
             new = self.keeper.shown.result
-            moved = new is not None and new is not shown and not window.motion.is_fog
-            return moved and window.isVisible() and (filled is None or not filled.exists())
+            if new is None or new is shown or (new.returned or 0.0) < drawn_after:
+                return False
+            return (
+                not window.motion.is_fog
+                and window.isVisible()
+                and (filled is None or not filled.exists())
+            )
 
         while not is_back() and perf_counter() - began < 60.0:
             run_loop(0.02)
@@ -210,10 +219,19 @@ class _Scene:
         self.largest = max(self.largest, size_of(self.root))
 
 
-def _kill_decoders() -> None:
-    for process in multiprocessing.active_children():
-        if process.name == "phosphene-decoder":
-            process.kill()
+def _decoders() -> set[int | None]:
+    """Processes that decode now."""
+    children = multiprocessing.active_children()
+    return {child.pid for child in children if child.name == "phosphene-decoder"}
+
+
+def _kill_decoders() -> set[int | None]:
+    """Kill them; which they were."""
+    killed = _decoders()
+    for child in multiprocessing.active_children():
+        if child.pid in killed:
+            child.kill()
+    return killed
 
 
 def _report(

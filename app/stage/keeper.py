@@ -22,6 +22,8 @@ from pipeline.errors import PhospheneError
 from pipeline.values import Outcome
 
 _LOG = logging.getLogger(__name__)
+ENDING = 60.0
+"""Longest wait for a session's own end, s: what it writes is deleted only after that."""
 LOOKING = "Looking for the headset"
 NO_HEADSET = "The headset is not in reach"
 """What an audience reads; the reason stands in the log."""
@@ -364,7 +366,7 @@ class Keeper:
     def _retire(self, run: Run) -> None:
         def work() -> None:
             try:
-                run.port.stop(10.0, at_once=True)
+                run.port.stop(ENDING, at_once=True)
                 out = run.port.snapshot().out
                 if out is not None:
                     self._ended(out, run.who)
