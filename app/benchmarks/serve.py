@@ -42,6 +42,8 @@ from models.systems import System, load_encoder, load_system, noise_epoch
 EVERY = 2.0
 """From one headset's epoch to its next, s."""
 START_TIMEOUT = 240.0
+KILLED = 40.0
+"""Length of the load in which the replica is killed, s."""
 N_COMPARED, N_EPOCHS = 12, 4
 """Headsets of each load, and epochs of each, that are decoded again here."""
 GONE = "gone: "
@@ -94,13 +96,10 @@ class Headset:
 
     def run(self, start: float, seconds: float, n: int) -> None:
         """Send an epoch every two seconds, out of step with the others."""
-        due = start + EVERY * self.number / n
-        at = 0
-        while due < start + seconds:
-            time.sleep(max(0.0, due - time.monotonic()))
+        first = start + EVERY * self.number / n
+        for at, due in enumerate(np.arange(first, start + seconds, EVERY)):
+            time.sleep(max(0.0, float(due) - time.monotonic()))
             self.ask(at)
-            at += 1
-            due += EVERY
 
     def close(self) -> None:
         """End the session."""
@@ -181,7 +180,7 @@ def run_serve_bench(minutes: float = 0.3, quick: bool = False) -> dict[str, Any]
     compared = _compare(system, config, everything)
     single = next(iter(loads.values()))["p95_s"]
     rows += [
-        _row("epochs lost of all loads", _n_lost(everything), 0, goal="0"),
+        _row("epochs lost of all loads", _n_lost(everything, seconds=60 * minutes), 0, goal="0"),
         _row("pictures that are not this machine's, by hash", compared["other"], 0, goal="0"),
         _row("vectors of another epoch", compared["swapped"], 0, goal="0"),
         _row(
@@ -291,10 +290,17 @@ def _figures(asked: Sequence[Asked]) -> dict[str, Any]:
     }
 
 
-def _n_lost(everything: Mapping[int, Sequence[Asked]]) -> int:
-    """Epochs whose answer is of no known kind, or of another epoch."""
-    every = [each for asked in everything.values() for each in asked]
-    return sum(each.answer.index != each.job.index for each in every)
+def _n_lost(everything: Mapping[int, Sequence[Asked]], *, seconds: float) -> int:
+    """Epochs that were due and have no answer, or another epoch's."""
+    n = 0
+    for n_headsets, asked in everything.items():
+        due = sum(
+            len(np.arange(EVERY * number / n_headsets, seconds, EVERY))
+            for number in range(n_headsets)
+        )
+        n += due - len({(each.headset, each.job.index) for each in asked})
+        n += sum(each.answer.index != each.job.index for each in asked)
+    return n
 
 
 def _compare(
@@ -354,7 +360,7 @@ def _kill_replica(leader: int, configs: Sequence[SessionConfig], template: Job) 
     """Kill the replica in the middle of a load, and see what every epoch came to."""
     found: list[Asked] = []
     loading = threading.Thread(
-        target=lambda: found.extend(_load(configs, template, seconds=40.0)), name="load"
+        target=lambda: found.extend(_load(configs, template, seconds=KILLED)), name="load"
     )
     loading.start()
     time.sleep(6.0)
@@ -364,7 +370,7 @@ def _kill_replica(leader: int, configs: Sequence[SessionConfig], template: Job) 
     figures = _figures(found)
     return {
         "outcomes": figures["outcomes"],
-        "lost": _n_lost({8: found}),
+        "lost": _n_lost({len(configs): found}, seconds=KILLED),
         "decoded_after": sum(e.outcome == "decoded" and e.job.index > 8 for e in found),
     }
 
