@@ -62,8 +62,8 @@ class _Decoding(nn.Module):
         super().__init__()
         self.decoding = Decoding(vae)
         mean, std = _statistics(vae)
-        self.register_buffer("mean", mean, persistent=False)
-        self.register_buffer("std", std, persistent=False)
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
 
     def forward(self, latents: Tensor) -> Tensor:
         mean, std = self.get_buffer("mean"), self.get_buffer("std")

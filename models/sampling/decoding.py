@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_ENCODING = ("encoder", "quant_conv")
+_ENCODING = ("encoder", "quant_conv", "bn")
 """Parts of an autoencoder that decoding has no use for."""
 
 

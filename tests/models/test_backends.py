@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from configs import DecoderConfig, load_preset
 from models import ahead, compiling
 from models.sampling.backends import choice as choosing
-from models.sampling.backends import engines
+from models.sampling.backends import engines, spawn
 from models.sampling.backends.base import Backend, BackendError, Target
 from models.sampling.backends.cache import EngineCache, Key, Manifest
 from models.sampling.backends.choice import BACKENDS, Choice, choose
@@ -267,6 +267,11 @@ def test_a_change_of_state_leaves_the_engine() -> None:
 def test_a_build_that_crashes_costs_a_sentence() -> None:
     with pytest.raises(BackendError, match=r"crashed|ended with"):
         build_apart({}, say=lambda _: None, program="models.there_is_none")
+
+
+def test_a_build_that_fails_says_the_error_and_not_what_comes_after_it() -> None:
+    complaints = io.StringIO("Traceback\nlib.ConversionError: no complex\n(Refer to the trace.)\n")
+    assert spawn._end(1, complaints) == "ended with 1: lib.ConversionError: no complex"
 
 
 def test_every_back_end_has_the_name_that_settings_take() -> None:

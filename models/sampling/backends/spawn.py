@@ -6,6 +6,7 @@ Owns the process and what it says. What it does is `models.compiling`'s.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 PROGRAM = "models.compiling"
 
 
+_ERROR = re.compile(r"[\w.]+(Error|Exception)\b")
 _computed = [0.0, 0.0]
 """CPU time of the builds that are over, and of the one that runs, s."""
 
@@ -107,4 +109,5 @@ def _end(code: int, complaints: Any) -> str:
     last = [line.strip() for line in complaints.read()[-4000:].splitlines() if line.strip()]
     if code < 0:
         return f"crashed (signal {-code})"
-    return f"ended with {code}: {last[-1][:200]}" if last else f"ended with {code}"
+    named = [line for line in last if _ERROR.match(line)] or last  # some say more after it
+    return f"ended with {code}: {named[-1][:200]}" if named else f"ended with {code}"
