@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
 from models.adapters.errors import AdapterError
 from models.adapters.manifest import AdapterManifest, LookResponse
@@ -107,6 +106,8 @@ def judge_looks(
         for look, target in list(zip(looks, targets, strict=True))[part::N_PARTS]:
             scores = template.score(look)[:n_targets]
             n_right += int(scores.argmax()) == target and float(scores.max()) > 0
+    from scipy.stats import binomtest  # only where one is fitted: reading an adapter is quick
+
     p_value = binomtest(n_right, len(looks), 1 / n_targets, alternative="greater").pvalue
     return n_right / len(looks), float(p_value)
 
