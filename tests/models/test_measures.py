@@ -1,114 +1,191 @@
-"""Measures of a whole set: bounds, symmetries, and variants that are not to be mixed."""
+"""Measures of pictures: their definitions by brute force, their bounds, and who judges."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.checkpoints import CheckpointError
 from models.evaluation.measuring import Measure, measure
-from models.evaluation.networks import Network
-from models.pictures.shipped import load_network, load_quick_network, network_input
+from models.evaluation.networks import AlexNet, Network, alexnet, networks, onnx_network
+from models.evaluation.protocol import (
+    bootstrap,
+    correlations,
+    identification,
+    repetition_curve,
+    score,
+)
+from pipeline.errors import ConfigurationError
 from pipeline.values import Float32, Uint8
 
-N, SIDE = 8, 8
+
+def by_hand(table: np.ndarray, shown: list[int], item: int) -> float:
+    """Two-way identification of one item, pair by pair."""
+    others = [u for u in shown if u != shown[item]]
+    own = table[shown[item], item]
+    return float(np.mean([table[u, item] < own for u in others]))
 
 
-class Pictures:
-    """Drawings beside what was shown, each its own stimulus."""
+@given(
+    shown=st.lists(st.integers(0, 4), min_size=2, max_size=9).filter(lambda x: len(set(x)) > 1),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=40, deadline=None)
+def test_identification_is_the_share_of_pairs_won(shown: list[int], seed: int) -> None:
+    # Few values, so that ties occur: they are lost.
+    table = np.random.default_rng(seed).integers(0, 4, (5, len(shown))).astype(np.float32)
+    found = identification(table, np.array(shown))
+    for item, row in enumerate(shown):
+        assert found[row, item] == pytest.approx(by_hand(table, shown, item))
+    assert found.min() >= 0
+    assert found.max() <= 1
 
-    name, n_copies = "made up", 1
 
-    def __init__(self, shown: Uint8, drawn: Uint8) -> None:
-        self.stimuli: Sequence[str] = [f"{k:02d}" for k in range(len(shown))]
-        self._shown, self._drawn = shown, drawn
+def test_identification_of_equal_pictures_is_whole_and_of_one_stimulus_refused() -> None:
+    rows = np.random.default_rng(0).normal(size=(6, 30)).astype(np.float32)
+    table = correlations(rows, rows)
+    assert (identification(table, np.arange(6)).diagonal() == 1.0).all()
+    with pytest.raises(ConfigurationError, match="1 distinct picture was shown"):
+        identification(table, np.zeros(6, dtype=np.intp))
+
+
+def test_chance_deals_the_drawings_out_and_is_a_half() -> None:
+    rng = np.random.default_rng(1)
+    table = rng.normal(size=(20, 200)).astype(np.float32)
+    shown = np.arange(200) % 20
+    found = identification(table, shown)
+    mean = score(found[shown, np.arange(200)].astype(float), shown, by_stimulus=found)
+    assert mean.chance == pytest.approx(0.5, abs=0.01)
+    assert mean.p_value is not None
+    assert mean.p_value > 0.01
+    assert mean.low < 0.5 < mean.high
+
+
+def test_the_bootstrap_draws_stimuli_and_not_items() -> None:
+    shown = np.repeat(np.arange(10), 100)
+    by_stimulus = np.repeat(np.arange(10) / 10.0, 100)
+    low, high = bootstrap(by_stimulus, shown)
+    assert high - low > 0.2  # a bootstrap over the 1000 items would give 0.04
+    assert bootstrap(np.ones(5), np.arange(5)) == (1.0, 1.0)
+
+
+def test_averaging_repetitions_helps_by_the_root_of_their_number() -> None:
+    rng = np.random.default_rng(2)
+    shown = np.repeat(np.arange(8), 16)
+    evidence = rng.normal(size=(len(shown), 8)).astype(np.float32)
+    evidence[np.arange(len(shown)), shown] += 1.0
+    points = repetition_curve(evidence, shown)
+    assert [n for n, _, _ in points] == [1, 2, 4, 8, 16]
+    assert points[0][2] < 0.75
+    assert points[-1][2] > points[0][2] + 0.2
+
+
+class Toys:
+    """Pictures of noise; each drawing is what was shown with some more noise."""
+
+    name = "toys"
+    n_copies = 2
+
+    def __init__(self, noise: float, *, n: int = 12) -> None:
+        rng = np.random.default_rng(3)
+        self.stimuli = [f"s{k % 6}" for k in range(n)]
+        self._shown = {f"s{k}": rng.integers(0, 256, (32, 32, 3), np.uint8) for k in range(6)}
+        self._noise = noise
 
     def shown(self, key: str) -> Uint8:
-        return self._shown[int(key)]
+        return self._shown[key]
 
-    def drawn(self, item: int, _copy: int) -> Uint8:
-        return self._drawn[item]
-
-
-def _features(pictures: Uint8) -> tuple[Float32, ...]:
-    """A wide layer, a narrow one, and classes: linear, so that what they give is known."""
-    flat = pictures.reshape(len(pictures), -1).astype(np.float32) / 255
-    narrow = np.random.default_rng(0).normal(size=(flat.shape[1], 4)).astype(np.float32)
-    logits = np.zeros((len(flat), 1000), np.float32)
-    logits[:, : flat.shape[1]] = 20 * flat
-    return flat, flat @ narrow, logits
+    def drawn(self, item: int, copy: int) -> Uint8:
+        rng = np.random.default_rng([item, copy])
+        pixels = self.shown(self.stimuli[item]) + rng.normal(0, self._noise, (32, 32, 3))
+        return pixels.clip(0, 255).astype(np.uint8)
 
 
-NETWORK = Network("fid-inception", "Inception", ("2048", "64", "logits"), _features, "logits")
+def flat(pictures: Uint8) -> tuple[Float32, ...]:
+    rows = pictures.reshape(len(pictures), -1).astype(np.float32)
+    logits = np.zeros((len(rows), 1000), np.float32)
+    logits[:, :64] = rows[:, :64] / 10
+    return rows[:, :40], logits
 
 
-@pytest.fixture(autouse=True)
-def _few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What takes long an item is measured of one: `test_metrics` has its bounds."""
-    monkeypatch.setattr("models.evaluation.measuring.MOST_STRUCTURE", 1)
+FLAT = Network("flat", "Flat", ("pixels", "logits"), flat, "logits")
 
 
-def measures(shown: Uint8, drawn: Uint8) -> dict[str, Measure]:
-    found = measure(Pictures(shown, drawn), [NETWORK])
-    return {each.name: each for each in found.measures}
+def measures(noise: float) -> dict[str, Measure]:
+    return {each.name: each for each in measure(Toys(noise), [FLAT]).measures}
 
 
-def value(found: Measure) -> float:
-    return float(np.nanmean(found.values))
+def test_the_shown_picture_itself_is_perfect_by_every_measure() -> None:
+    found = measures(0.0)
+    for name in ("pixcorr", "ssim", "flat_50_way"):
+        assert found[name].values == pytest.approx(1.0, abs=1e-5), name
+    for name in ("mse", "flat_pixels_distance", "flat_pixels_frechet"):
+        assert found[name].values == pytest.approx(0.0, abs=0.05), name
+    assert all(m.values.min() == 1.0 for n, m in found.items() if n.endswith("_identification"))
+    assert found["pixcorr"].values.shape == (2, 12)
 
 
-@settings(
-    max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(st.integers(0, 999))
-def test_each_measure_keeps_its_bounds_and_symmetries(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    one, other = rng.integers(0, 256, (2, N, SIDE, SIDE, 3)).astype(np.uint8)
-    there, back, same = measures(one, other), measures(other, one), measures(one, one)
-    for name, each in there.items():
-        low, high = (0.0, 1.0) if name.endswith(("identification", "way")) else (-1.0, 1.0)
-        if name.endswith("distance"):
-            low, high = 0.0, 2.0
-        if name.endswith("frechet"):
-            low, high = 0.0, np.inf
-        if name.endswith("inception_score"):
-            low, high = 1.0, 1000.0
-        assert low - 1e-6 <= np.nanmin(each.values), name
-        assert np.nanmax(each.values) <= high + 1e-6, name
-    for name in ("pixcorr", "ssim", "ssim_by_column", "mse", "fid-inception_64_distance"):
-        np.testing.assert_allclose(there[name].values, back[name].values, atol=1e-6)
-    for layer in ("2048", "64"):
-        name = f"fid-inception_{layer}_frechet"
-        assert value(there[name]) == pytest.approx(value(back[name]), rel=1e-5, abs=1e-6)
-        assert value(same[name]) == pytest.approx(0.0, abs=1e-4)
-        assert value(same[f"fid-inception_{layer}_identification"]) == 1.0
-    assert value(same["mse"]) == pytest.approx(0.0, abs=1e-6)
-    for name in ("pixcorr", "ssim", "ssim_by_column"):
-        assert value(same[name]) == pytest.approx(1.0, abs=1e-6)
+def test_noise_makes_every_measure_worse() -> None:
+    clean, noisy = measures(5.0), measures(400.0)
+    for name in ("pixcorr", "ssim", "mse", "flat_pixels_distance"):
+        better = clean[name].values.mean() - noisy[name].values.mean()
+        assert (better > 0) == (clean[name].better == "higher"), name
 
 
-def test_the_two_frechet_distances_are_other_figures_under_other_names() -> None:
-    """FID of the 2048 features and of the 64 early ones: one protocol each, never mixed."""
-    rng = np.random.default_rng(0)
-    shown, drawn = rng.integers(0, 256, (2, N, SIDE, SIDE, 3)).astype(np.uint8)
-    found = measures(shown, drawn // 2)
-    wide, narrow = (found[f"fid-inception_{layer}_frechet"] for layer in ("2048", "64"))
-    assert wide.title != narrow.title
-    assert abs(value(wide) - value(narrow)) > 0.1 * value(wide)
-    assert wide.is_published
-    assert narrow.is_published
+def test_one_stimulus_is_nothing_to_tell_apart() -> None:
+    toys = Toys(1.0)
+    toys.stimuli = ["s0"] * 12
+    with pytest.raises(ConfigurationError, match="12 pictures of 1 stimuli"):
+        measure(toys, [FLAT])
 
 
-def test_the_quick_network_is_the_network() -> None:
-    """The shipped graph on ONNX Runtime gives what torch gives, whatever the batch."""
-    pictures = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3)).astype(np.uint8)
-    quick = load_quick_network(threads=1)(network_input(pictures))
-    with torch.inference_mode():
-        slow = load_network()(network_input(pictures))
-    for one, other in zip(quick, slow, strict=True):
-        assert one.shape == other.shape
-        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+def test_alexnet_in_torchvision_s_layout_is_read_and_anything_else_refused(tmp_path: Path) -> None:
+    state = AlexNet().state_dict() | {"classifier.1.weight": torch.zeros(2, 2)}
+    torch.save(state, tmp_path / "alexnet.pth")
+    network = alexnet(tmp_path / "alexnet.pth")
+    early, late = network.features(np.zeros((1, 8, 8, 3), np.uint8))
+    assert (early.shape, late.shape) == ((1, 192 * 31 * 31), (1, 256 * 15 * 15))
+    torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "alexnet.pth")
+    with pytest.raises(CheckpointError, match="expected torchvision's"):
+        alexnet(tmp_path / "alexnet.pth")
+
+
+def exported(folder: Path, words: dict[str, object]) -> Path:
+    """A network that gives each picture's mean colour."""
+    from onnx import TensorProto, helper, save
+
+    shape = ["n", 3, 16, 16]
+    node = helper.make_node("GlobalAveragePool", ["x"], ["y"])
+    given_ = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3, 1, 1])
+    graph = helper.make_graph([node], "toy", [given_], [out])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    save(model, folder / "toy.onnx")
+    (folder / "toy.json").write_text(json.dumps(words))
+    return folder / "toy.onnx"
+
+
+def test_a_network_in_onnx_judges_by_its_description(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    words = {"title": "Toy", "side": 16, "layers": ["mean"], "mean": [0, 0, 0], "std": [1, 1, 1]}
+    network = onnx_network(exported(tmp_path, words))
+    (rows,) = network.features(np.full((2, 40, 40, 3), 51, np.uint8))
+    assert rows == pytest.approx(0.2, abs=1e-5)
+    for broken in ({"title": "Toy"}, words | {"side": 0}, words | {"layers": ["a", "b"]}):
+        with pytest.raises(ConfigurationError, match="expected"):
+            onnx_network(exported(tmp_path, broken))
+
+
+def test_what_is_not_here_is_said_and_never_replaced(tmp_path: Path) -> None:
+    found, absent = networks(tmp_path)
+    assert [each.name for each in found] == ["efficientnet-lite0"]
+    assert len(absent) == 7
+    assert any(each.startswith("CLIP two-way: left out, clip is not here") for each in absent)
+    with pytest.raises(ConfigurationError, match="is no folder"):
+        networks(tmp_path / "nothing")
