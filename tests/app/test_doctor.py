@@ -151,13 +151,18 @@ def test_systems_lists_all_and_never_pretends(capsys: pytest.CaptureFixture[str]
     seeds = {"dreamdiffusion", "mind-vis", "atm-multimodal", "contrast-attend-diffuse", "mindeye"}
     assert seeds <= listed
     for name, entry in entries.items():
-        if name in {"stable-diffusion", "sdxl"}:  # these draw, and read no signal
+        descriptor = read_registry().systems[name].descriptor
+        if not descriptor.encoder:  # these draw, and read no signal
             assert entry["input_shape"] == ""
             assert not entry["decodes"]
         else:
             assert entry["input_shape"], f"{name} lacks input_shape"
-        for key in ("modality", "target_space", "generator", "weights"):
+        for key in ("modality", "target_space"):
             assert entry[key], f"{name} lacks {key}"
+        draws = bool(descriptor.sampler or descriptor.drawn_by)
+        assert bool(entry["generator"]) == draws, f"{name} lacks its generator"
+        needs_none = descriptor.folder is None and descriptor.drawn_by
+        assert entry["weights"] or needs_none, f"{name} lacks weights"
         assert entry["is_implemented"], name
 
 

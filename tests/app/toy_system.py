@@ -136,7 +136,8 @@ def noise_epoch(spec: EncoderSpec, *, oversampling: int = 1) -> Epoch:
     raise PhospheneError("the toy resamples nothing")
 
 
-def load_encoder(config: DecoderConfig) -> ToyEncoder:
+def load_encoder(config: DecoderConfig, *, plain: ToyEncoder | None = None) -> ToyEncoder:
+    del plain
     if config.adapter is None:
         return ToyEncoder(0, "none")
     try:

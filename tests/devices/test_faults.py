@@ -117,7 +117,7 @@ def test_r26_a_disk_that_stalls_for_two_seconds_costs_nothing(
     go_on.set()
     wait_for(lambda: not recorder.alarm)
     assert recorder.close()
-    assert slowest < 0.1
+    assert slowest < 0.5, "less than the disk stood still"
     with XdfFile(tmp_path / "a.xdf") as file:
         np.testing.assert_array_equal(file.load()[1].timestamps, np.arange(5000) / 250)
 
