@@ -63,7 +63,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--replay", type=Path, default=None, metavar="FILE", help="a recording: XDF, or .npz trials"
     )
-    add_choice_options(parser, where="", markers="source_id of the grid's markers")
+    add_choice_options(
+        parser, where="of the person who looks", markers="source_id of the grid's markers"
+    )
     add_channel_options(parser)
     parser.add_argument("--subject", default=None, metavar="S", help="subject code")
     parser.add_argument(

@@ -44,8 +44,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--host", default=None, help="address to listen at (127.0.0.1)")
     parser.add_argument("--port", type=int, default=None, help="port (7447); 0: any free one")
     parser.add_argument("--tls", action="store_true", default=None, help="encrypt")
-    parser.add_argument("--replicas", type=int, default=None, metavar="N", help="how many (1)")
-    parser.add_argument("--max-batch", type=int, default=None, metavar="N", help="together (8)")
+    parser.add_argument(
+        "--replicas", type=int, default=None, metavar="N", help="processes that decode (1)"
+    )
+    parser.add_argument(
+        "--max-batch", type=int, default=None, metavar="N", help="epochs drawn together at most (8)"
+    )
     parser.add_argument(
         "--ticket",
         default=None,

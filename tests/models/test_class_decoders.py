@@ -156,3 +156,8 @@ def test_sessions_of_two_caps_are_pooled() -> None:
         pool_recordings([Recorded(second, "b"), Recorded(other, "c")])
     with pytest.raises(AdapterError, match="each once"):
         pool_recordings([Recorded(first, "a"), Recorded(second, "a")])
+
+
+def test_a_misspelt_method_is_told_the_methods() -> None:
+    with pytest.raises(AdapterError, match=r"'labrum', expected one of zero-shot, .*labram"):
+        fit_adapter(made(), methods=("labrum",), with_curve=False)
