@@ -230,6 +230,8 @@ def _check_usage(args: argparse.Namespace, n_targets: int) -> None:
         raise AppError(f"--targets {n_targets} given, expected 6 to 64.")
     if not 0 <= args.drops < 0.5 or not args.snr >= 0:
         raise AppError("--drops must be from 0 to below 0.5, and --snr 0 or above.")
+    if args.person < 0:
+        raise AppError(f"--person {args.person} given, expected 0 or more.")
     if args.looks is not None and args.looks < 1:
         raise AppError(f"--looks {args.looks} given, expected 1 or more.")
     _flicker(args)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import threading
 from pathlib import Path
@@ -17,6 +18,7 @@ from app.ending import orderly
 from app.output import write_text
 from configs.plain import plain
 from devices.virtual import options
+from pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from devices.player import Player
@@ -47,10 +49,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Stream until Ctrl-C or the end of `--duration`."""
-    if args.fmri:
-        return _scan(args)
     if args.attend:
         return _follow(args)
+    if args.fmri:
+        return _scan(args)
     settings = options.settings_from(args)
     from devices.virtual.service import description, serve
 
@@ -72,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _follow(args: argparse.Namespace) -> int:
     """Stream somebody who looks at a noise-tagged grid."""
+    _check_follower(args)
     from devices.virtual.follower import serve_follower
     from devices.virtual.looker import Looker
 
@@ -85,8 +88,38 @@ def _follow(args: argparse.Namespace) -> int:
         sys.stdout.flush()
 
     with orderly() as end:
-        serve_follower(Looker(number, args.snr, args.seed), end.asked, on_ready=announce)
+        serve_follower(
+            Looker(number, args.snr, args.seed),
+            end.asked,
+            duration=args.duration,
+            on_ready=announce,
+        )
     return 0  # being stopped is how it ends
+
+
+def _check_follower(args: argparse.Namespace) -> None:
+    """Refuse numbers that make no sense, and options that somebody with eight electrodes lacks."""
+    for name in ("subject", "snr", "seed", "duration"):
+        value = vars(args)[name]
+        if value is not None and not 0 <= value < math.inf:
+            raise ConfigurationError(f"--{name} is {value:g}, expected 0 or more.")
+    others = {
+        "--fmri": args.fmri,
+        "--board": args.board != "cap32",
+        "--montage": args.montage,
+        "--sfreq": args.sfreq,
+        "--name": args.name,
+        "--source-id": args.source_id,
+        "--counter": args.counter,
+        "--reference": args.reference,
+        "--gallery": args.gallery,
+        "--out": args.out,
+    }
+    if given := [name for name, value in others.items() if value]:
+        raise ConfigurationError(
+            f"--attend and {', '.join(given)} given, expected --attend with --subject, --snr, "
+            "--seed and --duration alone: leave the others out."
+        )
 
 
 def _add_scan(parser: argparse.ArgumentParser) -> None:

@@ -95,10 +95,15 @@ class RemoteControlServer:
     Raises
     ------
     OutputError
-        The port is taken.
+        The port is taken, or there is none of that number.
     """
 
     def __init__(self, what: RemoteControlled, *, port: int = PORT) -> None:
+        if not 0 <= port <= 65535:
+            raise OutputError(
+                f"Port {port} of the remote control given, expected 1 to 65535, such as {PORT}, or "
+                "0 for any free one."
+            )
         try:
             self._server = _Server((LOOPBACK, port), _Handler)
         except OSError as error:

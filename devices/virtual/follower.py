@@ -8,6 +8,7 @@ asks for, else at a picture of its own choice each time. A simulation, no EEG of
 from __future__ import annotations
 
 import socket
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -139,15 +140,23 @@ class GridListener:
 
 
 def serve_follower(
-    looker: Looker, stop: threading.Event, *, on_ready: Callable[[StreamInfo], None]
+    looker: Looker,
+    stop: threading.Event,
+    *,
+    duration: float | None = None,
+    on_ready: Callable[[StreamInfo], None],
 ) -> None:
-    """Publish the headset until `stop` is set; `on_ready` takes what its stream says of itself."""
+    """Publish the headset until `stop` is set, or for `duration` s.
+
+    `on_ready` takes what its stream says of itself.
+    """
     follower = Follower(looker, t_start=pylsl.local_clock())
     outlet = EegOutlet(eeg_info_of(looker))
     listener = GridListener(follower.hear)
     try:
         on_ready(outlet.info)
-        while not stop.is_set():
+        ends_at = math.inf if duration is None else pylsl.local_clock() + duration
+        while not stop.is_set() and pylsl.local_clock() < ends_at:
             left = follower.next_at + BEHIND - pylsl.local_clock()
             if left > 0 and stop.wait(left):
                 break

@@ -67,6 +67,33 @@ def test_a_time_that_is_none_is_wrong_usage(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("record --out X.xdf --rcs 70000", "Port 70000 of the remote control given, expected 1 to"),
+        ("record --out X.xdf --rcs -4", "Port -4 of the remote control given, expected 1 to"),
+        ("attend --headless --person -1 --looks 1", "--person -1 given, expected 0 or more."),
+        ("simulate --attend --subject -1", "--subject is -1, expected 0 or more."),
+        ("simulate --attend --snr nan", "--snr is nan, expected 0 or more."),
+        ("simulate --attend --duration -1", "--duration is -1, expected 0 or more."),
+        ("simulate --attend --fmri", "--attend and --fmri given, expected --attend with"),
+        ("simulate --attend --board cyton --out x.npz", "--attend and --board, --out given"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(
+    words: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words.split()) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert not list(tmp_path.iterdir())
+
+
 def test_verbose_may_stand_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
     texts = []
     for words in ("-v systems", "systems -v", "systems --verbose"):
