@@ -99,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
     """Show the stage; in a process of its own, which is started anew where it ends unasked."""
     from app.display import window_problem
     from app.errors import AppError
+    from configs.private import make_private
 
     config = _visit(args)
     if not 0.0 <= args.confidence <= 1.0:
@@ -108,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
     problem = window_problem()
     if problem:
         raise AppError(problem)
+    make_private(args.out.resolve())  # a folder that cannot be is said here, not at each new start
     return _show(args, config) if args.once else supervise(_child_command())
 
 

@@ -7,8 +7,8 @@ asks for, else at a picture of its own choice each time. A simulation, no EEG of
 
 from __future__ import annotations
 
-import socket
 import math
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable

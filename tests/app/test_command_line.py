@@ -94,6 +94,17 @@ def test_what_makes_no_sense_is_refused_in_one_line(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_stage_whose_folder_cannot_be_is_not_started_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("app.display.window_problem", lambda: "")
+    monkeypatch.setattr("app.commands.stage.supervise", lambda _: pytest.fail("started"))
+    assert main(["stage", "--out", str(tmp_path / "file" / "stage")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(tmp_path / "file") in line
+
+
 def test_verbose_may_stand_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
     texts = []
     for words in ("-v systems", "systems -v", "systems --verbose"):
