@@ -223,8 +223,11 @@ class CalibrationFactory:
             ]
             each = [collection.epochs(k + 1) for k in range(len(parts))]
             found = list(zip(names, whose, each, strict=True))
+            kept, refused = without_narrower(found, parts, n_own=n_own)
+            found = [found[k] for k in kept]
             data = joined_data(found, config, pictures=pictures, before=past)
-            note([*_said_of_channels(found, parts, data), *said_of(data)])
+            used = [parts[k] for k in kept]
+            note([*refused, *_said_of_channels(found, used, data), *said_of(data)])
         else:
             data = calibration_data(collection.epochs(), config, pictures=pictures)
             note([*use_of([epoch for _, epoch in collection.epochs()]).sentences, *said_of(data)])
@@ -243,6 +246,42 @@ class CalibrationFactory:
             names=names,
             before=None if before is None else before.manifest,
         )
+
+
+def without_narrower(
+    found: Sequence[tuple[str, str, Sequence[tuple[str, Epoch]]]],
+    parts: Sequence[ReadPart],
+    *,
+    n_own: int,
+) -> tuple[list[int], list[str]]:
+    """Leave out other people's recordings that have not all of a person's own channels.
+
+    What is joined has the channels that all share: who is offered as a help may cost none.
+
+    Returns
+    -------
+    kept : list of int
+    said : list of str
+        What is left out, and why.
+    """
+    uses = [
+        set(use_of([epoch for _, epoch in epochs], part.ch_names).used) if epochs else None
+        for (_, _, epochs), part in zip(found, parts, strict=True)
+    ]
+    own = [use for use in uses[:n_own] if use is not None]
+    needed = set.intersection(*own) if own else set()
+    kept, said = list(range(n_own)), []
+    for k in range(n_own, len(found)):
+        use = uses[k]
+        lacking = sorted(needed - (use or set()))
+        if use is None or not lacking:
+            kept.append(k)
+            continue
+        said.append(
+            f"{found[k][0]} is not learnt from: it lacks {', '.join(lacking[:8])}, which "
+            f"{'is' if len(lacking) == 1 else 'are'} good here."
+        )
+    return kept, said
 
 
 def _said_of_channels(

@@ -99,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
     """Show the stage; in a process of its own, which is started anew where it ends unasked."""
     from app.display import window_problem
     from app.errors import AppError
+    from app.stage.disk import claim
     from configs.private import make_private
 
     config = _visit(args)
@@ -109,7 +110,9 @@ def run(args: argparse.Namespace) -> int:
     problem = window_problem()
     if problem:
         raise AppError(problem)
-    make_private(args.out.resolve())  # a folder that cannot be is said here, not at each new start
+    # A folder that cannot be is said here, not at each new start.
+    make_private(args.out.resolve())
+    claim(args.out.resolve())
     return _show(args, config) if args.once else supervise(_child_command())
 
 

@@ -11,9 +11,36 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
+from app.errors import AppError
+from configs.plain import plain
+
 _LOG = logging.getLogger(__name__)
+MARK = ".phosphene-stage"
+"""A file in a folder that the stage may delete from: it was new, or empty, when the stage began."""
 SESSION_FILES = frozenset({"session.toml", "events.jsonl", "summary.json"})
 """What tells a session's folder: anything else below the root is left alone."""
+
+
+def claim(root: Path) -> None:
+    """Take a folder for the stage's sessions, which it will delete one day.
+
+    Raises
+    ------
+    AppError
+        It holds what somebody else put there.
+    OSError
+        It cannot be written.
+    """
+    mark = root / MARK
+    if mark.exists():
+        return
+    strange = next(root.iterdir(), None)
+    if strange is not None:
+        raise AppError(
+            f"{root} holds {plain(strange.name)!r}, expected a folder of the stage's own, from "
+            "which it may delete: name a new or an empty one with --out."
+        )
+    mark.write_text("Sessions below are deleted by `phosphene stage`.\n", encoding="utf-8")
 
 
 def size_of(folder: Path) -> int:

@@ -12,8 +12,8 @@ import pytest
 from app.calibration.collection import Collection
 from app.calibration.data import joined_data
 from app.calibration.extending import earlier, unlike
-from app.calibration.factory import person_of
-from app.calibration.reading import others_of, read_recording
+from app.calibration.factory import person_of, without_narrower
+from app.calibration.reading import ReadPart, others_of, read_recording
 from app.errors import AppError
 from configs import SessionConfig
 from models.adapters import AdapterStore, CalibrationData
@@ -21,6 +21,7 @@ from models.adapters.classes import fit_classes
 from models.adapters.manifest import Learnt
 from models.adapters.suggesting import target_of
 from pipeline.gallery import load_gallery
+from pipeline.values import Epoch, Info
 from tests.app.class_recording import CHANNELS, write_person
 
 CLASSES = {"a": "face", "b": "house"}
@@ -105,3 +106,24 @@ def test_nobody_is_among_the_others_of_themselves(tmp_path: Path) -> None:
     assert others_of([], files, "01") == []
     with pytest.raises(AppError, match="no recording but those of 01"):
         others_of([files[0]], files[:1], "01")
+
+
+def test_who_is_offered_as_a_help_costs_no_channel(tmp_path: Path) -> None:
+    def part(*names: str) -> tuple[list[tuple[str, Epoch]], ReadPart]:
+        info = Info(names, 100.0, ("eeg",) * len(names))
+        epoch = Epoch(
+            data=np.zeros((len(names), 3), np.float32),
+            tmin=0.0,
+            tmax=0.02,
+            t_onset=0.0,
+            event="a",
+            info=info,
+            index=0,
+        )
+        return [("a", epoch)] * 3, ReadPart(tmp_path / names[-1], SessionConfig(), "0" * 64, names)
+
+    given = [part("Pz", "Oz"), part("Oz", "Pz", "Cz"), part("Oz")]
+    found = [(f"r{k}", f"p{k}", epochs) for k, (epochs, _) in enumerate(given)]
+    kept, said = without_narrower(found, [each for _, each in given], n_own=1)
+    assert kept == [0, 1]
+    assert said == ["r2 is not learnt from: it lacks Pz, which is good here."]

@@ -13,10 +13,12 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
+from app.cli import main
 from app.commands.stage import remove_abandoned, supervise
+from app.errors import AppError
 from app.port import Phase, Result, Snapshot, TraceBlock
 from app.runtime.lock import remove_lock, this_process, write_lock
-from app.stage.disk import keep_quota, remove, size_of
+from app.stage.disk import claim, keep_quota, remove, size_of
 from app.stage.keeper import Keeper, Patience, Shown, Who
 from app.stage.motion import FADE, FOG_AFTER, LONGEST, Motion
 from app.stage.watched import Watched
@@ -234,6 +236,19 @@ def test_the_oldest_sessions_go_first_and_nothing_else_does(tmp_path: Path) -> N
     assert not remove(others)
     assert size_of(folders[4]) == 1000
     assert keep_quota(tmp_path / "nowhere", 1) == 0
+
+
+def test_a_folder_of_somebody_elses_is_none_of_the_stages(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    session_folder(mine, "2026-01-01", 10)
+    with pytest.raises(AppError, match=r"mine holds '2026-01-01', expected a folder of the stage"):
+        claim(mine)
+    assert main(["stage", "--out", str(mine)]) == 1
+    new = tmp_path / "new"
+    new.mkdir()
+    claim(new)
+    session_folder(new, "2026-01-01", 10)
+    claim(new)
 
 
 def test_what_a_killed_stage_left_is_deleted_and_what_was_kept_is_not(tmp_path: Path) -> None:
