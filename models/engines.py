@@ -25,7 +25,7 @@ from models.sampling.backends.spawn import build_apart, request_of
 from models.sampling.parts import Part
 from pipeline.errors import PhospheneError
 
-_TROUBLE = (PhospheneError, RuntimeError, ValueError, TypeError, OSError, ImportError)
+TROUBLE = (PhospheneError, RuntimeError, ValueError, TypeError, OSError, ImportError)
 """What back-ends raise of their own; a crash of theirs is their process's."""
 
 
@@ -103,7 +103,7 @@ def find_engine(
             engine = _engine(
                 drawing, backend, target, say=say, fresh=is_fresh, builds=may_build and not waits
             )
-        except _TROUBLE as error:
+        except TROUBLE as error:
             reason = " ".join(str(error).split())[:300] or type(error).__name__
             remarks.append(f"The back-end {backend.name} is not used: {reason}")
             for part in drawing.parts:

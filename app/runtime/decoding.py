@@ -102,10 +102,14 @@ class Conclusion:
 
 
 def _building(config: SessionConfig, *, is_live: bool) -> SessionConfig:
-    """Settle when an engine is built: a replay begins with what draws, a live session at once."""
-    if config.decoder.build != "auto" and is_live:
+    """Settle when an engine is built: a replay begins with what draws, a live session at once.
+
+    Where a server decodes, what is on this machine loads beside, and has the time.
+    """
+    may_wait = is_live and config.decoder.remote is None
+    if config.decoder.build != "auto" and may_wait:
         return config
-    build = "meanwhile" if is_live else "first"
+    build = "meanwhile" if may_wait else "first"
     return config.model_copy(update={"decoder": config.decoder.model_copy(update={"build": build})})
 
 

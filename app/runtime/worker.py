@@ -215,8 +215,17 @@ class Worker:
             reason = " ".join(found.remarks)
             self._tell(Switched(f"The engine could not be built: eager goes on. {reason}".strip()))
             return
-        self._system = system.use(found.engine)
-        before, self._pace = self._pace, self._system.measure()
+        from models.engines import TROUBLE
+
+        try:
+            switched = system.use(found.engine)
+            before, self._pace = self._pace, switched.measure()
+        except TROUBLE as error:  # checked where it was built, and yet: out of memory, say
+            self._system = replace(system.use(None), due=None)
+            words = f"The engine broke: eager goes on. {type(error).__name__}: {error}"
+            self._tell(Switched(" ".join(words.split())))
+            return
+        self._system = switched
         drawn = [1000 * (pace.picture - pace.encode) for pace in (before, self._pace)]
         words = (
             f"Pictures are drawn by {found.engine.backend} from here on "

@@ -107,6 +107,9 @@ def test_what_is_expected_of_a_picture_follows_the_engine() -> None:
 def test_a_replay_builds_first(build: Any, is_live: bool, expected: str) -> None:
     config = SessionConfig(decoder=DecoderConfig(build=build))
     assert _building(config, is_live=is_live).decoder.build == expected
+    afar = DecoderConfig(build=build, remote="http://127.0.0.1:7447")
+    config = SessionConfig(decoder=afar)
+    assert _building(config, is_live=is_live).decoder.build == "first", "it loads beside a server"
 
 
 @dataclass
@@ -171,9 +174,13 @@ class DueSystem:
         return self.found
 
     def use(self, engine: Any) -> DueSystem:
+        if engine is None:
+            return self
         return replace(self, due=None, settled={"device": "cpu", **ENGINE})
 
     def measure(self) -> Pace:
+        if self.due is None and self.found.remarks:
+            raise RuntimeError("out of memory:\nnothing is left")
         return SLOW if self.due else FAST
 
 
@@ -188,6 +195,11 @@ class FakeEngine:
         (Found(FakeEngine()), "drawn by openvino from here on (200 ms; eager: 500 ms)", ENGINE),  # type: ignore[arg-type]
         (Found(None, ("It deviates.",)), "eager goes on. It deviates.", {}),
         (Found(None), "eager goes on. RuntimeError: the compiler broke", {}),
+        (
+            Found(FakeEngine(), ("It breaks.",)),  # type: ignore[arg-type]
+            "The engine broke: eager goes on. RuntimeError: out of memory: nothing is left",
+            {},
+        ),
     ],
 )
 def test_the_worker_tells_before_the_first_picture_of_the_engine(
