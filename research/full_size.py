@@ -5,7 +5,7 @@
 writes what `phosphene import` would make of the published files, in half precision: every layer of
 its real shape, nothing learnt. Speed and memory do not depend on what weights say, so a session
 (`decoder.weights = "FOLDER"`) shows what the true ones would cost on this machine; its pictures
-mean nothing. docs/how-to/full-size.md has the commands and what was measured.
+mean nothing. docs/pace.md and docs/models have the commands and what was measured.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from diffusers import (
     EulerDiscreteScheduler,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
+    VQModel,
 )
 from safetensors.torch import save_file
 from transformers import (
@@ -43,11 +44,14 @@ from models.atm.folder import SETTINGS, EncoderFacts, SystemSettings, save_encod
 from models.atm.generation import ADAPTER_FILE
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.atm.toy import ADAPTER_TOKENS
+from models.contrast_attend_diffuse import importing as cad
 from models.dreamdiffusion.folder import HOME
 from models.dreamdiffusion.importing import PREPROCESSING
-from models.latent_diffusion.folder import Sizes, make_stage, make_time_condition, save_model
+from models.latent_diffusion.folder import Home, Sizes, make_stage, make_time_condition, save_model
 from models.latent_diffusion.model import LatentDiffusion
 from models.latent_diffusion.sdxl import tokenizer
+from models.mind_vis import importing as mind_vis
+from models.mind_vis.data import PATCH_SIZE
 from models.mindeye.backbone import Backbone
 from models.mindeye.folder import (
     BACKBONE,
@@ -63,6 +67,7 @@ from models.mindeye.low_level import LowLevelNetwork
 from models.mindeye.prior import TokenPrior
 from models.multimodal.live import PUBLISHED as MULTIMODAL
 from models.multimodal.modalities import Modality
+from models.sampling.schedules import MINDVIS
 from models.stable_diffusion.libraries import quiet_libraries
 from models.stable_diffusion.parts import PROMPTS
 from models.weights import write_hashes
@@ -91,6 +96,46 @@ def write_dreamdiffusion(folder: Path) -> None:
             time_condition=make_time_condition(condition),
         )
     save_model(model, folder, HOME, preprocessing=PREPROCESSING)
+
+
+def write_mind_vis(folder: Path, home: Home = mind_vis.HOME) -> None:
+    """Write label2img over VQ-f4 with both condition paths and the fMRI encoder of GOD's person 3.
+
+    In float32, as its authors run it. Contrast, Attend and Diffuse has the same networks.
+    """
+    encoder = MaskedAutoencoderConfig(n_channels=1, n_times=4656, patch_size=PATCH_SIZE)
+    condition = ConditionConfig(context_dim=512, time_embed_dim=768, image_embed_dim=0)
+    model = LatentDiffusion(
+        unet=UNet2DConditionModel(
+            sample_size=64,
+            in_channels=3,
+            out_channels=3,
+            block_out_channels=(192, 384, 576, 960),
+            down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * 3),
+            up_block_types=(*("CrossAttnUpBlock2D",) * 3, "UpBlock2D"),
+            cross_attention_dim=condition.context_dim,
+            attention_head_dim=mind_vis.NUM_HEADS,
+            class_embed_type="identity",
+        ),
+        vae=VQModel(
+            block_out_channels=(128, 256, 512),
+            down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3,
+            layers_per_block=2,
+            num_vq_embeddings=8192,
+            vq_embed_dim=3,
+            scaling_factor=1.0,
+        ),
+        condition_stage=make_stage(Sizes(encoder, condition)),
+        time_condition=make_time_condition(condition),
+        betas=MINDVIS,
+    )
+    save_model(model, folder, home, preprocessing=mind_vis.preprocessing(n_voxels=4643))
+
+
+def write_cad(folder: Path) -> None:
+    """Write the networks of MinD-Vis as a folder of Contrast, Attend and Diffuse."""
+    write_mind_vis(folder, cad.HOME)
 
 
 def write_atm(folder: Path) -> None:
@@ -145,6 +190,8 @@ def write_mindeye(folder: Path) -> None:
 
 WRITERS: dict[str, Callable[[Path], None]] = {
     "dreamdiffusion": write_dreamdiffusion,
+    "mind-vis": write_mind_vis,
+    "contrast-attend-diffuse": write_cad,
     "atm": write_atm,
     "atm-multimodal": write_multimodal,
     "mindeye": write_mindeye,

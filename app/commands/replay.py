@@ -28,8 +28,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "replay",
         help="publish a recording and its events as LSL streams",
         description="Publish a recording and its events as LSL streams, as if a headset sent "
-        "them. Reads XDF, FIF, EDF, BDF, BrainVision (.vhdr), EEGLAB (.set), OpenBCI TXT and "
-        "BrainFlow CSV. Ctrl-C ends it; on a terminal the space bar pauses and the arrows seek.",
+        "them. Reads XDF, FIF, EDF, BDF, BrainVision (.vhdr), EEGLAB (.set), OpenBCI TXT, "
+        "BrainFlow CSV, and fMRI as NPZ or NPY (docs/fmri.md). Ctrl-C ends "
+        "it; on a terminal the space bar pauses and the arrows seek.",
     )
     parser.add_argument("file", type=Path, help="the recording")
     parser.add_argument(

@@ -54,7 +54,8 @@ class RidgeFacts(BaseModel):
     """How often a held-out trial lies nearer to its own stimulus than to another; chance 0.5."""
     n_trials: int
     n_stimuli: int
-    is_simulated: bool = False
+    is_simulated: bool = Field(default=False, exclude=True)
+    """In folders from before; of no meaning: a fit is not told, and its recordings say it."""
     learnt: tuple[tuple[str, float, float], ...] = ()
     """As `EncoderSpec.learnt`."""
 

@@ -261,6 +261,24 @@ def test_what_phase_2_trains(data: Path, tmp_path: Path) -> None:
         assert any(name.startswith(part) for name in names), part
 
 
+@pytest.mark.parametrize("stage", ["phase-1", "ldm"])
+def test_a_killed_run_goes_on_to_the_same_weights(data: Path, tmp_path: Path, stage: str) -> None:
+    if stage == "ldm":
+        run, name = run_ldm, "model/condition/model.safetensors"
+        table: dict[str, Any] = {
+            "data": {"encoder": "p1/encoder", "side": 32, "one_in": 6},
+            "training": {"passes": 1, "batch_size": 5},
+        }
+    else:
+        run, name = run_phase_1, "encoder/model.safetensors"
+        table = PHASE_1 | {"training": {"passes": 1, "batch_size": 6}}
+    run(_ask(data, tmp_path / "whole", table))
+    assert run(_ask(data, tmp_path / "cut", table, stop_after=1))["step"] == 1
+    assert run(_ask(data, tmp_path / "cut", table))["step"] > 1
+    whole, cut = ((tmp_path / each / name).read_bytes() for each in ("whole", "cut"))
+    assert whole == cut
+
+
 def test_the_readmes_run_says_what_it_leaves_out(data: Path, tmp_path: Path) -> None:
     notes: list[str] = []
     seen: list[Progress] = []

@@ -11,7 +11,7 @@ import torch
 from diffusers import UNet2DConditionModel, VQModel
 
 from configs import DecoderConfig, load_preset
-from configs.published import ConditionConfig
+from configs.published import ConditionConfig, MaskedAutoencoderConfig
 from models.api import Encoder, Sampler
 from models.checkpoints import CheckpointError
 from models.latent_diffusion.conditioning import ConditionStage
@@ -19,7 +19,9 @@ from models.latent_diffusion.folder import load_model, make_time_condition
 from models.latent_diffusion.importing import export_vae, import_vae, rename_unet
 from models.latent_diffusion.model import LatentDiffusion
 from models.masked_autoencoder import MaskedAutoencoder
+from models.masked_autoencoder.folder import save_autoencoder
 from models.mind_vis import toy
+from models.mind_vis.data import PATCH_SIZE
 from models.mind_vis.importing import HOME, run_import
 from models.mind_vis.live import load_encoder, load_sampler, signal_of
 from models.mind_vis.stages import run_stage_a1, run_stage_a2, run_stage_b
@@ -122,10 +124,23 @@ def test_tuning_on_the_test_says_so(data: Path, tmp_path: Path) -> None:
     assert settings["preprocessing"]["encoder"] == {"stage": "a2", "transductive": True}
 
 
-@pytest.mark.parametrize("stage", ["a1", "b"])
+@pytest.mark.parametrize("stage", ["a1", "a2", "a2 transductive", "b"])
 def test_a_killed_run_goes_on_to_the_same_weights(data: Path, tmp_path: Path, stage: str) -> None:
     table = STAGE_A1 | {"training": {"passes": 2, "batch_size": 12}}
     run = run_stage_a1
+    if stage.startswith("a2"):
+        tuned = MaskedAutoencoder(
+            MaskedAutoencoderConfig(n_channels=1, n_times=64, patch_size=PATCH_SIZE, **MODEL)
+        )
+        save_autoencoder(tuned, tmp_path / "encoder", facts={"stage": "a1"})
+        table = {
+            "data": {
+                "encoder": str(tmp_path / "encoder"),
+                "transductive": "transductive" in stage,
+            },
+            "training": {"passes": 2, "batch_size": 5, "warmup_passes": 0, "lr": 1e-2},
+        }
+        run = run_stage_a2
     if stage == "b":
         table = {
             "data": STAGE_B["data"] | {"encoder": "none"},
@@ -136,7 +151,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(data: Path, tmp_path: Path, st
     run(_ask(data, tmp_path / "whole", table))
     assert run(_ask(data, tmp_path / "cut", table, stop_after=1))["step"] == 1
     assert run(_ask(data, tmp_path / "cut", table))["step"] > 1
-    name = {"a1": "encoder/model", "b": "model/condition/model"}[stage] + ".safetensors"
+    name = {"b": "model/condition/model"}.get(stage, "encoder/model") + ".safetensors"
     whole, cut = ((tmp_path / each / name).read_bytes() for each in ("whole", "cut"))
     assert whole == cut
 
