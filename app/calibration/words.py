@@ -6,7 +6,7 @@ Owns the wording only.
 from __future__ import annotations
 
 from app import formatting
-from app.calibration.results import CalibrationResult, MethodScore, Verdict
+from app.calibration.results import CalibrationResult, MethodScore
 from app.calibration.signal_check import Light
 from app.calibration.steps import FlowView, Step
 
@@ -60,9 +60,15 @@ def score_words(score: MethodScore) -> str:
     )
 
 
+def beside_verdict(result: CalibrationResult) -> str:
+    """Return the headline without the words that stand above it."""
+    said, _, rest = result.headline.partition(": ")
+    return formatting.sentence(rest) if said in ("Found", "Nothing was found") else result.headline
+
+
 def result_lines(result: CalibrationResult) -> list[str]:
     """What came out, line by line, the most important first."""
-    lines = [f"{_mark(result.verdict)} {result.headline}"]
+    lines = [result.headline]
     picked, without = result.picked, result.without
     if picked is not None:
         lines.append(f"Method: {result.reason or score_words(picked)}")
@@ -98,11 +104,3 @@ def closing_lines(view: FlowView) -> list[str]:
         lines.append(f"Use it: phosphene run --adapter {view.adapter_id}")
     lines.append(f"Folder: {view.out} (open calibration.html in a browser).")
     return lines
-
-
-def _mark(verdict: Verdict) -> str:
-    return {
-        Verdict.FOUND: "FOUND.",
-        Verdict.NOTHING: "NOTHING FOUND.",
-        Verdict.LEAK: "LEAK.",
-    }[verdict]

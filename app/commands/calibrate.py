@@ -234,6 +234,18 @@ def _earlier(args: argparse.Namespace) -> Earlier | None:
     return earlier(args.extend, store=None, subject=args.subject)
 
 
+def _methods(args: argparse.Namespace) -> tuple[str, ...]:
+    """What `--methods` names; an unknown one is refused before anything is read."""
+    from app.calibration.reading import recordings_of, speaks_for_itself
+    from models.adapters.methods.names import check_methods
+
+    names = tuple(name.strip() for name in (args.methods or "").split(",") if name.strip())
+    paths = recordings_of(args.recordings, args.subject) if args.recordings else []
+    is_foreign = bool(paths) and not speaks_for_itself(paths[0])
+    check_methods(names, is_classes=True if is_foreign and args.labels else None)
+    return names
+
+
 def _flow(args: argparse.Namespace, config: SessionConfig) -> Flow:
     from app.calibration.factory import CalibrationFactory
     from app.calibration.reading import (
@@ -246,8 +258,7 @@ def _flow(args: argparse.Namespace, config: SessionConfig) -> Flow:
     )
     from app.calibration.schedule import Choices
 
-    names = (args.methods or "").split(",")
-    factory = CalibrationFactory(methods=tuple(name for name in names if name))
+    factory = CalibrationFactory(methods=_methods(args))
     if args.recordings:
         before = _earlier(args)
         paths = recordings_of(args.recordings, args.subject)

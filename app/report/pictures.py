@@ -32,6 +32,12 @@ def data_uri(pixels: Uint8) -> str:
 
 def decoded_uri(record: SessionRecord, event: Event) -> tuple[str | None, bool]:
     """Return an event's picture as a data URI, and whether its hash is the one written down."""
+    image, is_genuine = decoded_image(record, event)
+    return None if image is None else _encode(image), is_genuine
+
+
+def decoded_image(record: SessionRecord, event: Event) -> tuple[Image.Image | None, bool]:
+    """Return an event's picture, RGB, and whether its hash is the one written down."""
     data = read_picture(record, event)
     if data is None:
         return None, True
@@ -41,7 +47,7 @@ def decoded_uri(record: SessionRecord, event: Event) -> tuple[str | None, bool]:
             with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
                 if image.width * image.height > MAX_PIXELS:
                     return None, False
-                return _encode(image.convert("RGB")), picture_is_genuine(event, data)
+                return image.convert("RGB"), picture_is_genuine(event, data)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None, False
 

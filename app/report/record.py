@@ -49,6 +49,8 @@ class Event:
     embedding_sha256: str | None = None
     learnt: bool = False
     """Whether the decoder was fitted to this trial, so that it is no test."""
+    true_class: str = ""
+    """The class that was shown, where the decoder knows classes."""
     stages_ms: Mapping[str, float] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
@@ -229,6 +231,7 @@ def _read_event(line: str) -> Event | None:
         image_sha256=as_text(table.get("image_sha256")) or None,
         embedding_sha256=as_text(table.get("embedding_sha256")) or None,
         learnt=table.get("learnt") is True,
+        true_class=as_text(table.get("class")),
         stages_ms=_read_stages(table.get("stages_ms")),
     )
 

@@ -5,6 +5,7 @@ Owns them, and what an epoch does that comes while a picture is drawn. Pure.
 
 from __future__ import annotations
 
+from app import formatting
 from app.runtime.messages import Ready
 from configs import SessionConfig
 
@@ -63,7 +64,8 @@ def pace_sentence(ready: Ready, config: SessionConfig, *, is_live: bool = True) 
     keeps_up = interval is None or expected <= interval[0]
     if expected <= SLOW and keeps_up:
         return ""
-    parts = f"{pace.n_steps} steps of {in_words(pace.step)}, {in_words(pace.rest)} for the rest"
+    steps = formatting.count(pace.n_steps, "step")
+    parts = f"{steps} of {in_words(pace.step)}, {in_words(pace.rest)} for the rest"
     words = f"A picture takes about {in_words(expected)} here"
     words += f" ({parts}" if pace.n_steps else " (measured as a whole"
     words += ", twice for the control)." if config.decoder.control else ")."

@@ -44,6 +44,7 @@ from app.runtime.session_recorder import SessionRecorder
 from app.runtime.show import GIVE_UP, Show
 from app.runtime.stimuli import Presenter, candidate_labels
 from app.runtime.summary import rate_warning
+from app.runtime.writing import write_atomically
 from configs import SessionConfig
 from devices.errors import SourceError
 from devices.recorder import Recorder
@@ -604,10 +605,13 @@ class Session:
 
     def _finish_report(self) -> None:
         """Write the report; without pictures where there is no room for them."""
-        from app.report import report_page
+        from app.report import GRID, grid_of, report_page
 
         where = self._folder.finished_in
         try:
+            grid = grid_of(where)
+            if grid is not None:
+                write_atomically(where / GRID, grid)
             self._folder.finish_report(report_page(where))
         except OSError:
             self._folder.finish_report(report_page(where, with_pictures=False))

@@ -15,11 +15,10 @@ from configs import DecoderConfig, FilterConfig
 from models.adapters.bases import Base, PictureBase, VectorBase
 from models.adapters.errors import AdapterError
 from models.adapters.manifest import AdapterManifest, EncoderReference
-from models.adapters.methods import METHODS
 from models.adapters.methods.base import Arrays, Method
 from models.adapters.report import CalibrationReport
 from models.api import Encoder, EncoderSpec, ReadsFeatures
-from models.registry import names_with, open_encoder
+from models.registry import open_encoder
 from pipeline.gallery import load_gallery
 from pipeline.interpolation import filled, may_fill
 from pipeline.values import Embedding, Epoch, Float32, Float64, length_of
@@ -193,14 +192,8 @@ def open_reader(name: str) -> ReadsFeatures:
     Raises
     ------
     PhospheneError
-        It is unknown, its weights are not there, or it reads no features.
+        Its weights are not there, or it reads no features.
     """
-    if name not in names_with("encoder", are_listed=False):
-        raise AdapterError(
-            f"there is neither an adapter nor a pretrained encoder {name!r}, expected one of "
-            f"{', '.join(METHODS)}, or a pretrained encoder such as labram "
-            "(`phosphene systems`)."
-        )
     encoder = open_encoder(DecoderConfig(system=name))
     if not isinstance(encoder, ReadsFeatures):
         raise AdapterError(

@@ -17,6 +17,7 @@ from configs import FilterConfig
 from models.adapters.adapter import Adapter, open_reader
 from models.adapters.class_scores import class_scores, session_score
 from models.adapters.data import CalibrationData
+from models.adapters.decoders import DECODERS
 from models.adapters.errors import AdapterError
 from models.adapters.evaluation import Comparison, Scored
 from models.adapters.lda import SpatioTemporalLda
@@ -30,6 +31,7 @@ from models.adapters.manifest import (
 from models.adapters.methods import Method
 from models.adapters.methods.classes import ClassBase, ClassDiscriminant
 from models.adapters.methods.ensemble import ClassEnsemble
+from models.adapters.methods.names import check_methods
 from models.adapters.problems import Fit, Problem
 from models.adapters.report import (
     CalibrationReport,
@@ -62,9 +64,13 @@ class ClassProblem(Problem):
         *,
         seed: int,
         gallery: Gallery | None = None,
-        encoders: Sequence[str] = (),
+        methods: Sequence[str] = (),
         subject: str = "anonymous",
     ) -> None:
+        check_methods(methods, is_classes=True)
+        encoders = [name for name in methods if name not in DECODERS]
+        # Encoders come beside the usual decoders; who names some of these wants no others.
+        decoders = tuple(name for name in DECODERS if name in methods) or tuple(DECODERS)
         self.recorded, self.seed, self.subject = data, seed, subject
         self.transfer = choose_transfer(data, subject, WINDOW)
         self.data = data = self.transfer.data
@@ -72,7 +78,8 @@ class ClassProblem(Problem):
         self.targets = class_targets(data, self.gallery)
         window = Window(data.channels, data.sfreq, *WINDOW)
         readers = {name: open_reader(name) for name in encoders}
-        self.base = ClassBase(window, prototypes(self.targets, self.gallery), encoders=readers)
+        places = prototypes(self.targets, self.gallery)
+        self.base = ClassBase(window, places, encoders=readers, decoders=decoders)
         self.batch = self.base.prepare(data)
         self.rows, self.candidates = data.rows, np.eye(len(self.targets))
         self.splits = _own_splits(data, subject)

@@ -19,7 +19,7 @@ from models.adapters.adapter import Adapter
 from models.adapters.data import CalibrationData
 from models.adapters.evaluation import Scored, compare, learning_curve, method_score, verdict_of
 from models.adapters.leaks import check_leaks
-from models.adapters.methods import METHODS, Method, find_method
+from models.adapters.methods import Method, find_method
 from models.adapters.methods.base import Fitting, Stopped, Watch
 from models.adapters.problems import AnyMethod, PictureProblem, Problem
 from models.adapters.report import CalibrationReport
@@ -75,7 +75,8 @@ def fit_adapter(
         Name of the encoder's system.
     methods : sequence of str
         Names to choose among; empty: all that fit. The encoder as it is always takes part. Of
-        classes: pretrained encoders (`labram`) whose features are offered to the choice as well.
+        classes: some of the decoders (`tangent`), and pretrained encoders (`labram`) whose features
+        are offered to the choice as well.
     seed : int
         Of every random choice.
     on_progress : callable, optional
@@ -105,8 +106,7 @@ def fit_adapter(
     if data.is_classes:
         from models.adapters.classes import ClassProblem
 
-        encoders = [name for name in methods if name not in METHODS]
-        problem = ClassProblem(data, seed=seed, gallery=gallery, encoders=encoders, subject=subject)
+        problem = ClassProblem(data, seed=seed, gallery=gallery, methods=methods, subject=subject)
     else:
         encoder = encoder or open_encoder(DecoderConfig(system=system))
         problem = PictureProblem(data, encoder, system=system, methods=methods, seed=seed)

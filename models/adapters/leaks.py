@@ -13,6 +13,9 @@ from models.evaluation.checks import ALPHA
 from models.evaluation.timing import before_onset, order_test
 from pipeline.values import Float64
 
+NOTABLE = 0.05
+"""Chance that is worth a word although it is no leak."""
+
 
 def check_leaks(data: CalibrationData, *, seed: int = 0) -> LeakCheck:
     """Decode what was shown from before it was shown, and look at the order.
@@ -34,7 +37,7 @@ def check_leaks(data: CalibrationData, *, seed: int = 0) -> LeakCheck:
         chance=found.figures.get("chance", 1 / len(targets)),
         p_order=p_order,
         is_leak=min(p_before, p_order) < ALPHA,
-        sentence=_sentence(found.p_value, p_order),
+        sentence=leak_sentence(found.p_value, p_order),
     )
 
 
@@ -45,7 +48,8 @@ def leak_targets(data: CalibrationData) -> Float64:
     return np.eye(len(data.class_names))
 
 
-def _sentence(p_before: float | None, p_order: float) -> str:
+def leak_sentence(p_before: float | None, p_order: float) -> str:
+    """Say what the two tests found; `p_before` is None where there was nothing to test."""
     if p_before is not None and p_before < ALPHA:
         return (
             f"what was shown can be told from before it was shown (p = {p_before:.3g}): the "
@@ -58,7 +62,15 @@ def _sentence(p_before: float | None, p_order: float) -> str:
         )
     if p_before is None:
         return "the order of the stimuli gives nothing away; there is no time before onset to test."
-    return (
-        f"before onset nothing can be told (p = {p_before:.2g}), and the order gives nothing away "
-        f"(p = {p_order:.2g})."
+    told = (
+        f"what comes before onset tells no more than chance does (p = {p_before:.2g})"
+        if p_before >= NOTABLE
+        else "before onset something may be told, too little to call it a leak "
+        f"(p = {p_before:.2g}, a leak is below {ALPHA:g})"
     )
+    order = (
+        f"the order gives nothing away (p = {p_order:.2g})"
+        if p_order >= NOTABLE
+        else f"the order is a little uneven (p = {p_order:.2g}, a leak is below {ALPHA:g})"
+    )
+    return f"{told}, and {order}."

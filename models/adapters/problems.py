@@ -20,6 +20,7 @@ from models.adapters.errors import AdapterError
 from models.adapters.evaluation import Comparison, Scored, choose, describe_choice
 from models.adapters.manifest import AdapterManifest, EncoderReference
 from models.adapters.methods import PICTURES, Method, find_method
+from models.adapters.methods.names import check_methods
 from models.adapters.montage import placed_names
 from models.adapters.report import (
     CalibrationReport,
@@ -203,14 +204,12 @@ def _candidates(data: CalibrationData, encoder: Encoder) -> Float64:
 
 def _methods(names: Sequence[str], base: PictureBase[Any], system: str) -> list[AnyMethod]:
     """The methods of these names, the encoder as it is first; unasked, all that fit."""
-    for name in names:
-        find_method(name)  # refuses an unknown one
+    check_methods(names, is_classes=False)
     kinds = [find_method(name) for name in PICTURES]
     unfit = {kind.name: kind.unfit_for(base) for kind in kinds}
     fitting = [kind for kind in kinds if not unfit[kind.name]]
     for name in names:
-        reason = unfit.get(name, "decodes classes of events, and pictures were shown")
-        if reason:
+        if reason := unfit[name]:
             raise AdapterError(
                 f"the adapter {name!r} {reason}, {system!r} is none such: choose among "
                 f"{', '.join(kind.name for kind in fitting)}."

@@ -17,11 +17,11 @@ import numpy as np
 
 from app.errors import AppError
 from app.output import write_text
+from app.report.record import read_record
 from models.adapters import Adapter, load_adapter
 from models.adapters.classes import class_probabilities
 from pipeline.values import Epoch
 from research.figures import scores
-from research.figures.brain_grid import read_trials
 from research.figures.real_brain import face_scores, truth_of
 from research.figures.recording import (
     CALIBRATION,
@@ -60,7 +60,7 @@ def compare(session: Path, data: Path, adapter: Adapter) -> Agreement:
     truth = truth_of(tested)
     probability = np.stack([class_probabilities(adapter, epoch) for epoch in tested])
     pictures = truth < 4
-    drawn = {trial.index: trial.decoded for trial in read_trials(session)}
+    drawn = {event.index: event.top[0][0] for event in read_record(session).decoded if event.top}
     names = adapter.manifest.event_classes.events
     shown = [(drawn[e.index], names[_guess(adapter, e)]) for e in tested if drawn.get(e.index)]
     return Agreement(

@@ -91,6 +91,22 @@ def test_a_training_that_refuses_dies_or_hangs_is_ended_with_a_sentence(tmp_path
 ARGUMENTS = ("calibrate", "--headless", "--virtual", "1001", "--board", "cyton", "--fast")
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--methods", "labrum"), "neither a method nor a pretrained encoder 'labrum'"),
+        (("--methods", "ridge", "--labels", "a,b"), "'ridge' stands behind an encoder of pictures"),
+    ],
+)
+def test_a_wrong_method_is_refused_before_anything_is_read(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, options: tuple[str, ...], told: str
+) -> None:
+    missing = str(tmp_path / "not-there.edf")
+    code, _, said = run(capsys, "calibrate", "--headless", "--from", missing, *options)
+    assert code == 1
+    assert told in said
+
+
 @pytest.mark.slow
 def test_calibrate_store_list_move_and_delete(
     tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
@@ -157,7 +173,7 @@ def test_without_information_nothing_is_found_or_stored(
     code, printed, said = run(capsys, *words, "--out", str(tmp_path / "out"))
     assert code == 0, said
     assert printed.startswith("Epochs: ")
-    assert "NOTHING FOUND." in printed
+    assert "Nothing was found: " in printed
     assert "No adapter was stored" in printed
     assert not store.exists()
 

@@ -12,6 +12,8 @@ from models.adapters import AdapterError, CalibrationData, load_adapter, save_ad
 from models.adapters.class_scores import class_scores, is_beaten
 from models.adapters.classes import class_probabilities
 from models.adapters.fit import fit_adapter
+from models.adapters.leaks import leak_sentence
+from models.adapters.methods.names import check_methods
 from models.adapters.pooling import Recorded, pool_recordings
 from models.adapters.scoring import Ints
 from models.adapters.shrinkage_lda import ShrinkageLda, ledoit_wolf
@@ -158,6 +160,37 @@ def test_sessions_of_two_caps_are_pooled() -> None:
         pool_recordings([Recorded(first, "a"), Recorded(second, "a")])
 
 
-def test_a_misspelt_method_is_told_the_methods() -> None:
-    with pytest.raises(AdapterError, match=r"'labrum', expected one of zero-shot, .*labram"):
-        fit_adapter(made(), methods=("labrum",), with_curve=False)
+@pytest.mark.parametrize(
+    ("name", "is_classes", "told"),
+    [
+        ("labrum", None, r"'labrum', expected one of zero-shot, .*tangent.*labram"),
+        ("labrum", True, r"'labrum', expected one of zero-shot, .*tangent.*labram"),
+        ("ridge", True, r"'ridge' stands behind an encoder of pictures, .*expected one of space"),
+        ("tangent", False, r"'tangent' decodes classes of events, .*expected one of zero-shot"),
+    ],
+)
+def test_a_method_that_does_not_fit_is_refused(
+    name: str, is_classes: bool | None, told: str
+) -> None:
+    with pytest.raises(AdapterError, match=told):
+        check_methods((name,), is_classes=is_classes)
+
+
+def test_the_decoders_that_are_chosen_among_can_be_named() -> None:
+    with pytest.raises(AdapterError, match="'ridge' stands behind an encoder"):
+        fit_adapter(made(), methods=("ridge",), with_curve=False)
+    report = fit_adapter(made(), methods=("shrinkage",), with_curve=False).report
+    assert [each.title for each in report.methods[1:]] == ["shrinkage discriminant"]
+
+
+@pytest.mark.parametrize(
+    ("before", "order", "said"),
+    [
+        (0.4, 0.9, "no more than chance does (p = 0.4), and the order gives nothing away"),
+        (0.0065, 0.9, "something may be told, too little to call it a leak (p = 0.0065, a leak"),
+        (0.4, 0.01, "the order is a little uneven (p = 0.01, a leak is below 0.001)"),
+        (0.0004, 0.9, "can be told from before it was shown"),
+    ],
+)
+def test_the_leak_check_says_how_sure_it_is(before: float, order: float, said: str) -> None:
+    assert said in leak_sentence(before, order)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tomli_w
-from PIL import Image
 
-from app.errors import AppError
-from configs import DecoderConfig, SessionConfig, SourceConfig
 from devices.files.bids import read_sidecars
 from models.adapters import Adapter
 from models.adapters.classes import class_probabilities, fit_classes
@@ -20,7 +15,7 @@ from pipeline.electrodes import unit_positions
 from pipeline.filters import CausalFilter
 from pipeline.gallery import load_gallery
 from pipeline.values import Info
-from research.figures import brain_grid, scores
+from research.figures import scores
 from research.figures.faces_houses import compare
 from research.figures.real_brain import face_scores, truth_of
 from research.figures.recording import (
@@ -123,50 +118,3 @@ def test_scores_agree_with_their_definitions() -> None:
     assert (half.low, half.high) == pytest.approx((0.4038, 0.5962), abs=1e-3)
     table = scores.confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)
     assert table.tolist() == [[1, 1], [0, 1]]
-
-
-def _session(folder: Path) -> Path:
-    lines = [
-        {"label": "press-left", "t_onset": 0.5, "outcome": "ignored", "top": [], "image": None},
-        {"label": "face-upright", "t_onset": 3.0, "top": [["smiling-face", 0.5]]},
-        {"label": "face-inverted", "t_onset": 2.0, "top": [["girl", 0.4]]},
-        {"label": "house-upright", "t_onset": 1.0, "top": [["ghost", 0.3]]},
-        {"label": "checker-left", "t_onset": 4.0, "top": [], "image": None},
-        {"label": "checker-right", "t_onset": 5.0, "top": [["banana", 0.1]]},
-    ]
-    picture = {"image": "picture.png", "confidence": 0.5}
-    filled = [{"index": k, **picture, **line} for k, line in enumerate(lines)]
-    (folder / "events.jsonl").write_text("\n".join(map(json.dumps, filled)))
-    decoder = DecoderConfig(num_inference_steps=4)
-    config = SessionConfig(source=SourceConfig(picks=("O1", "O2")), decoder=decoder)
-    (folder / "session.toml").write_text(tomli_w.dumps(config.to_table()))
-    Image.new("RGB", (128, 128), "#0000ff").save(folder / "picture.png")
-    return folder
-
-
-def test_the_grid_shows_trials_in_order_and_says_what_was_wrong(tmp_path: Path) -> None:
-    trials = brain_grid.read_trials(_session(tmp_path))
-    assert [(t.event, t.decoded) for t in trials] == [
-        ("house-upright", "face-upright"),
-        ("face-inverted", "face-upright"),
-        ("face-upright", "face-upright"),
-        ("checker-left", None),
-        ("checker-right", "something else"),
-    ]
-    assert len({trial.colour for trial in trials[:4]}) == 4
-    assert trials[4].colour == trials[0].colour
-    heading = brain_grid.heading_of(tmp_path)
-    assert heading.endswith("2 electrodes, 4 steps a picture")
-    sheet = brain_grid.draw(trials, heading, n_columns=2)
-    assert (0, 0, 255) in [colour for _, colour in sheet.getcolors(1 << 16) or ()]
-    code = brain_grid.main(["--session", str(tmp_path), "--out", str(tmp_path), "--skip", "1"])
-    assert code == 0
-    assert (tmp_path / "real-brain-grid.webp").stat().st_size > 1000
-
-
-def test_a_folder_without_trials_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(AppError, match="finished session"):
-        brain_grid.read_trials(tmp_path)
-    (tmp_path / "events.jsonl").write_text("")
-    with pytest.raises(AppError, match="holds no"):
-        brain_grid.read_trials(tmp_path)

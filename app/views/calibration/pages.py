@@ -24,7 +24,7 @@ from app import formatting
 from app.calibration.results import CalibrationResult, Verdict
 from app.calibration.signal_check import Light
 from app.calibration.steps import FlowView, Step
-from app.calibration.words import score_words
+from app.calibration.words import beside_verdict, score_words
 from app.view_models.calibration.model import MINUTES, CalibrationModel
 from app.view_models.settings.model import SettingsModel
 from app.view_models.sources.model import SourceKind, SourcesModel
@@ -362,7 +362,7 @@ class ResultPage(Page):
     def _show(self, result: CalibrationResult, view: FlowView) -> None:
         self.verdict.setText(VERDICT_WORDS[result.verdict])
         set_tone(self.verdict, VERDICT_TONES[result.verdict])
-        self.headline.setText(result.headline)
+        self.headline.setText(beside_verdict(result))
         leak = result.leak
         self.leak.setText("" if leak is None else f"Leak check: {leak.sentence}")
         is_leak = result.verdict is Verdict.LEAK or (leak is not None and leak.is_leak)

@@ -17,6 +17,7 @@ import numpy as np
 
 from models.adapters.bases import Base, Rows
 from models.adapters.data import CalibrationData
+from models.adapters.decoders import DECODERS
 from models.adapters.errors import AdapterError
 from models.adapters.lda import SpatioTemporalLda, softmax
 from models.adapters.manifest import CLASSES, AdapterManifest
@@ -60,12 +61,15 @@ class ClassBase(Base[Features]):
         What the evidence is divided by, so that the probabilities are honest on new epochs.
     encoders : mapping of str to ReadsFeatures
         Pretrained encoders that read the window as well, by system.
+    decoders : tuple of str
+        Which of `models.adapters.decoders.DECODERS` are chosen among.
     """
 
     window: Window
     prototypes: Float32
     temperature: float = 1.0
     encoders: Mapping[str, ReadsFeatures] = field(default_factory=dict)
+    decoders: tuple[str, ...] = tuple(DECODERS)
 
     def prepare(self, data: CalibrationData) -> Features:
         """Cut a calibration's epochs."""

@@ -59,7 +59,7 @@ class ClassEnsemble(Method[Features, ClassBase]):
         """Weigh by blocks of time, then fit on all; targets as in `ClassDiscriminant.fit`."""
         rows, n_classes = given.groups, given.targets.shape[1]
         log_prior = _log_prior(rows, n_classes)
-        names, decoders, held_out = [*DECODERS, *given.batch.read], {}, []
+        names, decoders, held_out = [*given.base.decoders, *given.batch.read], {}, []
         is_enough = _is_enough(rows, n_classes)
         for name in names:
             given.watch.check()
