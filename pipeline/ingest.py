@@ -212,11 +212,15 @@ def _types(stream: StreamInfo) -> tuple[str, ...]:
 
 
 def _find(label: str, names: tuple[str, ...]) -> int | None:
-    """Position of a label: as it is spelt, else in the 10-05 spelling."""
+    """Position of a label: as it is spelt, in the 10-05 spelling, or whatever its reference is."""
     if label in names:
         return names.index(label)
     wanted = canonical_label(label.removeprefix(_CAP)).lower()
     found = [i for i, name in enumerate(names) if canonical_label(name).lower() == wanted]
+    if not found and (site := canonical_name(label)) is not None:
+        # `EEG T5-A1` is P7 against an ear; two of them would be a guess.
+        found = [i for i, name in enumerate(names) if canonical_name(name) == site]
+        found = found if len(found) == 1 else []
     return found[0] if found else None
 
 

@@ -30,6 +30,19 @@ def by_markers(config: SessionConfig) -> SessionConfig:
     return config.model_copy(update={"epochs": epochs})
 
 
+def are_alike(label: str, wanted: str) -> bool:
+    """Whether a marker is called as wanted but for case, blanks, and BrainVision's decorations.
+
+    `face` is `Face`, `S 11` and `11` are `Stimulus/S 11`; `11` is not `Response/R 11`.
+    """
+    plain, asked = (_plain(each) for each in (label, wanted))
+    return plain == asked or (asked.isdecimal() and plain == f"s{asked}")
+
+
+def _plain(label: str) -> str:
+    return "".join(label.casefold().split()).removeprefix("stimulus/")
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
     """Epochs so far.
@@ -69,6 +82,8 @@ class Collection:
         self._good: Counter[str] = Counter()
         self._refused: Counter[tuple[str, str]] = Counter()
         self._others: Counter[str] = Counter()
+        self._seen: set[tuple[int, str]] = set()
+        self._alike: list[tuple[EpochEvent, int]] = []
         # Number of the recording that is read.
         self._number = 0
 
@@ -79,6 +94,8 @@ class Collection:
             self._epochs.clear()
             for each in (self._good, self._refused, self._others):
                 each.clear()
+            self._seen.clear()
+            self._alike.clear()
 
     def start_session(self) -> None:
         """Begin another recording: its epochs are kept apart from all that came before."""
@@ -99,15 +116,53 @@ class Collection:
     def take(self, event: EpochEvent) -> None:
         """Count one epoch, and keep it when it may be learned from; returns at once."""
         with self._lock:
-            if self._classes and event.label not in self._classes:
-                self._others[event.label] += 1
-                return
-            name = self._classes.get(event.label, event.label)
-            if event.outcome in USABLE and event.epoch is not None:
-                self._good[name] += 1
-                self._epochs.append((name, event.epoch, self._number))
+            if not self._classes or event.label in self._classes:
+                self._take(event, self._number)
+            elif any(are_alike(event.label, wanted) for wanted in self._classes):
+                self._alike.append((event, self._number))
             else:
-                self._refused[name, str(event.outcome)] += 1
+                self._others[event.label] += 1
+
+    def settle(self) -> tuple[str, ...]:
+        """Take markers that are spelt nearly as wanted, where none is spelt so; what to tell.
+
+        Call it once everything has come.
+        """
+        with self._lock:
+            asked, seen, meant = dict(self._classes), frozenset(self._seen), dict[str, str]()
+            for event, number in self._alike:
+                wanted = [
+                    name
+                    for name in asked
+                    if (number, name) not in seen and are_alike(event.label, name)
+                ]
+                if len(wanted) != 1:
+                    self._others[event.label] += 1
+                    continue
+                meant[event.label] = wanted[0]
+                self._classes[event.label] = asked[wanted[0]]
+                self._take(event, number)
+            self._alike.clear()
+            # What no recording has is no label of the decoder's.
+            for name in set(meant.values()) - {label for _, label in seen}:
+                del self._classes[name]
+            return tuple(f"{label!r} is taken for {name!r}." for label, name in meant.items())
+
+    def _take(self, event: EpochEvent, number: int) -> None:
+        self._seen.add((number, event.label))
+        name = self._classes.get(event.label, event.label)
+        if event.outcome in USABLE and event.epoch is not None:
+            self._good[name] += 1
+            self._epochs.append((name, event.epoch, number))
+        else:
+            self._refused[name, str(event.outcome)] += 1
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """Wanted labels that no marker has."""
+        with self._lock:
+            seen = {label for _, label in self._seen}
+            return tuple(label for label in self._classes if label not in seen)
 
     @property
     def counts(self) -> Counts:

@@ -352,6 +352,7 @@ class _Recordings:
                 on_progress=partial(self._tell, number),
             )
             self.parts.append(part)
+        self.notes.extend(self._collection.settle())
         if not self._collection.class_of and not stop.is_set() and not self.asks:
             gallery = load_gallery(self.config.gallery)
             self._collection.restrict(default_classes(self._collection.counts.good, gallery))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -352,6 +352,9 @@ class Flow:
                 f"longer, or mend the electrodes. The data is kept in {self.out}."
             )
             return
+        if alone := self._class_alone():
+            self._fail(alone)
+            return
         self._move(Step.TRAIN, f"Training on {n_good} epochs.")
         self._write("collected")
         self._preparing = Background(self._prepare, name="calibration-prepare")
@@ -361,9 +364,25 @@ class Flow:
         counts, others = self.collection.counts, self.collection.others
         if counts.n_good or counts.n_refused or not others:
             return ""
+        return self._spelling(self.collection.class_of)
+
+    def _class_alone(self) -> str:
+        """What to say where fewer than two classes have an epoch; else empty."""
+        good = {name: n for name, n in self.collection.counts.good.items() if n}
+        if len(good) > 1:
+            return ""
+        (name, n), unseen = next(iter(good.items())), self.collection.unseen
+        alone = f"Only the class {name!r} has good epochs ({n}), expected two or more to tell apart"
+        if unseen and self.collection.others:
+            return f"{alone}. {self._spelling(unseen)}"
+        return f"{alone}: name more with --labels, or mend the electrodes."
+
+    def _spelling(self, names: Iterable[str]) -> str:
+        """Say which labels came, where none is called as was wanted."""
+        others = self.collection.others
         most = sorted(others.items(), key=lambda each: -each[1])[:8]
         named = ", ".join(f"{label!r} ({n})" for label, n in most)
-        wanted = ", ".join(map(repr, self.collection.class_of)) or "such as the gallery's pictures"
+        wanted = ", ".join(map(repr, names)) or "such as the gallery's pictures"
         return (
             f"No marker is called {wanted}, expected some of those that came: {named}; name them "
             "with --labels EVENT[=CLASS], spelt as they are."

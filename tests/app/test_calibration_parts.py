@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.calibration.collection import Collection
+from app.calibration.collection import Collection, are_alike
 from app.calibration.design import examine
 from app.calibration.reading import default_classes, parse_labels
 from app.calibration.schedule import SETS, Choices, Planned, length, plan, timeline
@@ -153,6 +153,44 @@ def test_epochs_are_counted_by_concept_and_kept_in_order() -> None:
     collection.expect(["a"])
     assert collection.counts.good == {"a": 0}
     assert collection.epochs() == ()
+
+
+@pytest.mark.parametrize(
+    ("label", "wanted", "alike"),
+    [
+        ("Face", "face", True),
+        ("Stimulus/S 11", "S 11", True),
+        ("Stimulus/S 11", "s11", True),
+        ("Stimulus/S  1", "1", True),
+        ("Stimulus/S 11", "1", False),
+        ("Response/R 11", "11", False),
+        ("face-left", "face", False),
+    ],
+)
+def test_which_spellings_are_alike(label: str, wanted: str, alike: bool) -> None:
+    assert are_alike(label, wanted) is alike
+
+
+def test_labels_are_found_in_another_spelling_where_none_is_exact() -> None:
+    collection = Collection({"face": "face", "S 11": "house", "gone": "gone"})
+    for label in ("Face", "Stimulus/S 11", "other"):
+        collection.take(event(label))
+    collection.start_session()
+    for label in ("face", "FACE"):  # here one is spelt exactly so
+        collection.take(event(label))
+    assert collection.counts.good == {"face": 1, "house": 0, "gone": 0}
+    said = collection.settle()
+    assert said == ("'Face' is taken for 'face'.", "'Stimulus/S 11' is taken for 'S 11'.")
+    assert collection.counts.good == {"face": 2, "house": 1, "gone": 0}
+    assert collection.class_of == {
+        "face": "face",
+        "Face": "face",
+        "Stimulus/S 11": "house",
+        "gone": "gone",
+    }
+    assert collection.others == {"other": 1, "FACE": 1}
+    assert collection.unseen == ("gone",)
+    assert [len(collection.epochs(number)) for number in (0, 1)] == [2, 1]
 
 
 def test_labels_name_classes_and_bad_ones_are_refused(tmp_path: Path) -> None:

@@ -50,6 +50,16 @@ def test_sites_are_found_by_where_the_electrodes_are() -> None:
     assert nearest("Oz", dict(list(positions.items())[:5])) is None
 
 
+def test_a_site_is_found_whatever_it_is_referred_to() -> None:
+    cap = replace(
+        stream(SITES[:4]), ch_names=("EEG T5-A1", "EEG T6-A2", "EEG OZ-A1", "Fp1-F7"), desc={}
+    )
+    ingest = Ingest(SourceConfig(picks=("P8", "Oz", "P7")), cap)
+    assert ingest.info.ch_names == ("EEG T6-A2", "EEG OZ-A1", "EEG T5-A1")
+    with pytest.raises(InfoError, match="has 'Fp1', which stream"):
+        Ingest(SourceConfig(picks=("Fp1",)), cap)
+
+
 def test_picks_are_read_by_position_and_no_channel_twice() -> None:
     cap = stream(SITES)
     ingest = Ingest(SourceConfig(picks=("PO7", "Oz", "E3")), cap)
