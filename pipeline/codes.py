@@ -20,6 +20,10 @@ CYCLE: Final = 126
 """Frames of one cycle; at 60 Hz 2.1 s."""
 FRAME_RATE: Final = 60.0
 """Rate that the codes are made for, frames a second: a faster screen holds each for several."""
+FLASH_FRAMES: Final = 9
+"""Frames that one picture's flash lasts where they flash in turn; at 60 Hz 0.15 s."""
+ROUNDS: Final = 10
+"""Flashes of each picture in a look where they flash in turn, at most."""
 FEWEST, MOST = 2, 64
 """Targets of a grid."""
 _DEGREE: Final = 6
@@ -81,6 +85,31 @@ def gold_codes(n_targets: int) -> Uint8:
         chosen.append(following)
         worst = np.maximum(worst, likeness[following])
     return read_only(codes[chosen])
+
+
+@lru_cache(maxsize=64)
+def flash_codes(n_targets: int) -> Uint8:
+    """Let one target flash in each frame: every one once a round, in rounds of mixed order.
+
+    The first half of a round stays the first half of the next, so that no target flashes twice in
+    less than half a round.
+
+    Parameters
+    ----------
+    n_targets : int
+        2 to 64.
+
+    Returns
+    -------
+    ndarray, shape (n_targets, n_targets * ROUNDS), uint8
+        1 where the target is bright.
+    """
+    rng = np.random.default_rng([0xF1A5, n_targets])
+    halves = np.array_split(rng.permutation(n_targets), 2)
+    rounds = [rng.permutation(half) for _ in range(ROUNDS) for half in halves]
+    codes = np.zeros((n_targets, n_targets * ROUNDS), dtype=np.uint8)
+    codes[np.concatenate(rounds), np.arange(codes.shape[1])] = 1
+    return read_only(codes)
 
 
 def decoys(codes: Uint8, n_wrong: int) -> Uint8:

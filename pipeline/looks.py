@@ -9,25 +9,29 @@ and 1) and `<label>`. Its markers say which frame of a look came to the screen w
     look 3 frame 171         a frame came late: from here on they are counted anew
     look 3 end               nothing flickers any more
 
-Between two markers frames follow at the frame rate. Knows nothing of LSL or EEG.
+`<kind>` says `flash` where the pictures flash in turn instead of flickering; the frame rate is then
+that of the flashes. Between two markers frames follow at the frame rate. Knows nothing of LSL or
+EEG.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
 
 import numpy as np
 
-from pipeline.codes import decoys
+from pipeline.codes import FRAME_RATE, decoys
 from pipeline.errors import InfoError
 from pipeline.values import Float64, StreamInfo, Uint8
 
 _LABEL: Final = re.compile(r"look (\d{1,9}) (?:(end)|frame (\d{1,9})(?: cue (\d{1,3}))?)")
 _LONGEST: Final = 1 << 16
 _MOST: Final = 256
+Kind = Literal["flicker", "flash"]
+"""How the pictures change: each by its own code all the time, or one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +70,14 @@ class Grid:
     labels : tuple of str
     frame_rate : float
         Frames a second.
+    kind : str
+        `flicker`, or `flash`: in each frame one picture is bright.
     """
 
     codes: Uint8
     labels: tuple[str, ...]
     frame_rate: float
+    kind: Kind = "flicker"
 
     @property
     def n_targets(self) -> int:
@@ -81,7 +88,7 @@ class Grid:
         """Add codes that no target has; see `pipeline.codes.decoys`."""
         more = decoys(self.codes, n_wrong)
         labels = (*self.labels, *(f"decoy {k}" for k in range(len(more))))
-        return Grid(np.concatenate([self.codes, more]), labels, self.frame_rate)
+        return replace(self, codes=np.concatenate([self.codes, more]), labels=labels)
 
     @property
     def desc(self) -> dict[str, Any]:
@@ -92,6 +99,8 @@ class Grid:
             "code": codes,
             "label": list(self.labels),
         }
+        if self.kind != "flicker":
+            table["kind"] = [self.kind]
         return {"codes": [table]}
 
 
@@ -129,7 +138,10 @@ def read_grid(info: StreamInfo) -> Grid:
     if len(labels) != len(rows):
         labels = [f"target {k}" for k in range(len(rows))]
     codes = np.array([[int(bit) for bit in row] for row in rows], dtype=np.uint8)
-    return Grid(codes, tuple(labels), rate)
+    kinds = _texts(table.get("kind")) or ["flicker"]
+    if kinds[0] not in ("flicker", "flash"):
+        raise InfoError(f"Marker stream {info.name!r} says a kind of codes that is none of ours.")
+    return Grid(codes, tuple(labels), rate, "flash" if kinds[0] == "flash" else "flicker")
 
 
 def _texts(value: Any) -> list[str]:
@@ -153,13 +165,15 @@ class ShownFrames:
         self._frame, self._at = 0, onset
         self._next = 0
         self._ahead: list[tuple[int, float]] = []
+        exact = grid.frame_rate if grid.kind == "flicker" else FRAME_RATE
+        self._late = 0.5 / exact
         self.n_late = 0
         """Frames that did not come when they were planned."""
 
     def mark(self, frame: int, at: float) -> None:
         """Take a marker: `frame` came at `at`, s."""
         planned = self._at + (frame - self._frame) / self._grid.frame_rate
-        self.n_late += abs(at - planned) > 0.5 / self._grid.frame_rate
+        self.n_late += abs(at - planned) > self._late
         self._ahead.append((frame, at))
         self._ahead.sort()
 

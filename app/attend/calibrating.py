@@ -19,12 +19,21 @@ from models.adapters.looks import ENOUGH, FEWEST, LooksAdapter, response_of
 from models.adapters.manifest import LOOKS, AdapterManifest
 from models.adapters.store import AdapterStore
 from models.attend.evidence import Covariances
+from pipeline.codes import FLASH_FRAMES, FRAME_RATE
+from pipeline.looks import Grid, Kind
 from pipeline.values import Info
 
 SECONDS: Final = 6.3
 """Length of a calibration look, s: three cycles of the codes."""
 N_LOOKS: Final = 20
 """Looks of a calibration: with cues and rests about three minutes."""
+
+
+def calibration_seconds(kind: Kind, n_targets: int) -> float:
+    """Length of a calibration look, s: where pictures flash in turn, four rounds of them."""
+    if kind == "flicker":
+        return SECONDS
+    return 4 * n_targets * FLASH_FRAMES / FRAME_RATE
 
 
 @dataclass(slots=True)
@@ -43,7 +52,7 @@ class Calibration:
             self.targets.append(ended.cue)
 
     def fit(
-        self, config: SessionConfig, info: Info, *, rate: float, n_targets: int, is_simulated: bool
+        self, config: SessionConfig, info: Info, *, rate: float, grid: Grid, is_simulated: bool
     ) -> LooksAdapter:
         """Fit to the looks so far.
 
@@ -58,7 +67,12 @@ class Calibration:
                 "more: nothing is stored."
             )
         known, response = response_of(
-            self.looks, self.targets, n_targets=n_targets, rate=rate, is_simulated=is_simulated
+            self.looks,
+            self.targets,
+            n_targets=grid.n_targets,
+            rate=rate,
+            is_simulated=is_simulated,
+            kind=grid.kind,
         )
         manifest = AdapterManifest(
             kind=LOOKS,

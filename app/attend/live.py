@@ -24,7 +24,7 @@ from app.attend.drawing import Apart, Drawn
 from app.attend.reading import Ended, LookOptions, Stepped
 from app.attend.session import SIMULATED_CHANGES, AttendSession, table_of
 from app.attend.sources import open_live
-from app.view_models.attend.grid_frames import GridFrames, grid_rate, holds
+from app.view_models.attend.grid_frames import GridFrames, grid_for, holds
 from app.view_models.attend.light import Flicker
 from app.view_models.attend.warning import Answered
 from configs import SessionConfig
@@ -32,10 +32,9 @@ from devices.lsl.outlet import MarkerOutlet, own_source_id
 from devices.virtual.looker import Looker
 from devices.virtual.watcher import WatcherSource
 from models.adapters.looks import LooksAdapter
-from pipeline.codes import gold_codes
 from pipeline.errors import PhospheneError
 from pipeline.gallery import Gallery
-from pipeline.looks import Grid
+from pipeline.looks import Kind
 from pipeline.ports import Source
 from pipeline.values import Float64, Uint8
 
@@ -67,6 +66,8 @@ class LiveSetup:
     calibration : Calibration or None
         Takes the looks; None: nothing is fitted to them.
     flicker : Flicker
+    kind : str
+        `flicker`, or `flash`: the pictures light up in turn.
     """
 
     config: SessionConfig
@@ -80,6 +81,7 @@ class LiveSetup:
     calibration: Calibration | None = None
     composes: bool = False
     flicker: Flicker = field(default_factory=Flicker)
+    kind: Kind = "flicker"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,8 +163,7 @@ class LiveAttend:
         PhospheneError
             There is no outlet.
         """
-        labels = self.labels
-        grid = Grid(gold_codes(len(labels)), labels, grid_rate(refresh_hz))
+        grid = grid_for(self.labels, refresh_hz, self.setup.kind)
         self._outlet = MarkerOutlet(
             name=STREAM, source_id=f"{own_source_id(STREAM)}-{time.time_ns()}", desc=grid.desc
         )
@@ -170,7 +171,7 @@ class LiveAttend:
             self._watcher = WatcherSource(self.setup.looker, grid, clock=self.clock)
         frames = GridFrames(
             grid,
-            hold=holds(refresh_hz),
+            hold=holds(refresh_hz, self.setup.kind),
             push=self._push,
             answered=answered,
             shown=self._see,

@@ -8,13 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.attend.calibrating import N_LOOKS, SECONDS, Calibration
+from app.attend.calibrating import N_LOOKS, Calibration, calibration_seconds
 from app.attend.live import LiveSetup
-from app.attend.reading import LookOptions
+from app.attend.reading import FLASH_FILTER, LookOptions
 from app.runtime.folder import default_out
 from app.view_models.attend.light import Flicker
 from configs import SessionConfig, load_preset
 from devices.virtual.looker import Looker
+from pipeline.looks import Kind
 
 DEFAULT_LOOKS = 20
 
@@ -25,6 +26,7 @@ class Choice:
 
     composes: bool = False
     calibrates: bool = False
+    kind: Kind = "flicker"
 
 
 def live_setup(
@@ -43,11 +45,12 @@ def live_setup(
         "seed": settings.seed,
         "gallery": settings.gallery,
     }
-    config = load_preset("attend").model_copy(update=kept)
+    config = filtered(load_preset("attend").model_copy(update=kept), choice.kind)
+    seconds = calibration_seconds(choice.kind, n_targets)
     n_looks = N_LOOKS if choice.calibrates else None if is_live else DEFAULT_LOOKS
     return LiveSetup(
         config,
-        LookOptions(trial_seconds=SECONDS if choice.calibrates else None),
+        LookOptions(trial_seconds=seconds if choice.calibrates else None),
         n_targets,
         n_looks,
         cued=choice.calibrates,
@@ -56,4 +59,12 @@ def live_setup(
         calibration=Calibration() if choice.calibrates else None,
         composes=choice.composes,
         flicker=flicker,
+        kind=choice.kind,
     )
+
+
+def filtered(config: SessionConfig, kind: Kind) -> SessionConfig:
+    """Set the filter to what the pictures evoke."""
+    if kind == "flicker":
+        return config
+    return config.model_copy(update={"filter": config.filter.model_copy(update=FLASH_FILTER)})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from configs import SessionConfig
 from models.adapters.looks import LooksAdapter
 from models.attend.decoder import N_WRONG, STEP, AttendDecoder, Decision, Step, thinning
 from models.attend.evidence import Covariances
+from models.attend.response import RESPONSES
 from models.attend.stopping import Stopping
 from pipeline.errors import InfoError
 from pipeline.live import LivePath
@@ -25,6 +27,8 @@ from pipeline.values import Float64, SourceItem, StreamInfo, StreamRole
 
 WAIT = 0.05
 """How long a step waits for markers of frames that came late, s."""
+FLASH_FILTER: Mapping[str, float] = MappingProxyType({"l_freq": 0.5, "h_freq": 12.0})
+"""The filter's edges where pictures flash in turn, Hz: a P300 is slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,35 @@ class Ended:
     sums: Covariances | None = None
 
 
+def stopping_of(grid: Grid, error_rate: float) -> Stopping:
+    """Say when looks at a grid end: where pictures flash, after one round of them at the first."""
+    if grid.kind == "flicker":
+        return Stopping(error_rate=error_rate)
+    last = RESPONSES[grid.kind].seconds
+    return Stopping(
+        error_rate=error_rate,
+        first=grid.n_targets / grid.frame_rate + last,
+        limit=grid.codes.shape[1] / grid.frame_rate + last,
+    )
+
+
+def _check_kind(grid: Grid, config: SessionConfig, adapter: LooksAdapter | None) -> None:
+    """Refuse a grid of another kind than the session's filter, or its adapter, is for."""
+    needed = None if grid.kind == "flicker" else FLASH_FILTER["l_freq"]
+    lower = config.filter.l_freq
+    if needed is not None and lower is not None and lower > needed:
+        raise InfoError(
+            f"The pictures of this grid flash in turn, and the filter begins at {lower:g} Hz, "
+            f"expected {needed:g} Hz or less: give --flash."
+        )
+    looks = None if adapter is None else adapter.manifest.looks
+    if looks is not None and looks.kind != grid.kind:
+        raise InfoError(
+            f"The adapter is of looks at pictures that {looks.kind}, those of this grid "
+            f"{grid.kind}: calibrate with this kind of grid."
+        )
+
+
 class _Open:
     """The look under way."""
 
@@ -115,6 +148,7 @@ class LookReader:
                 "noise-tagged grid: choose it with --markers."
             )
         self.grid = read_grid(streams[StreamRole.MARKERS])
+        _check_kind(self.grid, config, adapter)
         self._with_decoys = self.grid.with_decoys(N_WRONG)
         self.path = LivePath(config, streams)
         sfreq = self.path.info.sfreq
@@ -130,7 +164,8 @@ class LookReader:
             n_channels=self.path.info.n_channels,
             n_decoys=self._with_decoys.n_targets - self.grid.n_targets,
             rate=self.rate,
-            stopping=Stopping(error_rate=options.error_rate),
+            stopping=stopping_of(self.grid, options.error_rate),
+            response=RESPONSES[self.grid.kind],
             trial_seconds=options.trial_seconds,
             adapt=options.adapt,
             known=None if adapter is None else adapter.known_of(self.path.info.ch_names),

@@ -198,7 +198,7 @@ class AttendSession:
             self._config,
             reader.path.info,
             rate=reader.rate,
-            n_targets=reader.grid.n_targets,
+            grid=reader.grid,
             is_simulated=self._source.streams[StreamRole.EEG].is_simulated,
         )
 

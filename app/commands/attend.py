@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from app.view_models.attend.light import Flicker
     from configs import SessionConfig
     from devices.virtual.looker import Looker
+    from pipeline.looks import Kind
     from pipeline.ports import Source
 
 DEFAULT_LOOKS = 20
@@ -88,6 +89,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="each choice is the start of the next: blends, neighbours, colours, styles, undo",
     )
     parser.add_argument(
+        "--flash",
+        action="store_true",
+        help="the pictures light up one after the other (P300) instead of flickering",
+    )
+    parser.add_argument(
         "--person", type=int, default=1, metavar="N", help="number of the virtual person (1)"
     )
     parser.add_argument(
@@ -139,7 +145,13 @@ def _rate(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Read looks to the end."""
-    from app.attend.calibrating import N_LOOKS, SECONDS, Calibration, keep, open_adapter
+    from app.attend.calibrating import (
+        N_LOOKS,
+        Calibration,
+        calibration_seconds,
+        keep,
+        open_adapter,
+    )
     from app.attend.choosing import cues
     from app.attend.reading import LookOptions, past_seconds
     from app.attend.session import SIMULATED_CHANGES, AttendSession, table_of
@@ -153,11 +165,14 @@ def run(args: argparse.Namespace) -> int:
     _check_usage(args, n_targets)
     past = _past(args.replay)
     config = _config(args, past)
+    kind: Kind = "flash" if args.flash else "flicker"
     attend = past.get("run", {}).get("attend", {}) if past else {}
     options = LookOptions(
         error_rate=_given(args.error_rate, attend.get("error_rate"), 0.05),
         trial_seconds=_given(
-            args.trial_seconds, past_seconds(attend), SECONDS if args.calibrate else None
+            args.trial_seconds,
+            past_seconds(attend),
+            calibration_seconds(kind, n_targets) if args.calibrate else None,
         ),
         adapt=not _given(args.no_adapt, attend.get("no_adapt"), False),
     )
@@ -188,6 +203,7 @@ def run(args: argparse.Namespace) -> int:
                 calibration,
                 composes,
                 _flicker(args),
+                kind,
             )
             return _in_window(setup, as_json=args.json)
         if not is_virtual:
@@ -344,6 +360,10 @@ def _config(args: argparse.Namespace, past: dict[str, Any]) -> SessionConfig:
             "decoder.adapter": None if args.adapter is None else adapter_folder(args.adapter),
         },
     )
+    if args.flash and not past:
+        from app.attend.opening import filtered
+
+        config = filtered(config, "flash")
     if args.adapter is None:
         return config
     return with_adapter(config, is_meant=args.other_person, asks=not args.headless)
@@ -364,12 +384,12 @@ def _open(
         from app.attend.sources import open_live
 
         return open_live(config, stop)
+    from app.view_models.attend.grid_frames import grid_for
     from devices.virtual.looker import LookerSource
-    from pipeline.codes import FRAME_RATE, gold_codes
-    from pipeline.looks import Grid
+    from pipeline.codes import FRAME_RATE
 
     labels = tuple(f"target {k}" for k in range(n_targets))
-    grid = Grid(gold_codes(n_targets), labels, FRAME_RATE)
+    grid = grid_for(labels, FRAME_RATE, "flash" if args.flash else "flicker")
     return LookerSource(_looker(args, config), grid, n_looks=n_looks or DEFAULT_LOOKS)
 
 

@@ -71,8 +71,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--attend",
         action="store_true",
-        help="a virtual person looks at flickering pictures, headless, under a virtual clock: "
-        "`phosphene attend` has more options",
+        help="a virtual person looks at flickering pictures, in a window after its warning, or "
+        "with --headless under a virtual clock: `phosphene attend` has more options",
     )
     add_align(parser)
     add_gallery(parser)
@@ -147,7 +147,8 @@ def _attend(args: argparse.Namespace) -> int:
         "--gallery": args.gallery,
         "--out": args.out,
     }
-    words = ["attend", "--headless", "--cued", *(["--json"] if args.json else [])]
+    words = ["attend", "--cued", *(["--json"] if args.json else [])]
+    words += ["--headless"] if args.headless else []
     for option, value in given.items():
         words += [] if value is None else [option, str(value)]
     parser = argparse.ArgumentParser(prog="phosphene")

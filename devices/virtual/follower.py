@@ -82,17 +82,13 @@ class Follower(LookerSource):
             self._shown = None
             self._see(False, at)
         elif said.frame == 0 or self._shown is None:
+            self._kind = grid.kind
             self._shown = ShownFrames(grid, at - said.frame / grid.frame_rate)
             is_known = said.cue is not None and said.cue < grid.n_targets
             chosen = int(self._own_choice.integers(grid.n_targets))
             self._target = said.cue if is_known and said.cue is not None else chosen
         else:
             self._shown.mark(said.frame, at)
-
-    def _see(self, bright: bool, at: float) -> None:
-        if bright != self._bright:
-            self._evoke(at, 0 if bright else 1)
-            self._bright = bright
 
 
 class GridListener:

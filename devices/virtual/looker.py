@@ -1,7 +1,8 @@
 """A virtual person who looks at one picture of a flickering grid; a simulation, no EEG of anybody.
 
 Owns the EEG: background, and over the back of the head a response to every rise and fall of the
-attended picture, from the frames that were really shown. Sizes and latencies differ from person to
+attended picture, from the frames that were really shown; where pictures flash in turn, to its every
+flash, and a P300 with it. Sizes and latencies differ from person to
 person, so that accuracy against time lies between the best and the worst of real people (the table
 is in docs/attend.md). A `Source` under a virtual clock, which is told what to look at.
 """
@@ -43,6 +44,10 @@ PAUSE: Final = 1.0
 CHUNK: Final = 8
 _WEIGHTS: Final = np.array([0.05, 0.1, 0.75, 0.55, 1.0, 0.9, 0.75, 0.1])
 """How much of the response each of `CHANNELS` shows."""
+_P300_WEIGHTS: Final = np.array([0.5, 0.2, 0.4, 1.0, 0.5, 0.35, 0.4, 0.2])
+"""The same of the P300, which an attended flash evokes."""
+_JITTER: Final = 0.03
+"""Standard deviation of the P300's latency from flash to flash, s."""
 _N_SOURCES: Final = 12
 
 
@@ -73,12 +78,17 @@ class LookerSource:
         rng = np.random.default_rng([0xA77E, looker.number])
         self._grid, self._looker, self._n_looks = grid, looker, n_looks
         self._response = looker.snr * _response(rng)
+        self._p300 = np.random.default_rng([0xA300, looker.number])
+        self._p300_size = 3.5 * looker.snr * math.exp(float(self._p300.normal(0, 0.3)))
+        self._p300_at = 0.38 + float(self._p300.normal(0, 0.03))
+        self._kind = grid.kind
         self._mixing = rng.normal(0, 1, (len(CHANNELS), _N_SOURCES)) / math.sqrt(_N_SOURCES)
         self._rng = np.random.default_rng([0xA77E, looker.number, looker.seed])
         self._state = np.zeros((2, _N_SOURCES, 1))
         self._own_state = np.zeros((len(CHANNELS), 1))
         self._n_times = 0
-        self._evoked = np.zeros(0)
+        self._evoked = np.zeros((2, 0))
+        """Of the response and of the P300, microvolts, from the next sample on."""
         self._look = -1
         self._target = 0
         self._frame = 0
@@ -170,21 +180,33 @@ class LookerSource:
             if is_late or self._frame % cycle == 0:
                 cue = None if self._frame else self._target
                 self._due.append((self._flip_at, LookMarker(self._look, self._frame, cue)))
-            bright = bool(code[self._frame % cycle])
-            if bright != self._bright:
-                self._evoke(self._flip_at, 0 if bright else 1)
-                self._bright = bright
+            self._see(bool(code[self._frame % cycle]), self._flip_at)
             self._frame += 1
             self._flip_at += interval
 
-    def _evoke(self, at: float, kind: int) -> None:
+    def _see(self, bright: bool, at: float) -> None:
+        """Respond to the attended picture, as it is from `at` on, s from the start."""
+        if bright == self._bright:
+            return
+        self._bright = bright
+        if self._kind == "flicker":
+            self._evoke(at, self._response[0 if bright else 1], 0)
+        elif bright:
+            late = self._p300_at + float(self._p300.normal(0, _JITTER))
+            self._evoke(at, self._response[0], 0)
+            self._evoke(at, self._p300_size * _p300(late), 1)
+
+    def _evoke(self, at: float, wave: Float64, row: int) -> None:
         first = round(at * SFREQ) - self._n_times
-        wave = self._response[kind][max(0, -first) :]
+        wave = wave[max(0, -first) :]
         first = max(0, first)
-        need = first + len(wave) - len(self._evoked)
+        self._reach(first + len(wave))
+        self._evoked[row, first : first + len(wave)] += wave
+
+    def _reach(self, n_times: int) -> None:
+        need = n_times - self._evoked.shape[1]
         if need > 0:
-            self._evoked = np.concatenate([self._evoked, np.zeros(need)])
-        self._evoked[first : first + len(wave)] += wave
+            self._evoked = np.concatenate([self._evoked, np.zeros((2, need))], axis=1)
 
     def _chunk(self) -> Float64:
         """EEG (n_times, n_channels) float32: pink sources, alpha, electrode noise, the response."""
@@ -194,10 +216,11 @@ class LookerSource:
         alone = self._rng.normal(0, 1, (len(CHANNELS), CHUNK))
         own, self._own_state = lfilter([1.0], [1.0, -0.9], alone, zi=self._own_state)
         data = self._mixing @ (0.8 * slow + 1.2 * quick) + 0.8 * own
-        if len(self._evoked) < CHUNK:
-            self._evoked = np.concatenate([self._evoked, np.zeros(CHUNK - len(self._evoked))])
-        data += np.outer(_WEIGHTS, self._evoked[:CHUNK])
-        self._evoked = self._evoked[CHUNK:]
+        self._reach(CHUNK)
+        data += np.outer(_WEIGHTS, self._evoked[0, :CHUNK])
+        if self._kind == "flash":
+            data += np.outer(_P300_WEIGHTS, self._evoked[1, :CHUNK])
+        self._evoked = self._evoked[:, CHUNK:]
         result: Float64 = np.ascontiguousarray(data.T, dtype=np.float32)
         return result
 
@@ -213,6 +236,14 @@ def eeg_info_of(looker: Looker) -> StreamInfo:
         manufacturer="Phosphene simulation",
         is_simulated=True,
     )
+
+
+def _p300(at: float) -> Float64:
+    """P300 (n_times,) of size 1 that is highest `at` s after its flash."""
+    times = np.arange(round(0.8 * SFREQ)) / SFREQ
+    n200 = -0.4 * np.exp(-0.5 * ((times - at + 0.15) / 0.03) ** 2)
+    result: Float64 = n200 + np.exp(-0.5 * ((times - at) / 0.07) ** 2)
+    return result
 
 
 def _response(rng: np.random.Generator) -> Float64:

@@ -68,9 +68,7 @@ class WatcherSource(LookerSource):
         """Evoke what the flips since the last chunk evoke, and hand on their markers."""
         while self._seen and self._seen[0][0] < end:
             at, bright = self._seen.popleft()
-            if bright != self._bright:
-                self._evoke(at, 0 if bright else 1)
-                self._bright = bright
+            self._see(bright, at)
         while self._said:
             at, label = self._said.popleft()
             said = read_label(label)

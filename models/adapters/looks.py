@@ -14,8 +14,9 @@ from models.adapters.errors import AdapterError
 from models.adapters.manifest import AdapterManifest, LookResponse
 from models.adapters.methods.base import Arrays, checked
 from models.attend.evidence import Covariances
-from models.attend.response import N_REGRESSORS
+from models.attend.response import RESPONSES
 from models.attend.template import Template
+from pipeline.looks import Kind
 
 N_PARTS = 5
 """Parts of the looks, each read by the response of the others."""
@@ -57,11 +58,11 @@ class LooksAdapter:
         """
         if manifest.looks is None:
             raise AdapterError(f"an adapter of the kind {manifest.kind!r} knows no looks.")
-        n = len(manifest.ch_names)
+        n, n_regressors = len(manifest.ch_names), RESPONSES[manifest.looks.kind].n_regressors
         shapes: dict[str, tuple[int | None, ...]] = {
             "eeg": (n, n),
-            "cross": (N_REGRESSORS, n),
-            "model": (N_REGRESSORS, N_REGRESSORS),
+            "cross": (n_regressors, n),
+            "model": (n_regressors, n_regressors),
         }
         found = {name: each.astype(np.float64) for name, each in checked(arrays, shapes).items()}
         return cls(manifest, Covariances(**found, n_times=manifest.looks.n_times), sha256)
@@ -127,6 +128,7 @@ def response_of(
     n_targets: int,
     rate: float,
     is_simulated: bool,
+    kind: Kind = "flicker",
 ) -> tuple[Covariances, LookResponse]:
     """Fit to looks whose targets were asked for, and judge it."""
     accuracy, p_value = judge_looks(looks, targets, n_targets=n_targets)
@@ -139,4 +141,5 @@ def response_of(
         accuracy=accuracy,
         p_value=p_value,
         is_simulated=is_simulated,
+        kind=kind,
     )

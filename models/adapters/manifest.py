@@ -113,6 +113,8 @@ class LookResponse(_Strict):
     p_value: float = Field(ge=0, le=1)
     """Of the accuracy against guessing, one-sided binomial."""
     is_simulated: bool = False
+    kind: Literal["flicker", "flash"] = "flicker"
+    """How the pictures changed."""
 
     @property
     def chance(self) -> float:

@@ -7,11 +7,13 @@ its order: the same recording gives the same decisions, bit for bit.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from models.attend.evidence import Covariances, Look
 from models.attend.learning import Learning
+from models.attend.response import FLICKER, Response
 from models.attend.stopping import NONE, Stopping
 from pipeline.errors import ConfigurationError
 from pipeline.values import Float64, Uint8
@@ -73,6 +75,8 @@ class AttendDecoder:
         `known`).
     known : Covariances, optional
         Of the person's calibration trials.
+    response : Response
+        What a picture evokes.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class AttendDecoder:
         trial_seconds: float | None = None,
         adapt: bool = True,
         known: Covariances | None = None,
+        response: Response = FLICKER,
     ) -> None:
         if known is not None and len(known.eeg) != n_channels:
             raise ConfigurationError(
@@ -95,15 +100,22 @@ class AttendDecoder:
         self.stopping = stopping or Stopping()
         self.rate = rate
         self.trial_seconds = trial_seconds
-        self.learning = Learning(n_channels, known, rate, n_targets)
+        self.learning = Learning(n_channels, known, rate, n_targets, response)
         self._adapt = adapt
-        self._n_targets, self._shape = n_targets, (n_targets + n_decoys, n_channels)
-        self._look = Look(n_targets=n_targets + n_decoys, n_channels=n_channels)
+        self._n_targets = n_targets
+        self._new_look = partial(
+            Look,
+            n_targets=n_targets + n_decoys,
+            n_channels=n_channels,
+            response=response,
+            n_decoys=n_decoys,
+        )
+        self._look = self._new_look()
         self._step: Step | None = None
 
     def begin(self) -> None:
         """Start a look; times are s from its onset from now on."""
-        self._look = Look(n_targets=self._shape[0], n_channels=self._shape[1])
+        self._look = self._new_look()
         self._step = None
 
     def show(self, states: Uint8, flips: Float64) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.attend.response import N_REGRESSORS, RESPONSE_SECONDS, changes, regressors
+from models.attend.response import FLICKER, Response, changes, regressors
 from pipeline.errors import ShapeError
 from pipeline.values import Float64, Uint8
 
@@ -28,9 +28,9 @@ class Covariances:
     Attributes
     ----------
     eeg : ndarray, shape (n_channels, n_channels), float64
-    cross : ndarray, shape (..., N_REGRESSORS, n_channels), float64
+    cross : ndarray, shape (..., n_regressors, n_channels), float64
         Regressors with EEG, for each answer.
-    model : ndarray, shape (..., N_REGRESSORS, N_REGRESSORS), float64
+    model : ndarray, shape (..., n_regressors, n_regressors), float64
         Regressors with themselves, for each answer.
     n_times : int
         Samples in the sums.
@@ -64,13 +64,11 @@ class Covariances:
         )
 
 
-def nothing(n_channels: int) -> Covariances:
+def nothing(n_channels: int, response: Response = FLICKER) -> Covariances:
     """Make the covariances of no look at all."""
+    n = response.n_regressors
     return Covariances(
-        np.zeros((n_channels, n_channels)),
-        np.zeros((N_REGRESSORS, n_channels)),
-        np.zeros((N_REGRESSORS, N_REGRESSORS)),
-        0,
+        np.zeros((n_channels, n_channels)), np.zeros((n, n_channels)), np.zeros((n, n)), 0
     )
 
 
@@ -109,7 +107,8 @@ def whitener(eeg: Float64) -> Float64:
 def ridged(model: Float64) -> Float64:
     """Regressors' covariance with a ridge, so that it can be inverted after a few samples."""
     diagonal = np.trace(model, axis1=-2, axis2=-1)[..., np.newaxis, np.newaxis]
-    result: Float64 = model + ((RIDGE / N_REGRESSORS) * diagonal + 1e-12) * np.eye(N_REGRESSORS)
+    n = model.shape[-1]
+    result: Float64 = model + ((RIDGE / n) * diagonal + 1e-12) * np.eye(n)
     return result
 
 
@@ -119,17 +118,30 @@ class Look:
     Parameters
     ----------
     n_targets, n_channels : int
+    response : Response
+    n_decoys : int
+        Of the targets: the last ones, which no picture has.
     """
 
-    def __init__(self, *, n_targets: int, n_channels: int) -> None:
+    def __init__(
+        self,
+        *,
+        n_targets: int,
+        n_channels: int,
+        response: Response = FLICKER,
+        n_decoys: int = 0,
+    ) -> None:
         self.n_targets, self.n_channels = n_targets, n_channels
-        self._events = np.empty((0, 2, n_targets))
+        self._response, self._n_shown = response, n_targets - n_decoys
+        self._events = np.empty((0, response.n_events, n_targets))
         self._flips = np.empty(0)
         self._last = np.zeros(n_targets, dtype=np.uint8)
-        zero = nothing(n_channels)
-        shape = (n_targets, N_REGRESSORS)
+        zero = nothing(n_channels, response)
         self._sums = Covariances(
-            zero.eeg, np.zeros((*shape, n_channels)), np.zeros((*shape, N_REGRESSORS)), 0
+            zero.eeg,
+            np.zeros((n_targets, *zero.cross.shape)),
+            np.zeros((n_targets, *zero.model.shape)),
+            0,
         )
 
     @property
@@ -153,7 +165,10 @@ class Look:
             )
         if not len(states):
             return
-        self._events = np.concatenate([self._events, changes(states, self._last)])
+        events = changes(states, self._last, self._response)
+        if self._response.is_compared:
+            events -= events[..., : self._n_shown].mean(axis=-1, keepdims=True)
+        self._events = np.concatenate([self._events, events])
         self._flips = np.concatenate([self._flips, flips])
         self._last = states[-1].copy()
 
@@ -173,10 +188,10 @@ class Look:
             )
         if not len(times):
             return
-        keep = self._flips > times[0] - RESPONSE_SECONDS
+        keep = self._flips > times[0] - self._response.seconds
         self._events, self._flips = self._events[keep], self._flips[keep]
         acting = self._flips <= times[-1]
-        model = regressors(self._events[acting], self._flips[acting], times)
+        model = regressors(self._events[acting], self._flips[acting], times, self._response)
         mirrored = np.swapaxes(model, -1, -2)
         self._sums = self._sums.plus(
             Covariances(data @ data.T, model @ data.T, model @ mirrored, len(times))

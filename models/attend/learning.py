@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from models.attend.evidence import RIDGE, Covariances, explained, likelihood, nothing
-from models.attend.response import N_REGRESSORS
+from models.attend.response import FLICKER, Response
 from models.attend.stopping import posterior, posterior_or_none, standing_out
 from models.attend.template import Template
 from pipeline.values import Float64
@@ -60,12 +60,15 @@ class Learning:
         Samples a second in the covariances, Hz.
     n_targets : int or None
         Answers; what a look holds beyond them are decoys. None: it holds none.
+    response : Response
+        What a picture evokes.
     """
 
     n_channels: int
     known: Covariances | None = None
     rate: float = 120.0
     n_targets: int | None = None
+    response: Response = FLICKER
     histories: list[History] = field(default_factory=list)
     looks: list[Covariances] = field(default_factory=list)
     n_restarts: int = 0
@@ -83,6 +86,11 @@ class Learning:
             self.histories = [History(self._start(), ())]
         if self.known is not None:
             self.template = Template.learnt(self.known)
+
+    @property
+    def _independent(self) -> float:
+        """Part of the samples that is independent."""
+        return self.response.independent_hz / self.rate
 
     @property
     def n_looks(self) -> int:
@@ -103,10 +111,10 @@ class Learning:
         """
         if self.template is not None:
             scores = self.template.score(look)[: self.n_targets]
-            return posterior_or_none(scores, rate=self.rate)
+            return posterior_or_none(scores, independent=self._independent)
         scores, own = self._quick(look)
         n_targets = scores.shape[1]
-        return posterior(scores, rate=self.rate) * standing_out(own, n_targets)
+        return posterior(scores, independent=self._independent) * standing_out(own, n_targets)
 
     def score(self, look: Covariances) -> Float64:
         """How well each answer explains a look together with all before it.
@@ -179,7 +187,7 @@ class Learning:
             self.template = Template.learnt(self.histories[0].sums).with_gain(self._gain)
 
     def _start(self) -> Covariances:
-        return nothing(self.n_channels) if self.known is None else self.known
+        return nothing(self.n_channels, self.response) if self.known is None else self.known
 
     def _read_again(self) -> None:
         """Read every remembered look anew by all the others; start anew where few agree."""
@@ -207,7 +215,7 @@ class Learning:
         for k, (given, match, power) in enumerate(read):
             scores = self._gain * match - 0.5 * self._gain**2 * power
             found = int(scores.argmax())
-            probable = posterior_or_none(scores, rate=self.rate)
+            probable = posterior_or_none(scores, independent=self._independent)
             n_same += found == given and float(probable[found]) >= 0.5
             n_sure += found == given and float(probable[found]) >= SURE
             answers[offset + k] = found
@@ -269,7 +277,8 @@ class _Bounds:
         self._shared = np.array([[shared] for shared, _, _ in rows])
         self._power = np.array([[power] for _, power, _ in rows])
         self._trace = np.array([[np.trace(h.sums.model)] for _, _, h in rows])
-        self._ridge = (RIDGE / N_REGRESSORS) * (self._responses**2).sum(axis=1)[:, np.newaxis]
+        ridge = RIDGE / self._responses.shape[1]
+        self._ridge = ridge * (self._responses**2).sum(axis=1)[:, np.newaxis]
         self._eeg, self._n_times = histories[0].sums.eeg, histories[0].sums.n_times
 
     def at_least(self, look: Covariances) -> Float64:

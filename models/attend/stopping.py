@@ -1,8 +1,9 @@
 """When a look has said enough: the probability of each answer, and two rules to stop by.
 
 Owns the step from evidence to probability. Samples of EEG are not independent, so their count
-overstates what was learnt; `INDEPENDENT_HZ` is what is left of it, set once so that stated
-probabilities came true on three people (docs/attend.md has the figures).
+overstates what was learnt; what is left of it is stated for each kind of
+response (`models.attend.response`), set once so that stated probabilities came true on three people
+(docs/attend.md has the figures).
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ import numpy as np
 
 from pipeline.values import Float64
 
-INDEPENDENT_HZ = 30.0
-"""Independent samples of EEG a second."""
 Rule = Literal["bayes", "margin"]
 NONE = 0.5
 """Probability that none of the pictures is attended to, before a look says anything."""
@@ -67,35 +66,36 @@ def logsumexp(a: Float64) -> Float64:
     return found
 
 
-def posterior(scores: Float64, *, rate: float) -> Float64:
+def posterior(scores: Float64, *, independent: float) -> Float64:
     """Probability of each answer, over all histories, if one of them is right.
 
     Parameters
     ----------
     scores : ndarray, shape (n_histories, n_targets), float64, nats
         See `models.attend.learning.Learning.score`.
-    rate : float
-        Samples a second that the scores counted, Hz.
+    independent : float
+        Part of the samples that the scores counted which is independent.
 
     Returns
     -------
     ndarray, shape (n_targets,), float64
     """
-    joint = logsumexp(scores * (INDEPENDENT_HZ / rate))
+    joint = logsumexp(scores * independent)
     result: Float64 = np.exp(joint - logsumexp(joint))
     return result
 
 
-def posterior_or_none(scores: Float64, *, rate: float) -> Float64:
+def posterior_or_none(scores: Float64, *, independent: float) -> Float64:
     """Probability of each answer where none may be right; they sum to less than 1.
 
     Parameters
     ----------
     scores : ndarray, shape (n_targets,), float64, nats
         Likelihood ratios to none: `models.attend.template.Template.score`.
-    rate : float
+    independent : float
+        As in `posterior`.
     """
-    joint = scores * (INDEPENDENT_HZ / rate) + math.log((1 - NONE) / len(scores))
+    joint = scores * independent + math.log((1 - NONE) / len(scores))
     result: Float64 = np.exp(joint - logsumexp(np.append(joint, math.log(NONE))))
     return result
 

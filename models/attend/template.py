@@ -25,7 +25,7 @@ class Template:
     Attributes
     ----------
     filters : ndarray, shape (n_channels, N_COMPONENTS), float64
-    responses : ndarray, shape (N_REGRESSORS, N_COMPONENTS), float64
+    responses : ndarray, shape (n_regressors, N_COMPONENTS), float64
     precision : ndarray, shape (N_COMPONENTS,), float64
         Of a filtered sample around its response.
     gain : float

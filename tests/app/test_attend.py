@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.attend.opening import filtered
 from app.attend.reading import LookOptions
 from app.attend.session import HONEST, AttendSession
 from app.benchmarks.attend import FOLDER, figures, look_at, read_people
 from app.cli import main
 from app.errors import AppError
+from app.view_models.attend.grid_frames import grid_for
 from configs import load_preset
 from devices.errors import FileError, SourceError
 from devices.files.cvep import CvepRecording
@@ -86,6 +88,18 @@ def test_a_source_that_breaks_leaves_a_session_that_says_so(tmp_path: Path) -> N
     assert "is gone" in summary["message"]
     assert summary["samples"]["recorded"] == summary["samples"]["received"] > 0
     assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_pictures_that_flash_in_turn_are_read_as_well() -> None:
+    grid = grid_for(tuple("abcdef"), 60.0, "flash")
+    config = filtered(load_preset("attend"), "flash")
+    source = LookerSource(Looker(number=5, snr=4.0), grid, n_looks=3)
+    cues = itertools.cycle([4, 1, 3])
+    found = AttendSession(config, source, LookOptions(), out=None, cues=cues, n_looks=3).play()
+    assert [trial["decided"] for trial in found["attend"]["trials"]] == [4, 1, 3]
+    assert all(1.7 <= trial["seconds"] <= 9.9 for trial in found["attend"]["trials"])
+    with pytest.raises(InfoError, match="give --flash"):
+        session(LookerSource(Looker(), grid, n_looks=1), out=None)
 
 
 def test_who_looks_away_is_told_not_sure() -> None:

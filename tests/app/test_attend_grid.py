@@ -17,7 +17,7 @@ from app.view_models.attend.grid_frames import (
     REST_SECONDS,
     GridFrames,
     Stage,
-    grid_rate,
+    grid_for,
     holds,
 )
 from app.view_models.attend.light import Flicker, dimmed
@@ -26,8 +26,7 @@ from app.view_models.attend.warning import Answered, WarningModel, WarningNotAns
 from app.view_models.stimuli.frame_clock import FrameClock
 from app.views.attend.grid import GridWindow
 from app.views.attend.warning import WarningPage
-from pipeline.codes import gold_codes
-from pipeline.looks import Grid, ShownFrames, read_label
+from pipeline.looks import Grid, Kind, ShownFrames, read_label
 
 N = 6
 LABELS = tuple("abcdef")
@@ -40,12 +39,16 @@ def answered() -> Answered:
 
 
 def frames_of(
-    markers: list[tuple[str, float]], *, hz: float = 60.0, n_targets: int = N
+    markers: list[tuple[str, float]],
+    *,
+    hz: float = 60.0,
+    n_targets: int = N,
+    kind: Kind = "flicker",
 ) -> GridFrames:
-    grid = Grid(gold_codes(n_targets), tuple(f"{n}" for n in range(n_targets)), grid_rate(hz))
+    grid = grid_for(tuple(f"{n}" for n in range(n_targets)), hz, kind)
     return GridFrames(
         grid,
-        hold=holds(hz),
+        hold=holds(hz, kind),
         push=lambda label, at: markers.append((label, at)),
         answered=answered(),
     )
@@ -117,6 +120,28 @@ def test_codes_shown_are_the_codes_decoded_to_the_frame(hz: float, drops: float,
         assert len(markers) == 1 + (len(painted) - 1) // (126 * frames.hold), "one a cycle"
 
 
+def test_pictures_that_flash_in_turn_are_decoded_as_shown() -> None:
+    rng = np.random.default_rng(0)
+    markers: list[tuple[str, float]] = []
+    frames = frames_of(markers, kind="flash")
+    assert frames.grid.frame_rate * frames.hold == 60.0
+    painted: list[tuple[float, np.ndarray]] = []
+    frames.begin_look(3)
+    refresh = 0
+    for index in range(600):
+        frame = frames.advance(index)
+        refresh += 1 + int(rng.random() < 0.02)
+        if frame.marker is not None:
+            frames.stamped(frame.marker, 50.0 + refresh / 60)
+        if frames.states is not None:
+            painted.append((50.0 + refresh / 60, frames.states.copy()))
+    assert {int(state.sum()) for _, state in painted} == {1}
+    states, flips = decoded(frames.grid, markers, painted[-1][0])
+    for at, state in painted[:-10]:
+        assert (states[np.searchsorted(flips, at + 0.008) - 1] == state).all()
+    assert 1 < len(markers) < 20, "what came late is told, and no more"
+
+
 def test_a_look_has_its_cue_its_flicker_and_its_rest() -> None:
     markers: list[tuple[str, float]] = []
     frames = frames_of(markers)
@@ -185,7 +210,7 @@ def test_nothing_flickers_without_an_answer() -> None:
             model.accept()
     with pytest.raises(WarningNotAnsweredError):
         Answered("2026-01-01T00:00:00+00:00", object())
-    grid = Grid(gold_codes(N), LABELS, 60.0)
+    grid = grid_for(LABELS, 60.0)
     with pytest.raises(TypeError, match="answer the warning"):
         GridFrames(grid, hold=1, push=lambda *_: None, answered=None)  # type: ignore[arg-type]
 
@@ -306,7 +331,7 @@ def test_what_a_real_timer_shows_is_what_is_decoded(qtbot: QtBot) -> None:
     markers: list[tuple[str, float]] = []
     painted: list[tuple[float, np.ndarray]] = []
     frames = GridFrames(
-        Grid(gold_codes(N), LABELS, 60.0),
+        grid_for(LABELS, 60.0),
         hold=1,
         push=lambda label, at: markers.append((label, at)),
         answered=answered(),

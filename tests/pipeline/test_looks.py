@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from devices.files.base import marker_info
-from pipeline.codes import CYCLE, gold_codes
+from pipeline.codes import CYCLE, ROUNDS, flash_codes, gold_codes
 from pipeline.errors import ConfigurationError, InfoError
 from pipeline.looks import Grid, LookMarker, ShownFrames, read_grid, read_label
 
@@ -32,6 +32,16 @@ def test_codes_are_different_balanced_and_never_rest_longer_than_two_frames(n: i
     signs = 2.0 * codes - 1
     likeness = np.abs(signs @ signs.T) / CYCLE - np.eye(n)
     assert likeness.max() < 0.3
+
+
+@pytest.mark.parametrize("n", [6, 20, 64])
+def test_one_picture_flashes_at_a_time_and_each_once_a_round(n: int) -> None:
+    codes = flash_codes(n)
+    assert codes.shape == (n, n * ROUNDS)
+    assert (codes.sum(axis=0) == 1).all()
+    assert (codes.reshape(n, ROUNDS, n).sum(axis=2) == 1).all()
+    assert min(np.diff(np.flatnonzero(row)).min() for row in codes) > n // 2 - 1
+    assert len({row.tobytes() for row in codes}) == n
 
 
 def test_more_codes_than_there_are_is_refused() -> None:
@@ -57,7 +67,12 @@ def test_a_stream_that_describes_its_codes_is_read_back() -> None:
     info = replace(marker_info(Path("x")), desc=GRID.desc)
     found = read_grid(info)
     assert np.array_equal(found.codes, GRID.codes)
-    assert (found.labels, found.frame_rate) == (GRID.labels, 60.0)
+    assert (found.labels, found.frame_rate, found.kind) == (GRID.labels, 60.0, "flicker")
+    in_turn = Grid(flash_codes(6), GRID.labels, 6.5, "flash")
+    assert read_grid(replace(info, desc=in_turn.desc)).kind == "flash"
+    odd = {"codes": [in_turn.desc["codes"][0] | {"kind": "glow"}]}
+    with pytest.raises(InfoError, match="kind of codes"):
+        read_grid(replace(info, desc=odd))
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,14 @@ anew from its flip. `app.views.attend.grid` paints; the session asks for looks f
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final
 
 from app.presentation import Frame, Show
 from app.view_models.attend.warning import Answered
-from pipeline.codes import FRAME_RATE
-from pipeline.looks import Grid, LookMarker
+from pipeline.codes import FLASH_FRAMES, FRAME_RATE, flash_codes, gold_codes
+from pipeline.looks import Grid, Kind, LookMarker
 from pipeline.values import Uint8
 
 CUE_SECONDS: Final = 1.0
@@ -23,7 +23,8 @@ CUE_SECONDS: Final = 1.0
 REST_SECONDS: Final = 1.2
 """How long the answer stands before the next look."""
 NEAR: Final = 0.25
-"""A flip this far from where the markers before it put it (in frames) is told by one of its own."""
+"""A flip this far from where the markers before it put it (in frames of 60 Hz, or of a faster
+screen's codes) is told by one of its own."""
 PENDING: Final = "?"
 """Marker of a frame whose label is known at its flip."""
 
@@ -43,7 +44,7 @@ class GridFrames:
     Parameters
     ----------
     grid : Grid
-        Codes; its frame rate is the screen's over `hold`, see `grid_rate`.
+        Codes; its frame rate is the screen's over `hold`, see `grid_for`.
     hold : int
         Refreshes that each frame of a code lasts.
     push : callable
@@ -169,8 +170,8 @@ class GridFrames:
         is_told = self._anchor is None or self._frame % self.grid.codes.shape[1] == 0
         if self._anchor is not None:
             frame, at = self._anchor
-            off = (stamp - at) * self._rate - (self._frame - frame)
-            is_told |= abs(off) > NEAR
+            off = stamp - at - (self._frame - frame) / self._rate
+            is_told |= abs(off) * max(self._rate, FRAME_RATE) > NEAR
         if is_told:
             self._anchor = (self._frame, stamp)
             cue = self.target if self._frame == 0 else None
@@ -193,11 +194,13 @@ class GridFrames:
             self.stage = Stage.STOPPED
 
 
-def holds(refresh_hz: float) -> int:
-    """Refreshes that a frame of a code lasts on this screen: about 60 frames a second."""
-    return max(1, round(refresh_hz / FRAME_RATE))
+def holds(refresh_hz: float, kind: Kind = "flicker") -> int:
+    """Refreshes that a frame of a code lasts on this screen: about 60 frames, or 7 flashes, a s."""
+    held = max(1, round(refresh_hz / FRAME_RATE))
+    return held if kind == "flicker" else held * FLASH_FRAMES
 
 
-def grid_rate(refresh_hz: float) -> float:
-    """Frames of a code a second on this screen, Hz."""
-    return refresh_hz / holds(refresh_hz)
+def grid_for(labels: Sequence[str], refresh_hz: float, kind: Kind = "flicker") -> Grid:
+    """Make the grid of so many pictures on this screen."""
+    codes = gold_codes(len(labels)) if kind == "flicker" else flash_codes(len(labels))
+    return Grid(codes, tuple(labels), refresh_hz / holds(refresh_hz, kind), kind)

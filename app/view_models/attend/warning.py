@@ -12,7 +12,8 @@ from typing import Final
 
 TITLE: Final = "Flicker can set off seizures and migraine"
 WARNING: Final = (
-    "The pictures of this mode flicker up to 30 times a second. Flicker like this can set off an "
+    "The pictures of this mode flicker up to 30 times a second, or light up one after the other, "
+    "about seven times a second. Flicker like this can set off an "
     "epileptic seizure in people with photosensitive epilepsy, in some of them without any seizure "
     "before, and migraine in others.\n\n"
     "Do not look at it, and let nobody else look at it, if you or somebody in your family has or "

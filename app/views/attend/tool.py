@@ -6,6 +6,9 @@ warning comes in each of them (`app.views.attend.view`): no choice here answers 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import QFormLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
@@ -21,11 +24,16 @@ from app.views.common.theme import Theme
 from app.views.window.tools import ToolContext, ToolView
 from configs import ConfigError
 from pipeline.errors import PhospheneError
+from pipeline.looks import Kind
 
 MODES = {
     "Look at pictures": Choice(),
     "Compose: each choice is the start of the next": Choice(composes=True),
     "Calibrate: three minutes, for the first look's sake": Choice(calibrates=True),
+}
+KINDS: Mapping[str, Kind] = {
+    "Flicker, each by its own code": "flicker",
+    "Light up one after the other (slower)": "flash",
 }
 COUNTS = ("20", "6", "12", "30", "48", "64")
 CONTRASTS = ("0.6", "0.2", "0.4", "0.8")
@@ -48,9 +56,10 @@ class AttendTool(ToolView):
         self.resize(860, 620)
         self.setObjectName("root")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        self.mode, self.count, self.contrast, self.light = (Combo() for _ in range(4))
+        self.mode, self.kind, self.count, self.contrast, self.light = (Combo() for _ in range(5))
         for combo, names in (
             (self.mode, tuple(MODES)),
+            (self.kind, tuple(KINDS)),
             (self.count, COUNTS),
             (self.contrast, CONTRASTS),
             (self.light, LIGHTS),
@@ -70,7 +79,8 @@ class AttendTool(ToolView):
         page = QWidget()
         form = QFormLayout()
         form.addRow("What", self.mode)
-        form.addRow("Pictures", self.count)
+        form.addRow("The pictures", self.kind)
+        form.addRow("How many", self.count)
         form.addRow("Contrast", self.contrast)
         form.addRow("Light, in parts of the screen's", self.light)
         whole = QVBoxLayout(page)
@@ -113,7 +123,7 @@ class AttendTool(ToolView):
         try:
             setup = live_setup(
                 context.settings.build(choice),
-                MODES[self.mode.currentText()],
+                replace(MODES[self.mode.currentText()], kind=KINDS[self.kind.currentText()]),
                 n_targets=int(self.count.currentText()),
                 flicker=flicker,
                 folder=context.sessions_folder(),

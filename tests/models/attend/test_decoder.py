@@ -10,7 +10,7 @@ import pytest
 from models.attend.decoder import N_WRONG, AttendDecoder, Decision
 from models.attend.embedding import embed
 from models.attend.evidence import Look, explained
-from models.attend.response import regressors
+from models.attend.response import FLICKER, regressors
 from models.attend.stopping import (
     Stopping,
     bits,
@@ -23,6 +23,7 @@ from pipeline.errors import ConfigurationError, ShapeError
 from pipeline.looks import Grid, ShownFrames
 
 RATE, N_TARGETS, N_CHANNELS = 120.0, 6, 4
+INDEPENDENT = FLICKER.independent_hz / RATE
 GRID = Grid(gold_codes(N_TARGETS), tuple("abcdef"), 60.0)
 
 
@@ -173,9 +174,9 @@ def test_rules_stop_where_they_say() -> None:
 
 def test_probabilities_leave_room_for_none() -> None:
     scores = np.array([[0.0, 0.0, 40.0], [0.0, 8.0, 0.0]])
-    assert posterior(scores, rate=RATE).sum() == pytest.approx(1.0)
-    assert posterior_or_none(np.full(3, -40.0), rate=RATE).sum() < 0.01
-    assert posterior_or_none(np.array([-9.0, 60.0, 0.0]), rate=RATE)[1] > 0.99
+    assert posterior(scores, independent=INDEPENDENT).sum() == pytest.approx(1.0)
+    assert posterior_or_none(np.full(3, -40.0), independent=INDEPENDENT).sum() < 0.01
+    assert posterior_or_none(np.array([-9.0, 60.0, 0.0]), independent=INDEPENDENT)[1] > 0.99
     even = np.arange(20.0)
     assert standing_out(even, 20) < 0.05
     assert standing_out(np.append(even, 90.0), 20) < 0.05  # a decoy stands out: no target does
