@@ -3,8 +3,8 @@
 Owns these processes and what they say to each other. A driver that hangs or crashes costs a
 sentence, never the window. Satisfies `app.view_models.sources.boards.BoardService`; knows no Qt.
 
-`python -m app.boards` is the process of a test: it reads a request and writes a line of JSON for
-every quarter of a second that it has arrivals.
+`python -m app.boards` is the process of a test or of an impedance check: it reads a request and
+writes a line of JSON for every quarter of a second that it has arrivals, or for every electrode.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from app.errors import AppError
 from app.runtime.processes import end_command, start_module
-from app.view_models.sources.boards import BoardEntry, BoardRequest, TestProgress
+from app.view_models.sources.boards import BoardEntry, BoardRequest, Contact, TestProgress
 from pipeline.values import StreamInfo
 
 SILENCE = 5.0
@@ -45,6 +45,7 @@ class ProcessBoards:
                 required=board.needs.required,
                 optional=board.needs.optional,
                 hint=board.needs.hint,
+                has_impedance=bool(board.impedance),
             )
             for board in list_boards()
             if board.rows or "master_board" in board.needs.required
@@ -75,6 +76,20 @@ class ProcessBoards:
                 progress(_read_progress(said))
             if process.wait() and not stop.is_set():
                 raise AppError(f"The test ended early ({_last_line(process)}): try again.")
+
+    def impedance(
+        self, request: BoardRequest, tell: Callable[[Contact], None], stop: threading.Event
+    ) -> None:
+        """Measure every electrode; raises `AppError` with the board's sentence."""
+        asked = _as_json(request, 0.0, what="impedance")
+        with _running("app.boards", asked) as process, _watching(process, stop):
+            for line in process.stdout or ():
+                said = json.loads(line)
+                if "error" in said:
+                    raise AppError(str(said["error"]))
+                tell(Contact(str(said["ch_name"]), float(said["kohm"]), str(said["verdict"])))
+            if process.wait() and not stop.is_set():
+                raise AppError(f"The check ended early ({_last_line(process)}): try again.")
 
     def connect(self, request: BoardRequest, stop: threading.Event) -> ProcessLink:
         """Start `phosphene device`; returns once the board streams."""
@@ -136,9 +151,10 @@ class ProcessLink:
             self._last = line.strip() or self._last
 
 
-def _as_json(request: BoardRequest, seconds: float) -> str:
+def _as_json(request: BoardRequest, seconds: float, *, what: str = "test") -> str:
     return json.dumps(
         {
+            "what": what,
             "board": request.board,
             "parameters": dict(request.parameters),
             "ch_names": list(request.ch_names),
@@ -281,6 +297,23 @@ def _listen(request: dict[str, Any], stop: threading.Event) -> None:
         release_board(session, shim.BrainFlowError)
 
 
+def _measure(request: dict[str, Any], stop: threading.Event) -> None:
+    """Measure the electrodes and say each; raises `BoardError`."""
+    from devices.brainflow_bridge import BridgeSettings
+    from devices.impedance import Impedance, measure_impedances
+
+    def tell(found: Impedance) -> None:
+        _say(ch_name=found.ch_name, kohm=found.ohm / 1000, verdict=found.verdict)
+
+    settings = BridgeSettings(
+        board=request["board"],
+        parameters=request["parameters"],
+        ch_names=tuple(request["ch_names"]),
+        master_board=request["master_board"],
+    )
+    measure_impedances(settings, tell=tell, stop=stop)
+
+
 class _Arrivals:
     """Counts what came after the first block, which had waited in the driver for unknown long.
 
@@ -328,7 +361,8 @@ def main(argv: Sequence[str]) -> int:
     stop = threading.Event()
     follow_stdin(stop)
     try:
-        _listen(json.loads(argv[0]), stop)
+        request = json.loads(argv[0])
+        (_measure if request["what"] == "impedance" else _listen)(request, stop)
     except PhospheneError as error:
         _say(error=str(error))
         return 1

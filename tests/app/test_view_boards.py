@@ -18,8 +18,10 @@ from app.view_models.sources.boards import (
     BoardLink,
     BoardRequest,
     BoardsModel,
+    Contact,
     TestProgress,
 )
+from app.views.common.theme import text_scale
 from app.views.sources.boards_dialog import BoardsDialog
 from app.views.window.main_window import MainWindow
 from pipeline.errors import PhospheneError
@@ -27,7 +29,9 @@ from pipeline.values import StreamInfo
 from tests.app.fake_session import FakeFactory, FakeSession
 from tests.app.test_views import STIMULI, session_of
 
-CYTON = BoardEntry("cyton", "Cyton", 250.0, ("Fp1", "Fp2", "C3"), ("serial_port",), (), "a dongle")
+CYTON = BoardEntry(
+    "cyton", "Cyton", 250.0, ("Fp1", "Fp2", "C3"), ("serial_port",), (), "a dongle", True
+)
 GANGLION = BoardEntry("ganglion", "Ganglion", 200.0, ("A",), ("serial_port",), ("mac", "timeout"))
 SYNTHETIC = BoardEntry("synthetic", "Synthetic", 250.0, ("Fz", "Cz"), (), (), "no hardware")
 REFUSED = "Board cyton cannot be reached: check that it is switched on."
@@ -50,7 +54,8 @@ class FakeBoards:
         self.release = threading.Event()
         self.release.set()
         self.error = ""
-        self.found = ("/dev/ttyUSB0", "/dev/ttyUSB1")
+        self.found: tuple[str, ...] = ("/dev/ttyUSB0",)
+        self.answering: tuple[str, ...] = ("/dev/ttyUSB0", "/dev/ttyUSB1", "/dev/ttyACM7")
         self.asked: list[BoardRequest] = []
         self.links: list[FakeLink] = []
 
@@ -68,11 +73,21 @@ class FakeBoards:
         stop: threading.Event,
     ) -> None:
         self.asked.append(request)
-        if self.error:
-            raise PhospheneError(self.error)
+        if self.error or request.parameters.get("serial_port") not in (None, *self.answering):
+            raise PhospheneError(self.error or REFUSED)
         progress(TestProgress("Cyton", 2.0, 500, 250.2, (("Fp1", 55.0), ("Fp2", 0.1))))
         while not self.release.wait(0.01) and not stop.is_set():
             pass
+
+    def impedance(
+        self, request: BoardRequest, tell: Callable[[Contact], None], stop: threading.Event
+    ) -> None:
+        self.asked.append(request)
+        for name, kohm, verdict in (("Fp1", 12.0, "good"), ("Fp2", 1400.0, "high")):
+            tell(Contact(name, kohm, verdict))
+        while not self.release.wait(0.01) and not stop.is_set():
+            pass
+        tell(Contact("C3", 8.0, "good"))
 
     def connect(self, request: BoardRequest, stop: threading.Event) -> BoardLink:
         self.asked.append(request)
@@ -109,10 +124,13 @@ def opened(window: MainWindow, qtbot: QtBot, name: str = "cyton") -> BoardsDialo
     return dialog
 
 
-def test_the_form_explains_what_the_board_needs(window: MainWindow, qtbot: QtBot) -> None:
+def test_the_form_explains_what_the_board_needs(
+    window: MainWindow, qtbot: QtBot, service: FakeBoards
+) -> None:
+    service.found = ("/dev/ttyUSB0", "/dev/ttyUSB1")
     dialog = opened(window, qtbot)
     assert dialog.board.itemData(1) == "cyton", "familiar boards come first"
-    assert dialog.ports.currentText() == "/dev/ttyUSB0", "the first port there is"
+    assert dialog.ports.currentText() == "", "of two the one that answers is looked for"
     words = " ".join(label.text() for label in dialog.findChildren(QLabel))
     assert "The ports of this computer are in the list" in words
     assert "A dongle." in words
@@ -123,6 +141,7 @@ def test_the_form_explains_what_the_board_needs(window: MainWindow, qtbot: QtBot
     assert "2 of 3 electrode names" in dialog.verdict.text()
     assert not dialog.connect_button.isEnabled()
     dialog.labels.clear()
+    dialog._model.ports = ("/dev/ttyUSB0",)
     dialog.ports.setEditText("")
     dialog.tick()
     assert dialog.verdict.text() == "Serial port is missing."
@@ -153,12 +172,13 @@ def test_tab_goes_down_the_form(window: MainWindow, qtbot: QtBot, name: str) -> 
     QApplication.processEvents()  # new rows are shown by an event
     dialog.board.setFocus()
     order = []
-    for _ in range(5 + len(dialog.inputs)):
+    for _ in range(6 + len(dialog.inputs)):
         order.append(dialog.focusWidget())
         dialog.focusNextChild()
     assert order == [
         *(dialog.board, dialog.ports, dialog.scan, *dialog.inputs.values(), dialog.labels),
-        dialog.test_button,
+        dialog.behind,
+        dialog.own,
     ]
 
 
@@ -180,6 +200,57 @@ def test_ports_are_looked_for_again(window: MainWindow, qtbot: QtBot, service: F
     qtbot.mouseClick(dialog.scan, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: dialog.ports.itemText(0) == "/dev/ttyACM7")
     assert dialog.ports.currentText() == "/dev/ttyUSB0", "what was chosen stays"
+
+
+def test_the_port_that_answers_is_found(
+    window: MainWindow, qtbot: QtBot, service: FakeBoards
+) -> None:
+    service.found, service.answering = ("/dev/ttyS0", "/dev/ttyUSB0", "/dev/ttyUSB1"), ()
+    dialog = opened(window, qtbot)
+    assert dialog.test_button.isEnabled()
+    qtbot.mouseClick(dialog.test_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: dialog.verdict.text().startswith("No board answers at /dev/ttyS0, "))
+    service.answering = ("/dev/ttyUSB0", "/dev/ttyUSB1")
+    qtbot.waitUntil(dialog.test_button.isEnabled)
+    qtbot.mouseClick(dialog.test_button, Qt.MouseButton.LeftButton)
+    two = "Boards answer at /dev/ttyUSB0, /dev/ttyUSB1: choose the serial port."
+    qtbot.waitUntil(lambda: dialog.verdict.text() == two)
+    service.answering = ("/dev/ttyUSB1",)
+    qtbot.waitUntil(dialog.test_button.isEnabled)
+    qtbot.mouseClick(dialog.test_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: dialog.verdict.text().startswith("✓ Cyton sent"))
+    assert dialog.ports.currentText() == "/dev/ttyUSB1"
+
+
+def test_electrodes_are_chosen_on_the_head(window: MainWindow, qtbot: QtBot) -> None:
+    dialog = opened(window, qtbot)
+    dialog.tick()
+    assert dialog.head.names == ("Fp1", "Fp2", "C3"), "the board's own"
+    dialog.behind.click()
+    assert dialog.labels.text() == "PO7, PO8, O1"
+    for site, names in (("O1", "PO7, PO8"), ("Oz", "PO7, PO8, Oz"), ("Cz", "PO7, PO8, Oz")):
+        point = (dialog.head.place(site) * text_scale()).toPoint()
+        qtbot.mouseClick(dialog.head, Qt.MouseButton.LeftButton, pos=point)
+        assert dialog.labels.text() == names, "no more than there are channels"
+    dialog.own.click()
+    assert dialog.labels.text() == ""
+
+
+def test_impedances_are_measured_in_the_form(
+    window: MainWindow, qtbot: QtBot, service: FakeBoards
+) -> None:
+    dialog = opened(window, qtbot)
+    service.release.clear()
+    dialog.measure_button.click()
+    qtbot.waitUntil(lambda: dialog.verdict.text().startswith("Measuring impedances: 2 of 3"))
+    service.release.set()
+    qtbot.waitUntil(dialog.measure_button.isEnabled)
+    assert dialog.verdict.text().startswith("Mend the contact of Fp2 1400 kΩ high, and")
+    qtbot.keyClicks(dialog.labels, "O1, Oz, O2")
+    dialog.test_button.click()
+    qtbot.waitUntil(lambda: dialog.verdict.text().startswith("✓ Cyton sent"))
+    opened(window, qtbot, "synthetic")
+    assert dialog.measure_button.isHidden()
 
 
 def test_a_test_says_what_it_hears(window: MainWindow, qtbot: QtBot, service: FakeBoards) -> None:

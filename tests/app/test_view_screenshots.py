@@ -253,6 +253,14 @@ def test_boards(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
         dialog.ports.blockSignals(True)
         dialog.ports.setEditText("/dev/ttyUSB0")
         shoot(dialog, "boards")
+        dialog.ports.blockSignals(False)
+        dialog.ports.setEditText(cyton.port)
+        dialog.behind.click()
+        dialog.measure_button.click()
+        qtbot.waitUntil(lambda: dialog.verdict.text().startswith("✓ All 8"), timeout=90_000)
+        dialog.ports.blockSignals(True)
+        dialog.ports.setEditText("/dev/ttyUSB0")
+        shoot(dialog, "board-electrodes")
     dialog.close()
 
 

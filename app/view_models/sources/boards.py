@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from pipeline.errors import PhospheneError
@@ -38,6 +38,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
 NUMBERS = ("ip_port", "timeout")
 TEST_SECONDS = 4.0
 """How long a test listens, s."""
+PROBE_SECONDS = 0.5
+"""How long a port is listened to that may have the board, s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,16 @@ class BoardEntry:
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     hint: str = ""
+    has_impedance: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """An electrode's impedance, kOhm, and the verdict: `good`, `high`, `open` or `railed`."""
+
+    ch_name: str
+    kohm: float
+    verdict: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +132,12 @@ class BoardService(Protocol):
         """Open the board, listen for `seconds`, give it back; `stop` ends it early."""
         ...
 
+    def impedance(
+        self, request: BoardRequest, tell: Callable[[Contact], None], stop: threading.Event
+    ) -> None:
+        """Measure every electrode's impedance; `stop` ends it early."""
+        ...
+
     def connect(self, request: BoardRequest, stop: threading.Event) -> BoardLink:
         """Publish the board; return once it streams."""
         ...
@@ -135,8 +153,13 @@ class BoardsModel:
         self._failed = ""
         self._new_link: BoardLink | None = None
         self._heard: TestProgress | None = None
+        self._answered = self._seen_trying = ""
         self.doing = ""
-        """`listing`, `testing`, `connecting`, or empty."""
+        """`listing`, `testing`, `measuring`, `connecting`, or empty."""
+        self.trying = ""
+        """The port that is tried, where nobody said which."""
+        self.contacts: tuple[Contact, ...] = ()
+        """Impedances, as they come."""
         self.entries: tuple[BoardEntry, ...] = ()
         self.ports: tuple[str, ...] = ()
         self.entry: BoardEntry | None = None
@@ -160,8 +183,9 @@ class BoardsModel:
             return
         self.entry = found
         self.labels = ""
-        if "serial_port" in found.required and not self.values.get("serial_port") and self.ports:
-            self.values["serial_port"] = self.ports[0]
+        if "serial_port" in found.required and not self.values.get("serial_port"):
+            # Of several the one that answers is looked for, once the board is tried.
+            self.values["serial_port"] = self.ports[0] if len(self.ports) == 1 else ""
         self._forget_test()
 
     def set_value(self, name: str, text: str) -> None:
@@ -196,6 +220,8 @@ class BoardsModel:
         if self.entry is None:
             return "Choose a board."
         for name in self.entry.required:
+            if name == "serial_port" and len(self.ports) > 1:
+                continue
             if not self.values.get(name, "").strip():
                 return f"{WORDS[name][0]} is missing."
         for name in {name for name, _ in self.fields} & set(NUMBERS):
@@ -233,9 +259,21 @@ class BoardsModel:
         self._forget_test()
 
         def call() -> None:
-            self._service.test(request, TEST_SECONDS, self._hear, self._stop)
+            self._service.test(self._reached(request), TEST_SECONDS, self._hear, self._stop)
 
         self._start("testing", call)
+
+    def measure(self) -> None:
+        """Measure the electrodes' impedances."""
+        if self.problem:
+            return
+        request = self.request()
+        self._forget_test()
+
+        def call() -> None:
+            self._service.impedance(self._reached(request), self._take_contact, self._stop)
+
+        self._start("measuring", call)
 
     def connect(self) -> None:
         """Publish the board; `poll` brings `link`."""
@@ -245,7 +283,7 @@ class BoardsModel:
         self.drop()
 
         def call() -> None:
-            self._new_link = self._service.connect(request, self._stop)
+            self._new_link = self._service.connect(self._reached(request), self._stop)
 
         self._start("connecting", call)
 
@@ -258,6 +296,12 @@ class BoardsModel:
         before = self.revision
         if self._heard is not self.progress and self._heard is not None:
             self.progress = self._heard
+            self.revision += 1
+        if self._answered:
+            self.values["serial_port"], self._answered = self._answered, ""
+            self.revision += 1
+        if self.trying != self._seen_trying:
+            self._seen_trying = self.trying
             self.revision += 1
         thread = self._thread
         if thread is not None and not thread.is_alive():
@@ -287,7 +331,41 @@ class BoardsModel:
         self.poll()
         self.drop()
 
+    def _reached(self, request: BoardRequest) -> BoardRequest:
+        """The request with a port: the only one that answers, where nobody said which."""
+        is_open = self.entry is not None and "serial_port" in self.entry.required
+        if not is_open or request.parameters.get("serial_port"):
+            return request
+        found, reasons = [], []
+        for port in self.ports:
+            if self._stop.is_set():
+                break
+            self.trying = port
+            asked = replace(request, parameters={**request.parameters, "serial_port": port})
+            try:
+                self._service.test(asked, PROBE_SECONDS, lambda _heard: None, self._stop)
+            except PhospheneError as error:
+                reasons.append(f"{port}: {error}")
+            else:
+                found.append((port, asked))
+        self.trying = ""
+        if len(found) == 1 and not self._stop.is_set():
+            self._answered, asked = found[0]
+            return asked
+        if found:
+            named = ", ".join(port for port, _ in found)
+            raise PhospheneError(f"Boards answer at {named}: choose the serial port.")
+        raise PhospheneError(
+            f"No board answers at {', '.join(self.ports)}: switch it on, or choose the serial port "
+            f"({reasons[-1] if reasons else 'the search was ended'})"
+        )
+
+    def _take_contact(self, contact: Contact) -> None:
+        self.contacts = (*self.contacts, contact)
+        self.revision += 1
+
     def _forget_test(self) -> None:
+        self.contacts = ()
         self.progress = self._heard = None
         self.passed = False
         self.error = ""

@@ -23,11 +23,14 @@ from PySide6.QtWidgets import (
 
 from app import formatting
 from app.view_models.sources.boards import FAMILIAR, TEST_SECONDS, WORDS, BoardsModel
+from app.view_models.sources.electrodes import behind, toggled
 from app.views.common.painted import Button, Combo, set_text, set_tone, text_label
 from app.views.common.theme import Theme, px
+from app.views.sources.electrode_picker import ElectrodePicker
 from app.views.sources.peak_to_peak_bars import SwingBars
 
 POLL_MS = 60
+CONTACT_TONES = {"good": "good", "high": "warn"}
 
 
 class BoardsDialog(QDialog):
@@ -38,7 +41,7 @@ class BoardsDialog(QDialog):
     def __init__(self, model: BoardsModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("Connect a board")
-        self.resize(QSize(px(640), px(510)))
+        self.resize(QSize(px(640), px(700)))
         self._model = model
         self._revision = -1
         self._rows: tuple[tuple[str, bool], ...] | None = None
@@ -50,9 +53,15 @@ class BoardsDialog(QDialog):
         self.ports = Combo()
         self.scan = Button("Scan again", icon_name="refresh", tip="Look for serial ports again")
         self.labels = QLineEdit()
+        self.head = ElectrodePicker()
+        self.behind = Button("Back of the head", tip="The sites that are best for pictures")
+        self.own = Button("The board's own", tip="The names that the board comes with")
         self.verdict = text_label("", "caption")
         self.bars = SwingBars()
         self.test_button = Button("Test connection", icon_name="wave", tip="Listen to the board")
+        self.measure_button = Button(
+            "Impedances", tip="Measure the contact of each electrode (some seconds each)"
+        )
         self.connect_button = Button(
             "Connect", kind="primary", tip="Publish the board and start a session"
         )
@@ -68,6 +77,7 @@ class BoardsDialog(QDialog):
         """Redraw the icons."""
         for button in (self.scan, self.test_button):
             button.set_theme(theme)
+        self.head.set_theme(theme)
         self.bars.set_theme(theme)
 
     def open_form(self) -> None:
@@ -115,10 +125,14 @@ class BoardsDialog(QDialog):
         busy = bool(model.doing)
         if busy and self._typed_in is None:
             self._typed_in = self.focusWidget()
-        for widget in (self.board, self.scan, self.labels, self.ports, *self.inputs.values()):
+        form = (self.board, self.scan, self.labels, self.ports, self.head, self.behind, self.own)
+        for widget in (*form, *self.inputs.values()):
             widget.setEnabled(not busy)
         ready = not busy and not model.problem
         self.test_button.setEnabled(ready)
+        self.measure_button.setEnabled(ready)
+        has_impedance = model.entry is not None and model.entry.has_impedance
+        self.measure_button.setVisible(has_impedance)
         self.connect_button.setEnabled(ready)
         self.cancel_button.setText("Cancel" if busy else "Close")
         words, tone = self._sentence()
@@ -136,6 +150,10 @@ class BoardsDialog(QDialog):
             return formatting.sentence(model.error), "bad"
         if model.doing == "listing":
             return "Looking for boards and serial ports…", ""
+        if model.trying:
+            return f"Looking for the board at {model.trying}…", ""
+        if model.contacts or model.doing == "measuring":
+            return self._of_contacts()
         if model.doing == "connecting":
             return "Connecting: this may take some seconds.", ""
         if model.doing == "testing" and heard is None:
@@ -149,6 +167,19 @@ class BoardsDialog(QDialog):
             expected = f" (expected {model.entry.sfreq:g})"
             return (f"✓ {words}.", "good") if near else (f"{words}{expected}.", "warn")
         return model.problem or f"A test listens for {TEST_SECONDS:g} s.", ""
+
+    def _of_contacts(self) -> tuple[str, str]:
+        """What the impedances say, and the tone."""
+        contacts, entry = self._model.contacts, self._model.entry
+        if self._model.doing == "measuring":
+            n_all = 0 if entry is None else len(entry.ch_names)
+            far = f": {len(contacts)} of {n_all} electrodes" if contacts else ""
+            return f"Measuring impedances{far}. Sit still…", ""
+        bad = [f"{c.ch_name} {formatting.kiloohm(c.kohm)} {c.verdict}" for c in contacts]
+        bad = [words for words, c in zip(bad, contacts, strict=True) if c.verdict != "good"]
+        if bad:
+            return f"Mend the contact of {', '.join(bad)}, and measure again.", "warn"
+        return f"✓ All {len(contacts)} electrodes have good contact.", "good"
 
     def _fill_boards(self) -> None:
         self.board.clear()
@@ -183,6 +214,14 @@ class BoardsDialog(QDialog):
         self.labels.setPlaceholderText(names)
         if self.labels.text() != model.labels:
             self.labels.setText(model.labels)
+        own = () if entry is None else entry.ch_names
+        values = {
+            c.ch_name: (_short(c.kohm), CONTACT_TONES.get(c.verdict, "bad")) for c in model.contacts
+        }
+        self.head.show_names(model.ch_names or own, is_own=not model.ch_names, values=values)
+        typed = self.ports.lineEdit()
+        if typed is not None:
+            typed.setPlaceholderText("the one that answers" if len(model.ports) > 1 else "")
 
     # Construction
 
@@ -219,13 +258,14 @@ class BoardsDialog(QDialog):
         buttons = QHBoxLayout()
         buttons.setSpacing(8)
         buttons.addWidget(self.test_button)
+        buttons.addWidget(self.measure_button)
         buttons.addStretch(1)
         buttons.addWidget(self.cancel_button)
         buttons.addWidget(self.connect_button)
         layout.addLayout(buttons)
 
     def _build_rows(self) -> None:
-        kept = (self.ports, self.scan, self.labels)
+        kept = (self.ports, self.scan, self.labels, self.head, self.behind, self.own)
         for widget in kept:
             widget.setParent(self)
             widget.hide()
@@ -241,15 +281,35 @@ class BoardsDialog(QDialog):
             self._form.addRow("Electrodes", self.labels)
             self._explain(
                 "One name for each channel, in order, with commas between them; empty: those in "
-                "grey. Names decide what the decoder is given."
+                "grey. Names decide what the decoder is given. A click on the head adds a site as "
+                "the next channel, or takes it out."
             )
+            self._add_head()
         # Tab goes down the form: rows that were taken out and put back stand last in Qt's chain.
         rows: list[QWidget] = [self.board]
         for name, _ in self._rows or ():
             rows += (self.ports, self.scan) if name == "serial_port" else (self.inputs[name],)
-        rows += [self.labels, self.test_button, self.cancel_button, self.connect_button]
+        rows += [self.labels, self.behind, self.own, self.test_button, self.measure_button]
+        rows += [self.cancel_button, self.connect_button]
         for before, after in pairwise(rows):
             QWidget.setTabOrder(before, after)
+
+    def _add_head(self) -> None:
+        """Put the head and what fills it below the names."""
+        entry = self._model.entry
+        n_channels = 0 if entry is None else len(entry.ch_names)
+        row = QWidget()
+        line = QHBoxLayout(row)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.setSpacing(8)
+        for button in (self.behind, self.own):
+            line.addWidget(button)
+            button.show()
+        line.addStretch(1)
+        self.behind.setVisible(bool(behind(n_channels)))
+        self._form.addRow("", row)
+        self._form.addRow("", self.head)
+        self.head.show()
 
     def _input(self, name: str) -> QWidget:
         if name == "serial_port":
@@ -287,6 +347,10 @@ class BoardsDialog(QDialog):
         self.ports.editTextChanged.connect(lambda text: self._take("serial_port", text))
         self.labels.textChanged.connect(self._take_labels)
         self.scan.clicked.connect(lambda: self._do(self._model.refresh))
+        self.head.clicked.connect(self._toggle_site)
+        self.behind.clicked.connect(self._choose_behind)
+        self.own.clicked.connect(lambda: self._do(lambda: self._model.set_labels("")))
+        self.measure_button.clicked.connect(lambda: self._do(self._model.measure))
         self.test_button.clicked.connect(lambda: self._do(self._model.test))
         self.connect_button.clicked.connect(lambda: self._do(self._model.connect))
         self.cancel_button.clicked.connect(self._cancel)
@@ -320,3 +384,20 @@ class BoardsDialog(QDialog):
 
     def _take_labels(self, text: str) -> None:
         self._model.set_labels(text)
+
+    def _toggle_site(self, site: str) -> None:
+        model = self._model
+        n_channels = 0 if model.entry is None else len(model.entry.ch_names)
+        model.set_labels(", ".join(toggled(model.ch_names, site, n_channels)))
+        self.tick()
+
+    def _choose_behind(self) -> None:
+        entry = self._model.entry
+        if entry is not None:
+            self._model.set_labels(", ".join(behind(len(entry.ch_names))))
+        self.tick()
+
+
+def _short(kohm: float) -> str:
+    """An impedance in as few signs as fit below a name."""
+    return f"{kohm / 1000:.1f}M" if kohm >= 1000 else f"{kohm:.0f}k"
