@@ -107,6 +107,7 @@ def _request(args: argparse.Namespace, stop: Callable[[], bool]) -> StageRequest
     from app.recordings import read_epochs, read_microvolts
     from devices.files.readers import readers
     from models.stages import StageRequest
+    from models.training.engine import is_first_process
 
     return StageRequest(
         data=args.data,
@@ -123,7 +124,8 @@ def _request(args: argparse.Namespace, stop: Callable[[], bool]) -> StageRequest
         read_recording=read_microvolts,
         suffixes=tuple(s for s in readers().suffixes if s not in _NO_EEG),
         on_step=ProgressBar(sys.stderr),
-        on_note=write_note,
+        # Of several processes one speaks.
+        on_note=write_note if is_first_process() else lambda _: None,
         stop=stop,
     )
 

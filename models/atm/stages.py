@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from diffusers import DDPMScheduler
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,15 +20,11 @@ from models.atm.errors import AtmError
 from models.atm.folder import AnyEncoder
 from models.atm.losses import clip_loss, multi_positive_clip_loss
 from models.atm.prior import DiffusionPriorUNet
+from models.training.draws import Draws, Indices
+from models.training.together import gathered
 
-Indices = NDArray[np.int64]
 WARMUP_STEPS = 500
 CONDITION_DROPOUT = 0.1
-
-
-def seed_of(generator: torch.Generator) -> Tensor:
-    """Draw a seed for the dropout of one batch, () int64."""
-    return torch.randint(0, 2**62, (), generator=generator)
 
 
 def seed_dropout(module: nn.Module, seed: Tensor) -> None:
@@ -76,11 +70,13 @@ class EncoderLoss(nn.Module):
         return {"loss": loss, "contrast": contrast}
 
     def _contrast(self, vectors: Tensor, target: Tensor, image_ids: Tensor) -> Tensor:
+        # Of all that a step's processes hold: rows stand against each other.
+        vectors, target = gathered(vectors), gathered(target)
         scale: Tensor = self.encoder.logit_scale
         if self._config.normalise == "both":
             scale = scale.exp()  # else logits of two unit vectors stay within 2.7
         if self._config.multi_positive:
-            return multi_positive_clip_loss(vectors, target, scale, image_ids)
+            return multi_positive_clip_loss(vectors, target, scale, gathered(image_ids))
         return clip_loss(vectors, target, scale)
 
 
@@ -120,9 +116,7 @@ class EncoderTask:
         """Return the constant rate."""
         return self._config.lr
 
-    def batch(
-        self, indices: Indices, generator: torch.Generator, *, training: bool
-    ) -> dict[str, Tensor]:
+    def batch(self, indices: Indices, draws: Draws, *, training: bool) -> dict[str, Tensor]:
         """Read a batch."""
         made = (self._train if training else self._val).batch(indices)
         name = self._config.features
@@ -131,7 +125,7 @@ class EncoderTask:
             "subject_ids": made.subject_ids,
             "image_ids": made.image_ids,
             "image": made.targets[name],
-            "seed": seed_of(generator),
+            "seed": draws.seed(),
         }
         if f"{name}.text" in made.targets:
             batch["text"] = made.targets[f"{name}.text"]
@@ -198,7 +192,11 @@ class PriorTask:
         self.module = PriorLoss(prior)
         self._vectors, self._targets, self._config = vectors, targets, config
         self.n_train = len(vectors)
-        self._steps_per_pass = math.ceil(len(vectors) / config.batch_size)
+        self.count_steps(math.ceil(len(vectors) / config.batch_size))
+
+    def count_steps(self, steps_per_pass: int) -> None:
+        """Take the unit of the schedule: its warm-up is counted in steps."""
+        self._steps_per_pass = steps_per_pass
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """Adam without decay."""
@@ -212,17 +210,15 @@ class PriorTask:
             n_steps=self._config.passes * self._steps_per_pass,
         )
 
-    def batch(
-        self, indices: Indices, generator: torch.Generator, *, training: bool
-    ) -> dict[str, Tensor]:
+    def batch(self, indices: Indices, draws: Draws, *, training: bool) -> dict[str, Tensor]:
         """Draw a batch."""
         del training  # there is no validation split of vectors
         targets = self._targets[indices]
         return {
             "vectors": self._vectors[indices],
             "targets": targets,
-            "noise": torch.randn(targets.shape, generator=generator),
-            "timesteps": torch.randint(0, 1000, (len(targets),), generator=generator),
-            "drop": torch.rand((), generator=generator) < CONDITION_DROPOUT,
-            "seed": seed_of(generator),
+            "noise": draws.randn(*targets.shape[1:]),
+            "timesteps": draws.randint(1000),
+            "drop": draws.one_rand() < CONDITION_DROPOUT,
+            "seed": draws.seed(),
         }

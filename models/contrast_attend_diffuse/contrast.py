@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from configs.published import ContrastConfig
 from models.masked_autoencoder import MaskedAutoencoder
+from models.training.together import gathered
 
 TEMPERATURE = 0.1
 
@@ -60,14 +61,15 @@ class DoubleContrast(nn.Module):
         """
         settings = self.config
         first = self.autoencoder(signal, noise_a, mask_ratio=mask_ratio)
-        made, given = first.prediction.flatten(1), self.autoencoder.patchify(signal).flatten(1)
+        made = gathered(first.prediction.flatten(1))
+        given = gathered(self.autoencoder.patchify(signal).flatten(1))
         contrast = torch.zeros_like(first.loss)
         if settings.self_weight > 0:
             negatives = made if settings.negatives == "predictions" else None
             contrast = settings.self_weight * info_nce(made, given, negatives=negatives)
         if settings.cross_weight > 0:
             second = self.autoencoder(signal, noise_b, mask_ratio=mask_ratio)
-            other = second.prediction.flatten(1)
+            other = gathered(second.prediction.flatten(1))
             contrast = contrast + settings.cross_weight * info_nce(made, other)
             if settings.both_masks:
                 contrast = contrast + settings.self_weight * info_nce(other, given)

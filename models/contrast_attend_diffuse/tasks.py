@@ -23,7 +23,8 @@ from models.masked_autoencoder import MaskedAutoencoder
 from models.masked_autoencoder.schedule import learning_rate, make_optimizer
 from models.masked_autoencoder.training import VAL_PART
 from models.mind_vis.data import PairedRows, VoxelSignals
-from models.training.loop import Batch, Indices
+from models.training.draws import Draws, Indices
+from models.training.loop import Batch
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -76,11 +77,12 @@ class Phase1(_Scheduled):
         self._train, self._held = signals.split(VAL_PART)
         self.n_train, self.n_val = len(self._train), len(self._held)
 
-    def batch(self, indices: Indices, generator: torch.Generator, *, training: bool) -> Batch:
+    def batch(self, indices: Indices, draws: Draws, *, training: bool) -> Batch:
         """Signals and the noise of both masks."""
-        signal = (self._train if training else self._held).batch(indices, generator)
-        noise_a, noise_b = torch.rand(2, len(indices), self._n_tokens, generator=generator)
-        return {"signal": signal, "noise_a": noise_a, "noise_b": noise_b}
+        signal = (self._train if training else self._held).batch(indices, draws)
+        return {"signal": signal} | {
+            name: draws.rand(self._n_tokens) for name in ("noise_a", "noise_b")
+        }
 
 
 class _CrossLosses(nn.Module):
@@ -149,7 +151,7 @@ class Phase2(_Scheduled):
         self._examples = {True: train, False: val}
         self.n_train, self.n_val = len(train), len(val)
 
-    def batch(self, indices: Indices, generator: torch.Generator, *, training: bool) -> Batch:
+    def batch(self, indices: Indices, draws: Draws, *, training: bool) -> Batch:
         """Signals, pictures, and the noise of every mask."""
         given, at = self._examples[training], [int(index) for index in indices]
         sizes: Any = self._image.mae.config
@@ -157,8 +159,8 @@ class Phase2(_Scheduled):
             self._fmri.autoencoder.config.n_tokens,
             (sizes.image_size // sizes.patch_size) ** 2,
         )
-        draws = {
-            name: torch.rand(len(at), n, generator=generator)
+        noise = {
+            name: draws.rand(n)
             for name, n in (
                 ("fmri_noise", n_tokens),
                 ("image_noise", n_patches),
@@ -168,7 +170,7 @@ class Phase2(_Scheduled):
         }
         pictures = torch.stack([image_tensor(given.picture(i), sizes.image_size) for i in at])
         mean, std = (torch.tensor(each)[:, None, None] for each in (IMAGENET_MEAN, IMAGENET_STD))
-        return draws | {
+        return noise | {
             "signal": torch.from_numpy(np.stack([given.signal(i) for i in at])),
             "pixels": ((pictures + 1) / 2 - mean) / std,
         }

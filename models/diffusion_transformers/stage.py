@@ -27,7 +27,8 @@ from models.diffusion_transformers.projector import (
 from models.stable_diffusion.errors import StableDiffusionError
 from models.stages import StageRequest, check_tables, read_table
 from models.training.asked import engine_for, train_as_asked
-from models.training.loop import Batch, Indices, LoopConfig
+from models.training.draws import Draws, Indices
+from models.training.loop import Batch, LoopConfig
 from pipeline.gallery import SPACE, Gallery, load_gallery
 
 
@@ -153,18 +154,18 @@ class ProjectorTask:
         del progress
         return self._training.lr
 
-    def batch(self, indices: Indices, generator: torch.Generator, *, training: bool) -> Batch:
+    def batch(self, indices: Indices, draws: Draws, *, training: bool) -> Batch:
         """Vectors and pictures by row, noise and its level."""
         rows, size = self._rows[training][indices], self._training.size
         labels = [self._gallery.labels[row] for row in rows]
         pixels = np.stack([self._gallery.image(label, size=size) for label in labels])
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1.0
         vectors = torch.from_numpy(np.array(self._gallery.embeddings[rows], dtype=np.float32))
-        kept = torch.rand(len(rows), generator=generator) >= self._training.condition_dropout
+        kept = draws.rand() >= self._training.condition_dropout
         return {
             "vectors": vectors * kept[:, None] if training else vectors,
             "images": images,
-            "noise": torch.randn(len(rows), *self._shape, generator=generator),
+            "noise": draws.randn(*self._shape),
             # Of a normal variable's logistic, which dwells on the middle (arXiv 2403.03206).
-            "at": torch.sigmoid(torch.randn(len(rows), generator=generator)),
+            "at": draws.randn().sigmoid(),
         }

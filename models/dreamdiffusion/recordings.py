@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.dreamdiffusion.items import pretrain_item
+from models.training.draws import Draws, Indices
 from models.training.errors import DatasetError
 
 Reader = Callable[[Path], NDArray[Any]]
@@ -63,20 +64,26 @@ class RecordingFolder:
         sizes = {"n_channels": n_channels, "n_times": n_times}
         return RecordingFolder(train, **sizes), RecordingFolder(held, **sizes)
 
-    def batch(self, indices: NDArray[np.int64], generator: torch.Generator) -> Tensor:
+    def batch(self, indices: Indices, draws: Draws) -> Tensor:
         """Signals (n, n_channels, n_times) float32; windows and channel blocks are drawn."""
         n_channels, n_times = self._shape
         made = np.empty((len(indices), n_channels, n_times), dtype=np.float32)
-        for row, index in enumerate(indices):
-            recording = self._arrays[self._file_of[index]]
+        places = draws.each(self._place)
+        for row, (index, (start, first)) in enumerate(zip(indices, places, strict=True)):
             made[row] = pretrain_item(
-                recording,
-                start=_draw(recording.shape[1] - n_times, generator),
-                first_channel=_draw(recording.shape[0] - n_channels, generator),
+                self._arrays[self._file_of[index]],
+                start=start,
+                first_channel=first,
                 n_channels=n_channels,
                 n_times=n_times,
             )
         return torch.from_numpy(made)
+
+    def _place(self, index: int, generator: torch.Generator) -> tuple[int, int]:
+        """Draw an item's first sample and first channel."""
+        n_channels, n_times = self._shape
+        given = self._arrays[self._file_of[index]].shape
+        return _draw(given[1] - n_times, generator), _draw(given[0] - n_channels, generator)
 
 
 def _draw(room: int, generator: torch.Generator) -> int:

@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from configs.published import DiffusionTrainingConfig
 from models.latent_diffusion.model import LatentDiffusion
-from models.training.loop import Batch, Indices, LoopConfig
+from models.training.draws import Draws, Indices
+from models.training.loop import Batch, LoopConfig
 from pipeline.values import Float32
 
 CROP = 0.2
@@ -78,14 +79,19 @@ def image_tensor(picture: Image.Image, side: int) -> Tensor:
     return functional.interpolate(batch, size=(side, side), mode="bilinear", antialias=True)[0]
 
 
-def crop(image: Tensor, generator: torch.Generator) -> Tensor:
-    """With probability 0.5, a random square of 80 % of the side, resized back."""
-    side = image.shape[-1]
-    cut = side - int(CROP * side)
+def draw_crop(side: int, generator: torch.Generator) -> tuple[int, int] | None:
+    """Draw, with probability 0.5, the top and left of a crop; None: no crop."""
     chance = float(torch.rand((), generator=generator))
-    top, left = torch.randint(0, side - cut + 1, (2,), generator=generator).tolist()
-    if chance >= CROP_CHANCE:
+    top, left = torch.randint(0, int(CROP * side) + 1, (2,), generator=generator).tolist()
+    return (top, left) if chance < CROP_CHANCE else None
+
+
+def crop(image: Tensor, place: tuple[int, int] | None) -> Tensor:
+    """Cut a square of 80 % of the side at a place, if any, and resize it back."""
+    if place is None:
         return image
+    side = image.shape[-1]
+    cut, (top, left) = side - int(CROP * side), place
     part = image[None, :, top : top + cut, left : left + cut]
     return functional.interpolate(part, size=(side, side), mode="bilinear", antialias=True)[0]
 
@@ -123,29 +129,29 @@ class Finetuning:
         del progress
         return self._training.lr
 
-    def batch(self, indices: Indices, generator: torch.Generator, *, training: bool) -> Batch:
+    def batch(self, indices: Indices, draws: Draws, *, training: bool) -> Batch:
         """Signals, pictures, targets and every draw of a batch."""
         given, at = self._examples[training], [int(index) for index in indices]
         images = [image_tensor(given.picture(i), self._side) for i in at]
         if training:
-            images = [crop(image, generator) for image in images]
+            places = draws.each(lambda _, generator: draw_crop(self._side, generator))
+            images = [crop(image, place) for image, place in zip(images, places, strict=True)]
         batch = {
             "signal": torch.from_numpy(np.stack([given.signal(i) for i in at])),
             "image": torch.stack(images),
-            **self._draws(len(at), generator, training=training),
+            **self._noise(draws, training=training),
         }
         targets = [target for i in at if (target := given.target(i)) is not None]
         return batch | {"image_embeds": torch.stack(targets)} if targets else batch
 
-    def _draws(self, n: int, generator: torch.Generator, *, training: bool) -> dict[str, Tensor]:
-        shape = (n, *self.model.latent_shape((self._side, self._side)))
-        dropped = torch.rand(n, generator=generator) < self._training.condition_dropout
-        steps = self.model.scheduler.config.num_train_timesteps
+    def _noise(self, draws: Draws, *, training: bool) -> dict[str, Tensor]:
+        shape = self.model.latent_shape((self._side, self._side))
+        dropped = draws.rand() < self._training.condition_dropout
         return {
-            "posterior_noise": torch.randn(shape, generator=generator),
-            "noise": torch.randn(shape, generator=generator),
-            "timesteps": torch.randint(0, steps, (n,), generator=generator),
-            "kept": ~dropped if training else torch.ones(n, dtype=torch.bool),
+            "posterior_noise": draws.randn(*shape),
+            "noise": draws.randn(*shape),
+            "timesteps": draws.randint(self.model.scheduler.config.num_train_timesteps),
+            "kept": ~dropped if training else torch.ones_like(dropped),
         }
 
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from configs.published import MaskedAutoencoderConfig, MaskedTrainingConfig
 from models.masked_autoencoder.network import MaskedAutoencoder
 from models.masked_autoencoder.schedule import learning_rate, make_optimizer
-from models.training.loop import Batch, Indices, LoopConfig
+from models.training.draws import Draws, Indices
+from models.training.loop import Batch, LoopConfig
 
 VAL_PART = 20
 """About one signal in this many validates."""
@@ -29,8 +30,8 @@ class Signals(Protocol):
         """Hold about one signal in `part` out: what trains, and what validates."""
         ...
 
-    def batch(self, indices: Indices, generator: torch.Generator) -> Tensor:
-        """Signals (n, n_channels, n_times) float32; draws come from `generator`."""
+    def batch(self, indices: Indices, draws: Draws) -> Tensor:
+        """Signals (n, n_channels, n_times) float32; chance comes from `draws`."""
         ...
 
 
@@ -75,12 +76,10 @@ class MaskedModelling:
         """Warm-up, then half a cosine."""
         return learning_rate(progress, self._training)
 
-    def batch(self, indices: Indices, generator: torch.Generator, *, training: bool) -> Batch:
+    def batch(self, indices: Indices, draws: Draws, *, training: bool) -> Batch:
         """Signals and the noise of their masks."""
-        signal = (self._train if training else self._held).batch(indices, generator)
-        n_tokens = self.autoencoder.config.n_tokens
-        noise = torch.rand(len(indices), n_tokens, generator=generator)
-        return {"signal": signal, "mask_noise": noise}
+        signal = (self._train if training else self._held).batch(indices, draws)
+        return {"signal": signal, "mask_noise": draws.rand(self.autoencoder.config.n_tokens)}
 
 
 def loop_config(training: MaskedTrainingConfig, *, seed: int) -> LoopConfig:

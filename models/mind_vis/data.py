@@ -26,8 +26,8 @@ from models.mind_vis.arrays import (
     scale_of,
     stack,
 )
+from models.training.draws import Draws, Indices
 from models.training.errors import DatasetError
-from models.training.loop import Indices
 from pipeline.values import Float32, Float64
 
 PATCH_SIZE = 16
@@ -179,9 +179,9 @@ class VoxelSignals:
         held = np.arange(len(self._voxels)) % part == part - 1
         return VoxelSignals(self._voxels[~held]), VoxelSignals(self._voxels[held])
 
-    def batch(self, indices: Indices, generator: torch.Generator) -> Tensor:
+    def batch(self, indices: Indices, draws: Draws) -> Tensor:
         """Rows; nothing is drawn."""
-        del generator
+        del draws
         return torch.from_numpy(self._voxels[indices])[:, None]
 
 

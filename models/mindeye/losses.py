@@ -42,7 +42,9 @@ def make_mix(partner: Tensor, shares: Tensor, chances: Tensor) -> Mix:
 
 
 def draw_mix(n: int, generator: torch.Generator) -> Mix:
-    """Draw a mix of `n` rows, none its own partner; every number comes from `generator`."""
+    """Draw a mix of `n` rows, none its own partner (one row is not mixed)."""
+    if n == 1:
+        return Mix(torch.ones(1), torch.zeros(1, dtype=torch.int64))
     order = torch.randperm(n, generator=generator)
     partner = torch.empty_like(order)
     partner[order] = order.roll(1)

@@ -8,18 +8,18 @@ uninterrupted one. Knows nothing of loops, devices or checkpoints.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
 from configs.mindeye import LowLevelTrainingConfig, MindEyeTrainingConfig
 from models.mindeye import losses
-from models.mindeye.augmentation import augmented, coloured
+from models.mindeye.augmentation import augmented, coloured, draw_changes, draw_four
 from models.mindeye.backbone import Backbone
 from models.mindeye.low_level import LowLevelNetwork
 from models.mindeye.nsd import Shards, mean_voxels
@@ -29,13 +29,8 @@ from models.mindeye.reconstruction import SCALING_FACTOR
 from models.mindeye.repetitions import chosen
 from models.mindeye.schedule import OneCycle, make_optimizer
 from models.mindeye.targets import ClipTokens, clip_normalised
-
-Indices = NDArray[np.int64]
-
-
-def seed_of(generator: torch.Generator) -> Tensor:
-    """Draw a seed for the dropout of one batch, () int64."""
-    return torch.randint(0, 2**62, (), generator=generator)
+from models.training.draws import Draws, Indices
+from models.training.together import gathered, own
 
 
 def pixels_of(picture: Image.Image) -> Tensor:
@@ -96,15 +91,19 @@ class HighLevelLosses(nn.Module):
         keeps_image: Tensor,
         seed: Tensor,
     ) -> dict[str, Tensor]:
-        """Losses of a batch; a `temperature` () of 0 says BiMixCo."""
+        """Losses of a batch; a `temperature` () of 0 says BiMixCo.
+
+        `share` and `partner` are of what all processes have in common of a step.
+        """
         target = self.targets(images)
+        everyones = gathered(target)
         soft = float(temperature)
         mix = losses.Mix(share, partner)
         if self.training:
             torch.manual_seed(int(seed))
-        made = self.backbone(voxels if soft else mix(voxels))
-        predicted = functional.normalize(made.projected.float().flatten(1), dim=-1)
-        unit = functional.normalize(target.flatten(1), dim=-1)
+        made = self.backbone(voxels if soft else own(mix(gathered(voxels))))
+        predicted = gathered(functional.normalize(made.projected.float().flatten(1), dim=-1))
+        unit = functional.normalize(everyones.flatten(1), dim=-1)
         if soft:
             contrast = losses.soft_clip(predicted, unit, soft)
         else:
@@ -115,7 +114,7 @@ class HighLevelLosses(nn.Module):
         error, _ = prior_loss(
             self.prior,
             brain=made.tokens,
-            target=mix(target) if is_mixed else target,
+            target=own(mix(everyones)) if is_mixed else target,
             noise=noise,
             timesteps=timesteps,
             keeps_brain=keeps_brain,
@@ -140,6 +139,10 @@ class _OneCycleTask:
         self._cycle = OneCycle(config.lr, config.passes, math.ceil(self.n_train / self.batch_size))
         self._decay = config.weight_decay
         self._progress = 0.0
+
+    def count_steps(self, steps_per_pass: int) -> None:
+        """Take the unit of the schedule: its peak is at the end of a step."""
+        self._cycle = replace(self._cycle, steps_per_pass=steps_per_pass)
 
     def begin_step(self, optimizer: torch.optim.Optimizer, progress: float) -> None:
         """Turn the first moment against the rate, and remember how far the training is."""
@@ -177,27 +180,25 @@ class HighLevelTask(_OneCycleTask):
         """AdamW over what is trained."""
         return make_optimizer(self.module, lr=self._cycle.lr, weight_decay=self._decay)
 
-    def batch(
-        self, indices: Indices, generator: torch.Generator, *, training: bool
-    ) -> dict[str, Tensor]:
+    def batch(self, indices: Indices, draws: Draws, *, training: bool) -> dict[str, Tensor]:
         """Draw a batch: one repetition for all in training, their mean in validation."""
-        shards, n = self._of(training=training), len(indices)
+        shards = self._of(training=training)
         temperature = self._temperature(training=training)
         if training:
-            draw = int(torch.randint(0, 2**31, (), generator=generator))
+            draw = draws.one_randint(2**31)
             scans = [shards.voxels(i) for i in indices]
             voxels = np.stack([each[draw % len(each)] for each in scans])
         else:
             voxels = mean_voxels(shards, indices.tolist())
-        mix = losses.draw_mix(n, generator) if n > 1 else losses.Mix(torch.ones(1), torch.zeros(1))
+        mix = draws.for_part(losses.draw_mix)
         return {
             "voxels": torch.from_numpy(voxels),
-            "images": self._images(shards, indices, generator, training=training),
+            "images": self._images(shards, indices, draws, training=training),
             "temperature": torch.tensor(temperature),
             "share": mix.share,
-            "partner": mix.partner.long(),
-            **self._draws(n, generator, training=training),
-            "seed": seed_of(generator),
+            "partner": mix.partner,
+            **self._noise(draws, training=training),
+            "seed": draws.seed(),
         }
 
     def _temperature(self, *, training: bool) -> float:
@@ -209,28 +210,25 @@ class HighLevelTask(_OneCycleTask):
         n = config.passes - n_mixed
         return losses.soft_temperature(min(max(at - n_mixed, 0), n - 1), n) if n > 0 else 0.0
 
-    def _images(
-        self, shards: Shards, indices: Indices, generator: torch.Generator, *, training: bool
-    ) -> Tensor:
+    def _images(self, shards: Shards, indices: Indices, draws: Draws, *, training: bool) -> Tensor:
         pictures = [shards.picture(i) for i in indices]
         if training and self._config.augment:
-            pictures = [augmented(each, generator) for each in pictures]
+            changes = draws.each(lambda _, generator: draw_changes(generator))
+            pictures = [augmented(*each) for each in zip(pictures, changes, strict=True)]
         side = min(min(each.size) for each in pictures)
         square = (side, side)
         return torch.stack(
             [pixels_of(p if p.size == square else p.resize(square)) for p in pictures]
         )
 
-    def _draws(self, n: int, generator: torch.Generator, *, training: bool) -> dict[str, Tensor]:
+    def _noise(self, draws: Draws, *, training: bool) -> dict[str, Tensor]:
         sizes, prior = self.module.backbone.config, self.module.prior
-        n_steps = 1 if prior is None else prior.config.n_steps
-        kept = torch.rand(2, n, generator=generator) >= self._config.condition_dropout
-        keeps = kept if training else torch.ones(2, n, dtype=torch.bool)
+        dropout = self._config.condition_dropout if training else 0.0
         return {
-            "noise": torch.randn(n, sizes.n_tokens, sizes.width, generator=generator),
-            "timesteps": torch.randint(0, n_steps, (n,), generator=generator),
-            "keeps_brain": keeps[0],
-            "keeps_image": keeps[1],
+            "keeps_brain": draws.rand() >= dropout,
+            "keeps_image": draws.rand() >= dropout,
+            "noise": draws.randn(sizes.n_tokens, sizes.width),
+            "timesteps": draws.randint(1 if prior is None else prior.config.n_steps),
         }
 
 
@@ -285,9 +283,9 @@ class LowLevelLosses(nn.Module):
             return {"loss": error, "latents": error}
         rows = functional.normalize(made.maps.float().flatten(0, 1), dim=-1)
         contrast = losses.soft_contrast(
-            rows,
-            self._rows(self.maps, images),
-            self._rows(self.maps, views),
+            gathered(rows),
+            gathered(self._rows(self.maps, images)),
+            gathered(self._rows(self.maps, views)),
             losses.MAP_TEMPERATURE,
         )
         loss = error + self._config.contrast_weight * contrast
@@ -319,31 +317,30 @@ class LowLevelTask(_OneCycleTask):
         """AdamW over what is trained."""
         return make_optimizer(self.module, lr=self._cycle.lr, weight_decay=self._decay)
 
-    def batch(
-        self, indices: Indices, generator: torch.Generator, *, training: bool
-    ) -> dict[str, Tensor]:
+    def batch(self, indices: Indices, draws: Draws, *, training: bool) -> dict[str, Tensor]:
         """Draw a batch."""
         shards = self._of(training=training)
         if training:
-            voxels = self._chosen(shards, indices, generator)
+            voxels = self._chosen(shards, indices, draws)
         else:
             voxels = torch.from_numpy(mean_voxels(shards, indices.tolist()))
         side = self.module.side
         pictures = [shards.picture(i).resize((side, side)) for i in indices]
-        views = [coloured(each, generator) for each in pictures]
+        colours = draws.each(lambda _, generator: draw_four(generator))
+        views = [coloured(*each) for each in zip(pictures, colours, strict=True)]
         return {
             "voxels": voxels,
             "images": torch.stack([pixels_of(each) for each in pictures]),
             "views": torch.stack([pixels_of(each) for each in views]),
-            "seed": seed_of(generator),
+            "seed": draws.seed(),
         }
 
-    def _chosen(self, shards: Shards, indices: Indices, generator: torch.Generator) -> Tensor:
+    def _chosen(self, shards: Shards, indices: Indices, draws: Draws) -> Tensor:
         scans = torch.from_numpy(np.stack([shards.voxels(i) for i in indices]))
-        n, n_repetitions = scans.shape[:2]
+        n_repetitions = scans.shape[1]
         return chosen(
             scans,
-            chance=float(torch.rand((), generator=generator)),
-            weights=torch.rand(n, n_repetitions, generator=generator),
-            pick=torch.randint(0, n_repetitions, (n,), generator=generator),
+            chance=float(draws.one_rand()),
+            weights=draws.rand(n_repetitions),
+            pick=draws.randint(n_repetitions),
         )

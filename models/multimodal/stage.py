@@ -5,20 +5,19 @@ Owns the module that holds all six, and a step's draws.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from diffusers import DDPMScheduler
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from configs.atm import MultimodalTrainingConfig
 from models.atm.data import EpochSet
 from models.atm.encoder import AtmsEncoder
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
-from models.atm.stages import seed_dropout, seed_of
+from models.atm.stages import seed_dropout
 from models.multimodal.errors import MultimodalError
 from models.multimodal.modalities import Modality
 from models.multimodal.training import StepDraws, multimodal_loss, named_priors
+from models.training.draws import Draws, Indices
 
 
 class MultimodalModel(nn.Module):
@@ -82,16 +81,14 @@ class MultimodalTask:
         """Return the constant rate."""
         return self._config.lr
 
-    def batch(
-        self, indices: NDArray[np.int64], generator: torch.Generator, *, training: bool
-    ) -> dict[str, Tensor]:
+    def batch(self, indices: Indices, draws: Draws, *, training: bool) -> dict[str, Tensor]:
         """Read a batch and draw its noise."""
         del training  # no validation split is published for this system
         made = self._data.batch(indices)
-        batch = {"eeg": made.eeg, "subject_ids": made.subject_ids, "seed": seed_of(generator)}
+        batch = {"eeg": made.eeg, "subject_ids": made.subject_ids, "seed": draws.seed()}
         for modality in Modality:
             target = made.targets[modality.published_name]
             batch[f"target_{modality}"] = target
-            batch[f"noise_{modality}"] = torch.randn(target.shape, generator=generator)
-            batch[f"t_{modality}"] = torch.randint(0, 1000, (len(target),), generator=generator)
+            batch[f"noise_{modality}"] = draws.randn(*target.shape[1:])
+            batch[f"t_{modality}"] = draws.randint(1000)
         return batch

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from models.atm.prior import DiffusionPriorUNet
 from models.multimodal.modalities import LOSS_WEIGHTS, Modality
+from models.training.together import gathered
 
 MSE_WEIGHT, COSINE_WEIGHT = 0.7, 0.3
 
@@ -63,7 +64,7 @@ def diffusion_loss(
         return combined_loss(prior(noisy, draws.timesteps, condition), draws.noise)
     noise = draws.noise.unsqueeze(1)
     noisy = scheduler.add_noise(target.unsqueeze(1), noise, draws.timesteps)
-    predicted = prior(noisy, draws.timesteps, condition)
+    predicted = prior(noisy, draws.timesteps, gathered(condition))
     return combined_loss(predicted, noise.expand_as(predicted))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from models.stages import StageRequest
-from models.training.engine import Engine, choose_precision, make_engine
+from models.training.engine import Engine, choose_precision, make_engine, others_reachable
 from models.training.loop import LoopConfig, Task, train
 
 
@@ -33,14 +33,16 @@ def train_as_asked(
     task: Task, loop: LoopConfig, request: StageRequest, *, engine: Engine
 ) -> dict[str, Any]:
     """Train, or continue what is in the request's folder; return the loop's report."""
-    return train(
-        task,
-        loop,
-        engine=engine,
-        out=request.out,
-        save_every=request.save_every,
-        stop_after=request.stop_after,
-        resume=request.resume,
-        on_step=request.on_step,
-        stop=request.stop,
-    )
+    with others_reachable(request.out):
+        return train(
+            task,
+            loop,
+            engine=engine,
+            out=request.out,
+            save_every=request.save_every,
+            stop_after=request.stop_after,
+            resume=request.resume,
+            on_step=request.on_step,
+            on_note=request.on_note,
+            stop=request.stop,
+        )

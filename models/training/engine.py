@@ -10,13 +10,16 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from models.accelerators import choose_device
 from models.training.errors import TrainingError
+from models.training.together import join_norms
 from pipeline.extras import extras_named
 
 Precision = Literal["no", "bf16"]
@@ -51,6 +54,29 @@ def _computes_in_bf16(kind: str) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     able = torch.cpu.get_capabilities()
     return kind == "cpu" and bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
+@contextlib.contextmanager
+def others_reachable(out: Path) -> Iterator[None]:
+    """Within: a collective that fails because another process is gone is one sentence.
+
+    Raises
+    ------
+    TrainingError
+        Says where the training goes on from.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # gloo raises no class of its own, and names itself.
+        if not isinstance(error, distributed.DistError) and "gloo" not in str(error):
+            raise
+        cause = " ".join(str(error).split())[-80:]
+        raise TrainingError(
+            f"another process of this training has ended, or cannot be reached ({cause}): the last "
+            f"checkpoint in {out / 'checkpoints'} is whole; the same command goes on from there, "
+            "also with fewer processes."
+        ) from None
 
 
 class Engine(Protocol):
@@ -94,6 +120,10 @@ class Engine(Protocol):
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a loss."""
+        ...
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Average values over the processes."""
         ...
 
     def wait(self) -> None:
@@ -140,6 +170,10 @@ class SingleDevice:
     def backward(self, loss: Tensor) -> None:
         """Add the gradients."""
         torch.autograd.backward(loss)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The values themselves."""
+        return values
 
     def wait(self) -> None:
         """Nobody to wait for."""
@@ -195,6 +229,8 @@ class Accelerated:
         self, module: nn.Module, optimizer: torch.optim.Optimizer
     ) -> tuple[nn.Module, torch.optim.Optimizer]:
         """Wrap the module for its processes; the optimiser holds the same parameters."""
+        if self.n_processes > 1:
+            join_norms(module, self.device)
         return self._accelerator.prepare_model(module), optimizer
 
     def accumulate(
@@ -215,6 +251,10 @@ class Accelerated:
     def backward(self, loss: Tensor) -> None:
         """Add the gradients."""
         self._accelerator.backward(loss)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Average values over the processes."""
+        return torch.as_tensor(self._accelerator.reduce(values, reduction="mean"))
 
     def wait(self) -> None:
         """Wait for all processes."""

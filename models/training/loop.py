@@ -1,8 +1,8 @@
 """The training loop: passes, batches, steps, checkpoints; resumed bit for bit.
 
-Owns the order of the data and every draw, both pure functions of (seed, step, process): a run
-that was killed and continued is the run that was not. Knows nothing of what is trained (a
-`Task`) or where (an `Engine`).
+Owns the order of the data and every draw, both pure functions of (seed, step): a run that was
+killed and continued is the run that was not, and one of several processes is the run of one.
+Knows nothing of what is trained (a `Task`) or where (an `Engine`).
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.training.average import WeightAverage
+from models.training.division import DIVIDES, Division
+from models.training.draws import Draws, Indices
 from models.training.engine import Engine
 from models.training.errors import TrainingError
-from models.training.state import list_runs, load_run, save_run
+from models.training.state import list_runs, load_run, read_run, save_run
+from models.training.together import joined
 
 Batch = Mapping[str, Tensor]
-Indices = NDArray[np.int64]
 
 
 class Task(Protocol):
@@ -53,8 +54,17 @@ class Task(Protocol):
         """Rate at `progress` passes."""
         ...
 
-    def batch(self, indices: Indices, generator: torch.Generator, *, training: bool) -> Batch:
-        """Make a batch on the CPU; every draw comes from `generator`."""
+    def batch(self, indices: Indices, draws: Draws, *, training: bool) -> Batch:
+        """Make a batch of items on the CPU; chance comes from `draws`, whose rows they are."""
+        ...
+
+
+@runtime_checkable
+class CountsSteps(Protocol):
+    """A task whose schedule is published in steps, not in passes."""
+
+    def count_steps(self, steps_per_pass: int) -> None:
+        """Take how many steps a pass has, before the first one."""
         ...
 
 
@@ -82,7 +92,7 @@ class LoopConfig:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One step, as it is shown: losses are of this process."""
+    """One step, as it is shown: losses are means over all processes."""
 
     step: int
     n_steps: int
@@ -100,6 +110,7 @@ def train(
     stop_after: int | None = None,
     resume: Path | None = None,
     on_step: Callable[[Progress], None] = lambda _: None,
+    on_note: Callable[[str], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """Train, or continue the newest checkpoint in `out` (or `resume`).
@@ -112,9 +123,11 @@ def train(
         End early after this step, with a checkpoint.
     on_step : callable
         Told of each step, in the first process.
+    on_note : callable
+        Told, in the first process, what of the settings a checkpoint overrules.
     stop : callable
-        Whether to end early, with a checkpoint; asked after each step. Not asked of several
-        processes, which would have to agree on the step.
+        Whether to end early, with a checkpoint; asked after each step. Of several processes all
+        end after the step in which one was asked to.
 
     Returns
     -------
@@ -126,29 +139,31 @@ def train(
     Raises
     ------
     TrainingError
-        No data, a checkpoint of other settings, or a loss that is not finite.
+        No data, a checkpoint of other settings, a loss that is not finite, or another process
+        of this training that is gone.
     """
-    each = config.batch_size * config.gradient_accumulation_steps * engine.n_processes
     if task.n_train < 1:
         raise TrainingError("there are no training items: check --data.")
-    steps_per_pass = math.ceil(task.n_train / each)
+    checkpoint = resume or next(reversed(list_runs(out)), None)
+    division = _division(config, engine, checkpoint, on_note)
+    steps_per_pass = math.ceil(task.n_train / division.n_items)
     n_steps = config.passes * steps_per_pass
+    if isinstance(task, CountsSteps):
+        task.count_steps(steps_per_pass)
     torch.manual_seed(config.seed)
     module, optimizer = engine.prepare(task.module, task.make_optimizer())
     average = WeightAverage(task.module, config.ema_decay) if config.ema_decay else None
-    facts = {
-        "loop": asdict(config),
-        "n_train": task.n_train,
-        "n_processes": engine.n_processes,
-        "precision": engine.precision,
-    }
     kept: dict[str, Any] = {
         "module": task.module,
         "optimizer": optimizer,
-        "facts": facts,
+        "facts": {
+            "loop": {k: v for k, v in asdict(config).items() if k not in DIVIDES},
+            "n_items": division.n_items,
+            "n_train": task.n_train,
+            "precision": engine.precision,
+        },
         "average": average,
     }
-    checkpoint = resume or next(reversed(list_runs(out)), None)
     step = 0 if checkpoint is None else load_run(checkpoint, **kept)["step"]
     end = min(n_steps, stop_after or n_steps)
     losses: dict[str, float] = {}
@@ -160,15 +175,16 @@ def train(
             task.begin_step(optimizer, step / steps_per_pass)
         # A decoder in the same process may have turned gradients off for good.
         with torch.enable_grad():
-            losses = _step(
+            losses, stopped = _step(
                 task,
                 config,
                 engine,
+                division,
                 module=module,
                 optimizer=optimizer,
                 step=step,
-                steps_per_pass=steps_per_pass,
                 lr=lr,
+                stop=stop,
             )
         first = first or losses
         step += 1
@@ -177,7 +193,7 @@ def train(
         if engine.rank == 0:
             on_step(Progress(step, n_steps, lr, losses))
         engine.log({**losses, "lr": lr}, step)
-        if engine.n_processes == 1 and stop():
+        if stopped:
             end = step
         if step % save_every == 0 or step == end:
             if engine.rank == 0:
@@ -197,24 +213,25 @@ def _step(
     task: Task,
     config: LoopConfig,
     engine: Engine,
+    division: Division,
     *,
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
     step: int,
-    steps_per_pass: int,
     lr: float,
-) -> dict[str, float]:
+    stop: Callable[[], bool],
+) -> tuple[dict[str, float], bool]:
+    """Make one step; return its losses, and whether a process was asked to stop."""
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.zero_grad(set_to_none=True)
-    n_parts = config.gradient_accumulation_steps
+    n_parts = division.n_parts
     sums: dict[str, Tensor] = {}
     for part in range(n_parts):
-        batch = step_batch(
-            task, config, engine, step=step, steps_per_pass=steps_per_pass, part=part
-        )
+        draws = step_draws(task.n_train, config.seed, division, step=step, part=part)
+        batch = task.batch(draws.indices, draws, training=True)
         with engine.accumulate(module, last=part == n_parts - 1):
-            with engine.autocast():
+            with engine.autocast(), joined(division.rank, division.n_processes):
                 losses = module(**_moved(batch, engine.device))
             engine.backward(losses["loss"] / n_parts)
         for name, value in losses.items():
@@ -224,14 +241,17 @@ def _step(
     if math.isfinite(config.max_grad_norm):
         torch.nn.utils.clip_grad_norm_(trained, config.max_grad_norm)
     optimizer.step()
-    # Read once, with the whole step queued: each read waits for the device.
-    values = dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))
+    # Read once, with the whole step queued: each read waits for the device. Processes agree by the
+    # same mean on whether to stop, and on a loss that is not finite.
+    asked = next(iter(sums.values())).new_tensor(float(stop()))
+    *means, n_asked = engine.mean(torch.stack([*sums.values(), asked])).tolist()
+    values = dict(zip(sums, means, strict=True))
     if not math.isfinite(values["loss"]):
         raise TrainingError(
             f"the loss of step {step} is {values['loss']}: the data hold values that are not "
             "finite, or the rate is too high; lower `lr` and continue from the last checkpoint."
         )
-    return values
+    return values, n_asked > 0
 
 
 def _moved(batch: Batch, device: torch.device) -> dict[str, Tensor]:
@@ -243,18 +263,31 @@ def _moved(batch: Batch, device: torch.device) -> dict[str, Tensor]:
     }
 
 
-def step_batch(
-    task: Task, config: LoopConfig, engine: Engine, *, step: int, steps_per_pass: int, part: int
-) -> Batch:
-    """The batch of one part of one step in this process: a pure function of its arguments."""
-    number, place = divmod(step, steps_per_pass)
-    order = np.random.default_rng((config.seed, number)).permutation(task.n_train)
-    n_parts = config.gradient_accumulation_steps
-    slot = (place * n_parts + part) * engine.n_processes + engine.rank
+def step_draws(n_train: int, seed: int, division: Division, *, step: int, part: int) -> Draws:
+    """Items and draws of one part of one step in this process: a pure function of its arguments."""
+    n_items = division.n_items
+    number, place = divmod(step, math.ceil(n_train / n_items))
+    order = np.random.default_rng((seed, number)).permutation(n_train)
     # Around the end: the last step of a pass is as large as the others.
-    at = np.arange(slot * config.batch_size, (slot + 1) * config.batch_size) % task.n_train
-    generator = torch.Generator().manual_seed(_seed(config.seed, step, part, engine.rank))
-    return task.batch(order[at], generator, training=True)
+    items = order[np.arange(place * n_items, (place + 1) * n_items) % n_train]
+    return division.draws(items, _seed(seed, step, 0, 0), part=part)
+
+
+def _division(
+    config: LoopConfig, engine: Engine, checkpoint: Path | None, note: Callable[[str], None]
+) -> Division:
+    """How steps are divided: those of a checkpoint keep their items."""
+    asked = config.batch_size * config.gradient_accumulation_steps * engine.n_processes
+    n_items = asked if checkpoint is None else int(read_run(checkpoint)["n_items"])
+    division = Division.fit(
+        n_items, rank=engine.rank, n_processes=engine.n_processes, at_most=config.batch_size
+    )
+    if n_items != asked and engine.rank == 0:
+        note(
+            f"note: steps stay of {n_items} items, as the run began (the settings say {asked}): "
+            f"{division}."
+        )
+    return division
 
 
 def _seed(*parts: int) -> int:
@@ -270,8 +303,8 @@ def _validate(task: Task, config: LoopConfig, engine: Engine) -> float | None:
     for start in range(0, task.n_val, config.batch_size):
         indices = np.arange(start, min(start + config.batch_size, task.n_val))
         # The same draws at every validation: figures of two checkpoints can be compared.
-        generator = torch.Generator().manual_seed(_seed(config.seed, start))
-        batch = task.batch(indices, generator, training=False)
+        draws = Draws.of(indices, _seed(config.seed, start))
+        batch = task.batch(indices, draws, training=False)
         losses = task.module(**_moved(batch, engine.device))
         total += float(losses["loss"]) * len(indices)
     task.module.train()

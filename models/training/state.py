@@ -17,12 +17,18 @@ from torch import Tensor, nn
 
 from models.checkpoints import save_tensors
 from models.training.average import WeightAverage
+from models.training.division import DIVIDES
 from models.training.errors import TrainingError
 
 RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 """Buffers of batch norms, which training changes as well."""
 KEPT = 2
 """Checkpoints that are kept: the newest, and one before it."""
+
+
+class _NoRun(TrainingError):  # noqa: N818 - of the error's kind
+    def __init__(self, checkpoint: Path, cause: Exception) -> None:
+        super().__init__(f"{checkpoint} is no checkpoint of a training run ({cause}).")
 
 
 def trained_state(module: nn.Module) -> dict[str, Tensor]:
@@ -69,6 +75,25 @@ def list_runs(folder: Path) -> list[Path]:
     return sorted((folder / "checkpoints").glob("step-*"))
 
 
+def read_run(checkpoint: Path) -> dict[str, Any]:
+    """Read a checkpoint's `run.json`: `step`, and the facts of its run.
+
+    Raises
+    ------
+    TrainingError
+        Missing or damaged.
+    """
+    try:
+        saved: dict[str, Any] = json.loads((checkpoint / "run.json").read_text())
+        if "n_items" not in saved:  # of a version that told processes and parts apart
+            saved["n_items"] = saved.pop("n_processes")
+            for name in DIVIDES:
+                saved["n_items"] *= saved["loop"].pop(name)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _NoRun(checkpoint, error) from None
+    return saved
+
+
 def load_run(
     checkpoint: Path,
     *,
@@ -84,13 +109,13 @@ def load_run(
     TrainingError
         Missing or damaged, or of a run with other settings.
     """
+    saved = read_run(checkpoint)
     try:
-        saved: dict[str, Any] = json.loads((checkpoint / "run.json").read_text())
         trained = load_file(checkpoint / "trained.safetensors")
         moments = load_file(checkpoint / "optimizer.safetensors")
         means = {} if average is None else load_file(checkpoint / "average.safetensors")
     except (OSError, ValueError) as error:
-        raise TrainingError(f"{checkpoint} is no checkpoint of a training run ({error}).") from None
+        raise _NoRun(checkpoint, error) from None
     changed = [key for key in facts if saved.get(key) != facts[key]]
     own = trained_state(module)
     if changed or sorted(own) != sorted(trained):

@@ -23,7 +23,8 @@ from models.latent_diffusion.conditioning import ConditionStage, TokenHead, alig
 from models.masked_autoencoder import import_encoder
 from models.masked_autoencoder.training import MaskedModelling, fresh_autoencoder, loop_config
 from models.training import LoopConfig, make_engine, train
-from models.training.loop import Batch, Indices
+from models.training.draws import Draws, Indices
+from models.training.loop import Batch
 from pipeline.values import Epoch, Float64
 from research.comparison.pool import (
     BOARD,
@@ -97,9 +98,9 @@ class Alignment:
         """Half a cosine (published: constant, over 300 passes)."""
         return self._lr * 0.5 * (1 + float(np.cos(np.pi * progress / self._passes)))
 
-    def batch(self, indices: Indices, generator: torch.Generator, *, training: bool) -> Batch:
+    def batch(self, indices: Indices, draws: Draws, *, training: bool) -> Batch:
         """Signals and the embeddings of what was shown."""
-        del generator, training
+        del draws, training
         return {"signal": self._signal[indices], "image_embeds": self._targets[indices]}
 
 

@@ -40,7 +40,8 @@ from models.mindeye.targets import ClipTokens
 from models.mindeye.training import HighLevelLosses, HighLevelTask
 from models.ridge.fitting import fit_ridge
 from models.training import LoopConfig, make_engine, train
-from models.training.loop import Batch, Indices, Task
+from models.training.draws import Draws, Indices
+from models.training.loop import Batch, Task
 from pipeline.values import Float32, Float64
 from research.scans.people import Person, Trials
 
@@ -111,10 +112,8 @@ class _GivenTask(HighLevelTask):
         super().__init__(module, shards, None, config)
         self._table = table
 
-    def _images(
-        self, shards: Shards, indices: Indices, generator: torch.Generator, *, training: bool
-    ) -> Tensor:
-        del generator, training
+    def _images(self, shards: Shards, indices: Indices, draws: Draws, *, training: bool) -> Tensor:
+        del draws, training
         return self._table[[shards.picture_id(int(i)) for i in indices]]
 
 
@@ -186,9 +185,9 @@ class _ReadoutTask:
         """Half a cosine."""
         return READOUT_LR * 0.5 * (1 + float(np.cos(np.pi * progress / self._passes)))
 
-    def batch(self, indices: Indices, generator: torch.Generator, *, training: bool) -> Batch:
+    def batch(self, indices: Indices, draws: Draws, *, training: bool) -> Batch:
         """Responses and the vectors of what was shown."""
-        del generator, training
+        del draws, training
         return {"signal": self._signal[indices], "image_embeds": self._targets[indices]}
 
 

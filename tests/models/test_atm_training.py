@@ -24,6 +24,7 @@ from models.registry import find_entry, find_system
 from models.stages import StageRequest
 from models.things_eeg2.montage import CH_NAMES, POSTERIOR
 from models.training import LoopConfig, Task, make_engine, train
+from models.training.draws import Draws
 from pipeline.errors import ConfigurationError
 from research.comparison.retrieval import draw_competitors, k_way_retrieval
 
@@ -157,7 +158,7 @@ def test_validation_holds_out_whole_pictures(data: EpochSet) -> None:
 def test_posterior_channels_reach_a_smaller_network(data: EpochSet) -> None:
     config = RetrievalTrainingConfig.modern()
     task = EncoderTask(_encoder(n_channels=17), data.picked(POSTERIOR), config)
-    batch = task.batch(np.arange(4), torch.Generator(), training=True)
+    batch = task.batch(np.arange(4), Draws.of(np.arange(4), 0), training=True)
     assert batch["eeg"].shape == (4, 17, 250)
     assert torch.isfinite(task.module(**batch)["loss"])
 
@@ -189,7 +190,7 @@ def test_options_change_the_loss(option: dict[str, object], data: EpochSet) -> N
         config = RetrievalTrainingConfig.model_validate(settings)
         task = EncoderTask(_encoder(), data, config)
         task.module.eval()
-        batch = task.batch(np.arange(16), torch.Generator(), training=True)
+        batch = task.batch(np.arange(16), Draws.of(np.arange(16), 0), training=True)
         losses.append(task.module(**batch)["loss"])
     assert not torch.isclose(*losses)
 

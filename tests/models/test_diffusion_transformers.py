@@ -28,6 +28,7 @@ from models.diffusion_transformers.stage import ProjectorTask, run_flux2, run_sa
 from models.stable_diffusion.errors import StableDiffusionError
 from models.stages import StageRequest
 from models.systems import choose_generator
+from models.training.draws import Draws
 from pipeline.errors import ShapeError
 from pipeline.gallery import SPACE, load_gallery
 from pipeline.values import Embedding
@@ -239,7 +240,7 @@ def test_the_loss_falls_and_reaches_the_projector_alone(
     named = [n for n, p in task.module.named_parameters() if p.requires_grad]
     assert all(each.startswith("projector.") for each in named)
     optimizer = task.make_optimizer()
-    batch = task.batch(np.arange(4), torch.Generator().manual_seed(0), training=True)
+    batch = task.batch(np.arange(4), Draws.of(np.arange(4), 0), training=True)
     losses = []
     for _ in range(12):
         optimizer.zero_grad()

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from configs.mindeye import BackboneConfig
 from models.mindeye import losses
-from models.mindeye.augmentation import augmented
+from models.mindeye.augmentation import augmented, draw_changes
 from models.mindeye.backbone import Backbone
 from models.mindeye.errors import MindEyeError
 from models.mindeye.folder import load_backbone, load_low_level, load_prior, load_settings
@@ -141,7 +141,8 @@ def test_a_mix_has_no_row_that_is_its_own_partner() -> None:
 
 def test_augmentation_is_a_function_of_its_generator(nsd: Path) -> None:
     picture = open_split(nsd, "train", subject=1).picture(0)
-    made = [augmented(picture, torch.Generator().manual_seed(i % 20)) for i in range(40)]
+    seeds = (torch.Generator().manual_seed(i % 20) for i in range(40))
+    made = [augmented(picture, draw_changes(generator)) for generator in seeds]
     assert [m.tobytes() for m in made[:20]] == [m.tobytes() for m in made[20:]]
     assert len({m.tobytes() for m in made}) > 5
 

@@ -13,6 +13,7 @@ from models.dreamdiffusion.recordings import open_folder
 from models.masked_autoencoder.folder import load_trained_encoder, save_autoencoder
 from models.masked_autoencoder.training import MaskedModelling, fresh_autoencoder, loop_config
 from models.training import make_engine, train
+from models.training.draws import Draws
 from models.training.errors import DatasetError, TrainingError
 from models.training.loop import Progress
 from models.training.state import list_runs
@@ -130,6 +131,6 @@ def test_a_reader_brings_any_format(tmp_path: Path) -> None:
         cache=tmp_path / "cache",
     )
     assert len(signals) == 10
-    batch = signals.batch(np.arange(3), torch.Generator().manual_seed(0))
+    batch = signals.batch(np.arange(3), Draws.of(np.arange(3), 0))
     assert batch.shape == (3, 8, 64)
     assert torch.equal(batch, torch.full_like(batch, 2.0))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,12 +20,12 @@ from models.masked_autoencoder.training import MaskedModelling, fresh_autoencode
 from models.registry import find_entry, find_system
 from models.stages import StageRequest
 from models.training import LoopConfig, make_engine, train
+from models.training.draws import Draws
 from models.training.engine import choose_precision
 from models.training.errors import TrainingError
 from models.training.state import list_runs
-from tests.forking import run_programs
+from tests.models.line import Line
 from tests.models.test_training import SIZES
-from tests.models.two_processes import Line
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -157,43 +155,11 @@ def test_accumulated_batches_are_one_large_batch(tmp_path: Path) -> None:
     torch.testing.assert_close(made[1], made[0], rtol=1e-5, atol=1e-6)
 
 
-def test_two_processes_are_one_with_twice_the_batch(tmp_path: Path) -> None:
-    pytest.importorskip("accelerate", reason="several processes need phosphene[train]")
-    pytest.importorskip("tensorboard", reason="its event files need phosphene[train]")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    # What torchrun and `accelerate launch` set for their processes.
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    ranks = [common | {"RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")]
-    code = f"from tests.models.two_processes import main\nmain({str(tmp_path / 'two')!r})"
-    for exit_code, said in run_programs(code, tmp_path, *ranks):
-        assert exit_code == 0, said
-    task = Line()
-    one = LoopConfig(passes=3, batch_size=16, gradient_accumulation_steps=2)
-    train(task, one, engine=make_engine(device="cpu"), out=tmp_path / "one")
-    made = _newest(tmp_path / "two")["weight"]
-    torch.testing.assert_close(made, task.module.weight.detach(), rtol=1e-5, atol=1e-6)
-    facts = json.loads((list_runs(tmp_path / "two")[-1] / "run.json").read_text())
-    assert facts["n_processes"] == 2
-    _events_hold_the_losses(tmp_path / "two" / "log", facts["step"])
-
-
 def test_an_absent_tracker_is_not_left_out_silently(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("accelerate", reason="a tracker needs phosphene[train]")
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(TrainingError, match="the tracker wandb is not installed"):
         make_engine(tracker="wandb", folder="unused", device="cpu")
-
-
-def _events_hold_the_losses(folder: Path, n_steps: int) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(next(folder.rglob("events.out.tfevents.*")).parent))
-    events.Reload()
-    losses = events.Scalars("loss")
-    assert [each.step for each in losses] == list(range(1, n_steps + 1))
-    assert events.Scalars("lr")[0].value == pytest.approx(0.1)
 
 
 def test_only_the_first_process_writes_what_is_kept(
@@ -229,7 +195,7 @@ def test_validation_shares_no_sample_with_training() -> None:
     seen = []
     for part in parts:
         windows = [
-            part.batch(np.arange(len(part)), torch.Generator().manual_seed(seed))
+            part.batch(np.arange(len(part)), Draws.of(np.arange(len(part)), seed))
             for seed in range(9)
         ]
         seen.append({round(10 * v) for v in torch.cat(windows).flatten().tolist()})
@@ -261,6 +227,7 @@ def test_a_corpus_larger_than_memory_is_read_where_it_lies(tmp_path: Path) -> No
         training=MaskedTrainingConfig(),
     )
     assert task.n_train + task.n_val == 2**27 // 512
-    batch = task.batch(np.array([0, task.n_train - 1]), torch.Generator(), training=True)
+    items = np.array([0, task.n_train - 1])
+    batch = task.batch(items, Draws.of(items, 0), training=True)
     assert batch["signal"].shape == (2, 128, 512)
     assert loop_config(MaskedTrainingConfig(ema_decay=0.5), seed=0).ema_decay == 0.5

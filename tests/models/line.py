@@ -1,15 +1,12 @@
-"""A task without draws, and its training in one of several processes."""
+"""A task without draws, for what the loop does with any task."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.training import LoopConfig, make_engine, train
+from models.training.draws import Draws, Indices
 
 
 class _Module(nn.Module):
@@ -39,17 +36,6 @@ class Line:
     def learning_rate(self, progress: float) -> float:
         return 0.1 / (1 + progress)
 
-    def batch(
-        self, indices: NDArray[np.int64], generator: torch.Generator, *, training: bool
-    ) -> dict[str, Tensor]:
-        del generator, training
+    def batch(self, indices: Indices, draws: Draws, *, training: bool) -> dict[str, Tensor]:
+        del draws, training
         return {"given": self._given[indices], "wanted": self._wanted[indices]}
-
-
-def main(out: str) -> None:
-    train(
-        Line(),
-        LoopConfig(passes=3, batch_size=8, gradient_accumulation_steps=2),
-        engine=make_engine(device="cpu", tracker="tensorboard", folder=str(Path(out) / "log")),
-        out=Path(out),
-    )
