@@ -17,7 +17,7 @@ ARGS ?=
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo gui test test-lowest check lint format install install-dev train-embedded clean
+.PHONY: help demo gui test test-lowest check lint format install install-dev train-embedded site clean
 
 help:
 	@echo "make demo      install into $(VENV) and run the demo (ARGS=\"--duration 30\")"
@@ -27,6 +27,7 @@ help:
 	@echo "make lint      ruff, mypy --strict and import-linter, without the tests"
 	@echo "make test-lowest  the tests with the oldest versions that pyproject.toml allows"
 	@echo "make train-embedded  train the embedded model again, from the packages (hours; ARGS=--quick)"
+	@echo "make site      build the documentation as a site: build/site/index.html"
 	@echo "make format    let ruff rewrite what it can"
 	@echo "make clean     remove $(VENV) and the caches"
 
@@ -80,6 +81,10 @@ train-embedded: $(DEV_STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(TRAIN_PACKAGES)
 	$(BIN)/python scripts/fetch_packages.py $(TRAIN_OUT)/packages
 	$(BIN)/python -m research.embedded.chain --out $(TRAIN_OUT) $(ARGS)
+
+site: $(DEV_STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[site]"
+	$(BIN)/python scripts/build_site.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build

@@ -47,9 +47,10 @@ COMMANDS = (
     "serve",
     "compile",
     "doctor",
+    "completion",
 )
 """Commands in the order of `--help`; each is a module of `app.commands`."""
-_SHARED = ("import",)
+_SHARED = ("import", "completion")
 """Commands whose files are nobody's brain; what all others write is its user's only."""
 
 

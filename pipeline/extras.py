@@ -41,6 +41,7 @@ EXTRAS: Final = MappingProxyType(
         "cryptography": "serve",
         "pythonosc": "osc",
         "mne_realtime": "mne-realtime",
+        "shtab": "completion",
     }
 )
 """Extra of pyproject.toml by the module that it brings."""
