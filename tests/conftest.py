@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -22,6 +23,10 @@ from pytestqt.qtbot import QtBot
 from devices.lsl_settings import machine_only
 from tests.forking import _forked_decoders, share_server, spawned  # noqa: F401 - fixtures
 from tests.waiting import PATIENCE
+
+# What a worker imports and collects stays to its end: looking through it for garbage, again and
+# again, is a fifth of the time it takes to begin, and some of every test's (pytest_collection_finish).
+gc.disable()
 
 # How long an example takes is the machine's load, not the code's right or wrong.
 settings.register_profile("phosphene", deadline=None)
@@ -52,6 +57,11 @@ SHARED = Path(
 
 def pytest_configure(config: pytest.Config) -> None:
     share_server(config)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
