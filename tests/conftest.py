@@ -24,13 +24,12 @@ from devices.lsl_settings import machine_only
 from tests.forking import _forked_decoders, share_server, spawned  # noqa: F401 - fixtures
 from tests.waiting import PATIENCE
 
-# What a worker imports and collects stays to its end: looking through it for garbage, again and
-# again, is a fifth of the time it takes to begin, and some of every test's (pytest_collection_finish).
-gc.disable()
-
 # How long an example takes is the machine's load, not the code's right or wrong.
 settings.register_profile("phosphene", deadline=None)
 settings.load_profile("phosphene")
+# What a worker imports and collects stays to its end: to look through it for garbage, again and
+# again, is a sixth of the time it takes to begin. `pytest_collection_finish` sets it aside.
+gc.disable()
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A suite started in a shell's background ignores Ctrl-C, and so would every command it tests.
@@ -61,6 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_finish() -> None:
     gc.freeze()
+    gc.set_threshold(50_000)  # from 700: where a test makes many objects, most of them stay
     gc.enable()
 
 
