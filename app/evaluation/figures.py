@@ -149,7 +149,7 @@ def _line(each: Measure, shown: Ints, *, seed: int) -> dict[str, Any]:
         values[is_known],
         shown[is_known],
         seed=seed,
-        by_stimulus=None if table is None else np.float32(sign) * table,
+        by_stimulus=None if table is None else np.float32(sign) * table[:, is_known],
     )
     low, high = sorted((sign * found.low, sign * found.high))
     line |= {

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, Protocol
 
 import numpy as np
@@ -21,7 +22,13 @@ from torch import Tensor
 from models.evaluation.networks import Network
 from models.evaluation.protocol import Ints, identification, unit_rows
 from models.metrics.classification import n_way_by_rank
-from models.metrics.pictures import pixel_correlations, prepared, structural_similarities
+from models.metrics.pictures import (
+    Comparable,
+    comparable,
+    pixel_correlation,
+    prepared,
+    structural_similarity,
+)
 from pipeline.errors import ConfigurationError
 from pipeline.values import Float32, Float64, Uint8
 
@@ -29,7 +36,9 @@ BATCH = 32
 MOST_SHOWN = 1000
 """Distinct shown pictures that are compared at most."""
 MOST_STRUCTURE = 500
-"""Items whose pixels are compared at side 425 at most: one takes as long as ten by a network."""
+"""Items whose pixels are compared at side 425 at most: one takes as long as two by a network."""
+MOST_APART = 100
+"""Shown pictures up to which distances to all of them are taken: some 3 MB each."""
 N_WAYS, N_CLASSES = 50, 1000
 
 
@@ -151,9 +160,19 @@ def measure(
     chosen = np.zeros(len(items), dtype=np.bool_)
     chosen[np.random.default_rng([seed, 107]).permutation(len(items))[:MOST_STRUCTURE]] = True
     if not chosen.all():
-        notes = (*notes, f"PixCorr and SSIM: of {chosen.sum()} items, drawn at seed {seed}.")
+        slow = ", ".join(["PixCorr", *(n.title for n in networks if n.is_distance)])
+        notes = (*notes, f"{slow} and SSIM: of {chosen.sum()} items, drawn at seed {seed}.")
     structure = _Structure(originals, shown, chosen, pictures.n_copies)
-    judges = [_Judge(each, originals, len(items), pictures.n_copies) for each in networks]
+    judges = [
+        _Judge(each, originals, len(items), pictures.n_copies)
+        for each in networks
+        if not each.is_distance
+    ]
+    distances = [
+        _Distance(each, originals, shown, chosen, pictures.n_copies)
+        for each in networks
+        if each.is_distance
+    ]
     n_done, n_all = 0, len(items) * pictures.n_copies
     with ThreadPoolExecutor(1) as threads:
         for copy in range(pictures.n_copies):
@@ -163,34 +182,39 @@ def measure(
                 # Beside the networks: neither needs the other's result.
                 pending = threads.submit(structure.add, drawn, first, copy)
                 pixels.add(drawn, first, copy)
-                for judge in judges:
+                for judge in (*judges, *distances):
                     judge.add(_same_size(drawn), first, copy)
                 pending.result()
                 n_done += len(part)
                 tell(n_done / n_all)
     found = (*structure.measures(), *pixels.measures(shown))
     of_networks = (m for judge in judges for m in judge.measures(shown, of_items=of_items))
-    return Measured((*found, *of_networks), items, keys, shown, notes)
+    of_distances = (m for each in distances for m in each.measures())
+    return Measured((*found, *of_networks, *of_distances), items, keys, shown, notes)
 
 
 def _chosen(pictures: Pictures, seed: int) -> tuple[Ints, tuple[str, ...], Ints, tuple[str, ...]]:
-    """Which items are measured, and which picture each showed."""
+    """Which items are measured, in order of what they showed, and which picture that was."""
     names, rows = np.unique(np.asarray(pictures.stimuli, dtype=object), return_inverse=True)
     if len(names) < 2:
         raise ConfigurationError(
             f"{pictures.name} has {len(pictures.stimuli)} pictures of {len(names)} stimuli, "
             "expected two stimuli or more to tell apart."
         )
-    if len(names) <= MOST_SHOWN:
-        return np.arange(len(rows)), tuple(map(str, names)), rows.astype(np.intp), ()
-    kept = np.sort(np.random.default_rng([seed, 97]).permutation(len(names))[:MOST_SHOWN])
-    items = np.flatnonzero(np.isin(rows, kept))
-    note = (
-        f"{len(names)} distinct pictures were shown: {MOST_SHOWN} of them, drawn at seed {seed}, "
-        f"and the {len(items)} items that showed them were measured."
-    )
-    shown = np.searchsorted(kept, rows[items]).astype(np.intp)
-    return items, tuple(str(names[k]) for k in kept), shown, (note,)
+    kept, note = np.arange(len(names)), ()
+    if len(names) > MOST_SHOWN:
+        kept = np.sort(np.random.default_rng([seed, 97]).permutation(len(names))[:MOST_SHOWN])
+    place = np.full(len(names), -1, dtype=np.intp)
+    place[kept] = np.arange(len(kept))
+    shown = place[rows]
+    items = np.argsort(shown, kind="stable")
+    items = items[np.searchsorted(shown[items], 0) :]
+    if len(kept) < len(names):
+        note = (
+            f"{len(names)} distinct pictures were shown: {MOST_SHOWN} of them, drawn at seed "
+            f"{seed}, and the {len(items)} items that showed them were measured.",
+        )
+    return items, tuple(str(names[k]) for k in kept), shown[items], note
 
 
 class _Pixels:
@@ -257,18 +281,18 @@ class _Structure:
         self, originals: Sequence[Uint8], shown: Ints, chosen: NDArray[np.bool_], n_copies: int
     ) -> None:
         self._shown, self._chosen = shown, chosen
-        self._originals = [prepared(_channels(each[None])) for each in originals]
+        # Items come in order of what they showed: the last one is the next one's, too.
+        self._original = lru_cache(1)(lambda row: _comparable(originals[row]))
         self._found = np.full((3, n_copies, len(shown)), np.nan)
 
     def add(self, drawn: Sequence[Uint8], first: int, copy: int) -> None:
         for column, pixels in enumerate(drawn, first):
             if not self._chosen[column]:
                 continue
-            one, other = prepared(_channels(pixels[None])), self._originals[self._shown[column]]
+            one, other = _comparable(pixels), self._original(int(self._shown[column]))
             self._found[:, copy, column] = (
-                pixel_correlations(one, other)[0],
-                structural_similarities(one, other)[0],
-                structural_similarities(one, other, columns_are_channels=True)[0],
+                pixel_correlation(one, other),
+                *structural_similarity(one, other),
             )
 
     def measures(self) -> Iterator[Measure]:
@@ -290,6 +314,80 @@ class _Structure:
         for (name, title, definition), values in zip(words, self._found, strict=True):
             whole = f"{definition} (MindEye's suite)"
             yield Measure(name, title, whole, "higher", values, is_published=True)
+
+
+class _Distance:
+    """A network whose features' squared distance is the measure, of some of the items."""
+
+    def __init__(
+        self,
+        network: Network,
+        originals: Sequence[Uint8],
+        shown: Ints,
+        chosen: NDArray[np.bool_],
+        n_copies: int,
+    ) -> None:
+        self._network, self._shown, self._chosen = network, shown, chosen
+        compares_all = len(originals) <= MOST_APART
+        rows = [self._features(each[None])[0] for each in originals] if compares_all else []
+        self._all = np.stack(rows) if rows else None
+        # Items come in order of what they showed: the last one is the next one's, too.
+        self._original = lru_cache(1)(lambda row: self._features(originals[row][None])[0])
+        self._own = np.full((n_copies, len(shown)), np.nan)
+        size = (n_copies, len(originals) if compares_all else 0, len(shown))
+        self._table = np.full(size, np.nan, dtype=np.float32)
+
+    def _features(self, pictures: Uint8) -> Float32:
+        return self._network.features(pictures)[0]
+
+    def add(self, drawn: Uint8, first: int, copy: int) -> None:
+        """Compare the chosen ones of a batch, one by one: a vector is megabytes."""
+        for column, pixels in enumerate(drawn, first):
+            if not self._chosen[column]:
+                continue
+            row, shown = self._features(pixels[None])[0], int(self._shown[column])
+            if self._all is None:
+                self._own[copy, column] = _apart(self._original(shown), row)
+            else:
+                self._table[copy, :, column] = [_apart(each, row) for each in self._all]
+                self._own[copy, column] = self._table[copy, shown, column]
+
+    def measures(self) -> Iterator[Measure]:
+        network = self._network
+        definition = (
+            "distance of AlexNet's activations at side 256, pictures from -1 to 1, channels "
+            "weighted as published (v0.1)"
+        )
+        yield Measure(
+            network.name,
+            f"{network.title} ({network.layers[0]})",
+            definition,
+            "lower",
+            self._own,
+            np.asarray(self._table[0]) if self._all is not None else None,
+            is_published=True,
+        )
+        if self._all is None:
+            return
+        known = np.flatnonzero(self._chosen)
+        table = np.full(self._table.shape, np.nan, dtype=np.float32)
+        for found, given in zip(table, self._table, strict=True):
+            found[:, known] = identification(-given[:, known], self._shown[known])
+        yield Measure(
+            f"{network.name}_identification",
+            f"{network.title}, identified",
+            f"share of the other shown pictures that are further from the drawing ({definition})",
+            "higher",
+            table[:, self._shown, np.arange(len(self._shown))].astype(np.float64),
+            table[0],
+            0.5,
+            is_published=True,
+        )
+
+
+def _apart(one: Float32, other: Float32) -> float:
+    gap = one - other
+    return float(np.einsum("i,i", gap, gap))
 
 
 class _Judge:
@@ -464,6 +562,10 @@ def _resized(pixels: Uint8, side: tuple[int, ...]) -> Uint8:
 
     size = (side[1], side[0])
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
+
+
+def _comparable(pixels: Uint8) -> Comparable:
+    return comparable(prepared(_channels(pixels[None]))[0])
 
 
 def _channels(pictures: Uint8) -> Tensor:

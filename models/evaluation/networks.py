@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from configs.guard import read_text
-from models.checkpoints import CheckpointError, load_checkpoint
+from models.metrics.perceptual import load_alexnet, load_lpips
 from models.metrics.pictures import SIDE
 from models.metrics.pictures import prepared as suite_prepared
 from models.pictures.shipped import load_quick_network, network_input
@@ -45,6 +45,8 @@ class Network:
         The layer that is the logits of ImageNet's 1000 classes; empty: none is.
     note : str
         What a reader of its figures must know.
+    is_distance : bool
+        Whether the squared distance of features is a measure by itself, as in LPIPS.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Network:
     features: Callable[[Uint8], tuple[Float32, ...]] = field(repr=False)
     classes: str = ""
     note: str = ""
+    is_distance: bool = False
 
 
 def packaged() -> Network:
@@ -75,36 +78,6 @@ def packaged() -> Network:
     )
 
 
-class AlexNet(nn.Module):
-    """The five convolutions of AlexNet in torchvision's layout (Krizhevsky, arXiv 1404.5997)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.features = nn.Sequential(
-            nn.Conv2d(3, 64, 11, stride=4, padding=2),
-            nn.ReLU(),
-            nn.MaxPool2d(3, 2),
-            nn.Conv2d(64, 192, 5, padding=2),
-            nn.ReLU(),
-            nn.MaxPool2d(3, 2),
-            nn.Conv2d(192, 384, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(384, 256, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(256, 256, 3, padding=1),
-            nn.ReLU(),
-        )
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Give what `features.4` and `features.11` give, flattened."""
-        early = x
-        for k, layer in enumerate(self.features):
-            x = layer(x)
-            if k == 4:
-                early = x
-        return early.flatten(1), x.flatten(1)
-
-
 def alexnet(path: Path) -> Network:
     """Load AlexNet from a checkpoint in torchvision's layout.
 
@@ -113,16 +86,7 @@ def alexnet(path: Path) -> Network:
     CheckpointError
         The file cannot be read or is no AlexNet.
     """
-    state = {k: v for k, v in load_checkpoint(path).items() if k.startswith("features.")}
-    network = AlexNet()
-    try:
-        network.load_state_dict({k: torch.as_tensor(v).float() for k, v in state.items()})
-    except (RuntimeError, TypeError, ValueError):
-        raise CheckpointError(
-            f"{path} does not hold AlexNet's features.0 to features.10, expected torchvision's "
-            "alexnet-owt-7be5be79.pth or the same tensors as safetensors."
-        ) from None
-    network.eval()
+    network = load_alexnet(path)
 
     @torch.inference_mode()
     def features(pictures: Uint8) -> tuple[Float32, ...]:
@@ -130,6 +94,24 @@ def alexnet(path: Path) -> Network:
         return early.numpy(), late.numpy()
 
     return Network("alexnet", "AlexNet", ("AlexNet(2)", "AlexNet(5)"), features)
+
+
+def lpips(alexnet_path: Path, path: Path) -> Network:
+    """Load LPIPS: AlexNet and the published weights of its channels.
+
+    Raises
+    ------
+    CheckpointError
+        A file cannot be read or is something else.
+    """
+    measure = load_lpips(load_alexnet(alexnet_path), path)
+    return Network(
+        "lpips",
+        "LPIPS",
+        ("AlexNet",),
+        lambda pictures: (np.asarray(measure(_to_256(pictures)).numpy(), np.float32),),
+        is_distance=True,
+    )
 
 
 def clip(folder: Path) -> Network:
@@ -220,6 +202,7 @@ def _is_triple(value: object) -> bool:
 
 PUBLISHED = {
     "alexnet": ("AlexNet(2), AlexNet(5)", "alexnet.safetensors, .pth (torchvision)"),
+    "lpips": ("LPIPS", "alexnet as above, lpips-alex.safetensors, .pth (LPIPS v0.1)"),
     "clip": ("CLIP two-way", "clip/ (openai/clip-vit-large-patch14, transformers)"),
     "inception-v3": ("Inception two-way", "inception-v3.onnx and .json (node avgpool, side 342)"),
     "efficientnet-b1": ("EffNet-B distance", "efficientnet-b1.onnx and .json (avgpool, side 255)"),
@@ -248,10 +231,11 @@ def networks(folder: Path | None) -> tuple[list[Network], list[str]]:
     if folder is not None:
         if not folder.is_dir():
             raise ConfigurationError(f"{folder} is no folder, expected one with networks' weights.")
-        for suffix in (".safetensors", ".pth"):
-            path = folder / f"alexnet{suffix}"
-            if path.is_file() and not any(each.name == "alexnet" for each in found):
-                found.append(alexnet(path))
+        trunk, channels = (_weights(folder, name) for name in ("alexnet", "lpips-alex"))
+        if trunk is not None:
+            found.append(alexnet(trunk))
+        if trunk is not None and channels is not None:
+            found.append(lpips(trunk, channels))
         if (folder / "clip").is_dir():
             found.append(clip(folder / "clip"))
         found += [onnx_network(path) for path in sorted(folder.glob("*.onnx"))]
@@ -262,6 +246,12 @@ def networks(folder: Path | None) -> tuple[list[Network], list[str]]:
         if name not in names
     ]
     return found, absent
+
+
+def _weights(folder: Path, name: str) -> Path | None:
+    """The file of a network in a folder."""
+    paths = (folder / f"{name}{suffix}" for suffix in (".safetensors", ".pth"))
+    return next((path for path in paths if path.is_file()), None)
 
 
 def prepared(

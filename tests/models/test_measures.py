@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from models.checkpoints import CheckpointError
 from models.evaluation.measuring import Measure, measure
-from models.evaluation.networks import AlexNet, Network, alexnet, networks, onnx_network
+from models.evaluation.networks import Network, alexnet, networks, onnx_network
 from models.evaluation.protocol import (
     bootstrap,
     correlations,
@@ -21,6 +21,7 @@ from models.evaluation.protocol import (
     repetition_curve,
     score,
 )
+from models.metrics.perceptual import CHANNELS, AlexNet, load_lpips
 from pipeline.errors import ConfigurationError
 from pipeline.values import Float32, Uint8
 
@@ -185,7 +186,61 @@ def test_a_network_in_onnx_judges_by_its_description(tmp_path: Path) -> None:
 def test_what_is_not_here_is_said_and_never_replaced(tmp_path: Path) -> None:
     found, absent = networks(tmp_path)
     assert [each.name for each in found] == ["efficientnet-lite0"]
-    assert len(absent) == 7
+    assert len(absent) == 8
     assert any(each.startswith("CLIP two-way: left out, clip is not here") for each in absent)
     with pytest.raises(ConfigurationError, match="is no folder"):
         networks(tmp_path / "nothing")
+
+
+def lpips_folder(folder: Path) -> AlexNet:
+    """AlexNet and LPIPS' channels with random weights, in the published layouts."""
+    torch.manual_seed(0)
+    network = AlexNet()
+    torch.save(network.state_dict(), folder / "alexnet.pth")
+    lines = {f"lin{k}.model.1.weight": torch.rand(1, n, 1, 1) for k, n in enumerate(CHANNELS)}
+    torch.save(lines, folder / "lpips-alex.pth")
+    return network
+
+
+def test_lpips_is_its_formula_and_a_distance(tmp_path: Path) -> None:
+    network = lpips_folder(tmp_path)
+    lines = torch.load(tmp_path / "lpips-alex.pth", weights_only=True)
+    measure_ = load_lpips(network, tmp_path / "lpips-alex.pth")
+    one, other = torch.rand(2, 1, 3, 64, 64)
+    # As its authors write it: differences of normalised activations, weighted, averaged, summed.
+    shift = torch.tensor([-0.030, -0.088, -0.188])[None, :, None, None]
+    scale = torch.tensor([0.458, 0.448, 0.450])[None, :, None, None]
+    with torch.no_grad():
+        a, b = (network.activations((2 * x - 1 - shift) / scale) for x in (one, other))
+    expected = 0.0
+    for k, pair in enumerate(zip(a, b, strict=True)):
+        x, y = (each / each.norm(dim=1, keepdim=True).add(1e-10) for each in pair)
+        weighted = (x - y).square() * lines[f"lin{k}.model.1.weight"]
+        expected += float(weighted.sum(dim=1).mean())
+    p, q = measure_(one), measure_(other)
+    assert float((p - q).square().sum()) == pytest.approx(expected, rel=1e-4)
+    torch.save({"lin0.model.1.weight": torch.zeros(2)}, tmp_path / "lpips-alex.pth")
+    with pytest.raises(CheckpointError, match=r"has no lin0\.model\.1\.weight of shape"):
+        load_lpips(network, tmp_path / "lpips-alex.pth")
+
+
+@pytest.mark.parametrize("most", [100, 2])
+def test_lpips_stands_among_the_measures(
+    tmp_path: Path, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With and without the distances to every shown picture, of some of the items."""
+    monkeypatch.setattr("models.evaluation.measuring.MOST_APART", most)
+    monkeypatch.setattr("models.evaluation.measuring.MOST_STRUCTURE", 2)
+    lpips_folder(tmp_path)
+    found, absent = networks(tmp_path)
+    assert [each.name for each in found][1:] == ["alexnet", "lpips"]
+    assert not any(each.startswith("LPIPS") for each in absent)
+    measured = measure(Toys(0.0), [each for each in found if each.name == "lpips"])
+    by_name = {each.name: each for each in measured.measures}
+    values = by_name["lpips"].values
+    assert np.isfinite(values[0]).sum() == 2
+    assert np.nanmax(values) == pytest.approx(0.0, abs=1e-6)
+    assert "PixCorr, LPIPS and SSIM: of 2 items" in measured.notes[0]
+    assert ("lpips_identification" in by_name) == (most == 100)
+    if most == 100:
+        assert np.nanmin(by_name["lpips_identification"].values) == 1.0
