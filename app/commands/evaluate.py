@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ from app.output import clear_progress, show_progress, table, write_json, write_n
 
 if TYPE_CHECKING:
     from app.evaluation.figures import SetFigures
+    from configs import SessionConfig
+    from devices.choosing import StreamChoice
     from models.evaluation.audit import Material
     from models.evaluation.checks import Check
     from models.evaluation.measuring import Pictures
@@ -32,6 +35,17 @@ LEARNT_STAMP = (
     "Trials that the decoder had learnt from are counted (--with-learnt): these are no figures of "
     "a test."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """What a report says beside its sets of pictures."""
+
+    checks: Sequence[tuple[str, Check]]
+    networks: Sequence[Network]
+    absent: Sequence[str]
+    choice: dict[str, Any] | None
+    stamps: Sequence[str]
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -66,6 +80,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="tensors (n, 3, h, w), as MindEye's evaluation saves them; read as data",
     )
     what.add_argument(
+        "--generated",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a folder that `phosphene generate` wrote",
+    )
+    what.add_argument(
         "--data",
         type=Path,
         metavar="PATH",
@@ -92,6 +114,37 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="pictures that the decoder was trained on, for the audit (beside --shown)",
     )
     parser.add_argument(
+        "--fitted",
+        type=Path,
+        metavar="NPZ",
+        help="means, deviations or covariances that a system applies, for the audit (beside --data "
+        "and --train-data)",
+    )
+    parser.add_argument(
+        "--train-data",
+        type=Path,
+        metavar="PATH",
+        help="recordings that a system was trained on, for --fitted",
+    )
+    parser.add_argument(
+        "--choose",
+        default=None,
+        metavar="MEASURE",
+        help="name the best of several sets by a measure (its `name` in evaluation.json): chosen "
+        "on half of the stimuli, its figure is of the others",
+    )
+    parser.add_argument(
+        "--choose-split",
+        choices=("stimulus", "block"),
+        default="stimulus",
+        help="choose on half of the stimuli (the default), or on the first half in time",
+    )
+    parser.add_argument(
+        "--choose-on-test",
+        action="store_true",
+        help="choose on everything, with --choose; the report is stamped",
+    )
+    parser.add_argument(
         "--with-learnt",
         action="store_true",
         help="count trials that the decoder learnt from; the report is stamped",
@@ -116,28 +169,35 @@ def run(args: argparse.Namespace) -> int:
         make_folder(args.out)
     out = args.out or default_out(suffix="-evaluation")
     sessions = [*args.session, *_decoded_now(args, out)]
-    sets = _sets(args, sessions)
+    sets, remarks = _sets(args, sessions)
     checks = _audit(args, sets) if args.audit else []
     networks, absent = _networks(args) if sets else ([], [])
     found: list[SetFigures] = []
     for number, each in enumerate(sets, 1):
         found.append(_measure(args, each, networks, f"{number} of {len(sets)}: {each.name}"))
     clear_progress()
+    choice = _choose(args, found)
+    stamps = (*remarks, *[LEARNT_STAMP] * args.with_learnt)
     with orderly(FINISHING) as end:
-        report = _write(out, args, list(zip(found, sets, strict=True)), checks, (networks, absent))
+        measured = list(zip(found, sets, strict=True))
+        beside = _Beside(checks, networks, absent, choice, stamps)
+        report = _write(out, args, measured, beside)
     if args.json:
         write_json(report)
     else:
-        _say(found, checks, absent, out)
+        _say(found, beside, out)
     return end.code
 
 
 def _check(args: argparse.Namespace) -> None:
-    kinds = (bool(args.session), args.drawn is not None, args.tensors is not None)
+    kinds = (
+        *(bool(each) for each in (args.session, args.generated)),
+        *(each is not None for each in (args.drawn, args.tensors)),
+    )
     if not any(kinds) and args.data is None:
         raise AppError(
             "nothing to measure was given, expected --session DIR, --drawn DIR --shown DIR, "
-            "--tensors DRAWN SHOWN, or --data PATH with --system NAME or --audit."
+            "--tensors DRAWN SHOWN, --generated DIR, or --data PATH with --system NAME or --audit."
         )
     if (args.drawn is None) != (args.shown is None) and args.train_pictures is None:
         raise AppError("--drawn and --shown belong together, expected both folders.")
@@ -156,7 +216,16 @@ def _check(args: argparse.Namespace) -> None:
         raise AppError(
             "--train-pictures is compared with what a test showed, expected --audit and --shown."
         )
-    check_given(args.data, args.pairs)
+    if (args.fitted is None) != (args.train_data is None) or (
+        args.fitted is not None and (args.data is None or args.system or not args.audit)
+    ):
+        raise AppError(
+            "--fitted is compared with what it was fitted on and what it was tested on, expected "
+            "--audit, --train-data PATH and --data PATH beside it (and no --system)."
+        )
+    if args.choose_on_test and args.choose is None:
+        raise AppError("--choose-on-test says where --choose looks, expected --choose MEASURE too.")
+    check_given(args.data, args.pairs, args.fitted, args.train_data)
 
 
 def _decoded_now(args: argparse.Namespace, out: Path) -> list[Path]:
@@ -204,7 +273,9 @@ def _recordings(path: Path) -> list[Path]:
     return found
 
 
-def _sets(args: argparse.Namespace, sessions: Sequence[Path]) -> list[Pictures]:
+def _sets(args: argparse.Namespace, sessions: Sequence[Path]) -> tuple[list[Pictures], list[str]]:
+    """Every set of pictures, and what a reader of the report must know of them."""
+    from app.evaluation.generated import generated_sets
     from app.evaluation.sets import FolderPictures, SessionPictures, TensorPictures
 
     found: list[Pictures] = [
@@ -214,7 +285,12 @@ def _sets(args: argparse.Namespace, sessions: Sequence[Path]) -> list[Pictures]:
         found.append(FolderPictures(args.drawn, args.shown, pairs=args.pairs))
     if args.tensors is not None:
         found.append(TensorPictures(*args.tensors))
-    return found
+    remarks = []
+    for folder in args.generated:
+        more, remark = generated_sets(folder)
+        found += more
+        remarks += [remark] if remark else []
+    return found, remarks
 
 
 def _networks(args: argparse.Namespace) -> tuple[list[Network], list[str]]:
@@ -242,6 +318,15 @@ def _measure(
         baselines=drawn,
         tell=lambda share: show_progress(f"{what}, {share:.0%}"),
     )
+
+
+def _choose(args: argparse.Namespace, found: Sequence[SetFigures]) -> dict[str, Any] | None:
+    from app.evaluation.choosing import Split, choose
+
+    if args.choose is None:
+        return None
+    split: Split = "test" if args.choose_on_test else args.choose_split
+    return choose(found, args.choose, split=split, seed=args.seed)
 
 
 def _audit(args: argparse.Namespace, sets: Sequence[Pictures]) -> list[tuple[str, Check]]:
@@ -283,28 +368,53 @@ def _audit(args: argparse.Namespace, sets: Sequence[Pictures]) -> list[tuple[str
                     "expected labelled markers (--labels EVENT[=CLASS],..., --markers)."
                 )
             add(recording.name, material)
+        if args.fitted is not None:
+            found.append((f"{args.fitted.name}: ", _fitted(args, config, classes, choice)))
     if not found:
         add("", Material())
     clear_progress()
     return found
 
 
+def _fitted(
+    args: argparse.Namespace,
+    config: SessionConfig,
+    classes: Mapping[str, str] | None,
+    choice: StreamChoice | None,
+) -> Check:
+    """Check whether the statistics of --fitted hold anything of --data."""
+    from app.evaluation import auditing
+    from app.evaluation.fitted import fitted_of
+    from models.evaluation.splits import fitted_statistics
+
+    parts = []
+    for path in (args.train_data, args.data):
+        show_progress(f"reading {path.name}")
+        options: dict[str, Any] = {"classes": classes, "choice": choice, "board": args.board}
+        parts.append(
+            auditing.joined(
+                [auditing.of_recording(each, config, **options) for each in _recordings(path)]
+            )
+        )
+    return fitted_statistics(fitted_of(args.fitted, *parts))
+
+
 def _write(
     out: Path,
     args: argparse.Namespace,
     measured: Sequence[tuple[SetFigures, Pictures]],
-    checks: Sequence[tuple[str, Check]],
-    judges: tuple[Sequence[Network], Sequence[str]],
+    beside: _Beside,
 ) -> dict[str, Any]:
     from importlib.metadata import version
 
+    from app.evaluation.choosing import CHOSEN_ON_TEST
     from app.evaluation.figures import compare
     from app.evaluation.page import render, set_of
     from app.evaluation.session_facts import session_facts
     from app.evaluation.sets import SessionPictures
     from configs.private import open_private
 
-    networks, absent = judges
+    networks, choice = beside.networks, beside.choice
     found = [figures for figures, _ in measured]
     facts = [
         session_facts(each, seed=args.seed) if isinstance(each, SessionPictures) else None
@@ -318,8 +428,9 @@ def _write(
         }
         for other in found[1:]
     ]
-    lines = [_check_json(of, check) for of, check in checks]
-    stamp = LEARNT_STAMP if args.with_learnt else ""
+    lines = [_check_json(of, check) for of, check in beside.checks]
+    on_test = choice is not None and choice["is_on_test"]
+    stamp = " ".join([*beside.stamps, *[CHOSEN_ON_TEST] * on_test])
     report = {
         "schema_version": 1,
         "phosphene": version("phosphene"),
@@ -331,7 +442,8 @@ def _write(
             for each, fact in zip(found, facts, strict=True)
         ],
         "comparisons": comparisons,
-        "left_out": list(absent),
+        "choice": choice,
+        "left_out": list(beside.absent),
         "networks": [{"name": n.name, "title": n.title, "note": n.note} for n in networks],
     }
     page = render(
@@ -340,7 +452,8 @@ def _write(
         checks=lines,
         sets=[set_of(*each, fact) for each, fact in zip(measured, facts, strict=True)],
         comparisons=comparisons,
-        absent=absent,
+        choice=choice,
+        absent=beside.absent,
         networks=networks,
         stamp=stamp,
     )
@@ -361,12 +474,8 @@ def _check_json(of: str, check: Check) -> dict[str, Any]:
     }
 
 
-def _say(
-    found: Sequence[SetFigures],
-    checks: Sequence[tuple[str, Check]],
-    absent: Sequence[str],
-    out: Path,
-) -> None:
+def _say(found: Sequence[SetFigures], beside: _Beside, out: Path) -> None:
+    choice, checks = beside.choice, beside.checks
     for each in found:
         write_text(f"{each.name}: {len(each.measured.items)} items")
         rows = [
@@ -382,6 +491,13 @@ def _say(
     if checks:
         rows = [[f"{of}{c.name}", str(c.verdict), c.evidence] for of, c in checks]
         write_text(table(["audit", "verdict", "evidence"], rows))
-    for sentence in absent:
+    if choice is not None:
+        figure = choice["figure"]
+        write_text(
+            f"Chosen by {choice['title']} on {choice['on']}: {choice['chosen']}, "
+            f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+            + (", on the same items" if choice["is_on_test"] else " on the others")
+        )
+    for sentence in beside.absent:
         write_note(f"Note: {sentence}")
     write_text(f"Report: {out / 'report.html'}")

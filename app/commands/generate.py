@@ -245,7 +245,7 @@ def _draw(
     rows: dict[str, list[Row]],
     facts: dict[str, Any],
 ) -> dict[str, Any]:
-    from app.generation.pictures import MOST_ROWS, Row, write_row
+    from app.generation.pictures import MOST_ROWS, Row, write_row, write_shown
 
     entry: dict[str, Any] = {
         "index": item.index,
@@ -254,6 +254,8 @@ def _draw(
         "seed": item.seed,
         "images": {},
     }
+    if item.shown is not None:
+        entry["shown"] = write_shown(args.out, item.shown)
     for mode, kept in rows.items():
         for sample in range(args.samples):
             seed = item.seed + sample

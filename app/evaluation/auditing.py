@@ -87,6 +87,27 @@ def of_epochs(epochs: Sequence[tuple[str, Epoch]]) -> Material:
     )
 
 
+def joined(parts: Sequence[Material]) -> Material:
+    """Return the epochs of several recordings as one material's.
+
+    Raises
+    ------
+    AppError
+        They have other channels or lengths.
+    """
+    found = [each for each in parts if each.epochs is not None and len(each.epochs)]
+    shapes = {each.epochs.shape[1:] for each in found if each.epochs is not None}
+    if len(shapes) > 1:
+        raise AppError(
+            f"the recordings have epochs of shapes {', '.join(map(str, sorted(shapes)))}, expected "
+            "the same channels and rate in all."
+        )
+    if not found:
+        return Material()
+    epochs = np.concatenate([each.epochs for each in found if each.epochs is not None])
+    return replace(found[0], labels=[k for each in found for k in each.labels], epochs=epochs)
+
+
 def with_prompts(material: Material, pictures: SessionPictures) -> Material:
     """Add the text prompts that a session's pictures say they were drawn with."""
     prompts, labels, answers = [], [], []

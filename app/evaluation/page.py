@@ -31,6 +31,7 @@ def render(
     comparisons: Sequence[Mapping[str, Any]],
     absent: Sequence[str],
     networks: Sequence[Network],
+    choice: Mapping[str, Any] | None = None,
     stamp: str = "",
 ) -> str:
     """Return the page; `sets` are `set_of`'s."""
@@ -50,6 +51,7 @@ def render(
         checks=checks,
         sets=sets,
         comparisons=comparisons,
+        choice=choice,
         absent=absent,
         networks=networks,
     )

@@ -86,7 +86,7 @@ class SessionPictures:
         data = read_picture(self.record, event)
         if data is None:
             raise AppError(f"{self.record.folder}: {event.image} is gone or no picture of its own.")
-        return _pixels(data, str(event.image))
+        return pixels_of(data, str(event.image))
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ def _by_table(table: Path, drawn: Path, shown: Path) -> list[Pair]:
         raise AppError(f"{table} has {names}, expected the columns drawn and shown (and item).")
     pairs = []
     for number, row in enumerate(rows, 2):
-        one, other = _below(drawn, row["drawn"]), _below(shown, row["shown"])
+        one, other = below(drawn, row["drawn"]), below(shown, row["shown"])
         if one is None or other is None:
             raise AppError(
                 f"{table}, line {number} names {row['drawn']!r} and {row['shown']!r}, expected a "
@@ -211,7 +211,7 @@ def _by_table(table: Path, drawn: Path, shown: Path) -> list[Pair]:
     return pairs
 
 
-def _below(folder: Path, name: str | None) -> Path | None:
+def below(folder: Path, name: str | None) -> Path | None:
     """Path of a file in the folder or below; None for anything else."""
     path = folder / (name or "")
     try:
@@ -231,7 +231,8 @@ def _read(path: Path) -> Uint8:
     return np.asarray(read_file(path).convert("RGB"), dtype=np.uint8)
 
 
-def _pixels(data: bytes, name: str) -> Uint8:
+def pixels_of(data: bytes, name: str) -> Uint8:
+    """Pixels (height, width, 3) of a PNG; raises `AppError` where it is none."""
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             if picture.width * picture.height > MAX_PIXELS:

@@ -21,7 +21,7 @@ from app.runtime.folder import encode_png
 from app.runtime.writing import write_atomically
 from pipeline.values import Uint8
 
-REPORT = "generation.json"
+REPORT, SHOWN = "generation.json", "shown"
 ORACLE_WARNING = (
     "the true label was in the text prompt (--oracle-prompt): these pictures show what the label "
     "says, not what the EEG holds. No figure on them measures decoding."
@@ -92,6 +92,16 @@ def write_row(
         write_atomically(path, png)
         written[path.relative_to(out).as_posix()] = hashlib.sha256(png).hexdigest()
     return written
+
+
+def write_shown(out: Path, pixels: Uint8) -> str:
+    """Write what an item showed to `out/shown/`, once for all that showed it; return the path."""
+    png = encode_png(pixels, {})
+    path = out / SHOWN / f"{hashlib.sha256(png).hexdigest()}.png"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, png)
+    return path.relative_to(out).as_posix()
 
 
 def write_report(out: Path, report: Mapping[str, Any]) -> Path:

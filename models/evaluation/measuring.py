@@ -182,8 +182,11 @@ def measure(
                 # Beside the networks: neither needs the other's result.
                 pending = threads.submit(structure.add, drawn, first, copy)
                 pixels.add(drawn, first, copy)
-                for judge in (*judges, *distances):
-                    judge.add(_same_size(drawn), first, copy)
+                alike = _same_size(drawn)
+                for judge in judges:
+                    judge.add(alike, first, copy)
+                for distance in distances:
+                    distance.add(alike, first, copy)
                 pending.result()
                 n_done += len(part)
                 tell(n_done / n_all)
@@ -201,7 +204,8 @@ def _chosen(pictures: Pictures, seed: int) -> tuple[Ints, tuple[str, ...], Ints,
             f"{pictures.name} has {len(pictures.stimuli)} pictures of {len(names)} stimuli, "
             "expected two stimuli or more to tell apart."
         )
-    kept, note = np.arange(len(names)), ()
+    kept = np.arange(len(names))
+    note: tuple[str, ...] = ()
     if len(names) > MOST_SHOWN:
         kept = np.sort(np.random.default_rng([seed, 97]).permutation(len(names))[:MOST_SHOWN])
     place = np.full(len(names), -1, dtype=np.intp)

@@ -57,7 +57,7 @@ def comparable(image: Tensor) -> Comparable:
     flat = wide.reshape(-1).astype(np.float64)
     flat -= flat.mean()
     flat /= max(float(np.sqrt(_product(flat, flat))), 1e-12)
-    grey: Float32 = _GREY[0] * wide[0] + _GREY[1] * wide[1] + _GREY[2] * wide[2]
+    grey = (_GREY[0] * wide[0] + _GREY[1] * wide[1] + _GREY[2] * wide[2]).astype(np.float32)
     down, down_squares = _smooth(grey, axis=0), _smooth(grey * grey, axis=0)
     both, both_squares = _smooth(down, axis=1), _smooth(down_squares, axis=1)
     return Comparable(
@@ -92,10 +92,10 @@ def _similarity(
     (mean_a, var_a), (mean_b, var_b) = one, other
     both = mean_a * mean_b
     low, contrast = np.float32(0.01**2), np.float32(0.03**2)
-    found: Float32 = ((2 * both + low) * (2 * (products - both) + contrast)) / (
+    found = ((2 * both + low) * (2 * (products - both) + contrast)) / (
         (mean_a * mean_a + mean_b * mean_b + low) * (var_a + var_b + contrast)
     )
-    return found
+    return np.asarray(found, dtype=np.float32)
 
 
 def _product(one: Float64, other: Float64) -> float:
@@ -104,10 +104,8 @@ def _product(one: Float64, other: Float64) -> float:
 
 
 def _smooth(values: Float32, *, axis: int) -> Float32:
-    found: Float32 = gaussian_filter1d(
-        values, _SIGMA, axis=axis, truncate=_TRUNCATE, mode="reflect"
-    )
-    return found
+    found = gaussian_filter1d(values, _SIGMA, axis=axis, truncate=_TRUNCATE, mode="reflect")
+    return np.asarray(found, dtype=np.float32)
 
 
 def pixel_correlations(images: Tensor, originals: Tensor) -> Float64:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,8 +15,16 @@ from PIL import Image
 from app.cli import main
 from app.errors import AppError
 from app.evaluation.baselines import MEAN, NOISE, RANDOM, session_baselines
+from app.evaluation.choosing import choose
+from app.evaluation.figures import SetFigures
+from app.evaluation.fitted import fitted_of
+from app.evaluation.generated import generated_sets
 from app.evaluation.sets import FolderPictures, SessionPictures, TensorPictures
+from app.generation.pictures import write_shown
 from models.api import EncoderSpec, InputSpec
+from models.evaluation.audit import Material
+from models.evaluation.measuring import Measure, Measured
+from models.evaluation.splits import fitted_statistics
 from pipeline.gallery import load_gallery
 from pipeline.values import Embedding, Epoch, GeneratedImage
 from tests.conformance.files import xdf
@@ -181,6 +190,9 @@ def test_a_session_and_somebody_s_folders_become_one_report(
         (["--data", "x"], "--data was given alone"),
         (["--system", "embedded", "--session", "x"], "--system decodes --data"),
         (["--session", "nowhere"], "no such file, expected a session folder"),
+        (["--generated", "nowhere"], "expected a folder that `phosphene generate` wrote"),
+        (["--session", "x", "--choose-on-test"], "expected --choose MEASURE too"),
+        (["--data", "x", "--audit", "--fitted", "y.npz"], "expected --audit, --train-data PATH"),
     ],
 )
 def test_what_cannot_be_measured_is_said_in_one_line(
@@ -196,3 +208,99 @@ def test_a_recording_without_the_named_markers_is_not_called_clean(
     given = ["--data", str(xdf(tmp_path)), "--labels", "nothing,nobody", "--audit"]
     assert main(["evaluate", *given, "--out", str(tmp_path / "out")]) == 1
     assert "no marker of nothing, nobody" in capsys.readouterr().err
+
+
+def generated(folder: Path, *, faults: tuple[str, ...] = ()) -> Path:
+    """What `phosphene generate` leaves: two drawings of each of four items in one mode."""
+    items = []
+    folder.mkdir()
+    for k, label in enumerate(LABELS):
+        shown = write_shown(folder, GALLERY.image(label))
+        images = {}
+        for sample, drawn in enumerate((label, LABELS[k - 1])):
+            name = f"fused/{k:06d}{f'-s{sample}' if sample else ''}.png"
+            save(folder / name, GALLERY.image(drawn))
+            images[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        items.append({"index": k, "label": label, "shown": shown, "images": images})
+    table = {"items": items, "faults": list(faults)}
+    (folder / "generation.json").write_text(json.dumps(table))
+    return folder
+
+
+def test_what_generate_drew_is_measured_as_it_was_drawn(folders: Path, tmp_path: Path) -> None:
+    (one,), remark = generated_sets(generated(tmp_path / "clean"))
+    assert remark == ""
+    assert (len(one.stimuli), one.n_copies, one.name) == (4, 2, "clean")
+    other = FolderPictures(folders / "drawn", folders / "shown")
+    for item in range(4):
+        assert (one.shown(one.stimuli[item]) == GALLERY.image(LABELS[item])).all()
+        theirs = next(k for k in range(4) if LABELS[item] in other.stimuli[k])
+        for copy in range(2):
+            assert (one.drawn(item, copy) == other.drawn(theirs, copy)).all()
+    save(tmp_path / "clean" / "fused" / "000001.png", GALLERY.image(LABELS[0]))
+    with pytest.raises(AppError, match="is not the picture that"):
+        one.drawn(1, 0)
+    _, remark = generated_sets(generated(tmp_path / "oracle", faults=("oracle_prompt",)))
+    assert "the true label was in the text prompt" in remark
+    table = {"items": [{"index": 0, "images": {}}]}
+    (tmp_path / "oracle" / "generation.json").write_text(json.dumps(table))
+    with pytest.raises(AppError, match="does not hold what its 1 items showed"):
+        generated_sets(tmp_path / "oracle")
+    table["items"][0] |= {"shown": "shown/x.png", "images": {"../../etc/passwd": "0"}}
+    (tmp_path / "oracle" / "generation.json").write_text(json.dumps(table))
+    with pytest.raises(AppError, match="expected MODE/NNNNNN"):
+        generated_sets(tmp_path / "oracle")
+
+
+def figures(name: str, values: list[float], better: str = "higher") -> SetFigures:
+    table = np.array([values])
+    measure = Measure("m", "M", "", better, table)  # type: ignore[arg-type]
+    n = table.shape[1]
+    measured = Measured((measure,), np.arange(n), tuple("abcdefgh"[:n]), np.arange(n), ())
+    return SetFigures(name=name, measured=measured, scores={}, rows={}, judged_by="M", n_copies=1)
+
+
+def test_the_best_set_is_chosen_where_its_figure_does_not_count() -> None:
+    rng = np.random.default_rng(0)
+    # Sets of luck alone: who is best by chance is not best on what did not choose.
+    on_test, apart = [], []
+    for seed in range(40):
+        sets = [figures(f"s{k}", list(rng.normal(size=8))) for k in range(20)]
+        on_test.append(choose(sets, "m", split="test", seed=seed)["figure"]["value"])
+        apart.append(choose(sets, "m", seed=seed)["figure"]["value"])
+    assert np.mean(on_test) > 0.4
+    assert abs(np.mean(apart)) < 0.25
+    lower = [figures("bad", [2.0] * 8, "lower"), figures("good", [1.0] * 8, "lower")]
+    found = choose(lower, "m", split="block")
+    assert (found["chosen"], found["figure"]["n"]) == ("good", 4)
+    assert found["on"] == "the first half of the items in time"
+    with pytest.raises(AppError, match="expected two or more"):
+        choose(lower[:1], "m")
+    with pytest.raises(AppError, match="expected one of m: a measure"):
+        choose(lower, "nothing")
+    with pytest.raises(AppError, match="do not show the same pictures"):
+        choose([*lower, figures("short", [1.0] * 7)], "m")
+    with pytest.raises(AppError, match="2 stimuli are too few"):
+        choose([figures("a", [1.0, 2.0]), figures("b", [1.0, 2.0])], "m")
+
+
+@pytest.mark.parametrize("leaks", [True, False])
+def test_a_scaler_of_both_parts_is_found_by_its_file(tmp_path: Path, leaks: bool) -> None:
+    rng = np.random.default_rng(3)
+    parts = [
+        Material(epochs=rng.normal(k, 1 + k, (20, 3, 10)).astype(np.float32), sfreq=10.0)
+        for k in range(2)
+    ]
+    rows = [each.epochs.transpose(1, 0, 2).reshape(3, -1) for each in parts]  # type: ignore[union-attr]
+    used = np.concatenate(rows if leaks else rows[:1], axis=1).astype(np.float64)
+    arrays = {"mean": used.mean(axis=1), "std": used.std(axis=1)}
+    np.savez(tmp_path / "s.npz", **arrays, covariance=np.cov(used, bias=True))
+    check = fitted_statistics(fitted_of(tmp_path / "s.npz", *parts))
+    assert check.is_leak == leaks
+    assert len(check.figures) == 3
+    np.savez(tmp_path / "s.npz", mean=np.zeros(2))
+    with pytest.raises(AppError, match=r"mean of shape \(2,\), expected \(3,\)"):
+        fitted_of(tmp_path / "s.npz", *parts)
+    np.savez(tmp_path / "s.npz", mean=np.array([{}]))
+    with pytest.raises(AppError, match="cannot be read"):
+        fitted_of(tmp_path / "s.npz", *parts)
