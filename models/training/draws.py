@@ -99,9 +99,9 @@ class Draws:
     def _rows(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
         n = len(self.items)
         if n * math.prod(shape) <= DRAWN_WHOLE:
-            return draw(n, *shape, generator=self.generator)[self.start : self.stop]
+            return draw((n, *shape), generator=self.generator)[self.start : self.stop]
         first = self.one_randint(2**62)
         rows = range(self.start, self.stop)
         return torch.stack(
-            [draw(*shape, generator=torch.Generator().manual_seed(first + row)) for row in rows]
+            [draw(shape, generator=torch.Generator().manual_seed(first + row)) for row in rows]
         )
