@@ -8,7 +8,7 @@ divided: a pure function of (seed, step). Knows nothing of what the numbers are 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -23,6 +23,8 @@ _Drawn = TypeVar("_Drawn")
 DRAWN_WHOLE = 2**21
 """Numbers of one kind that a step draws in one go (15 ms); of more, each row has a seed of its
 own, and a process draws its rows alone."""
+ITEMS_WHOLE = 1024
+"""Items that `Draws.each` calls for in turn (10 us each); of more, likewise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,9 +89,12 @@ class Draws:
         return torch.tensor(self.one_randint(2**62) + self.start)
 
     def each(self, draw: Callable[[int, torch.Generator], _Drawn]) -> list[_Drawn]:
-        """Call `draw` with each item's index and the generator; return what is this process's."""
-        drawn = [draw(int(index), self.generator) for index in self.items]
-        return drawn[self.start : self.stop]
+        """Call `draw` with each item's index and a generator; return what is this process's."""
+        if len(self.items) <= ITEMS_WHOLE:
+            drawn = [draw(int(index), self.generator) for index in self.items]
+            return drawn[self.start : self.stop]
+        own = zip(self.indices, self._generators(), strict=True)
+        return [draw(int(index), generator) for index, generator in own]
 
     def for_part(self, draw: Callable[[int, torch.Generator], _Drawn]) -> _Drawn:
         """Call `draw` with a part's count of items, of all processes; the same in each of them."""
@@ -100,8 +105,9 @@ class Draws:
         n = len(self.items)
         if n * math.prod(shape) <= DRAWN_WHOLE:
             return draw((n, *shape), generator=self.generator)[self.start : self.stop]
+        return torch.stack([draw(shape, generator=each) for each in self._generators()])
+
+    def _generators(self) -> Iterator[torch.Generator]:
+        """One for each row of this process."""
         first = self.one_randint(2**62)
-        rows = range(self.start, self.stop)
-        return torch.stack(
-            [draw(shape, generator=torch.Generator().manual_seed(first + row)) for row in rows]
-        )
+        return (torch.Generator().manual_seed(first + n) for n in range(self.start, self.stop))

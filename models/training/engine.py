@@ -24,6 +24,8 @@ from pipeline.extras import extras_named
 
 Precision = Literal["no", "bf16"]
 Asked = Literal["auto", "no", "bf16"]
+SHARDED = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
+"""Ways of `accelerate launch` that no checkpoint of ours would be whole with."""
 
 
 def choose_precision(asked: str, device: str = "") -> Precision:
@@ -189,6 +191,11 @@ class Accelerated:
     """Any number of processes, as `accelerate launch` started them."""
 
     def __init__(self, precision: Precision, tracker: str, folder: str, device: str) -> None:
+        if any(os.environ.get(f"ACCELERATE_USE_{kind}") == "true" for kind in SHARDED):
+            raise TrainingError(
+                "a training is not sharded here (FSDP, DeepSpeed, Megatron): every process holds "
+                "the whole network; launch it with --multi_gpu."
+            )
         with extras_named("training in several processes, or with a tracker,"):
             from accelerate import Accelerator, DistributedDataParallelKwargs
         if tracker and importlib.util.find_spec(tracker) is None:

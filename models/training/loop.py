@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -263,11 +264,17 @@ def _moved(batch: Batch, device: torch.device) -> dict[str, Tensor]:
     }
 
 
+@lru_cache(maxsize=1)
+def _order(n_train: int, seed: int, number: int) -> Indices:
+    """Order of the items in a pass."""
+    return np.random.default_rng((seed, number)).permutation(n_train)
+
+
 def step_draws(n_train: int, seed: int, division: Division, *, step: int, part: int) -> Draws:
     """Items and draws of one part of one step in this process: a pure function of its arguments."""
     n_items = division.n_items
     number, place = divmod(step, math.ceil(n_train / n_items))
-    order = np.random.default_rng((seed, number)).permutation(n_train)
+    order = _order(n_train, seed, number)
     # Around the end: the last step of a pass is as large as the others.
     items = order[np.arange(place * n_items, (place + 1) * n_items) % n_train]
     return division.draws(items, _seed(seed, step, 0, 0), part=part)

@@ -103,6 +103,7 @@ def test_rows_are_drawn_alike_however_a_step_is_divided(
     whole: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(draws, "DRAWN_WHOLE", whole)
+    monkeypatch.setattr(draws, "ITEMS_WHOLE", whole)
     items = np.arange(100, 112)
 
     def drawn(of: Draws) -> list[torch.Tensor]:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.distributed import DistBackendError
 
 from configs.published import MaskedAutoencoderConfig, MaskedTrainingConfig
 from models.atm.data import write_epochs
@@ -21,7 +22,7 @@ from models.registry import find_entry, find_system
 from models.stages import StageRequest
 from models.training import LoopConfig, make_engine, train
 from models.training.draws import Draws
-from models.training.engine import choose_precision
+from models.training.engine import choose_precision, others_reachable
 from models.training.errors import TrainingError
 from models.training.state import list_runs
 from tests.models.line import Line
@@ -160,6 +161,25 @@ def test_an_absent_tracker_is_not_left_out_silently(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(TrainingError, match="the tracker wandb is not installed"):
         make_engine(tracker="wandb", folder="unused", device="cpu")
+
+
+def test_a_sharded_launch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(TrainingError, match=r"is not sharded here .* launch it with --multi_gpu"):
+        make_engine(device="cpu")
+
+
+def test_a_process_that_is_gone_is_one_sentence(tmp_path: Path) -> None:
+    # As gloo and NCCL say it; what is no collective's stays what it is.
+    for error in (RuntimeError("[gloo/x.cc:5] Connection closed by peer"), DistBackendError("y")):
+        with (
+            pytest.raises(TrainingError, match=r"another process .* the same command goes on"),
+            others_reachable(tmp_path),
+        ):
+            raise error
+    with pytest.raises(RuntimeError, match=r"^shapes$"), others_reachable(tmp_path):
+        raise RuntimeError("shapes")
 
 
 def test_only_the_first_process_writes_what_is_kept(
