@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
@@ -73,7 +74,7 @@ def others_reachable(out: Path) -> Iterator[None]:
         # gloo raises no class of its own, and names itself.
         if not isinstance(error, distributed.DistError) and "gloo" not in str(error):
             raise
-        cause = " ".join(str(error).split())[-80:]
+        cause = re.sub(r"^\[[^]]*\] *", "", str(error)).split(". ")[0][:80]
         raise TrainingError(
             f"another process of this training has ended, or cannot be reached ({cause}): the last "
             f"checkpoint in {out / 'checkpoints'} is whole; the same command goes on from there, "
