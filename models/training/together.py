@@ -100,16 +100,17 @@ class JoinedBatchNorm(_BatchNorm):
             return super().forward(input)
         axes = [0, *range(2, input.ndim)]
         n = input.numel() // input.shape[1] * n_processes
-        mean = _summed(input.sum(axes)) / n
+        given = input.float()
+        mean = _summed(given.sum(axes)) / n
         shape = (1, -1, *[1] * (input.ndim - 2))
-        centred = input - mean.view(shape)
+        centred = given - mean.view(shape)
         var = _summed(centred.square().sum(axes)) / n
         with torch.no_grad():
             self._remember(mean, var * n / (n - 1))
         made = centred * (var + self.eps).rsqrt().view(shape)
         if self.affine:
             made = made * self.weight.view(shape) + self.bias.view(shape)
-        return made
+        return made.to(input.dtype)
 
     def _remember(self, mean: Tensor, var: Tensor) -> None:
         if self.running_mean is None or self.running_var is None:
