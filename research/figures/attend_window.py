@@ -126,7 +126,6 @@ def film() -> None:
             now = replace(now, ended=event)
         told.now = now
         view.refresh()
-        view.state.setText("The EEG is simulated")
         app.processEvents()
         shots.extend([_shot(view)] * (1 if is_step else 6))
 

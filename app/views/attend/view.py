@@ -279,9 +279,11 @@ def _lines(now: LiveSnapshot, ended: Ended | None) -> tuple[str, ...]:
 def _state(now: LiveSnapshot, grid: GridWindow | None) -> str:
     if now.phase == "failed":
         return now.message
-    if now.phase == "running" and grid is not None:
-        figures = grid.figures
-        simulated = "The EEG is simulated · " if now.is_simulated else ""
-        dropped = f"{figures.n_dropped} of {figures.n_frames + figures.n_dropped} frames dropped"
-        return f"{simulated}{dropped} · {now.redraws:.0f} redraws a second"
+    if now.phase == "running":
+        said = ["The EEG is simulated"] if now.is_simulated else []
+        if grid is not None:
+            shown, dropped = grid.figures.n_frames, grid.figures.n_dropped
+            said += [f"{dropped} of {shown + dropped} frames dropped"]
+            said += [f"{now.redraws:.0f} redraws a second"]
+        return " · ".join(said)
     return {"loading": "Loading…", "ended": "Ended: the files are written."}.get(now.phase, "")
