@@ -19,21 +19,19 @@ import numpy as np
 
 from configs.units import unit_scale
 from pipeline.errors import ConfigurationError
+from pipeline.extras import extras_named
 from pipeline.ports import Source
 from pipeline.values import ClockOffset, Float64, Packet, StateChange, StreamRole, StreamState
 
 if TYPE_CHECKING:
     from configs import SessionConfig
 
-try:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # it says that it is discontinued
-        from mne_realtime.base_client import _BaseClient
-except ImportError:
-    raise ConfigurationError(
-        "phosphene.realtime needs mne-realtime, which is not installed: pip install "
-        '"phosphene[mne-realtime]", or use MNE-LSL (StreamLSL, EpochsStream).'
-    ) from None
+with (
+    warnings.catch_warnings(),
+    extras_named("phosphene.realtime", otherwise="or use MNE-LSL (StreamLSL, EpochsStream)"),
+):
+    warnings.simplefilter("ignore", FutureWarning)  # it says that it is discontinued
+    from mne_realtime.base_client import _BaseClient
 
 _LOG = logging.getLogger(__name__)
 _NOT_STARTED = "The client is not started: use it in a `with` block, or call start()."

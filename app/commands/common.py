@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from app.output import clear_progress, show_progress, write_json, write_lines, w
 from configs import ConfigError, LoadedConfig, SessionConfig, load_preset, read_config
 from configs.guard import UnfitFileError, check_tree
 from configs.units import UNITS
+from pipeline.extras import extras_named
 
 if TYPE_CHECKING:
     from app.port import Snapshot
@@ -283,15 +283,12 @@ def output_overrides(args: argparse.Namespace) -> dict[str, Any]:
 
     Raises
     ------
-    OutputError
+    MissingExtraError
         OSC is asked for and python-osc is not installed.
     """
-    if args.osc is not None and importlib.util.find_spec("pythonosc") is None:
-        from app.errors import OutputError
-
-        raise OutputError(
-            '--osc needs python-osc, which is not installed: pip install "phosphene[osc]".'
-        )
+    if args.osc is not None:
+        with extras_named("--osc"):
+            import pythonosc  # noqa: F401
     return {f"outputs.{name}": getattr(args, name) for name in ("osc", "feed", "lab_recorder")}
 
 

@@ -14,6 +14,7 @@ from app.outputs.lab_recorder import LabRecorderOutput
 from app.outputs.osc import OscOutput
 from app.outputs.port import Output
 from configs import SessionConfig
+from pipeline.extras import MissingExtraError
 
 
 def open_outputs(
@@ -36,6 +37,6 @@ def open_outputs(
     for make in makers:
         try:
             opened.append(make())
-        except OutputError as error:
+        except (OutputError, MissingExtraError) as error:
             warn(str(error))
     return opened

@@ -15,6 +15,7 @@ from app.errors import OutputError
 from app.outputs.addresses import split_address
 from app.outputs.port import Sent
 from configs.plain import plain
+from pipeline.extras import extras_named
 from pipeline.signal_quality import GRADES, ChannelQuality
 
 MAX_VALUES = 15_000
@@ -43,17 +44,15 @@ class OscOutput:
     Raises
     ------
     OutputError
-        The address is none, its host is unknown, or python-osc is not installed.
+        The address is none, or its host is unknown.
+    MissingExtraError
+        python-osc is not installed.
     """
 
     def __init__(self, address: str, *, is_simulated: bool) -> None:
         host, port = split_address(address)
-        try:
+        with extras_named("OSC"):
             from pythonosc.udp_client import SimpleUDPClient
-        except ImportError:
-            raise OutputError(
-                'OSC needs python-osc, which is not installed: pip install "phosphene[osc]".'
-            ) from None
         try:
             self._client: Any = SimpleUDPClient(host, port)
         except OSError as error:

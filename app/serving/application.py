@@ -29,6 +29,7 @@ from app.serving.service import Declined, ReplicaService
 from configs import SessionConfig
 from configs.serving import ServingConfig
 from models.api import EncoderSpec
+from pipeline.extras import extras_named
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -176,7 +177,9 @@ def serve_here(
     Raises
     ------
     AppError
-        Ray is not installed, the port is taken, or no replica could be started.
+        The port is taken, or no replica could be started.
+    MissingExtraError
+        Ray is not installed.
     """
     # Both are read once, when Ray is imported. Its statistics of use go nowhere, and who has no
     # token of its own gets nothing from the ports that it opens between its processes.
@@ -184,13 +187,9 @@ def serve_here(
     if serving.address is None:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    try:
+    with extras_named("serving"):
         import ray  # noqa: F401
         import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise AppError(
-            f"serving needs what is not installed ({error}): pip install 'phosphene[serve]'."
-        ) from None
     listening = _listen(serving)
     with contextlib.closing(listening), _ray(serving):
         from ray import serve

@@ -101,6 +101,23 @@ class Recording(Protocol):
         ...
 
 
+class OfFile:
+    """What every recording of one file says alike; its reader sets both."""
+
+    _path: Path
+    _streams: Sequence[StreamInfo]
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
+    def streams(self) -> Sequence[StreamInfo]:
+        """Streams that hold samples, EEG first."""
+        return self._streams
+
+
 def eeg_info(
     path: Path,
     *,

@@ -19,9 +19,9 @@ import numpy as np
 
 from configs.guard import open_file
 from devices.errors import FileError
-from devices.files.base import Block, FileEvent, Piece, cut, eeg_info, marker_info
+from devices.files.base import Block, FileEvent, OfFile, Piece, cut, eeg_info, marker_info
 from pipeline.looks import Grid, LookMarker
-from pipeline.values import Float32, StreamInfo, Uint8
+from pipeline.values import Float32, Uint8
 
 BETWEEN: Final = 2.0
 """Straight line before each trial, s."""
@@ -33,7 +33,7 @@ _LARGEST: Final = 2 << 30
 _KEYS: Final = ("X", "y", "V", "fs")
 
 
-class CvepRecording:
+class CvepRecording(OfFile):
     """An archive of trials as a `Recording`.
 
     Attributes
@@ -88,16 +88,6 @@ class CvepRecording:
             replace(marker_info(path), desc=self.grid.desc),
         )
         self._n_between = round(BETWEEN * self.sfreq)
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self._path
-
-    @property
-    def streams(self) -> Sequence[StreamInfo]:
-        """EEG and markers."""
-        return self._streams
 
     @property
     def duration(self) -> float | None:

@@ -24,6 +24,7 @@ from devices.files.base import (
     Block,
     FileBreak,
     FileEvent,
+    OfFile,
     Piece,
     block_length,
     cut,
@@ -38,7 +39,6 @@ from devices.files.marks import sentences, sort_marks
 from devices.files.signal_types import guess_types
 from devices.files.timeline import Timeline
 from devices.files.triggers import choose, codes_of, is_digital, joined, onsets, runs_of
-from pipeline.values import StreamInfo
 
 _PIECE: Final = 10.0
 """Length of one read, s: long enough that opening the file each time costs nothing."""
@@ -47,7 +47,7 @@ VOLTS: Final = ("eeg", "eog", "ecg", "emg", "seeg", "ecog", "dbs", "bio")
 _LEFT_OUT: Final = ("stim", "syst", "chpi", "exci", "ias")
 
 
-class MneRecording:
+class MneRecording(OfFile):
     """A file that MNE reads, as a `Recording`.
 
     Parameters
@@ -102,16 +102,6 @@ class MneRecording:
             ),
             marker_info(path),
         )
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self._path
-
-    @property
-    def streams(self) -> Sequence[StreamInfo]:
-        """EEG and markers."""
-        return self._streams
 
     @property
     def duration(self) -> float | None:

@@ -16,7 +16,7 @@ from typing import IO, Final
 
 import numpy as np
 
-from devices.files.base import Block, FileBreak, FileEvent, Piece, cut, marker_info
+from devices.files.base import Block, FileBreak, FileEvent, OfFile, Piece, cut, marker_info
 from pipeline.counter import PLAIN, CounterPattern, SampleCounter
 from pipeline.counter_watch import TRUST, CounterWatch
 from pipeline.values import StreamInfo
@@ -257,7 +257,7 @@ class RowReader:
         return Piece(data, numbers / self.sfreq, events, breaks)
 
 
-class RowRecording:
+class RowRecording(OfFile):
     """A text file as a `Recording`; a format adds its header and its columns.
 
     Parameters
@@ -271,16 +271,6 @@ class RowRecording:
         self._path = path
         self._streams = (eeg, marker_info(path))
         self._reader = reader
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self._path
-
-    @property
-    def streams(self) -> Sequence[StreamInfo]:
-        """EEG and markers."""
-        return self._streams
 
     @property
     def duration(self) -> float | None:

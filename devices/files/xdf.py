@@ -26,10 +26,10 @@ from devices.choosing import (
     several_eeg,
 )
 from devices.errors import FileError
-from devices.files.base import Block, block_length
+from devices.files.base import Block, OfFile, block_length
 from devices.xdf.reader import XdfFile, XdfOffset, XdfSamples
 from pipeline.markers import as_text, join_columns
-from pipeline.values import Float64, StreamInfo, StreamRole
+from pipeline.values import Float64, StreamRole
 
 _LOOKAHEAD: Final = 2.0
 """How far, in s, a recorder may have written one stream behind another (LabRecorder: 0.5)."""
@@ -37,7 +37,7 @@ _RESET: Final = 1.0
 """A jump of the offset between two probes above this is a reset, not a drift, s."""
 
 
-class XdfRecording:
+class XdfRecording(OfFile):
     """An XDF file as a `Recording`: its streams that hold samples.
 
     Parameters
@@ -69,16 +69,6 @@ class XdfRecording:
         )
         self._probes = self._file.clock_probes()
         self._zero = self._find_zero()
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self._path
-
-    @property
-    def streams(self) -> Sequence[StreamInfo]:
-        """Streams that hold samples, EEG first."""
-        return self._streams
 
     @property
     def duration(self) -> float | None:

@@ -6,7 +6,6 @@ nothing of streams or of training.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +19,18 @@ from models.diffusion_transformers.family import Family
 from models.diffusion_transformers.generation import TokenGenerator
 from models.diffusion_transformers.parts import read_parts
 from models.diffusion_transformers.projector import FOLDER, Projector, files_of, load_projector
-from models.sampling.parts import Part
 from models.stable_diffusion.errors import StableDiffusionError
+from models.stable_diffusion.folder_sampler import FolderSampler
 from models.stable_diffusion.live import read_settings
 from models.weights import hash_files
 from pipeline.errors import ShapeError
-from pipeline.values import Embedding, GeneratedImage
+from pipeline.values import Embedding
 
 SIZE = 512
 """Side of a picture unless the folder's `system.json` says another, pixels."""
 
 
-class TransformerSampler:
+class TransformerSampler(FolderSampler[Tensor]):
     """A generator of the family; satisfies `models.api.Sampler`.
 
     Parameters
@@ -54,44 +53,11 @@ class TransformerSampler:
         spec: SamplerSpec,
         remarks: tuple[str, ...] = (),
     ) -> None:
+        facts = {"condition": "tokens" if projector is None else "projector"}
+        super().__init__(generator, spec=spec, facts=facts, remarks=remarks)
         self.generator, self._projector, self._width = generator, projector, width
-        self._spec, self._remarks = spec, remarks
 
-    @property
-    def spec(self) -> SamplerSpec:
-        """What it takes and draws."""
-        return self._spec
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """What an engine can take the place of."""
-        return self.generator.parts
-
-    @property
-    def options(self) -> Mapping[str, str | int | float]:
-        """What acts on its pictures."""
-        condition = "tokens" if self._projector is None else "projector"
-        return {**self.generator.options, "condition": condition}
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """Sentences on settings that do not act as one would think."""
-        return self._remarks
-
-    def sample(self, embedding: Embedding, *, seed: int) -> GeneratedImage:
-        """Draw the picture of an embedding.
-
-        Raises
-        ------
-        ShapeError
-            It is none of this generator's space.
-        """
-        pixels = self.generator.draw(self.tokens(embedding), seed=seed)
-        return GeneratedImage(
-            pixels=pixels, seed=seed, index=embedding.index, t_onset=embedding.t_onset
-        )
-
-    def tokens(self, embedding: Embedding) -> Tensor:
+    def condition(self, embedding: Embedding) -> Tensor:
         """Make what the transformer reads: (n_tokens, width).
 
         Raises

@@ -21,9 +21,9 @@ from configs.guard import read_text
 from models.accelerators import choose_device, choose_dtype
 from models.api import SamplerSpec, installed_weights
 from models.registry import find_system
-from models.sampling.parts import Part
 from models.stable_diffusion import adapters
 from models.stable_diffusion.errors import StableDiffusionError
+from models.stable_diffusion.folder_sampler import FolderSampler
 from models.stable_diffusion.generation import Condition, GenerationSettings, LatentGenerator
 from models.stable_diffusion.parts import (
     ADAPTERS,
@@ -36,7 +36,7 @@ from models.stable_diffusion.parts import (
 from models.stable_diffusion.single_file import read_file
 from models.weights import hash_files
 from pipeline.errors import ShapeError
-from pipeline.values import Embedding, GeneratedImage
+from pipeline.values import Embedding
 
 SETTINGS = "system.json"
 """In the folder; every field is optional."""
@@ -78,7 +78,7 @@ class FolderSettings:
     guidance_scale: float | None = None
 
 
-class StableDiffusionSampler:
+class StableDiffusionSampler(FolderSampler[Condition]):
     """A generator of the family; satisfies `models.api.Sampler`.
 
     Parameters
@@ -102,46 +102,13 @@ class StableDiffusionSampler:
         facts: Mapping[str, str | int | float],
         remarks: tuple[str, ...] = (),
     ) -> None:
+        super().__init__(generator, spec=spec, facts=facts, remarks=remarks)
         self.generator, self._kind, self._shape = generator, kind, shape
-        self._spec, self._facts, self._remarks = spec, facts, remarks
-
-    @property
-    def spec(self) -> SamplerSpec:
-        """What it takes and draws."""
-        return self._spec
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """What an engine can take the place of."""
-        return self.generator.parts
 
     @property
     def can_save_memory(self) -> bool:
         """Whether `decoder.low_memory` changes anything."""
         return self.generator.can_save_memory
-
-    @property
-    def options(self) -> Mapping[str, str | int | float]:
-        """What acts on its pictures."""
-        return {**self.generator.options, **self._facts}
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """Say so where the weights are not made for so few steps."""
-        return self._remarks
-
-    def sample(self, embedding: Embedding, *, seed: int) -> GeneratedImage:
-        """Draw the picture of an embedding.
-
-        Raises
-        ------
-        ShapeError
-            It is none of this generator's space.
-        """
-        pixels = self.generator.draw(self.condition(embedding), seed=seed)
-        return GeneratedImage(
-            pixels=pixels, seed=seed, index=embedding.index, t_onset=embedding.t_onset
-        )
 
     def condition(self, embedding: Embedding) -> Condition:
         """Bind a vector to what it is to the U-Net.

@@ -24,6 +24,7 @@ from app.port import Phase
 from app.runtime.decoder import Decoder
 from app.runtime.session import Session
 from configs import (
+    DecoderConfig,
     EpochsConfig,
     FilterConfig,
     MarkersConfig,
@@ -49,6 +50,7 @@ def session_on(out: Path, outputs: OutputsConfig) -> Session:
         markers=MarkersConfig(source_id="stimuli"),
         filter=FilterConfig(l_freq=8.0, notch_freqs=()),
         epochs=EpochsConfig(reject_uv={}, tmax=0.3, baseline=None),
+        decoder=DecoderConfig(max_wait=None),  # each is answered, however busy the machine
         recording=RecordingConfig(clock_offset_interval=0.5),
         outlets=OutletsConfig(prefix="mine"),
         outputs=outputs,

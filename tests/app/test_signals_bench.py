@@ -29,6 +29,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
         # The window's session has all of the demo's processes: headset, decoder, spare.
         ("gui", "streaming", "HUP"),
         ("demo", "loading", "KILL"),
+        ("demo", "streaming", "twice"),
         ("calibrate", "training", "INT"),
         ("export", "writing", "twice"),
         ("train", "training", "TERM"),

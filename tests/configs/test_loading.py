@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 import tomli_w
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
@@ -142,6 +142,7 @@ def test_a_saved_run_loads_as_it_was(tmp_path: Path, name: str) -> None:
 optional_hz = st.none() | st.floats(0.01, 200)
 
 
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**63 - 1),
     l_freq=optional_hz,

@@ -39,7 +39,7 @@ PLAYED = sorted(set(MAKERS) - {"acme"})
 
 
 def hostile(seed: int) -> Source:
-    settings = HostileSettings(duration=40.0, seed=seed)
+    settings = HostileSettings(duration=40.0, seed=seed, chunk=40)
     faults = random_faults(seed=seed, duration=40.0, ch_names=settings.ch_names, every=3.0)
     return HostileSource(settings, faults)
 

@@ -92,8 +92,9 @@ def round_trip(path: Path, again: Path) -> tuple[int, int]:
 
 def check_grid(path: Path, again: Path) -> None:
     """On the live path's time base, too, every event lies on the same sample."""
-    first, _ = read_all(path)
+    first = RecordedSource(path)
     stream = first.streams[StreamRole.EEG]
+    first.close()
     names = () if stream.ch_names else tuple(f"E{k}" for k in range(stream.n_channels))
     unit: Literal["", "microvolts"] = "" if any(stream.ch_units) else "microvolts"
     choice = StreamChoice(SourceConfig(ch_names=names, unit=unit))

@@ -279,7 +279,10 @@ def test_weights_that_do_not_fit_or_are_not_finite_are_refused(copy: Path) -> No
         load_encoder(copy)
 
 
-def test_training_runs_resumes_and_exports_what_loads(tmp_path: Path) -> None:
+def test_training_runs_resumes_and_exports_what_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_encoder, "BATCH", 32)
     words = ["--out", str(tmp_path), "--bank-seconds", "20", "--ridge-epochs", "96"]
     words += ["--pretrain-steps", "1", "--save-every", "1", "--noise-epochs", "16"]
     assert train_encoder.main([*words, "--steps", "1"]) == 0
