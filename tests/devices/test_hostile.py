@@ -62,7 +62,7 @@ from pipeline.values import (
 )
 
 HALF = 0.5 + 0.1  # half a sample by definition, and a probe's error
-PLAIN = HostileSettings(duration=60.0, chunk=40, marker_interval=0.7, clock_offset=-4321.0)
+PLAIN = HostileSettings(duration=60.0, chunk=20, marker_interval=0.7, clock_offset=-4321.0)
 
 
 @dataclass
