@@ -10,6 +10,7 @@ configuration (mirrors, local wheels) is honoured and asked first.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import queue
 import re
@@ -19,7 +20,7 @@ import sys
 import threading
 import time
 import venv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,6 +60,24 @@ def torch_attempts(*, linux: bool, gpu: bool) -> list[tuple[str, ...]]:
     return [(TORCH_CPU,), (TORCH_CPU, "--extra-index-url", CPU_INDEX), plain]
 
 
+@contextlib.contextmanager
+def signs_of_life() -> Iterator[None]:
+    """Within, a line says every `SILENCE` s that work is done."""
+    over, began = threading.Event(), time.monotonic()
+
+    def tell() -> None:
+        while not over.wait(SILENCE):
+            say(f"  ... {time.monotonic() - began:.0f} s")
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        teller.join()
+
+
 def make_environment(folder: Path) -> Path:
     """Create the environment unless a working one is there; return its Python."""
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -71,7 +90,8 @@ def make_environment(folder: Path) -> Path:
     if not works:
         say(f"making {folder}")
         try:
-            venv.create(folder, clear=folder.exists(), with_pip=True)
+            with signs_of_life():
+                venv.create(folder, clear=folder.exists(), with_pip=True)
         except subprocess.CalledProcessError:
             raise SystemExit(
                 "This Python cannot make virtual environments (no ensurepip): install its venv "
@@ -132,7 +152,8 @@ def progress(line: str) -> str:
 def install_torch(python: Path) -> None:
     """Install torch, unless one that serves is there."""
     probe = "import torch, sys; sys.exit(not torch.__version__.startswith('2.13.'))"
-    done = subprocess.run([python, "-c", probe], capture_output=True, timeout=300, check=False)
+    with signs_of_life():
+        done = subprocess.run([python, "-c", probe], capture_output=True, timeout=300, check=False)
     if done.returncode == 0:
         return
     attempts = torch_attempts(linux=sys.platform.startswith("linux"), gpu=has_nvidia_gpu())

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tests.waiting import PATIENCE
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "install.py"
 
@@ -59,3 +62,21 @@ def test_every_package_has_a_line_and_no_silence_is_long(
     assert "a complaint" in said
     assert install.pip(python, "phosphene", quiet=True) == 3
     assert "a complaint" not in capfd.readouterr().err
+
+
+def test_making_the_environment_is_not_silent(
+    install: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = threading.Event()
+
+    def say(text: str) -> None:
+        if text.startswith("  ..."):
+            heard.set()
+
+    def create(*_arguments: object, **_options: object) -> None:
+        assert heard.wait(PATIENCE)
+
+    monkeypatch.setattr(install, "SILENCE", 0.01)
+    monkeypatch.setattr(install, "say", say)
+    monkeypatch.setattr(install.venv, "create", create)
+    assert install.make_environment(tmp_path / "new").parent.parent == tmp_path / "new"
