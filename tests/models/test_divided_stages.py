@@ -77,7 +77,7 @@ def test_two_processes_are_one_with_twice_the_batch(found: dict[str, dict[str, f
     others = {"atm-prepare", "atm-multimodal-features", "fmri-ridge-fit"}  # without a loop
     assert stages - found.keys() == others
     for stage, apart in found.items():
-        assert apart["moved"] > 1e-4, stage
+        assert apart["moved"] > 1e-5, stage
         assert apart["two"] < 1e-5, stage
 
 
@@ -85,8 +85,10 @@ def test_a_run_continues_with_another_number_of_processes(
     found: dict[str, dict[str, float]],
 ) -> None:
     for stage, apart in found.items():
-        for what in ("to one", "to two", "weights", "weights to two"):
+        for what in ("to one", "to two"):
             assert apart[what] < 1e-5, (stage, what)
+        for what in ("weights", "weights to two"):
+            assert apart[what] < 1e-3 * apart["moved"], (stage, what)
 
 
 def test_parts_add_up_to_the_step(found: dict[str, dict[str, float]]) -> None:
@@ -95,7 +97,7 @@ def test_parts_add_up_to_the_step(found: dict[str, dict[str, float]]) -> None:
             assert apart["parts"] > 1e-4, stage  # else it need not be listed
         else:
             assert apart["parts"] < 1e-5, stage
-            assert apart["weights of parts"] < 1e-5, stage
+            assert apart["weights of parts"] < 1e-3 * apart["moved"], stage
 
 
 @pytest.mark.parametrize("whole", [2**21, 0])
