@@ -32,7 +32,7 @@ from models.metrics.pictures import (
 from pipeline.errors import ConfigurationError
 from pipeline.values import Float32, Float64, Uint8
 
-BATCH = 32
+BATCH = 64
 MOST_SHOWN = 1000
 """Distinct shown pictures that are compared at most."""
 MOST_STRUCTURE = 500
@@ -173,23 +173,29 @@ def measure(
         for each in networks
         if each.is_distance
     ]
-    n_done, n_all = 0, len(items) * pictures.n_copies
-    with ThreadPoolExecutor(1) as threads:
-        for copy in range(pictures.n_copies):
-            for first in range(0, len(items), BATCH):
-                part = items[first : first + BATCH]
-                drawn = [pictures.drawn(int(item), copy) for item in part]
-                # Beside the networks: neither needs the other's result.
-                pending = threads.submit(structure.add, drawn, first, copy)
-                pixels.add(drawn, first, copy)
-                alike = _same_size(drawn)
-                for judge in judges:
-                    judge.add(alike, first, copy)
-                for distance in distances:
-                    distance.add(alike, first, copy)
-                pending.result()
-                n_done += len(part)
-                tell(n_done / n_all)
+    parts = [
+        (copy, first) for copy in range(pictures.n_copies) for first in range(0, len(items), BATCH)
+    ]
+
+    def read(copy: int, first: int) -> list[Uint8]:
+        return [pictures.drawn(int(item), copy) for item in items[first : first + BATCH]]
+
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as beside:
+        coming = reader.submit(read, *parts[0])
+        for done, (copy, first) in enumerate(parts, 1):
+            drawn = coming.result()
+            if done < len(parts):
+                coming = reader.submit(read, *parts[done])
+            # Beside the networks: neither needs the other's result.
+            pending = beside.submit(structure.add, drawn, first, copy)
+            pixels.add(drawn, first, copy)
+            alike = _same_size(drawn)
+            for judge in judges:
+                judge.add(alike, first, copy)
+            for distance in distances:
+                distance.add(alike, first, copy)
+            pending.result()
+            tell(done / len(parts))
     found = (*structure.measures(), *pixels.measures(shown))
     of_networks = (m for judge in judges for m in judge.measures(shown, of_items=of_items))
     of_distances = (m for each in distances for m in each.measures())
