@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class _Frozen(BaseModel):
@@ -72,8 +72,32 @@ class RetrievalTrainingConfig(_Frozen):
     features: Literal["ViT-H-14", "RN50", "ViT-L-14"] = "ViT-H-14"
     """CLIP model of the targets. RN50 recurs in the same systems (CognitionCapturerPro 61.2 %);
     IP-Adapter needs ViT-H-14; NICE has ViT-L-14."""
+    layers: tuple[int, ...] = ()
+    """Blocks of the vision tower whose class tokens are the target, instead of its final vector.
+    One: an intermediate layer (HCF 84.6 % top-1, arXiv 2603.07077; Shallow Alignment, 2601.21948).
+    Several: a mixture that is learnt for each subject (SAMGA 91.3 %, arXiv 2604.17782; its training
+    from coarse to fine is not part of it). A prior leads from there to what draws."""
+    blurred: bool = False
+    """Targets of blurred pictures: the eye and EEG keep little of fine detail (UBP 50.9 %, arXiv
+    2503.04207; Visual Blur Perception 80 %). One blur for all here, none by uncertainty."""
     validation_fraction: float = Field(default=0.05, ge=0, lt=1)
     """Part of the *pictures* held out; the test set is never looked at."""
+
+    @model_validator(mode="after")
+    def _layers_are_for_retrieval(self) -> RetrievalTrainingConfig:
+        if self.layers and (self.objective != "retrieval" or self.blurred or min(self.layers) < 1):
+            raise ValueError(
+                "layers are numbers from 1 on for the objective 'retrieval', and of sharp "
+                "pictures: leave out blurred, or layers"
+            )
+        return self
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the tables below `features` that the pictures' side comes from."""
+        if self.layers:
+            return tuple(f"{self.features}.layer-{number}" for number in self.layers)
+        return (f"{self.features}.blurred" if self.blurred else self.features,)
 
     @classmethod
     def modern(cls) -> RetrievalTrainingConfig:

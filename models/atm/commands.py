@@ -89,14 +89,14 @@ def run_encoder(request: StageRequest) -> dict[str, Any]:
     """Train ATM-S by retrieval or reconstruction; write `encoder/`."""
     check_tables(request.table, ("preset", "model", "training"))
     training = _preset(request.table)
-    data = open_epochs(request.data, _optional_text(request.data, training.features))
+    data = open_epochs(request.data, _targets(request.data, training))
     if training.picks == "posterior":
         data = data.picked(POSTERIOR)
     torch.manual_seed(request.seed)
     encoder = _encoder(request.table, data, training)
     task = EncoderTask(encoder, data, training, seed=request.seed)
     report = run_training(request, task, training.passes, training.batch_size, NO_CLIP)
-    write_encoder(request, encoder, data)
+    write_encoder(request, encoder, data, space=_space(training))
     if request.table.get("preset") == "enigma":
         # Its vectors go straight into the adapter: the folder says so to whoever decodes with it.
         settings = json.dumps({"has_prior": False}) + "\n"
@@ -145,12 +145,22 @@ def _preset(table: Mapping[str, Any]) -> RetrievalTrainingConfig:
     return read_table(RetrievalTrainingConfig, base | dict(table.get("training", {})))
 
 
-def _optional_text(folder: Path, features: str) -> list[str]:
-    text = f"{features}.text"
-    return [features, *([text] if (folder / "features" / f"{text}.npy").is_file() else [])]
+def _targets(folder: Path, training: RetrievalTrainingConfig) -> list[str]:
+    """Tables to read: the pictures', and the texts' where they are of the same space."""
+    text = f"{training.features}.text"
+    has_text = (folder / "features" / f"{text}.npy").is_file() and not training.layers
+    return [*training.targets, *([text] if has_text else [])]
 
 
-def write_encoder(request: StageRequest, encoder: AnyEncoder, data: EpochSet) -> None:
+def _space(training: RetrievalTrainingConfig) -> str:
+    """Name of the space that the encoder is trained into; layers are not CLIP's final vectors."""
+    numbers = "-".join(map(str, training.layers))
+    return f"{training.features.lower()}-layer-{numbers}" if training.layers else "clip"
+
+
+def write_encoder(
+    request: StageRequest, encoder: AnyEncoder, data: EpochSet, *, space: str = "clip"
+) -> None:
     """Write the encoder with the whitening of its training data, so that live epochs get it."""
     if not is_first_process():
         return
@@ -159,7 +169,7 @@ def write_encoder(request: StageRequest, encoder: AnyEncoder, data: EpochSet) ->
         rows = [data.ch_names.index(name) for name in data.used_names]
         covariance = np.load(path, allow_pickle=False)[np.ix_(rows, rows)]
         whitening = torch.from_numpy(whitening_matrix(covariance).astype(np.float32))
-    facts = EncoderFacts(ch_names=data.used_names)
+    facts = EncoderFacts(ch_names=data.used_names, space=space)
     save_encoder(request.out / "encoder", encoder, facts, whitening=whitening)
 
 
@@ -167,11 +177,11 @@ def _encoder(
     table: Mapping[str, Any], data: EpochSet, training: RetrievalTrainingConfig
 ) -> AnyEncoder:
     if training.network == "atm-s":
-        return AtmsEncoder(encoder_sizes(table, data, training.features))
+        return AtmsEncoder(encoder_sizes(table, data, training.targets[0]))
     given = {
         "n_channels": len(data.used_names),
         "n_times": data.eeg.shape[2],
-        "n_features": data.targets[training.features].shape[1],
+        "n_features": data.targets[training.targets[0]].shape[1],
     }
     sizes = sizes_of(NiceConfig, given | dict(table.get("model", {})), where="model")
     return NiceEncoder(**asdict(sizes))

@@ -36,10 +36,16 @@ def seed_dropout(module: nn.Module, seed: Tensor) -> None:
 class EncoderLoss(nn.Module):
     """An encoder and its objective."""
 
-    def __init__(self, encoder: AnyEncoder, config: RetrievalTrainingConfig) -> None:
+    def __init__(
+        self, encoder: AnyEncoder, config: RetrievalTrainingConfig, *, n_subjects: int = 1
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self._config = config
+        # Of layers that are mixed; equal shares to begin with, and rows as subjects' numbers.
+        self.mixture = nn.Embedding(n_subjects, len(config.layers)) if config.layers else None
+        if self.mixture is not None:
+            nn.init.zeros_(self.mixture.weight)
 
     def forward(
         self,
@@ -51,8 +57,13 @@ class EncoderLoss(nn.Module):
         seed: Tensor,
         text: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Losses of a batch; `image` and `text` (n, n_features) are as CLIP gives them."""
+        """Losses of a batch; `image` and `text` (n, n_features) are as CLIP gives them.
+
+        With layers `image` is (n, n_layers, n_features).
+        """
         seed_dropout(self, seed)
+        if self.mixture is not None:
+            image = self.mixed(image, subject_ids)
         vectors = self.encoder(eeg, subject_ids)
         config = self._config
         if config.objective == "reconstruction":
@@ -69,6 +80,14 @@ class EncoderLoss(nn.Module):
             loss = loss + (1 - config.image_weight) * other
         return {"loss": loss, "contrast": contrast}
 
+    def mixed(self, image: Tensor, subject_ids: Tensor) -> Tensor:
+        """Each subject's mixture of the layers' directions, (n, n_features)."""
+        if self.mixture is None:
+            return image
+        shares = self.mixture(subject_ids).softmax(dim=1)
+        mixed: Tensor = (shares[:, :, None] * functional.normalize(image, dim=-1)).sum(dim=1)
+        return mixed
+
     def _contrast(self, vectors: Tensor, target: Tensor, image_ids: Tensor) -> Tensor:
         # Of all that a step's processes hold: rows stand against each other.
         vectors, target = gathered(vectors), gathered(target)
@@ -83,7 +102,7 @@ class EncoderLoss(nn.Module):
 class EncoderTask:
     """Training of ATM-S on epochs; a `models.training.Task`.
 
-    Data need targets named as `config.features`, and may have texts as `<features>.text`.
+    Data need targets named as `config.targets`, and may have texts as `<features>.text`.
     """
 
     def __init__(
@@ -100,7 +119,8 @@ class EncoderTask:
             self._train = self._train.averaged()
         if len(self._train) < 2:
             raise AtmError(f"{len(self._train)} samples to train on, expected at least two.")
-        self.module = EncoderLoss(encoder, config)
+        n_subjects = int(data.subject_ids.max()) + 1
+        self.module = EncoderLoss(encoder, config, n_subjects=n_subjects)
         self.n_train, self.n_val = len(self._train), len(self._val)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
@@ -119,16 +139,17 @@ class EncoderTask:
     def batch(self, indices: Indices, draws: Draws, *, training: bool) -> dict[str, Tensor]:
         """Read a batch."""
         made = (self._train if training else self._val).batch(indices)
-        name = self._config.features
+        images = [made.targets[name] for name in self._config.targets]
         batch = {
             "eeg": made.eeg,
             "subject_ids": made.subject_ids,
             "image_ids": made.image_ids,
-            "image": made.targets[name],
+            "image": torch.stack(images, dim=1) if self._config.layers else images[0],
             "seed": draws.seed(),
         }
-        if f"{name}.text" in made.targets:
-            batch["text"] = made.targets[f"{name}.text"]
+        text = f"{self._config.features}.text"
+        if text in made.targets:
+            batch["text"] = made.targets[text]
         return batch
 
 

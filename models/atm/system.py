@@ -93,6 +93,8 @@ SYSTEM = SystemDescriptor(
                 "average_repetitions",
                 "picks",
                 "features",
+                "layers",
+                "blurred",
                 "batch_size",
                 "network",
             ),

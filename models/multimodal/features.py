@@ -8,14 +8,14 @@ training normalises where it needs to, and remembers.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from models.multimodal.errors import MultimodalError
 from models.multimodal.modalities import SUPERPIXELS, Modality
@@ -92,6 +92,30 @@ class ClipFeatures:
         return np.asarray(self._model.visual_projection(pooled).numpy(), dtype=np.float32)
 
     @torch.inference_mode()
+    def of_layers(
+        self, pictures: Sequence[NDArray[np.uint8]], layers: Sequence[int]
+    ) -> list[Float32]:
+        """Class tokens (n, width) after these blocks of the vision tower, counted from 1.
+
+        Raises
+        ------
+        MultimodalError
+            It has fewer blocks.
+        """
+        n_blocks = int(self._model.config.vision_config.num_hidden_layers)
+        if not all(1 <= layer <= n_blocks for layer in layers):
+            raise MultimodalError(
+                f"layers are {', '.join(map(str, layers))}, expected some of 1 to {n_blocks}: the "
+                "blocks of this CLIP model's vision tower."
+            )
+        pixels = torch.stack([self._prepared(picture) for picture in pictures])
+        found = self._model.vision_model(pixel_values=pixels, output_hidden_states=True)
+        return [
+            np.asarray(found.hidden_states[layer][:, 0].numpy(), dtype=np.float32)
+            for layer in layers
+        ]
+
+    @torch.inference_mode()
     def of_texts(self, texts: Sequence[str]) -> Float32:
         """Vectors (n, n_features) of sentences."""
         tokens = self._tokenizer(
@@ -134,9 +158,12 @@ def run_features(request: StageRequest) -> dict[str, Any]:
     """Write the targets of all pictures below DATA/images to OUT/features.
 
     Settings: `clip`, CLIP's folder (DATA/clip); `superpixels`, whether to make those (true);
-    `name` of the CLIP model (`ViT-H-14`; only its vectors are targets of the multimodal system).
+    `name` of the CLIP model (`ViT-H-14`; only its vectors are targets of the multimodal system);
+    `layers`, numbers of blocks whose class tokens are written too; `blur`, radius of the Gaussian
+    blur of another version of each picture, pixels of 500 (0: none).
     """
-    check_tables(request.table, ("clip", "superpixels", "name"))
+    check_tables(request.table, ("clip", "superpixels", "name", "layers", "blur"))
+    layers, blur = _wanted(request.table)
     model = str(request.table.get("name", "ViT-H-14"))
     if model not in NAMES:
         raise MultimodalError(f"name is {model!r}, expected one of {', '.join(NAMES)}.")
@@ -145,11 +172,17 @@ def run_features(request: StageRequest) -> dict[str, Any]:
     has_superpixels = model == NAMES[0] and request.table.get("superpixels", True)
     names = [Modality.IMAGE, *(SUPERPIXELS if has_superpixels else ())]
     vectors: dict[Modality, list[Float32]] = {name: [] for name in names}
+    others: dict[str, list[Float32]] = {}
     for start in range(0, len(pictures), BATCH):
         images = [read_picture(path) for path in pictures[start : start + BATCH]]
         for name in names:
             shown = images if name is Modality.IMAGE else _superpixels(images, name)
             vectors[name].append(clip.of_pictures(shown))
+        for layer, tokens in zip(layers, clip.of_layers(images, layers), strict=True):
+            others.setdefault(f"{model}.layer-{layer}", []).append(tokens)
+        if blur:
+            soft = [_blurred(image, blur) for image in images]
+            others.setdefault(f"{model}.blurred", []).append(clip.of_pictures(soft))
     texts = clip.of_texts([PROMPT.format(concept_of(path)) for path in pictures])
     out = request.out / "features"
     out.mkdir(parents=True, exist_ok=True)
@@ -157,11 +190,26 @@ def run_features(request: StageRequest) -> dict[str, Any]:
     made[Modality.TEXT.published_name] = texts
     own = {model: made[Modality.IMAGE.published_name], f"{model}.text": texts}
     made = made | own if model == NAMES[0] else own
+    made |= {name: np.concatenate(parts) for name, parts in others.items()}
     for file_name, values in made.items():
         np.save(out / f"{file_name}.npy", values)
     manifest = [f"{path.parent.name}/{path.name}" for path in pictures]
     (out / "pictures.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     return {"pictures": len(pictures), "features": str(out), "targets": sorted(made)}
+
+
+def _wanted(table: Mapping[str, Any]) -> tuple[list[int], float]:
+    """Layers and blur that the settings ask for."""
+    layers, blur = table.get("layers", []), table.get("blur", 0.0)
+    if not isinstance(layers, list) or not all(type(layer) is int for layer in layers):
+        raise MultimodalError(f"layers is {layers!r}, expected a list of numbers such as [20, 24].")
+    if isinstance(blur, bool) or not isinstance(blur, int | float) or not 0 <= blur <= SIDE / 4:
+        raise MultimodalError(f"blur is {blur!r}, expected pixels from 0 to {SIDE / 4:g}.")
+    return layers, float(blur)
+
+
+def _blurred(picture: NDArray[np.uint8], radius: float) -> NDArray[np.uint8]:
+    return np.array(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(radius)))
 
 
 def _superpixels(images: Sequence[NDArray[np.uint8]], name: Modality) -> list[NDArray[np.uint8]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from app.cli import main
 from configs import DecoderConfig
@@ -19,6 +20,7 @@ from models.atm.data import write_epochs
 from models.atm.folder import load_encoder
 from models.atm.generation import ADAPTER_FILE
 from models.atm.nice import NiceEncoder
+from models.atm.stages import EncoderLoss
 from models.atm.toy import write_toy_weights
 from models.registry import find_system
 from models.things_eeg2.montage import CH_NAMES, POSTERIOR
@@ -32,6 +34,8 @@ EXPECTED_GAINS = {
     "training.average_repetitions": "60 % top-1",
     "training.picks": "UBP 50.9 %, NeuroBridge 63.2 %",
     "training.features": "CognitionCapturerPro 61.2 %",
+    "training.layers": "SAMGA 91.3 %, arXiv 2604.17782",
+    "training.blurred": "UBP 50.9 %, arXiv",
     "preset = 'enigma'": "PixCorr 0.167 (ATM-S 0.136)",
 }
 
@@ -42,6 +46,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids = np.repeat(np.arange(N_IMAGES), N_REPETITIONS)
     names = ("ViT-H-14", "RN50", "ViT-L-14")
     widths = dict(zip(names, (N_FEATURES, N_FEATURES + 8, N_FEATURES + 16), strict=True))
+    widths |= {"ViT-H-14.blurred": N_FEATURES}
+    widths |= {f"ViT-H-14.layer-{number}": N_FEATURES + 4 for number in (2, 3)}
     out = tmp_path_factory.mktemp("things")
     write_epochs(
         out,
@@ -80,6 +86,9 @@ def plain(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         "average_repetitions = true",
         'picks = "posterior"',
         'features = "RN50"',
+        "blurred = true",
+        "layers = [2]",
+        "layers = [2, 3]",
     ],
 )
 def test_each_setting_of_the_file_changes_what_is_trained(
@@ -99,6 +108,23 @@ def test_presets_by_name(
     assert (model.config.n_channels, model.config.n_features) == (n_channels, n_features)
     assert facts.ch_names == (POSTERIOR if n_channels == 17 else CH_NAMES)
     assert isinstance(model, NiceEncoder) == (preset == "nice")
+
+
+def test_layers_are_a_space_of_their_own_and_mixed_for_each_subject(
+    folder: Path, tmp_path: Path
+) -> None:
+    _train(folder, tmp_path / "out", BASE + "layers = [2, 3]")
+    model, facts, _ = load_encoder(tmp_path / "out" / "encoder")
+    assert (model.config.n_features, facts.space) == (N_FEATURES + 4, "vit-h-14-layer-2-3")
+    config = RetrievalTrainingConfig(layers=(2, 3))
+    loss = EncoderLoss(model, config, n_subjects=2)
+    assert loss.mixture is not None
+    loss.mixture.weight.data[1] = torch.tensor([50.0, 0.0])
+    image = torch.tensor([[3.0, 0.0], [0.0, 5.0]]).expand(2, 2, 2)
+    mixed = loss.mixed(image, torch.tensor([0, 1]))
+    assert torch.allclose(mixed, torch.tensor([[0.5, 0.5], [1.0, 0.0]]))
+    with pytest.raises(ValidationError, match="for the objective 'retrieval'"):
+        RetrievalTrainingConfig(layers=(2,), objective="reconstruction")
 
 
 def test_enigma_decodes_without_a_prior(folder: Path, tmp_path: Path) -> None:

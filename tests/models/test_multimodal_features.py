@@ -61,6 +61,19 @@ def test_targets_are_written_in_the_order_of_the_manifest(data: Path, tmp_path: 
     assert not np.allclose(vectors["image"][0], vectors["image"][1], atol=1e-4)
 
 
+def test_layers_and_blurred_pictures_are_targets_too(data: Path, tmp_path: Path) -> None:
+    stage = _stage("atm-multimodal", "features")
+    table = {"superpixels": False, "layers": [1], "blur": 4.0}
+    stage(StageRequest(data=data, out=tmp_path, table=table))
+    read = {p.stem: np.load(p) for p in (tmp_path / "features").glob("ViT-H-14*.npy")}
+    assert read["ViT-H-14.layer-1"].shape == (2, 16)
+    assert read["ViT-H-14.blurred"].shape == read["ViT-H-14"].shape
+    assert not np.allclose(read["ViT-H-14.blurred"], read["ViT-H-14"])
+    for wrong, said in (({"layers": [2]}, "expected some of 1 to 1"), ({"blur": -1}, "blur is -1")):
+        with pytest.raises(MultimodalError, match=said):
+            stage(StageRequest(data=data, out=tmp_path, table=wrong))
+
+
 def test_concepts_are_read_from_folders(data: Path) -> None:
     assert [concept_of(p) for p in list_pictures(data / "images")] == ["aardvark", "abacus"]
 
