@@ -65,7 +65,7 @@ class Pictures:
 
     def composed(self, mixture: str) -> Picture:
         """Draw a mixture as it is when it is certain."""
-        return self.drawing.draw(Known(np.ones(1), (mixture,), 0, 0.0, self.seed))
+        return self.drawing.draw(Known(np.ones(1), (mixture,), 0, 0.0, self.seed, is_look=False))
 
     def _cell(self, gallery: Gallery, cell: Cell) -> Uint8:
         if cell.kind in SIGNS:

@@ -38,6 +38,7 @@ class Known:
     """What is known of a look: probability of each picture, by label.
 
     `number` of the look in its session, `t_onset` on the LSL clock, s; `seed` of the picture.
+    `is_look`: of a look; a grid's own pictures are drawn as well.
     """
 
     posterior: Float64
@@ -45,6 +46,7 @@ class Known:
     number: int
     t_onset: float
     seed: int
+    is_look: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,11 +155,12 @@ class Apart:
 
     def __init__(self, config: SessionConfig) -> None:
         self.newest: Drawn | None = None
-        """The newest picture."""
+        """The newest picture of a look."""
         # Guards what is wanted and found; notified when a picture comes back.
         self._back = threading.Condition()
         self._n_sent = 0
         self._wanted: dict[int, Picture | str | None] = {}
+        self._no_looks: set[int] = set()
         self._decoder = Decoder(decoding(config), on_answer=self._take)
         self._decoder.start()
         self._decoder.wait_ready(START_TIMEOUT)
@@ -188,12 +191,15 @@ class Apart:
             self._n_sent += 1
             number = self._n_sent
             self._wanted[number] = None
+            if not known.is_look:
+                self._no_looks.add(number)
             self._decoder.take_oldest()
         is_taken = self._decoder.submit(_job(known, number), policy="wait")
         with self._back:
             timeout = TIMEOUT if is_taken else 0.0
             self._back.wait_for(lambda: self._wanted[number] is not None, timeout)
             found = self._wanted.pop(number)
+            self._no_looks.discard(number)
         if not isinstance(found, Picture):
             raise DrawingError(found or self._decoder.refusal or "The decoder gave no picture.")
         return found
@@ -210,7 +216,7 @@ class Apart:
         with self._back:
             if job.index in self._wanted:
                 self._wanted[job.index] = found
-            if isinstance(found, Picture):
+            if isinstance(found, Picture) and job.index not in self._no_looks:
                 self.newest = Drawn(job.index, found.pixels, found.confidence, returned)
             self._back.notify_all()
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import threading
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
+from app.attend.calibrating import Calibration
+from app.attend.drawing import Known, Picture
 from app.attend.live import LiveAttend, LiveSetup, LiveSnapshot
 from app.attend.reading import LookOptions
 from app.cli import main
@@ -25,6 +30,8 @@ from app.views.window.main_window import MainWindow
 from app.views.window.tools import TOOLS
 from configs import SessionConfig, load_preset
 from devices.virtual.looker import Looker
+from models.adapters import AdapterStore
+from pipeline.gallery import SPACE
 from pipeline.values import Uint8
 from tests.app.fake_session import FakeFactory, FakeSession
 from tests.waiting import wait_for
@@ -159,9 +166,108 @@ def test_a_look_in_the_window_is_decided_and_drawn(qtbot: QtBot, tmp_path: Path)
     view.shut_down()
 
 
+class Still:
+    """Draws one grey picture, in the place of the decoder's process."""
+
+    space, settled = SPACE, MappingProxyType({"device": "cpu"})
+    newest = None
+
+    def __init__(self, _config: SessionConfig) -> None:
+        self.mixtures: list[str] = []
+
+    def show(self, known: Known) -> None:
+        """Nothing waits for it."""
+
+    def draw(self, known: Known) -> Picture:
+        self.mixtures += list(known.labels)[:1]
+        return Picture(np.ones(4, np.float32), 1.0, np.full((8, 8, 3), 90, np.uint8))
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+def played(view: AttendView, live: LiveAttend, clock: Clock) -> list[tuple[str, ...]]:
+    """Answer the warning and let every frame come; return the labels of the grids that were."""
+    wait_for(lambda: live.snapshot().phase != "loading")
+    view.refresh()
+    for button in (view.warning.accept, view.warning.understood, view.warning.begin):
+        button.click()
+    grid = view.grid
+    assert grid is not None
+    view._timer.stop()
+    seen = [live.labels]
+    while live.snapshot().phase not in ("ended", "failed"):
+        clock.now += 1 / 60
+        grid._timer.stop()
+        grid._step()
+        if grid.frame_clock.n_flips % 12 == 0:
+            view.refresh()
+            seen += [] if tuple(grid._labels) == seen[-1] else [tuple(grid._labels)]
+            threading.Event().wait(0.002)  # the session's thread reads what was shown
+    return seen
+
+
+@pytest.fixture
+def window(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[AttendView, LiveAttend, Clock]]:
+    """Make the view of a session of a virtual person, which draws nothing."""
+    monkeypatch.setenv("PHOSPHENE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("app.attend.live.Apart", Still)
+
+    def make(**setup: Any) -> tuple[AttendView, LiveAttend, Clock]:
+        clock = Clock()
+        config = load_preset("attend").model_copy(update={"subject": "kim"})
+        looker = Looker(number=5, snr=6.0)
+        live = LiveAttend(
+            LiveSetup(config, LookOptions(trial_seconds=2.1), looker=looker, **setup), clock=clock
+        )
+        view = AttendView(live, clock=clock)
+        qtbot.addWidget(view)
+        return view, live, clock
+
+    return make
+
+
+def test_a_calibration_in_the_window_is_stored_and_said(
+    window: Callable[..., tuple[AttendView, LiveAttend, Clock]], tmp_path: Path
+) -> None:
+    view, live, clock = window(
+        n_targets=6, n_looks=10, cued=True, out=tmp_path / "out", calibration=Calibration()
+    )
+    played(view, live, clock)
+    view.refresh()
+    assert live.snapshot().phase == "ended", live.snapshot().message
+    (record,) = AdapterStore().list()
+    assert "10 looks" in view.said.text()
+    assert f"--adapter {record.adapter_id}" in view.said.text()
+    assert view.stop_button.isHidden()
+    view.close_button.click()
+    view.shut_down()
+
+
+def test_each_choice_in_the_window_offers_another_grid(
+    window: Callable[..., tuple[AttendView, LiveAttend, Clock]], tmp_path: Path
+) -> None:
+    view, live, clock = window(
+        n_targets=12, n_looks=8, cued=False, out=tmp_path / "out", composes=True
+    )
+    grids = played(view, live, clock)
+    assert live.snapshot().phase == "ended", live.snapshot().message
+    assert live.summary is not None
+    found = live.summary["attend"]["composition"]
+    assert [step["kind"] for step in found["path"]][-1] == "done"
+    assert len(grids) == len(found["path"]), "each choice but the last offers a grid"
+    assert "undo" in grids[1]
+    assert (tmp_path / "out" / found["image"]).is_file()
+    view.shut_down()
+
+
 def test_words_claim_no_more_than_is_known() -> None:
     assert "does not read imagination" in HONEST
     assert figure_lines({}) == ("no look yet",)
+    nothing = look_lines(("red-rose", "b"), seconds=0.1, best=0, probability=0.001)
+    assert nothing == ("looking…", "0.1 s")
     assert look_lines(("red-rose", "b"), seconds=2.0, best=0, probability=0.5) == (
         "red rose?  50%",
         "2.0 s",

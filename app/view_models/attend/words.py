@@ -23,6 +23,8 @@ def look_lines(
     """Return what is known of the look under way."""
     if best is None:
         return ("looking…",)
+    if probability < 0.005:
+        return ("looking…", f"{seconds:.1f} s")
     return (f"{formatting.label(labels[best])}?  {probability:.0%}", f"{seconds:.1f} s")
 
 
