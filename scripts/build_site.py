@@ -48,6 +48,7 @@ CHAPTERS = {
         "outputs",
         "serving",
         "evaluation",
+        "training",
         "virtual_headset",
         "how-to/make-a-gallery",
     ],
