@@ -57,7 +57,7 @@ def of_recording(
     """
     used = by_markers(config if choice is not None else settings_of(recording, config))
     if used.epochs.tmin > BEFORE:
-        longer = used.epochs.model_copy(update={"tmin": BEFORE, "baseline": "none"})
+        longer = used.epochs.model_copy(update={"tmin": BEFORE, "baseline": None})
         used = used.model_copy(update={"epochs": longer})
     collection = Collection(classes)
     with tempfile.TemporaryDirectory() as folder:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from app.cli import main
 from app.errors import AppError
+from app.evaluation.auditing import of_recording
 from app.evaluation.baselines import MEAN, NOISE, RANDOM, session_baselines
 from app.evaluation.choosing import choose
 from app.evaluation.figures import SetFigures
@@ -21,6 +22,7 @@ from app.evaluation.fitted import fitted_of
 from app.evaluation.generated import generated_sets
 from app.evaluation.sets import FolderPictures, SessionPictures, TensorPictures
 from app.generation.pictures import write_shown
+from configs import load_preset
 from models.api import EncoderSpec, InputSpec
 from models.evaluation.audit import Material
 from models.evaluation.measuring import Measure, Measured
@@ -304,3 +306,19 @@ def test_a_scaler_of_both_parts_is_found_by_its_file(tmp_path: Path, leaks: bool
     np.savez(tmp_path / "s.npz", mean=np.array([{}]))
     with pytest.raises(AppError, match="cannot be read"):
         fitted_of(tmp_path / "s.npz", *parts)
+
+
+def test_responses_of_voxels_are_audited_too(tmp_path: Path) -> None:
+    """Their epochs begin at onset, so that the audit cuts longer ones, without a baseline."""
+    rng = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "scan.npz",
+        betas=rng.normal(size=(12, 20)).astype(np.float32),
+        onsets=2.0 * np.arange(12),
+        labels=[LABELS[k % 4] for k in range(12)],
+        tr=2.0,
+    )
+    material = of_recording(tmp_path / "scan.npz", load_preset("fmri-ridge-toy"))
+    assert list(material.labels)[:4] == list(LABELS)
+    assert material.epochs is not None
+    assert material.epochs.shape[1] == 20
