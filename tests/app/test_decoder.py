@@ -213,7 +213,7 @@ def test_the_process_begins_with_idle_threads_asleep_and_lets_others_go_first(
         monkeypatch.setenv("OMP_WAIT_POLICY", own)
     decoder = Decoder(queued(1), on_answer=collected, target=tells_its_environment)
     decoder.start()
-    decoder.wait_ready(60.0)
+    decoder.wait_ready(PATIENCE)
     # 19 is the system's last: a suite that runs under `nice -n 19` cannot go further.
     expected = min(os.nice(0) + NICENESS, 19) if hasattr(os, "nice") else NICENESS
     assert decoder.refusal == f"{own or 'PASSIVE'} {expected}"

@@ -285,11 +285,11 @@ def test_a_process_that_stands_by_takes_the_place_of_one_that_died(
     )
     decoder.start()
     try:
-        assert decoder.wait_ready(60)
+        assert decoder.wait_ready(PATIENCE)
         wait_for(lambda: len(multiprocessing.active_children()) == 2)
         assert decoder.submit(job(0))
-        assert decoder.drain(60)
-        wait_for(lambda: decoder.state.startswith("ready (spare"), 60.0)
+        assert decoder.drain(PATIENCE)
+        wait_for(lambda: decoder.state.startswith("ready (spare"))
         assert decoder.n_restarts == 1
         assert answers[0].error == "the decoder process died or hung"
         # And the next one stands by already.

@@ -19,7 +19,7 @@ from app.runtime import folder as folder_module
 from app.runtime.folder import SessionFolder, default_out
 from configs import RecordingConfig, SessionConfig
 from devices.stream_recorder import StreamRecorder
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 
 
 class _Noon(datetime):
@@ -42,7 +42,7 @@ def test_sessions_of_one_second_take_the_next_number(tmp_path: Path, one_second:
     together = threading.Barrier(n)
 
     def begin(_: int) -> SessionFolder:
-        together.wait(30)
+        together.wait(PATIENCE)
         return SessionFolder(default_out(root))
 
     with ThreadPoolExecutor(n) as pool:

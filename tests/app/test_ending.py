@@ -24,7 +24,7 @@ from app.runtime.processes import end_process, start_process
 from app.runtime.session import Session
 from configs import SessionConfig
 from devices.hostile import HostileSettings, HostileSource
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals"),
@@ -107,7 +107,7 @@ def test_the_handlers_of_before_come_back() -> None:
     with caught(for_good=False) as ending, orderly() as end:
         assert end is ending
         signal.raise_signal(signal.SIGTERM)
-        assert end.asked.wait(10)
+        assert end.asked.wait(PATIENCE)
         assert end.code == 143
     assert signal.getsignal(signal.SIGTERM) is before
     with orderly() as nobody:
@@ -148,13 +148,13 @@ def tell(connection: Any) -> None:
     """Say what this process is, and wait for the other end to close."""
     handlers = [signal.getsignal(number) is signal.SIG_IGN for number in (signal.SIGINT, 1)]
     connection.send((os.getsid(0), os.getpid(), sys.flags.safe_path, handlers))
-    threading.Event().wait(60)
+    threading.Event().wait(PATIENCE)
 
 
 def test_a_process_of_ours_is_out_of_the_terminals_reach_and_of_the_folders() -> None:
     process, connection = start_process(tell, name="told")
     try:
-        assert connection.poll(30)
+        assert connection.poll(PATIENCE)
         session, pid, is_safe, ignores = connection.recv()
         assert session == pid != os.getsid(0)
         assert is_safe
@@ -192,7 +192,7 @@ def test_no_process_of_ours_outlives_a_killed_parent(
     pids = [int(word) for word in parent.stdout.readline().split()]
     assert parent.stdout.readline()
     parent.kill()
-    parent.wait(10)
+    parent.wait(PATIENCE)
 
     def left() -> list[int]:
         return [pid for pid in pids if _is_running(pid)]

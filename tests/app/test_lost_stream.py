@@ -24,7 +24,7 @@ from app.runtime.session import Session
 from app.runtime.stimuli import Presentation, Presenter
 from configs import DecoderConfig, OutletsConfig, SessionConfig, load_preset
 from devices.hostile import Burst, Death, Fault, HostileSettings, HostileSource
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 
 Popen = Callable[..., subprocess.Popen[Any]]
 
@@ -109,7 +109,7 @@ def events_with(
         past=past,
     )
     session.start()
-    assert session.wait(60.0)
+    assert session.wait(PATIENCE)
     lines = (out / "events.jsonl").read_text().split("\n")
     return {event["index"]: event for event in map(json.loads, filter(None, lines))}
 
@@ -254,7 +254,7 @@ def test_a_watcher_sees_the_other_host_and_may_admit_it(
     )
     session.admit_host("too early")  # nothing is open yet: nothing to admit
     session.start()
-    assert session.wait(60.0)
+    assert session.wait(PATIENCE)
     session.admit_host("labpc")
     is_moved = isinstance(source, Moved)
     assert session.snapshot().foreign_hosts == (("labpc",) if is_moved else ())

@@ -20,6 +20,7 @@ from configs import EpochsConfig, OutletsConfig, RecordingConfig, SessionConfig
 from configs.private import make_private, open_private
 from devices.hostile import HostileSettings, HostileSource
 from devices.xdf.writer import XdfWriter
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes are Unix's")
 
@@ -56,7 +57,7 @@ def test_a_session_s_folder_is_its_owners_only(tmp_path: Path, umask: None) -> N
         is_live=False,
     )
     session.start()
-    assert session.wait(60)
+    assert session.wait(PATIENCE)
     assert {"session.toml", "events.jsonl", "summary.json", "report.html", "recording.xdf"} <= {
         each.name for each in out.iterdir()
     }

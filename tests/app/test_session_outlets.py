@@ -92,7 +92,7 @@ def test_another_process_records_embeddings_events_and_quality(
         wait_for(lambda: outlets.embedding is not None)
         for outlet in (outlets.events, outlets.quality, outlets.codes, outlets.embedding):
             assert outlet is not None
-            assert outlet.wait_for_consumers(20.0)
+            assert outlet.wait_for_consumers(PATIENCE)
         for k in range(6):
             markers.push(f"s{k % 2}", pylsl.local_clock())
             wait_for(partial(has_markers, session, k + 1))

@@ -107,7 +107,7 @@ def test_markers_are_answered_at_their_stamp_across_a_reconnection() -> None:
                 "m", "Markers", 1, 0, pylsl.cf_string, answered.markers_source_id
             )
             outlet = pylsl.StreamOutlet(info)
-            assert outlet.wait_for_consumers(10)
+            assert outlet.wait_for_consumers(PATIENCE)
             onsets.append(pylsl.local_clock())
             outlet.push_sample(["letter" if round_number == 0 else "unknown"], onsets[-1])
             samples, stamps = pull(inlet, 320)

@@ -29,7 +29,7 @@ from pipeline.values import (
     StreamState,
 )
 from tests.devices.lsl_tools import Feeder
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 
 SFREQ = 250.0
 EVENTS = {"face": 1, "house": 2}
@@ -138,7 +138,7 @@ def test_rt_epochs_and_callbacks_work_live() -> None:
         client.register_receive_callback(lambda buffer: heard.append(buffer.shape[1]))
         epochs = RtEpochs(client, EVENTS, 0.0, 0.1, baseline=None, isi_max=5.0, sleep_time=0.01)
         epochs.start()
-        assert markers.wait_for_consumers(20.0)
+        assert markers.wait_for_consumers(PATIENCE)
         wait_for(lambda: len(heard) > 4)
         for label in ("face", "house"):
             n_epochs = len(epochs.events)
