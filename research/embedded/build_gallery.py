@@ -304,6 +304,7 @@ def main() -> None:
     parser.add_argument("--names", type=Path, required=True, help="emoji-datasource npm tarball")
     parser.add_argument("--out", type=Path, default=Path("pipeline/gallery/fluent_emoji"))
     parser.add_argument("--extras", type=Path, required=True, help="safetensors file to write")
+    parser.add_argument("--features", type=Path, help="safetensors file of the raw features")
     parser.add_argument("--variants", type=int, default=N_VARIANTS, metavar="N")
     options = parser.parse_args()
     renders = pictures.read_renders(options.renders, side=256)
@@ -314,6 +315,8 @@ def main() -> None:
     inverted = np.array([each.kind == "inverted" for each in stimuli])
     recipe = Recipe(raw, inverted)
     table = recipe(raw, inverted)
+    if options.features is not None:
+        save_file({**raw, "inverted": inverted}, options.features)
     write_gallery(options.out, stimuli, table)
     print(json.dumps(report(stimuli, table), indent=1))
     taken = {str(each.code_point) for each in stimuli}

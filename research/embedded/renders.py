@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ FILL = 0.86
 """Side of a render relative to the side of its picture, in the gallery's own pose."""
 FOG = (150, 155, 164)
 """What a condition without content looks like, sRGB."""
+KEPT_APART_SEED = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,3 +168,29 @@ def fog(picture: Image.Image, amount: float) -> Image.Image:
 def to_array(picture: Image.Image) -> Uint8:
     """Pixels (height, width, 3) uint8, sRGB."""
     return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+
+
+def split(names: list[str]) -> tuple[list[str], list[str]]:
+    """Pictures to learn from, and one in ten that is kept apart from every training.
+
+    Whole emoji with all their variants (skin tones, genders) stay on one side: those share their
+    first code point. Every sixteenth of these is kept apart, as it was from the first weights, so
+    that runs that go on from those keep the promise; the rest is drawn with `KEPT_APART_SEED`.
+    """
+    stems = sorted({name.split("-")[0] for name in names})
+    apart = set(stems[7::16])
+    others = [stem for stem in stems if stem not in apart]
+    order = np.random.default_rng(KEPT_APART_SEED).permutation(len(others))
+    counts = Counter(name.split("-")[0] for name in names)
+    missing = len(names) // 10 - sum(counts[stem] for stem in apart)
+    for stem in (others[i] for i in order):
+        # A large family would take the place of many.
+        if missing <= 0:
+            break
+        if counts[stem] <= 7:
+            apart.add(stem)
+            missing -= counts[stem]
+    return (
+        [name for name in names if name.split("-")[0] not in apart],
+        [name for name in names if name.split("-")[0] in apart],
+    )

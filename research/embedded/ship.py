@@ -1,8 +1,9 @@
 """Copy trained weights into the package, with their hashes and where they come from.
 
-    python -m research.embedded.ship --weights DIR --logs DIR...
+    python -m research.embedded.ship --weights DIR --keep-as N --logs DIR...
 
-Knows the layout of `models/embedded/weights`; the encoder's folder there is left as it is.
+Knows the layout of `models/embedded/weights`; the encoder's folder there is left as it is. What
+changes is kept as `revision_N`, for the sessions that were recorded with it.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ from pathlib import Path
 
 import diffusers
 import torch
-from diffusers import AutoencoderDC
 
-from models.embedded.generator import PARTS, WEIGHTS
+from models.embedded.generator import FILE, PARTS, WEIGHTS
 from models.weights import hash_file, write_hashes
 from pipeline.gallery import load_gallery
 
@@ -27,22 +27,21 @@ def main() -> None:
     """Copy, hash, describe."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, required=True, help="folder with vae, unet, ...")
-    parser.add_argument("--vae", type=Path, help="a later decoder than the one in --weights")
+    parser.add_argument("--keep-as", type=int, metavar="N", help="keep what changes as revision N")
     parser.add_argument("--logs", type=Path, nargs="*", default=[], help="log.jsonl files to keep")
     parser.add_argument("--machine", default=platform.processor() or platform.machine())
     options = parser.parse_args()
     for part in PARTS:
+        if options.keep_as is not None and changes(options.weights / part, WEIGHTS / part):
+            kept = WEIGHTS / f"revision_{options.keep_as}" / part
+            # A graph holds no weights: one is good for every revision.
+            shutil.copytree(WEIGHTS / part, kept, ignore=shutil.ignore_patterns("graph.onnx"))
         shutil.copytree(
             options.weights / part,
             WEIGHTS / part,
             ignore=shutil.ignore_patterns("*.jsonl", "*.log", "ended.json"),
             dirs_exist_ok=True,
         )
-    if options.vae is not None:
-        scaling = json.loads((options.weights / "vae" / "config.json").read_text())
-        vae = AutoencoderDC.from_pretrained(options.vae, local_files_only=True)
-        vae.register_to_config(scaling_factor=scaling["scaling_factor"])
-        vae.half().save_pretrained(WEIGHTS / "vae")
     logs = Path(__file__).with_name("logs")
     logs.mkdir(exist_ok=True)
     for log in options.logs:
@@ -64,6 +63,11 @@ def main() -> None:
     }
     (WEIGHTS / "weights.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     write_hashes(WEIGHTS)
+
+
+def changes(new: Path, old: Path) -> bool:
+    """Whether a part's weights are other ones than those that ship."""
+    return hash_file(new / FILE) != hash_file(old / FILE)
 
 
 def last_step(log: Path) -> int:

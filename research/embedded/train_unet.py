@@ -18,9 +18,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import math
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +27,13 @@ from diffusers import AutoencoderDC, UNet2DConditionModel
 from diffusers.models.embeddings import ImageProjection, PixArtAlphaTextProjection
 from safetensors import safe_open
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from models.embedded.generator import FILE
+from models.training.loop import Batch, Indices
 from pipeline.gallery import load_gallery
 from research.embedded.latents import BLIND, CLEAR, FOG_LEVELS, SCALING
+from research.embedded.runs import Recipe, Run, parse_recipe
 
 UNET = {
     "sample_size": 16,
@@ -50,8 +51,9 @@ UNET = {
     "projection_class_embeddings_input_dim": 64,
     "resnet_time_scale_shift": "scale_shift",
 }
-PEAK_LR = 1.5e-3
-PRIOR = {"in_features": 64, "hidden_size": 1024, "out_features": 16 * 16 * 16}
+WEIGHTS_BETWEEN = (0.5, 4.0)
+"""Weights of pictures in the loss: the mean contrast over the picture's own, within these."""
+PRIOR = {"in_features": 64, "hidden_size": 2048, "out_features": 16 * 16 * 16}
 PROJECTION = {"image_embed_dim": 64, "cross_attention_dim": 128, "num_image_text_embeds": 4}
 
 
@@ -59,27 +61,37 @@ class Pool:
     """Cached latents, and batches of (condition, noise, latent) drawn from them."""
 
     def __init__(self, path: Path, *, extras: float = 0.08) -> None:
-        self._share = extras
         with safe_open(path, "pt") as file:
             self.n_gallery = int(file.metadata()["n_gallery"])
             self.latents = file.get_tensor("latents").float() * SCALING
             self.numbers = file.get_tensor("numbers")
             self.conditions = file.get_tensor("conditions")
             owners, levels = file.get_tensor("owners"), file.get_tensor("levels")
-        self._rows: dict[tuple[int, int], Tensor] = {}
+        clear = levels == 0
+        # A faint picture's error is small, so an even loss would leave it to the last.
+        contrast = self.latents[clear].var((2, 3)).mean(1)
+        wanted = (contrast.mean() / contrast).clamp(*WEIGHTS_BETWEEN)
+        by_owner = torch.ones(int(owners.max()) + 1)
+        by_owner[owners[clear]] = wanted
+        self.weights = by_owner[owners]
+        self.rows: dict[tuple[int, int], Tensor] = {}
         for level in range(len(FOG_LEVELS)):
             here = (levels == level).nonzero()[:, 0]
             for owner in owners[here].unique().tolist():
-                self._rows[owner, level] = here[owners[here] == owner]
-        self._outside = sorted({owner for owner, _ in self._rows if owner >= self.n_gallery})
+                self.rows[owner, level] = here[owners[here] == owner]
+        self._inside = sorted({owner for owner, _ in self.rows if owner < self.n_gallery})
+        self._outside = sorted({owner for owner, _ in self.rows if owner >= self.n_gallery})
+        self._share = extras if self._outside else 0.0
         gallery = load_gallery()
         groups: dict[tuple[str, str], list[int]] = {}
         for row, each in enumerate(gallery.stimuli):
-            groups.setdefault((each.category, each.kind), []).append(row)
+            if (row, 0) in self.rows:
+                groups.setdefault((each.category, each.kind), []).append(row)
         self._groups = [torch.tensor(rows) for rows in groups.values() if len(rows) > 2]
+        self._groups = self._groups or [torch.tensor(self._inside)]
 
-    def batch(self, generator: torch.Generator, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Conditions (size, 64), noise and latents (size, 16, 16, 16)."""
+    def batch(self, generator: torch.Generator, size: int) -> dict[str, Tensor]:
+        """Conditions (size, 64), noise and clean latents (size, 16, 16, 16), weights (size,)."""
         kinds = torch.rand(size, generator=generator).tolist()
         conditions, rows, fifth = [], [], []
         for kind in kinds:
@@ -92,11 +104,12 @@ class Pool:
         numbers = torch.cat([self.numbers[picked], torch.tensor(fifth)[:, None]], dim=1)
         jitter = torch.randn(size, 64, generator=generator) * (0.25 / 8)
         strength = torch.rand(size, 1, generator=generator)
-        return (
-            torch.stack(conditions) + jitter * strength,
-            couple(noise, numbers),
-            self.latents[picked],
-        )
+        return {
+            "conditions": torch.stack(conditions) + jitter * strength,
+            "noise": couple(noise, numbers),
+            "clean": self.latents[picked],
+            "weights": self.weights[picked],
+        }
 
     def _one(self, kind: float, generator: torch.Generator) -> tuple[Tensor, Tensor, float]:
         free = float(torch.randn((), generator=generator))
@@ -106,7 +119,7 @@ class Pool:
             return self._pair(free, generator)
         if kind < self._share + 0.10:
             return (*self._crowd(generator), free)
-        owner = int(torch.randint(self.n_gallery, (), generator=generator))
+        owner = self._inside[int(torch.randint(len(self._inside), (), generator=generator))]
         length = float(torch.rand((), generator=generator))
         # Most conditions are clear; the rest cover every length evenly.
         length = 0.85 + 0.3 * length if kind < 0.78 else length
@@ -118,7 +131,8 @@ class Pool:
 
     def _pair(self, free: float, generator: torch.Generator) -> tuple[Tensor, Tensor, float]:
         """Between two stimuli: which one is drawn is decided by the fifth number of the noise."""
-        first, second = torch.randint(self.n_gallery, (2,), generator=generator).sort()[0].tolist()
+        drawn = torch.randint(len(self._inside), (2,), generator=generator).sort()[0].tolist()
+        first, second = (self._inside[each] for each in drawn)
         weight = float(torch.rand((), generator=generator))
         condition = weight * self.conditions[first] + (1 - weight) * self.conditions[second]
         share = 0.5 * (1 + torch.erf(torch.tensor(free / 2**0.5)))
@@ -137,7 +151,7 @@ class Pool:
     def _pick(self, owner: int, length: float, generator: torch.Generator) -> Tensor:
         fog = min(1.0, max(0.0, (CLEAR - length) / (CLEAR - BLIND)))
         level = min(range(len(FOG_LEVELS)), key=lambda i: abs(FOG_LEVELS[i] - fog))
-        rows = self._rows[owner, level if owner < self.n_gallery else 0]
+        rows = self.rows[owner, level if owner < self.n_gallery else 0]
         return rows[int(torch.randint(len(rows), (), generator=generator))]
 
 
@@ -155,13 +169,6 @@ def couple(noise: Tensor, numbers: Tensor) -> Tensor:
     return coupled
 
 
-def save(out: Path, vae: AutoencoderDC, modules: dict[str, Any]) -> None:
-    """Write the modules as fp16 safetensors in diffusers' layout."""
-    copy.deepcopy(vae).half().save_pretrained(out / "vae")
-    copy.deepcopy(modules["unet"]).half().save_pretrained(out / "unet")
-    save_projection(out / "projection", copy.deepcopy(modules["projection"]).half())
-
-
 def save_projection(folder: Path, projection: ImageProjection) -> None:
     """`ImageProjection` is a plain module: write its weights and a config beside them."""
     from safetensors.torch import save_file
@@ -175,125 +182,115 @@ def save_projection(folder: Path, projection: ImageProjection) -> None:
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
-@torch.no_grad()
-def _follow(averages: Any, values: Any, count: Any) -> None:
-    """Exponential moving average; shorter memory at first, so that the start is forgotten."""
-    decay = min(0.998, (1 + float(count)) / (10 + float(count)))
-    torch._foreach_lerp_(averages, values, 1 - decay)
+class Correction(nn.Module):
+    """UNet and projection behind a frozen prior; its forward gives the loss."""
 
+    def __init__(self, unet: UNet2DConditionModel, projection: ImageProjection, prior: Any) -> None:
+        super().__init__()
+        self.unet, self.projection = unet, projection
+        self.prior = prior.float().requires_grad_(False)
 
-class Run:
-    """A training run that can stop and go on: networks, their averages, optimizer, clock."""
-
-    def __init__(self, out: Path, prior: Path, seed: int) -> None:
-        torch.manual_seed(seed)
-        self.out = out
-        self.prior_folder = prior
-        self.prior: Any = PixArtAlphaTextProjection(**PRIOR)
-        self.prior.load_state_dict(load_file(prior / "diffusion_pytorch_model.safetensors"))
-        self.prior.float().requires_grad_(False)
-        unet = UNet2DConditionModel(**UNET).to(memory_format=torch.channels_last)
-        # No correction at first: training starts from the prior's picture and can only gain.
-        torch.nn.init.zeros_(unet.conv_out.weight)
-        torch.nn.init.zeros_(unet.conv_out.bias)
-        self.modules: Any = torch.nn.ModuleDict(
-            {"unet": unet, "projection": ImageProjection(**PROJECTION)}
-        )
-        self.average: Any = torch.optim.swa_utils.AveragedModel(self.modules, multi_avg_fn=_follow)
-        self.optimizer = torch.optim.AdamW(
-            self.modules.parameters(), lr=1.0, betas=(0.9, 0.98), weight_decay=1e-3
-        )
-        self.step, self.spent = 0, 0.0
-        if (out / "state.pt").exists():
-            state = torch.load(out / "state.pt", weights_only=True)
-            self.modules.load_state_dict(state["modules"])
-            self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step, self.spent = state["step"], state["spent"]
-        self.started = time.monotonic() - self.spent
-
-    @property
-    def minutes(self) -> float:
-        """Minutes of training so far, over all sittings."""
-        return (time.monotonic() - self.started) / 60
-
-    def advance(self, batch: tuple[Tensor, Tensor, Tensor], sigma: Tensor, lr: float) -> float:
-        """One optimizer step; returns the loss."""
-        conditions, noise, clean = batch
+    def forward(
+        self, conditions: Tensor, noise: Tensor, clean: Tensor, weights: Tensor, sigma: Tensor
+    ) -> dict[str, Tensor]:
+        """Weighted squared error of the clean latents."""
         wide = sigma[:, None, None, None]
         noisy = ((1 - wide) * clean + wide * noise).contiguous(memory_format=torch.channels_last)
-        self.optimizer.param_groups[0]["lr"] = lr
         guess = self.prior(conditions).view_as(clean)
-        with torch.autocast("cpu", torch.bfloat16):
-            tokens = self.modules["projection"](conditions)
-            made = self.modules["unet"](
-                torch.cat([noisy, guess], 1),
-                1000 * sigma,
-                encoder_hidden_states=tokens,
-                class_labels=conditions,
-            ).sample
-        loss = (guess + made.float() - clean).square().mean()
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(self.modules.parameters(), 1.0)
-        self.optimizer.step()
-        self.average.update_parameters(self.modules)
-        self.step += 1
-        return float(loss.item())
+        made = self.unet(
+            torch.cat([noisy, guess], 1),
+            1000 * sigma,
+            encoder_hidden_states=self.projection(conditions),
+            class_labels=conditions,
+        ).sample
+        errors = (guess + made.float() - clean).square().mean((1, 2, 3))
+        of_guess = (guess - clean).square().mean()
+        return {"loss": (errors * weights).mean(), "even": errors.mean(), "prior": of_guess}
 
-    def keep(self, vae: AutoencoderDC) -> None:
-        """Write the state to resume from, and the averaged weights as they would ship."""
-        state = {
-            "modules": self.modules.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "spent": time.monotonic() - self.started,
-        }
-        torch.save(state, self.out / "state.tmp")
-        (self.out / "state.tmp").replace(self.out / "state.pt")
-        save(self.out / "weights", vae, dict(self.average.module.items()))
-        shutil.copytree(self.prior_folder, self.out / "weights" / "prior", dirs_exist_ok=True)
+
+class UNetTask:
+    """Noisy latents of conditions, corrected."""
+
+    n_val = 0
+
+    def __init__(self, module: Correction, pool: Pool, recipe: Recipe, *, at_noise: float) -> None:
+        self._module, self._pool, self._recipe, self._at_noise = module, pool, recipe, at_noise
+
+    @property
+    def module(self) -> nn.Module:
+        """The networks with their loss."""
+        return self._module
+
+    @property
+    def n_train(self) -> int:
+        """A pass is a step: every batch is drawn anew."""
+        return self._recipe.batch
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """AdamW over UNet and projection."""
+        trained = [p for p in self._module.parameters() if p.requires_grad]
+        return torch.optim.AdamW(trained, lr=1.0, betas=(0.9, 0.98), weight_decay=1e-3)
+
+    def learning_rate(self, progress: float) -> float:
+        """As the recipe says."""
+        return self._recipe.learning_rate(progress)
+
+    def batch(self, indices: Indices, generator: torch.Generator, *, training: bool) -> Batch:
+        """A batch of the pool, each at its noise level."""
+        del training
+        n = len(indices)
+        drawn = self._pool.batch(generator, n)
+        sigma = torch.rand(n, generator=generator)
+        at_end = torch.rand(n, generator=generator) < self._at_noise
+        return {**drawn, "sigma": torch.where(at_end, 1.0, sigma)}
+
+
+def read_prior(folder: Path) -> Any:
+    """The prior of a folder, as wide as it is."""
+    state = load_file(folder / FILE)
+    prior = PixArtAlphaTextProjection(**{**PRIOR, "hidden_size": len(state["linear_1.bias"])})
+    prior.load_state_dict(state)
+    return prior.float()
+
+
+def networks(init: Path | None) -> tuple[UNet2DConditionModel, ImageProjection]:
+    """UNet and projection: new ones, whose correction is nothing yet, or those of a folder."""
+    projection = ImageProjection(**PROJECTION)
+    if init is not None:
+        projection.load_state_dict(load_file(init / "projection" / FILE))
+        unet = UNet2DConditionModel.from_pretrained(init / "unet", local_files_only=True).float()
+    else:
+        unet = UNet2DConditionModel(**UNET)
+        # Training starts from the prior's picture and can only gain.
+        torch.nn.init.zeros_(unet.conv_out.weight)
+        torch.nn.init.zeros_(unet.conv_out.bias)
+    return unet.to(memory_format=torch.channels_last), projection.float()
 
 
 def main() -> None:
-    """Train until the steps or the minutes are used up, whichever comes first."""
+    """Train; every saved state has the weights as they would ship."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--latents", type=Path, required=True)
     parser.add_argument("--vae", type=Path, required=True)
     parser.add_argument("--prior", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=2400)
-    parser.add_argument("--minutes", type=float, default=math.inf, help="anneal to end by then")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--seed", type=int, default=5)
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
+    parser.add_argument("--init", type=Path, help="folder with unet and projection to go on from")
+    parser.add_argument("--at-noise", type=float, default=0.4, help="share drawn at sigma = 1")
+    recipe, options = parse_recipe(parser, steps=2400, batch=32, lr=1.5e-3, seed=5)
+    torch.manual_seed(recipe.seed)
     pool = Pool(options.latents)
     vae = AutoencoderDC.from_pretrained(options.vae, local_files_only=True)
     vae.register_to_config(scaling_factor=SCALING)
-    run = Run(options.out, options.prior, options.seed)
-    log = (options.out / "log.jsonl").open("a")
-    losses: list[float] = []
-    saved = run.minutes
-    while (progress := max(run.step / options.steps, run.minutes / options.minutes)) < 1.0:
-        generator = torch.Generator().manual_seed(options.seed * 1_000_003 + run.step)
-        batch = pool.batch(generator, options.batch)
-        sigma = torch.rand(options.batch, generator=generator)
-        sigma = torch.where(torch.rand(options.batch, generator=generator) < 0.4, 1.0, sigma)
-        lr = PEAK_LR * min(1.0, (run.step + 1) / 200) * (0.01 + 0.99 * (1 - progress))
-        losses.append(run.advance(batch, sigma, lr))
-        if run.step % 100 == 0:
-            line = {
-                "step": run.step, "minutes": round(run.minutes, 2),
-                "loss": round(sum(losses) / len(losses), 5), "lr": round(lr, 6),
-            }  # fmt: skip
-            print(json.dumps(line), file=log, flush=True)
-            losses = []
-        if run.minutes - saved > 3:
-            run.keep(vae)
-            saved = run.minutes
-    run.keep(vae)
+    prior = read_prior(options.prior)
+    unet, projection = networks(options.init)
+
+    def save(out: Path) -> None:
+        copy.deepcopy(vae).half().save_pretrained(out / "weights" / "vae")
+        copy.deepcopy(unet).half().save_pretrained(out / "weights" / "unet")
+        save_projection(out / "weights" / "projection", copy.deepcopy(projection).half())
+        shutil.copytree(options.prior, out / "weights" / "prior", dirs_exist_ok=True)
+
+    task = UNetTask(Correction(unet, projection, prior), pool, recipe, at_noise=options.at_noise)
+    Run.of(recipe, options).train(task, save=save)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import io
+import json
+import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderDC
+from diffusers.models.embeddings import PixArtAlphaTextProjection
 from PIL import Image
 from safetensors.torch import save_file
 
+from models.embedded.generator import load_generator
+from models.embedded.sampler import EmbeddedSampler
 from pipeline.gallery import load_gallery
+from research.embedded import every_picture, latents, train_autoencoder, train_prior, train_unet
 from research.embedded import renders as pictures
+from research.embedded.autoencoding import CONFIG, fold, texture_loss
 from research.embedded.latents import (
     BLIND,
     CLEAR,
@@ -22,8 +31,8 @@ from research.embedded.latents import (
     fog_of,
     length_of,
 )
-from research.embedded.refine_decoder import fold
-from research.embedded.train_autoencoder import CONFIG, split
+from research.embedded.runs import Recipe, Run
+from research.embedded.train_prior import exact_batches, solve, widened
 from research.embedded.train_unet import Pool, couple
 
 
@@ -105,14 +114,15 @@ def test_composition_places_turns_and_mirrors() -> None:
 
 def test_held_out_renders_have_no_sibling_in_training() -> None:
     names = [f"{base:x}{tail}" for base in range(0x1F400, 0x1F440) for tail in ("", "-1f3fb")]
-    train, held_out = split(names)
+    train, held_out = pictures.split(names)
     assert sorted(train + held_out) == sorted(names)
     assert held_out
     assert not {n.split("-")[0] for n in train} & {n.split("-")[0] for n in held_out}
 
 
-def test_batches_pair_each_condition_with_its_own_latents(tmp_path: Path) -> None:
-    """Latents carry their owner and fog, so that a wrong pairing shows."""
+@pytest.fixture
+def pool(tmp_path: Path) -> Pool:
+    """Latents that carry their owner and fog, so that a wrong pairing shows."""
     gallery = load_gallery()
     owners = [o for o in range(len(gallery)) for _ in FOG_LEVELS] + [len(gallery)]
     levels = [level for _ in gallery.stimuli for level in range(len(FOG_LEVELS))] + [0]
@@ -131,11 +141,17 @@ def test_batches_pair_each_condition_with_its_own_latents(tmp_path: Path) -> Non
         tmp_path / "pool.safetensors",
         metadata={"n_gallery": str(len(gallery))},
     )
-    pool = Pool(tmp_path / "pool.safetensors")
-    conditions, noise, drawn = pool.batch(torch.Generator().manual_seed(0), 300)
-    drawn = (drawn / SCALING).round()
-    again, _, _ = pool.batch(torch.Generator().manual_seed(0), 300)
-    torch.testing.assert_close(conditions, again)
+    return Pool(tmp_path / "pool.safetensors")
+
+
+def test_batches_pair_each_condition_with_its_own_latents(pool: Pool) -> None:
+    gallery = load_gallery()
+    extra = -torch.from_numpy(gallery.embeddings[:1].copy())
+    batch = pool.batch(torch.Generator().manual_seed(0), 300)
+    conditions, noise = batch["conditions"], batch["noise"]
+    drawn = (batch["clean"] / SCALING).round()
+    again = pool.batch(torch.Generator().manual_seed(0), 300)
+    torch.testing.assert_close(conditions, again["conditions"])
     assert noise.shape == drawn.shape
     table = torch.cat([torch.from_numpy(gallery.embeddings.copy()), extra])
     own = table[drawn[:, 0, 0, 0].long()]
@@ -147,3 +163,148 @@ def test_batches_pair_each_condition_with_its_own_latents(tmp_path: Path) -> Non
     wanted = torch.from_numpy(np.asarray(fog_of(conditions.norm(dim=1).double().numpy())))
     # Only the jitter of the condition lies between.
     assert (fog - wanted)[clear].abs().mean() < 0.12
+
+
+def test_one_picture_in_ten_is_kept_apart_with_its_family() -> None:
+    names = [f"{base:x}{tail}" for base in range(0x1F400, 0x1F5FF) for tail in ("", "-1f3fb")]
+    train, apart = pictures.split(names)
+    assert len(apart) == pytest.approx(len(names) / 10, abs=2)
+    assert pictures.split(train + apart) == (sorted(train), sorted(apart))
+
+
+def test_lost_detail_costs_and_shifted_detail_does_not() -> None:
+    stripes = torch.zeros(1, 3, 64, 64)
+    stripes[..., ::3] = 1.0
+    moved = stripes.roll(1, dims=3)
+    grey = torch.full_like(stripes, float(stripes.mean()))
+    assert texture_loss(stripes, stripes) < 1e-6
+    assert texture_loss(moved, stripes) < 0.1 * texture_loss(grey, stripes)
+
+
+def test_solved_layer_beats_every_other_and_hits_what_can_be_hit(pool: Pool) -> None:
+    prior = PixArtAlphaTextProjection(64, 12, 48)
+    batch = pool.batch(torch.Generator().manual_seed(0), 64)
+
+    def made() -> torch.Tensor:
+        return prior(batch["conditions"]).detach()
+
+    truth = made().clone().unflatten(1, (6, 2, 4))
+    torch.nn.init.normal_(prior.linear_2.weight)
+    before = (made() - truth.flatten(1)).square().mean()
+    solve(prior, [{**batch, "clean": truth}])
+    assert (made() - truth.flatten(1)).square().mean() < 1e-3 * before
+
+
+def test_wider_prior_has_every_unit_of_the_narrow_one() -> None:
+    narrow = PixArtAlphaTextProjection(64, 12, 48)
+    wide = widened(narrow, 20, seed=0)
+    torch.testing.assert_close(wide.linear_1.weight[:12], narrow.linear_1.weight)
+    assert wide.linear_1.out_features == 20
+    torch.testing.assert_close(
+        wide.linear_1.weight[12:].norm(dim=1), narrow.linear_1.weight[:8].norm(dim=1)
+    )
+
+
+def test_exact_batches_hold_every_stimulus_at_its_own_length(pool: Pool) -> None:
+    batches = list(exact_batches(pool, size=1000, weight=1.0))
+    assert sum(len(each["clean"]) for each in batches) == len(pool.rows)
+    lengths = torch.cat([each["conditions"] for each in batches]).norm(dim=1)
+    fog = torch.tensor(FOG_LEVELS)[
+        torch.cat([b["clean"][:, 1, 0, 0] / SCALING for b in batches]).round().long()
+    ]
+    wanted = torch.from_numpy(np.where(fog == 0, 1.0, length_of(fog.double().numpy())))
+    torch.testing.assert_close(lengths.double(), wanted, atol=1e-3, rtol=0)
+
+
+def test_faint_pictures_weigh_more(pool: Pool) -> None:
+    contrast = pool.latents.var((2, 3)).mean(1)
+    order = contrast.argsort()
+    assert pool.weights[order[0]] > pool.weights[order[-1]]
+
+
+class _Line:
+    """Fits a number to noise that its generator draws."""
+
+    n_val, n_train = 0, 2
+
+    def __init__(self) -> None:
+        self.module = _Number()
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.module.parameters(), lr=1.0)
+
+    def learning_rate(self, progress: float) -> float:
+        return 0.1 / (1 + progress)
+
+    def batch(
+        self, indices: object, generator: torch.Generator, *, training: bool
+    ) -> dict[str, torch.Tensor]:
+        return {"wanted": torch.randn(2, generator=generator)}
+
+
+class _Number(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, wanted: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"loss": (wanted - self.value).square().mean()}
+
+
+def test_run_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    recipe = Recipe(steps=6, batch=2, lr=0.1, seed=3)
+    ended = []
+    for name, stops in (("whole", (None,)), ("pieces", (2, 3, None))):
+        for stop in stops:
+            task = _Line()
+            Run(recipe, tmp_path / name, save_every=2, stop=stop, log_every=1).train(
+                task, save=lambda _: None
+            )
+        ended.append(task.module.value.item())
+    assert ended[0] == ended[1]
+    lines = [json.loads(x) for x in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    assert [x["step"] for x in lines if "loss" in x] == [1, 2, 3, 4, 5, 6]
+
+
+def test_every_stage_of_the_generators_training_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a package of a few pictures to weights that draw, one step each."""
+    gallery = load_gallery()
+    package, known = tmp_path / "renders.tgz", tmp_path / "every_picture.safetensors"
+    chosen = [each for each in gallery.stimuli[::64] if each.code_point]
+    stems = sorted({str(each.code_point) for each in chosen} | {"1f600", "1f601", "2049"})
+    with tarfile.open(package, "w") as archive:
+        for stem in stems:
+            content = io.BytesIO()
+            _render().save(content, "WEBP")
+            member = tarfile.TarInfo(f"package/assets/{stem}.webp")
+            member.size = len(content.getvalue())
+            archive.addfile(member, io.BytesIO(content.getvalue()))
+    vectors = np.eye(64, dtype=np.float32)[: len(stems)]
+    every_picture.write(known, stems, vectors)
+    out = tmp_path / "out"
+    monkeypatch.setattr(train_autoencoder, "N_FOLD", 2)
+
+    def start(module: Any, *arguments: object) -> None:
+        monkeypatch.setattr("sys.argv", ["stage", *map(str, arguments)])
+        module.main()
+
+    one = ("--steps", 1, "--batch", 2)
+    start(train_autoencoder, "--renders", package, "--out", out / "ae", *one)
+    start(
+        train_autoencoder, "--renders", package, "--out", out / "dec", *one, "--fold",
+        "--part", "decoder", "--init", out / "ae" / "vae",
+    )  # fmt: skip
+    start(
+        latents, "--canonical", "--renders", package, "--pictures", known, "--every", 64,
+        "--vae", out / "dec" / "vae", "--out", out / "latents.safetensors",
+    )  # fmt: skip
+    pool = ("--latents", out / "latents.safetensors")
+    start(train_prior, *pool, "--out", out / "prior", *one, "--solve", 1)
+    start(
+        train_unet, *pool, "--vae", out / "dec" / "vae", "--prior", out / "prior",
+        "--out", out / "unet", *one,
+    )  # fmt: skip
+    sampler = EmbeddedSampler(load_generator(out / "unet" / "weights"))
+    assert sampler.draw(gallery.embeddings[:1], seeds=(0,)).shape == (1, 128, 128, 3)
