@@ -196,6 +196,9 @@ class DecoderConfig(_Frozen):
     of embeddings, confidence and classes, drawn from one noise, so that pictures move instead of
     jumping. 0.8 looks back some five windows. Begins anew with another adapter, an alignment's
     reset and after a break; 0: each window by itself."""
+    generator_revision: Literal[1, 2] = 2
+    """Which of the embedded generator's weights draw, where `weights` names no folder: 1 draws what
+    sessions show that were recorded before 2, the sharper one. No other system has this."""
     num_inference_steps: int = Field(default=1, ge=1, le=1000)
     """Steps of the sampler. The shipped generator is sharpest in one; more add grain yet."""
     guidance_scale: float | None = Field(default=None, ge=1, le=30)

@@ -23,6 +23,8 @@ DATA = (
     "models/embedded/weights/*/config.json",
     "models/embedded/weights/*/graph.onnx",
     "models/embedded/weights/*/*.safetensors",
+    "models/embedded/weights/revision_1/*/config.json",
+    "models/embedded/weights/revision_1/*/*.safetensors",
     "models/pictures/weights/*.json",
     "models/pictures/weights/LICENSE",
     "models/pictures/weights/NOTICE",

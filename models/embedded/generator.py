@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(__file__).with_name("weights")
 PARTS = ("vae", "unet", "projection", "prior")
+REVISION = 2
+"""The weights that ship now; earlier ones stay, so that recorded sessions draw what they drew."""
 FILE = "diffusion_pytorch_model.safetensors"
 _Module = TypeVar("_Module", bound=nn.Module)
 
@@ -84,9 +86,16 @@ class Generator:
         return int(self.unet.config.out_channels), side, side
 
 
+def part_folder(part: str, revision: int = REVISION) -> Path:
+    """Where a part of the shipped weights lies; what a later revision kept lies there once."""
+    earlier = (WEIGHTS / f"revision_{n}" / part for n in range(revision, REVISION))
+    return next((path for path in earlier if path.is_dir()), WEIGHTS / part)
+
+
 def load_generator(
     folder: Path | None = None,
     *,
+    revision: int = REVISION,
     device: torch.device | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Generator:
@@ -96,6 +105,8 @@ def load_generator(
     ----------
     folder : Path or None
         With the folders `vae`, `unet`, `projection` and `prior`; None: the weights that ship.
+    revision : int
+        Which of the weights that ship.
     device, dtype
         Where and in which precision they compute, whatever they are stored in; None: the CPU.
 
@@ -105,9 +116,10 @@ def load_generator(
         If a file is missing or unreadable, or the parts do not fit each other.
     """
     root = WEIGHTS if folder is None else folder
+    paths = {p: part_folder(p, revision) if folder is None else root / p for p in PARTS}
     digest = hashlib.sha256()
     for part in PARTS:
-        path = root / part / FILE
+        path = paths[part] / FILE
         if not path.is_file():
             raise GeneratorError(
                 f"{path} is missing, expected the generator's weights there: reinstall Phosphene, "
@@ -115,10 +127,10 @@ def load_generator(
             )
         digest.update(path.read_bytes())
     try:
-        vae = _load(root / "vae", _make_autoencoder, below_name="decoder.")
-        unet = _load(root / "unet", lambda table: UNet(UNetConfig.of(table)))
-        projection = _load(root / "projection", lambda table: Projection(**_sizes(table)))
-        prior = _load(root / "prior", lambda table: Prior(**_sizes(table)))
+        vae = _load(paths["vae"], _make_autoencoder, below_name="decoder.")
+        unet = _load(paths["unet"], lambda table: UNet(UNetConfig.of(table)))
+        projection = _load(paths["projection"], lambda table: Projection(**_sizes(table)))
+        prior = _load(paths["prior"], lambda table: Prior(**_sizes(table)))
     except (CheckpointError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = str(error).splitlines()[0]
         raise GeneratorError(

@@ -34,6 +34,7 @@ def load_sampler(config: DecoderConfig) -> sampler.EmbeddedSampler:
     """
     return sampler.load_sampler(
         None if config.weights is None else Path(config.weights),
+        revision=config.generator_revision,
         num_inference_steps=config.num_inference_steps,
         guidance_scale=1.0 if config.guidance_scale is None else config.guidance_scale,
         device=choose_device(config.device),

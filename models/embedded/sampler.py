@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from models.api import SamplerSpec
-from models.embedded.generator import Generator, load_generator
+from models.embedded.generator import REVISION, Generator, load_generator
 from models.sampling import denoisers, schedules, solvers
 from models.sampling.denoisers import Network
 from models.sampling.noise import seeded_noise
@@ -199,6 +199,7 @@ class EmbeddedSampler:
 def load_sampler(
     folder: Path | None = None,
     *,
+    revision: int = REVISION,
     num_inference_steps: int = 1,
     guidance_scale: float = 1.0,
     device: torch.device | None = None,
@@ -206,7 +207,7 @@ def load_sampler(
 ) -> EmbeddedSampler:
     """Load the sampler with its weights (None: those that ship); `device` None: the CPU."""
     return EmbeddedSampler(
-        load_generator(folder, device=device, dtype=dtype),
+        load_generator(folder, revision=revision, device=device, dtype=dtype),
         num_inference_steps=num_inference_steps,
         guidance_scale=guidance_scale,
     )

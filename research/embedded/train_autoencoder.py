@@ -21,7 +21,8 @@ from diffusers import AutoencoderDC
 from PIL import Image
 from torch import nn
 
-from models.training.loop import Batch, Indices
+from models.training.draws import Draws, Indices
+from models.training.loop import Batch
 from research.embedded import renders as pictures
 from research.embedded.autoencoding import (
     Reconstruction,
@@ -132,12 +133,12 @@ class AutoencoderTask:
         """Warm up, then fall to a hundredth."""
         return self._recipe.learning_rate(progress)
 
-    def batch(self, indices: Indices, generator: torch.Generator, *, training: bool) -> Batch:
+    def batch(self, indices: Indices, draws: Draws, *, training: bool) -> Batch:
         """Crops, and the noise on their latents."""
         del training
-        rng = np.random.default_rng(generator.initial_seed())
+        rng = np.random.default_rng(draws.generator.initial_seed())
         crops = random_crops(rng, self._renders, self._names, n_crops=len(indices), size=SIDE)
-        noise = torch.randn(len(indices), 16, SIDE // 8, SIDE // 8, generator=generator)
+        noise = draws.randn(16, SIDE // 8, SIDE // 8)
         return {"crops": crops, "noise": noise}
 
 

@@ -28,7 +28,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models.embedded.generator import FILE
-from models.training.loop import Batch, Indices
+from models.training.draws import Draws, Indices
+from models.training.loop import Batch
 from research.embedded.latents import FOG_LEVELS, length_of
 from research.embedded.runs import Recipe, Run, parse_recipe
 from research.embedded.train_unet import PRIOR, Pool, read_prior
@@ -81,10 +82,10 @@ class PriorTask:
         """As the recipe says."""
         return self._recipe.learning_rate(progress)
 
-    def batch(self, indices: Indices, generator: torch.Generator, *, training: bool) -> Batch:
+    def batch(self, indices: Indices, draws: Draws, *, training: bool) -> Batch:
         """A batch of the pool."""
         del training
-        return self._pool.batch(generator, len(indices))
+        return self._pool.batch(draws.generator, len(indices))
 
 
 def widened(narrow: Any, width: int, seed: int) -> Any:

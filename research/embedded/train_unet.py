@@ -30,7 +30,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.embedded.generator import FILE
-from models.training.loop import Batch, Indices
+from models.training.draws import Draws, Indices
+from models.training.loop import Batch
 from pipeline.gallery import load_gallery
 from research.embedded.latents import BLIND, CLEAR, FOG_LEVELS, SCALING
 from research.embedded.runs import Recipe, Run, parse_recipe
@@ -235,13 +236,13 @@ class UNetTask:
         """As the recipe says."""
         return self._recipe.learning_rate(progress)
 
-    def batch(self, indices: Indices, generator: torch.Generator, *, training: bool) -> Batch:
+    def batch(self, indices: Indices, draws: Draws, *, training: bool) -> Batch:
         """A batch of the pool, each at its noise level."""
         del training
         n = len(indices)
-        drawn = self._pool.batch(generator, n)
-        sigma = torch.rand(n, generator=generator)
-        at_end = torch.rand(n, generator=generator) < self._at_noise
+        drawn = self._pool.batch(draws.generator, n)
+        sigma = draws.rand()
+        at_end = draws.rand() < self._at_noise
         return {**drawn, "sigma": torch.where(at_end, 1.0, sigma)}
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from models.embedded.generator import PARTS, WEIGHTS
+from configs import load_config
+from models.embedded.generator import PARTS, WEIGHTS, load_generator
 from models.embedded.sampler import EmbeddedSampler, load_sampler
 from models.weights import WeightState, check_weights
 from pipeline.gallery import load_gallery
@@ -44,3 +47,16 @@ def test_an_empty_embedding_draws_fog(sampler: EmbeddedSampler) -> None:
         for each in (empty, full)
     ]
     assert contrast[0] < 0.2 * contrast[1]
+
+
+def test_sessions_recorded_before_it_are_drawn_by_the_weights_that_drew_them(
+    tmp_path: Path, sampler: EmbeddedSampler
+) -> None:
+    recorded = Path(__file__).parents[1] / "fixtures" / "sessions" / "plain" / "session.toml"
+    assert load_config(recorded).decoder.generator_revision == 1
+    by_hand = tmp_path / "own.toml"
+    by_hand.write_text("[decoder]\nthreads = 1\n")
+    assert load_config(by_hand).decoder.generator_revision == 2
+    first = load_generator(revision=1).sha256
+    assert first == "8bb174887deb89e10fe4e5820fbc5a3d8409f16b77a0c73e0bc3b52f2a87acce"
+    assert sampler.spec.sha256 not in {"", first}

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 from models.embedded.generator import load_generator
 from models.embedded.sampler import EmbeddedSampler
+from models.training.draws import Draws
 from pipeline.gallery import load_gallery
 from research.embedded import every_picture, latents, train_autoencoder, train_prior, train_unet
 from research.embedded import renders as pictures
@@ -236,10 +237,8 @@ class _Line:
     def learning_rate(self, progress: float) -> float:
         return 0.1 / (1 + progress)
 
-    def batch(
-        self, indices: object, generator: torch.Generator, *, training: bool
-    ) -> dict[str, torch.Tensor]:
-        return {"wanted": torch.randn(2, generator=generator)}
+    def batch(self, indices: object, draws: Draws, *, training: bool) -> dict[str, torch.Tensor]:
+        return {"wanted": draws.randn()}
 
 
 class _Number(torch.nn.Module):
