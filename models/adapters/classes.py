@@ -23,6 +23,7 @@ from models.adapters.evaluation import Comparison, Scored
 from models.adapters.lda import SpatioTemporalLda
 from models.adapters.manifest import (
     CLASSES,
+    ENSEMBLE,
     AdapterManifest,
     EncoderReference,
     EventClasses,
@@ -68,7 +69,7 @@ class ClassProblem(Problem):
         subject: str = "anonymous",
     ) -> None:
         check_methods(methods, is_classes=True)
-        encoders = [name for name in methods if name not in DECODERS]
+        encoders = [name for name in methods if name not in (*DECODERS, ENSEMBLE)]
         # Encoders come beside the usual decoders; who names some of these wants no others.
         decoders = tuple(name for name in DECODERS if name in methods) or tuple(DECODERS)
         self.recorded, self.seed, self.subject = data, seed, subject

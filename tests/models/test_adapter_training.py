@@ -126,7 +126,7 @@ def test_no_effect_gives_even_p_values_although_decoders_are_fitted() -> None:
 def test_what_cannot_be_trained_is_refused(
     recorded: tuple[CalibrationData, CalibrationData],
 ) -> None:
-    with pytest.raises(AdapterError, match="there is no adapter 'magic'"):
+    with pytest.raises(AdapterError, match="neither a method nor a pretrained encoder 'magic'"):
         fit_adapter(recorded[0], methods=("magic",))
     with pytest.raises(AdapterError, match="at least 8"):
         fit_adapter(recorded[0].take(np.arange(5)))

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from models.adapters.decoders import DECODERS
 from models.adapters.errors import AdapterError
-from models.adapters.methods import PICTURES
+from models.adapters.manifest import ENSEMBLE
+from models.adapters.methods import METHODS, PICTURES
 from models.registry import names_with
 
 
@@ -30,7 +31,7 @@ def check_methods(names: Sequence[str], *, is_classes: bool | None = None) -> No
     usual = ", ".join(DECODERS)
     encoders = names_with("encoder", are_listed=False) if names else ()
     for name in names:
-        if is_classes is not False and (name in DECODERS or name in encoders):
+        if is_classes is not False and (name in DECODERS or name in encoders or name == ENSEMBLE):
             continue
         if is_classes is not True and name in PICTURES:
             continue
@@ -40,7 +41,7 @@ def check_methods(names: Sequence[str], *, is_classes: bool | None = None) -> No
                 f"are told apart here, expected one of {usual}, or a pretrained encoder such as "
                 "labram: leave --methods out for the usual ones."
             )
-        if is_classes is False and (name in DECODERS or name in encoders):
+        if is_classes is False and (name in {**DECODERS, **METHODS} or name in encoders):
             raise AdapterError(
                 f"the method {name!r} decodes classes of events, and pictures were shown, expected "
                 f"one of {', '.join(PICTURES)}: leave --methods out for all that fit."
