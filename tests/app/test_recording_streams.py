@@ -110,7 +110,7 @@ def test_calibrate_reads_the_chosen_streams(
     path = two_headsets(tmp_path / "two.xdf")
     code, printed, said = run(
         capsys, "calibrate", "--headless", "--from", path, "--name", "cap2", "--markers", "stim-1",
-        "--subject", "s1", "--methods", "bands", "--out", tmp_path / "c", "--json",
+        "--subject", "s1", "--methods", "shrinkage", "--out", tmp_path / "c", "--json",
     )  # fmt: skip
     about = json.loads((tmp_path / "c/calibration.json").read_text())
     assert about["epochs"]["good"] == {"face": 12, "house": 12}, (code, printed, said)
@@ -197,8 +197,8 @@ def test_a_hopeless_channel_is_named_and_the_others_are_used(
     rows = (tmp_path / "p/sub-1/eeg/sub-1_task-t_channels.tsv").read_text().splitlines()
     assert [row.split("\t")[0] for row in rows[1:]] == ["AF7", "AF8"]
     code, _, said = run(
-        capsys, "calibrate", "--headless", "--from", path, "--subject", "s1", "--methods", "bands",
-        "--out", tmp_path / "c",
+        capsys, "calibrate", "--headless", "--from", path, "--subject", "s1",
+        "--methods", "shrinkage", "--out", tmp_path / "c",
     )  # fmt: skip
     about = json.loads((tmp_path / "c/calibration.json").read_text())
     assert about["epochs"]["n_good"] == 7, said

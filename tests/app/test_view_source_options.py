@@ -142,7 +142,7 @@ def test_picks_outweigh_a_session_toml_beside_the_recording(
 def test_a_calibration_honours_the_choice_too(tmp_path: Path) -> None:
     path = two_headsets(tmp_path / "recording.xdf")
     (tmp_path / "session.toml").write_text('[source]\npicks = ["O1"]\nname = "cap1"\n')
-    flow = CalibrationFactory(store=tmp_path / "store", methods=("bands",)).recording(
+    flow = CalibrationFactory(store=tmp_path / "store", methods=("shrinkage",)).recording(
         path,
         SessionConfig(),
         out=tmp_path / "out",
