@@ -14,8 +14,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "completion",
         help="let the shell complete commands and options",
-        description="Print what a shell needs to complete phosphene's commands and options. bash: "
-        "phosphene completion bash > ~/.local/share/bash-completion/completions/phosphene",
+        description="Print what a shell needs to complete phosphene's commands and options; "
+        "bash reads it from ~/.local/share/bash-completion/completions/phosphene.",
     )
     parser.add_argument("shell", choices=SHELLS)
 

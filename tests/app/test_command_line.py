@@ -162,7 +162,6 @@ NEEDS = {
     "train dreamdiffusion a --data eeg --out o --log tensorboard": "train",
     "generate atm-toy --data rec.edf --out o": "published",
     "compile --preset atm-toy": "published",
-    "evaluate --tensors a.npy a.npy --out o": "published",
     "gallery make pictures --space clip-vit-h-14-image --out o": "published",
     "export rec.edf --bids o --subject 1 --task t": "bids",
     "devices": "brainflow",

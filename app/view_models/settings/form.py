@@ -222,6 +222,9 @@ def from_text(text: str, annotation: Any) -> object:
         return _tuple_from(text, get_args(kind))
     if origin is dict:
         return _table_from(text)
+    if origin is Literal:
+        # Words and numbers alike are chosen by how they are written.
+        return next((each for each in get_args(kind) if str(each) == text), text)
     if kind in (int, float):
         return _number_from(text, kind)
     return text
