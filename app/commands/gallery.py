@@ -123,7 +123,8 @@ def _make_store(args: argparse.Namespace) -> VectorStore:
     try:
         if is_store(args.folder):
             facts, vectors, labels = read_store(args.folder)
-            space, licence = facts.space, args.licence or facts.licence
+            space = spaces[0] if args.space else facts.space
+            licence = args.licence or facts.licence
         elif args.folder.is_dir():
             vectors, labels = picture_table(
                 args.folder,

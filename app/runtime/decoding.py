@@ -29,12 +29,12 @@ from app.runtime.messages import (
     job_of,
 )
 from app.runtime.pacing import newest_wins
-from app.runtime.results import Cut, decoded, refusal, seed_of, stages_of
+from app.runtime.results import Cut, decoded, nearest, refusal, seed_of, stages_of
 from app.runtime.steering import Change, Steering, decode_change, encode_change
 from app.runtime.stepping_down import read_overrides
 from configs import SessionConfig
 from models.api import EncoderSpec, InputSpec
-from models.retrieval.store import VectorStore
+from models.retrieval.store import RetrievalError, VectorStore
 from models.sampling.batches import Batch, read_batch
 from pipeline.errors import PhospheneError
 from pipeline.gallery import Gallery
@@ -220,6 +220,14 @@ class Decoding:
         return "" if self._decoder is None else self._decoder.refusal
 
     @property
+    def misfit(self) -> str:
+        """Why the store cannot be searched for what decodes; empty: it can, or is not known yet."""
+        if self._store is None or self.ready is None:
+            return ""
+        spec = self.ready.spec
+        return self._store.misfit(space=spec.space, n_features=spec.n_features)
+
+    @property
     def n_restarts(self) -> int:
         """How often its process was started anew."""
         return 0 if self._decoder is None else self._decoder.n_restarts
@@ -290,6 +298,8 @@ class Decoding:
         while not stop.is_set() and not self._decoder.wait_ready(0.2):
             if self._decoder.refusal:
                 raise PhospheneError(self._decoder.refusal)
+        if self.misfit:
+            raise PhospheneError(self.misfit)
         for key in self._steering.adapters:
             if key.sha256:
                 self._require_adapter(key, stop)
@@ -448,7 +458,7 @@ class Decoding:
                 spec=spec,
                 sampler_sha256=self.ready.sampler_sha256 if self.ready else "",
                 recording_sha256=self._recording_sha256() if spec.learnt else "",
-                store=self._store,
+                retrieved=self._retrieved(answer.vector, spec),
             )
         except PhospheneError as error:
             # An encoder of another gallery costs this picture; not the thread that answers all
@@ -460,6 +470,15 @@ class Decoding:
         self._let_go(
             Conclusion(result, answer.vector, observed, answer.overrides, batch=answer.batch)
         )
+
+    def _retrieved(self, vector: Float32, spec: EncoderSpec) -> tuple[tuple[str, float], ...]:
+        """What lies nearest in the store; a damaged one is said once, and costs no picture."""
+        try:
+            return nearest(vector, spec, self._store)
+        except RetrievalError as error:
+            self._store = None
+            self._warn(f"Nothing is retrieved any more: {error}")
+            return ()
 
     def _note_space(self, spec: EncoderSpec) -> None:
         """Say that nothing is ranked or retrieved, where there are no vectors of its space."""

@@ -87,14 +87,14 @@ def decoded(
     spec: EncoderSpec,
     sampler_sha256: str,
     recording_sha256: str = "",
-    store: VectorStore | None = None,
+    retrieved: tuple[tuple[str, float], ...] = (),
 ) -> Result:
     """Rank the candidates, write the picture, hash both.
 
     Classes are ranked where the encoder decodes some; else the candidates, where the encoder's
     space is theirs. There is a confidence where the encoder states one. `recording_sha256` is of
-    the recording that is replayed: whether the encoder was fitted to this epoch. `store`
-    is searched where its vectors are of the encoder's space.
+    the recording that is replayed: whether the encoder was fitted to this epoch. `retrieved` is
+    what lies nearest to its vector in a store (`nearest`).
 
     Raises
     ------
@@ -142,7 +142,7 @@ def decoded(
         rank=ranking.rank,
         classes=ranking.top if ranking.is_classes else (),
         truth=ranking.truth,
-        retrieved=_nearest(vector, spec, store),
+        retrieved=retrieved,
         learnt=is_learnt(epoch, spec, recording_sha256),
         confidence=answer.confidence if spec.states_confidence else None,
         pixels=pixels,
@@ -157,10 +157,16 @@ def decoded(
     )
 
 
-def _nearest(
+def nearest(
     vector: Float32, spec: EncoderSpec, store: VectorStore | None
 ) -> tuple[tuple[str, float], ...]:
-    """What of a store lies nearest to a vector; nothing where the spaces differ."""
+    """What of a store lies nearest to a vector; nothing where the spaces differ.
+
+    Raises
+    ------
+    RetrievalError
+        The store is damaged.
+    """
     if store is None or store.facts.space != spec.space:
         return ()
     return tuple((hit.label, hit.cosine) for hit in store.search(vector, N_TOP))

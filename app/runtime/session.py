@@ -160,6 +160,8 @@ class Session:
         # The stimuli that a picture is identified among.
         self._labels = candidate_labels(self._gallery, config.stimuli)
         candidates = self._gallery.subset(labels=self._labels)
+        # Before the folder: a store that is refused leaves none.
+        store = None if config.retrieval is None else VectorStore(Path(config.retrieval))
         self._token = uuid.uuid4().hex[:8]
         fallback = config.recording.fallback
         self._folder = SessionFolder(out, fallback=None if fallback is None else Path(fallback))
@@ -171,7 +173,7 @@ class Session:
             config,
             folder=self._folder,
             candidates=candidates,
-            store=None if config.retrieval is None else VectorStore(Path(config.retrieval)),
+            store=store,
             clock=clock,
             is_live=is_live,
             past=past or Past(),
@@ -464,6 +466,8 @@ class Session:
             self._warn(tended)
         if ready is not None and (misfit := ready.spec.input.misfit(acquisition.path.info)):
             raise PhospheneError(f"{ready.spec.name} {misfit}")
+        if misfit := self._decoding.misfit:
+            raise PhospheneError(misfit)
         if self._publisher is not None and ready is not None:
             self._publisher.expect(ready.spec.n_features)
         if self._show is not None:

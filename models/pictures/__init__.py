@@ -19,6 +19,8 @@ TOWERS = {
     CLIP_L_TOKENS: "openai/clip-vit-large-patch14",
 }
 """Published image towers by space, as Hugging Face names them."""
+WIDTHS = {SPACE: 64, CLIP_H_IMAGE: 1024, CLIP_L_IMAGE: 768, CLIP_L_TOKENS: 257 * 768}
+"""Numbers of a vector in the spaces that have a name of their own."""
 
 
 def picture_encoder(space: str) -> PictureVectors:

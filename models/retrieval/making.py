@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.guard import check_file, read_text
-from models.pictures import picture_encoder
+from configs.plain import plain
+from models.pictures import WIDTHS, picture_encoder
 from models.retrieval.indexing import write_index
 from models.retrieval.store import (
     FACTS,
@@ -26,12 +27,13 @@ from models.retrieval.store import (
     StoreFacts,
     VectorStore,
     labels_below,
+    make_facts,
 )
 from pipeline.gallery import pictures
-from pipeline.gallery.making import SIDE
+from pipeline.gallery.making import SIDE, made_whole
 
-_BLOCK: Final = 1 << 15
-_SHORTEST: Final = 1e-6
+_BLOCK: Final = 1 << 24
+"""Numbers that are brought to unit length at a time."""
 _PICTURES: Final = 64
 """Pictures that are read at a time."""
 _LABELS_LIMIT: Final = 4 << 30
@@ -55,7 +57,8 @@ def read_table(path: Path) -> tuple[NDArray[Any], list[str]]:
     try:
         check_file(path)
         vectors = np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
-        lines = read_text(labels, limit=_LABELS_LIMIT).splitlines()
+        # Not splitlines(): a label may hold U+2028 and others that end a line there.
+        lines = read_text(labels, limit=_LABELS_LIMIT).removesuffix("\n").split("\n")
     except (OSError, ValueError, EOFError) as error:
         raise RetrievalError(
             f"{path} cannot be read as a table of vectors ({error}), expected plain numbers "
@@ -97,6 +100,9 @@ def picture_table(
         raise RetrievalError(
             f"{folder} holds no picture ({', '.join(pictures.SUFFIXES)}): name another folder."
         )
+    # A name may hold what no line and no text can.
+    labels = [plain(path.relative_to(folder).as_posix(), limit=None) for path in files]
+    labels_below(labels)
     rows = []
     for low in range(0, len(files), _PICTURES):
         squares = [
@@ -105,7 +111,7 @@ def picture_table(
         ]
         rows.append(encode(np.stack([np.array(each, dtype=np.uint8) for each in squares])))
         on_progress(low + len(squares), len(files))
-    return np.concatenate(rows), [path.relative_to(folder).as_posix() for path in files]
+    return np.concatenate(rows), labels
 
 
 def make_store(
@@ -137,7 +143,8 @@ def make_store(
     Raises
     ------
     RetrievalError
-        The folder is not empty, the labels are not one a row, or a row has no direction.
+        The folder is not empty, the labels are not one a row, a row has no direction, or the width
+        is not the space's; nothing is left in the folder then.
     """
     if vectors.ndim < 2 or not len(vectors) or vectors.dtype.kind not in "fiu":
         raise RetrievalError(
@@ -149,35 +156,53 @@ def make_store(
             f"there are {len(labels)} labels for {len(vectors)} vectors, expected one a row."
         )
     labels_below(labels)
+    n, width = len(vectors), int(np.prod(vectors.shape[1:]))
+    if WIDTHS.get(space, width) != width:
+        raise RetrievalError(
+            f"the table has {width} numbers a row, expected {WIDTHS[space]} of the space {space}: "
+            "give --space NAME of the space that its vectors are of."
+        )
+    facts = make_facts(name=name, space=space, n_vectors=n, n_features=width, licence=licence)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RetrievalError(f"{out} is not empty, expected a new or empty folder: name another.")
-    out.mkdir(parents=True, exist_ok=True)
-    n, width = len(vectors), int(np.prod(vectors.shape[1:]))
-    rows = np.lib.format.open_memmap(out / VECTORS, mode="w+", dtype=np.float16, shape=(n, width))
-    for low in range(0, n, _BLOCK):
-        rows[low : low + _BLOCK] = _unit(vectors[low : low + _BLOCK], low)
-        on_progress(min(low + _BLOCK, n), n)
-    rows.flush()
-    _write_labels(out, labels)
     wants = n >= LEAST_INDEXED and _has_faiss() if indexed is None else indexed
-    digest = write_index(rows, out / INDEX) if wants else ""
-    facts = StoreFacts(
-        name=name, space=space, n_vectors=n, n_features=width, licence=licence, index_sha256=digest
-    )
-    (out / FACTS).write_text(facts.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    with made_whole(out) as partial:
+        rows = _write_rows(vectors, partial / VECTORS, (n, width), on_progress)
+        _write_labels(partial, labels)
+        if wants:
+            digest = write_index(rows, partial / INDEX)
+            facts = facts.model_copy(update={"index_sha256": digest})
+        del rows  # what is mapped cannot be renamed everywhere
+        (partial / FACTS).write_text(facts.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return VectorStore(out)
 
 
+def _write_rows(
+    vectors: NDArray[Any], path: Path, shape: tuple[int, int], say: Callable[[int, int], None]
+) -> NDArray[np.float16]:
+    rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    n, step = shape[0], max(1, _BLOCK // shape[1])
+    for low in range(0, n, step):
+        rows[low : low + step] = _unit(vectors[low : low + step], low)
+        say(min(low + step, n), n)
+    rows.flush()
+    return rows
+
+
 def _unit(block: NDArray[Any], first: int) -> NDArray[np.float16]:
-    values = np.asarray(block, dtype=np.float32).reshape(len(block), -1)
-    lengths = np.linalg.norm(values, axis=1)
-    bad = np.flatnonzero(~(lengths > _SHORTEST) | ~np.isfinite(lengths))
+    with np.errstate(all="ignore"):  # what overflows is refused below
+        values = np.asarray(block, dtype=np.float64).reshape(len(block), -1)
+    largest = np.abs(values).max(axis=1)
+    bad = np.flatnonzero(~(largest > 0) | ~np.isfinite(largest))
     if len(bad):
+        why = "zeros only" if largest[bad[0]] == 0 else "values that are not finite"
         raise RetrievalError(
-            f"row {first + int(bad[0])} of the table has no direction (zeros, or values that are "
-            "not finite): leave it out."
+            f"row {first + int(bad[0])} of the table has no direction ({why}): leave it out."
         )
-    rows: NDArray[np.float16] = (values / lengths[:, np.newaxis]).astype(np.float16)
+    # By the largest first: neither a square of 1e300 nor one of 1e-300 is a number.
+    values = values / largest[:, np.newaxis]
+    values /= np.linalg.norm(values, axis=1, keepdims=True)
+    rows: NDArray[np.float16] = values.astype(np.float16)
     return rows
 
 

@@ -45,6 +45,12 @@ EXACT_RATE: Final = 250e6
 _BLOCK: Final = 1 << 16
 """Rows that an exact search compares at a time."""
 _LONGEST_LABEL: Final = 1024
+_UNIT: Final = 1e-3
+"""How far a row's length may be from 1: the numbers are of half precision."""
+_N_LOOKED_AT: Final = 512
+"""Rows whose length is measured when a large store is opened."""
+_SMALL: Final = 1 << 26
+"""Numbers of a store of which all rows are measured."""
 
 
 class RetrievalError(PhospheneError):
@@ -92,8 +98,8 @@ class VectorStore:
     Raises
     ------
     RetrievalError
-        A file is missing, damaged, or does not fit the others; or it has an index and faiss is not
-        installed.
+        A file is missing, damaged, or does not fit the others; rows are not of unit length; or it
+        has an index and faiss is not installed.
     """
 
     def __init__(self, folder: Path, *, exact: bool = False) -> None:
@@ -116,6 +122,8 @@ class VectorStore:
             self._labels = np.memmap(folder / LABELS, dtype=np.uint8, mode="r")
         except (OSError, ValueError) as error:
             raise RetrievalError(f"{folder / LABELS} cannot be read ({error}).") from None
+        self._check_labels()
+        self._check_rows()
         self._lock = threading.Lock()
         has_index = bool(self.facts.index_sha256) and not exact
         self._index = _read_index(folder, self.facts) if has_index else None
@@ -140,6 +148,16 @@ class VectorStore:
             f"`phosphene gallery make {self.folder} --out DIR` (phosphene[retrieval])."
         )
 
+    def misfit(self, *, space: str, n_features: int) -> str:
+        """Why vectors of that space cannot be searched here; empty: they can, or are of another."""
+        if space != self.facts.space or n_features == self.facts.n_features:
+            return ""
+        return (
+            f"{self.folder} has vectors of {self.facts.n_features} numbers, expected the decoder's "
+            f"{n_features} of the space {space}: name another store, or make this one anew with "
+            "the --space that its vectors are of."
+        )
+
     def search(self, vector: Float32, k: int = 10) -> tuple[Hit, ...]:
         """The `k` nearest vectors by cosine, best first.
 
@@ -151,7 +169,8 @@ class VectorStore:
         Raises
         ------
         RetrievalError
-            It has another count of numbers, or none that is finite.
+            It has another count of numbers, or none that is finite; or a row that was found is not
+            of unit length.
         """
         query = np.asarray(vector, dtype=np.float32).reshape(-1)
         if query.size != self.facts.n_features or not np.isfinite(query).all():
@@ -161,18 +180,63 @@ class VectorStore:
             )
         query = query / max(float(np.linalg.norm(query)), 1e-12)
         k = min(k, len(self))
-        rows, cosines = self._all(query, k) if self._index is None else self._proposed(query, k)
+        with np.errstate(all="ignore"):  # what overflows is refused below
+            search = self._all if self._index is None else self._proposed
+            rows, cosines = search(query, k)
+        self._check_lengths(rows)
         return tuple(
             Hit(int(row), self.label(int(row)), float(cosine))
-            for row, cosine in zip(rows, cosines, strict=True)
+            for row, cosine in zip(rows, np.clip(cosines, -1.0, 1.0), strict=True)
         )
 
     def label(self, row: int) -> str:
         """Label of a row."""
         start, stop = (int(each) for each in self._offsets[row : row + 2])
-        if not 0 <= start <= stop <= start + 4 * _LONGEST_LABEL:
-            raise RetrievalError(f"{self.folder / OFFSETS} is damaged at {row}: make it anew.")
         return self._labels[start:stop].tobytes().decode("utf-8", "replace").rstrip("\n")
+
+    def _check_labels(self) -> None:
+        """Refuse an index of labels that does not cut the file into its lines."""
+        size, longest = len(self._labels), 4 * _LONGEST_LABEL + 1
+        is_right = self._offsets[0] == 0 and self._offsets[-1] == size
+        for low in range(0, len(self) if is_right else 0, _BLOCK):
+            bounds = np.asarray(self._offsets[low : low + _BLOCK + 1])
+            # Within the file first (neither overflows then), so that what they name can be read.
+            is_right = (
+                bool(((bounds >= 0) & (bounds <= size)).all())
+                and bool(((lengths := np.diff(bounds)) > 0).all())
+                and int(lengths.max()) <= longest
+                and bool((self._labels[bounds[1:] - 1] == ord("\n")).all())
+            )
+            if not is_right:
+                break
+        if not is_right:
+            raise RetrievalError(
+                f"{self.folder / OFFSETS} does not say where the lines of {LABELS} begin: make the "
+                "store anew."
+            )
+
+    def _check_rows(self) -> None:
+        """Refuse a store whose rows are not of unit length; of a large one, some are looked at."""
+        n, width = self.vectors.shape
+        if self.vectors.size <= _SMALL:
+            step = max(1, (1 << 22) // width)
+            for low in range(0, n, step):
+                self._check_lengths(np.arange(low, min(low + step, n)))
+            return
+        for row in np.unique(np.linspace(0, n - 1, min(n, _N_LOOKED_AT)).astype(np.int64)):
+            self._check_lengths(np.array([row]))
+
+    def _check_lengths(self, rows: NDArray[np.int64]) -> None:
+        with np.errstate(all="ignore"):
+            lengths = np.linalg.norm(self.vectors[rows].astype(np.float32), axis=1)
+        # Asked this way round, so that NaN is refused.
+        wrong = np.flatnonzero(~(np.abs(lengths - 1) <= _UNIT))
+        if len(wrong):
+            raise RetrievalError(
+                f"{self.folder / VECTORS} has a row {int(rows[wrong[0]])} of length "
+                f"{lengths[wrong[0]]:.3g}, expected 1: it was changed or made by something else; "
+                "make the store anew from its table."
+            )
 
     def _all(self, query: Float32, k: int) -> tuple[NDArray[np.int64], Float32]:
         best = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
@@ -211,6 +275,30 @@ def _read_facts(folder: Path) -> StoreFacts:
         raise RetrievalError(
             f"{folder} is no store of vectors ({said}), expected {FACTS}: make one with "
             "`phosphene gallery make TABLE --out DIR`."
+        ) from None
+
+
+def make_facts(
+    *, name: str, space: str, n_vectors: int, n_features: int, licence: str
+) -> StoreFacts:
+    """Facts of a store without an index.
+
+    Raises
+    ------
+    RetrievalError
+        One is longer or larger than a store's can be, or no text.
+    """
+    try:
+        return StoreFacts(
+            name=name, space=space, n_vectors=n_vectors, n_features=n_features, licence=licence
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0])
+        option = "" if field.startswith("n_") else f": give another --{field}"
+        raise RetrievalError(
+            f"the store's {field} is {str(first['input'])[:100]!r}, expected otherwise "
+            f"({first['msg']}){option}."
         ) from None
 
 
@@ -257,8 +345,10 @@ def labels_below(labels: Sequence[str]) -> None:
         One is empty, too long, or has a line end.
     """
     for number, label in enumerate(labels):
-        if not label or len(label) > _LONGEST_LABEL or any(c in label for c in "\r\n\0"):
+        is_text = not any("\ud800" <= c <= "\udfff" for c in label)
+        one_line = not any(c in label for c in "\r\n\0")
+        if not label or len(label) > _LONGEST_LABEL or not one_line or not is_text:
             raise RetrievalError(
-                f"label {number} is {label[:60]!r}, expected 1 to {_LONGEST_LABEL} characters on "
-                "one line."
+                f"label {number} is {label[:60]!r}, expected 1 to {_LONGEST_LABEL} characters of "
+                "text on one line."
             )

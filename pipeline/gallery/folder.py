@@ -130,6 +130,27 @@ def write_gallery(
     return open_gallery(folder)
 
 
+def check_words(name: str, licence: str) -> None:
+    """Refuse a name or a licence that `gallery.json` cannot hold, before anything is written.
+
+    Raises
+    ------
+    GalleryError
+        One is too long, or no text.
+    """
+    any_entry = Entry(label="any", name="any", category="any")
+    try:
+        Listing(schema=1, name=name, licence=licence, stimuli=[any_entry])
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0])
+        given = str(first["input"])
+        raise GalleryError(
+            f"the gallery's {field} is {given[:60]!r} of {len(given)} characters, expected text of "
+            f"at most {64 if field == 'name' else 2000}: give another --{field}."
+        ) from None
+
+
 def _spaces(folder: Path) -> list[str]:
     """Spaces by the names of the folder's tables, sorted."""
     found = []

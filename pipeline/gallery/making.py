@@ -6,10 +6,11 @@ without the camera's notes (place, time, person). Vectors come from outside, per
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,13 @@ from PIL import Image
 
 from pipeline.errors import GalleryError
 from pipeline.gallery import pictures
-from pipeline.gallery.folder import MAX_STIMULI, Entry, open_gallery, write_gallery
+from pipeline.gallery.folder import (
+    MAX_STIMULI,
+    Entry,
+    check_words,
+    open_gallery,
+    write_gallery,
+)
 from pipeline.gallery.table import Gallery
 from pipeline.values import Float32, Uint8
 
@@ -79,6 +86,27 @@ def find_pictures(folder: Path) -> tuple[Found, ...]:
     return tuple(found.values())
 
 
+@contextlib.contextmanager
+def made_whole(out: Path, *, mode: int = 0o777) -> Iterator[Path]:
+    """Give a folder to write in, which becomes `out` (new or empty) in the end, or is taken away.
+
+    Parameters
+    ----------
+    mode : int
+        Of the folder, before the umask.
+    """
+    whole = out.resolve()
+    whole.parent.mkdir(parents=True, exist_ok=True)
+    partial = whole.with_name(f".part-{secrets.token_hex(8)}")
+    try:
+        partial.mkdir(mode=mode)
+        yield partial
+        partial.replace(whole)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
 def make_gallery(
     found: tuple[Found, ...],
     out: Path,
@@ -105,10 +133,12 @@ def make_gallery(
     Raises
     ------
     GalleryError
-        A picture cannot be read, two are the same, or the folder is not empty.
+        A picture cannot be read, two are the same, the folder is not empty, or the name or licence
+        is too long.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise GalleryError(f"{out} is not empty, expected a new folder: choose another --out.")
+    check_words(name, licence)
     squares: list[Uint8] = []
     entries: list[tuple[Entry, bytes]] = []
     seen: dict[str, Path] = {}
@@ -131,15 +161,8 @@ def make_gallery(
         on_progress(len(entries), len(found))
     stacked = np.stack(squares)
     tables = {space: encode(stacked) for space, encode in encoders.items()}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # A gallery is there as a whole or not at all.
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with made_whole(out, mode=0o700) as partial:
         write_gallery(partial, name=name, licence=licence, entries=entries, tables=tables)
-        partial.replace(out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     return open_gallery(out)
 
 

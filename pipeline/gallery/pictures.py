@@ -16,7 +16,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from configs.guard import read_bytes
 from pipeline.errors import GalleryError
@@ -93,9 +93,11 @@ def read_picture(path: Path, *, sha256: str = "") -> Image.Image:
                 picture.draft("RGB", (1024, 1024))
                 return ImageOps.exif_transpose(picture)
     except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
+        # Pillow's sentence of a file that it does not know names our buffer, not the file.
+        is_unknown = isinstance(error, UnidentifiedImageError)
         raise GalleryError(
-            f"{path} is no picture that can be read ({error}), expected a JPEG, PNG or WebP file: "
-            "save it anew."
+            f"{path} is no picture that can be read ({'another format' if is_unknown else error}), "
+            "expected a JPEG, PNG or WebP file: save it anew."
         ) from error
 
 

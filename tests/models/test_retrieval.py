@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,6 +117,23 @@ def _rename_space(folder: Path) -> None:
     (folder / "vectors.json").write_text(json.dumps(facts | {"n_features": 7}))
 
 
+def _stretch(by: float) -> Callable[[Path], object]:
+    def spoil(folder: Path) -> None:
+        rows = np.load(folder / "vectors.npy")
+        np.save(folder / "vectors.npy", (rows * by).astype(np.float16))
+
+    return spoil
+
+
+def _move_label(to: int) -> Callable[[Path], object]:
+    def spoil(folder: Path) -> None:
+        offsets = np.load(folder / "labels.npy")
+        offsets[1] = to
+        np.save(folder / "labels.npy", offsets)
+
+    return spoil
+
+
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no facts": (lambda f: (f / "vectors.json").unlink(), "is no store of vectors"),
     "other sizes": (_rename_space, "as vectors.json says"),
@@ -123,6 +143,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: np.save(f / "vectors.npy", np.array([{}], object)),
         "is damaged",
     ),
+    "rows of another length": (_stretch(80.0), r"row 0 of length 80"),
+    "no numbers": (_stretch(np.nan), "row 0 of length nan"),
+    "an offset beyond": (_move_label(10**9), "does not say where"),
+    "an offset that goes back": (_move_label(-1), "does not say where"),
+    "an offset amid a label": (_move_label(5), "does not say where"),
     "a changed index": (lambda f: (f / "index.faiss").write_bytes(b"x" * 99), "was changed"),
 }
 
@@ -182,5 +207,80 @@ def test_a_store_of_pictures_has_their_paths(
     monkeypatch.setattr("models.retrieval.making.picture_encoder", lambda _space: colours)
     save_pictures(tmp_path, ["a/one", "b/two", "three"])
     vectors, labels = picture_table(tmp_path, space=SPACE, on_progress=lambda _n, _of: None)
-    store = make_store(vectors, labels, tmp_path / "store", name="p", space=SPACE)
+    store = make_store(vectors, labels, tmp_path / "store", name="p", space="colours")
     assert [store.search(v, 1)[0].label for v in vectors[:2]] == labels[:2]
+
+
+def test_a_row_that_was_not_looked_at_is_refused_when_it_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_store(TABLE, LABELS, tmp_path / "s", name="s", space="s", indexed=False).folder
+    rows = np.load(folder / "vectors.npy")
+    rows[7] *= 80
+    np.save(folder / "vectors.npy", rows)
+    monkeypatch.setattr("models.retrieval.store._SMALL", 1)
+    monkeypatch.setattr("models.retrieval.store._N_LOOKED_AT", 2)
+    store = VectorStore(folder)
+    with pytest.raises(RetrievalError, match="row 7 of length 80"):
+        store.search(TABLE[7], 3)
+
+
+REFUSED: dict[str, tuple[np.ndarray, dict[str, str], str]] = {
+    "a row in the last place": (np.vstack([TABLE[:4], np.full((1, WIDTH), np.nan)]), {}, "row 4"),
+    "a long name": (TABLE[:5], {"name": "n" * 80}, "give another --name"),
+    "a long space": (TABLE[:5], {"space": "n" * 80}, "give another --space"),
+    "no text": (TABLE[:5], {"name": "caf\udce9"}, "give another --name"),
+    "another width": (TABLE[:5, :7], {"space": SPACE}, "expected 64 of the space"),
+    "too wide": (np.ones((5, 1_000_001), np.float16), {}, "n_features"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_make_that_is_refused_leaves_nothing(what: str, tmp_path: Path) -> None:
+    table, given, said = REFUSED[what]
+    words = {"name": "n", "space": "s"} | given
+    with pytest.raises(RetrievalError, match=said) as caught:
+        make_store(table, LABELS[:5], tmp_path / "out", **words)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_make_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
+    def interrupt(_n: int, _of: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_store(TABLE, LABELS, tmp_path / "o", name="n", space="s", on_progress=interrupt)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("scale", [1e30, 1e300, 1e-30, 1e-300])
+def test_rows_of_any_length_have_a_direction(scale: float, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        table = TABLE[:9].astype(np.float64) * scale
+        store = make_store(table, LABELS[:9], tmp_path / "s", name="s", space="s")
+        (hit,) = store.search(TABLE[4], 1)
+    assert (hit.row, hit.cosine) == (4, pytest.approx(1.0, abs=1e-3))
+
+
+def test_lines_end_at_line_ends_only(tmp_path: Path) -> None:
+    np.save(tmp_path / "t.npy", TABLE[:3])
+    (tmp_path / "t.txt").write_bytes("a\u2028b\r\nc\x0cd\x85e\r\nf".encode())
+    vectors, labels = read_table(tmp_path / "t.npy")
+    assert labels == ["a\u2028b", "c\x0cd\x85e", "f"]
+    store = make_store(vectors, labels, tmp_path / "s", name="s", space="s")
+    assert [store.label(row) for row in range(3)] == labels
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")
+def test_a_pictures_name_that_is_no_text_becomes_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "models.retrieval.making.picture_encoder", lambda _space: lambda squares: squares[:, 0, 0]
+    )
+    (path,) = save_pictures(tmp_path, ["one"])
+    path.rename(tmp_path / os.fsdecode(b"caf\xe9\n.png"))
+    _, labels = picture_table(tmp_path, space="s", on_progress=lambda _n, _of: None)
+    assert labels == ["caf??.png"]

@@ -19,6 +19,7 @@ from pipeline.errors import GalleryError
 from pipeline.gallery import SPACE, Gallery, load_gallery, open_gallery
 from pipeline.gallery.folder import LISTING
 from pipeline.gallery.making import find_pictures, make_gallery
+from pipeline.gallery.pictures import read_picture
 from pipeline.values import Float32, Uint8
 from tests.own_pictures import save_pictures
 
@@ -266,3 +267,18 @@ def test_a_picture_is_seen_as_it_was_held_and_nothing_of_its_maker_is_kept(tmp_p
 
 def made_of(folder: Path) -> Gallery:
     return make_gallery(find_pictures(folder), folder / "out", name="x", encoders={SPACE: unit})
+
+
+def test_a_file_that_is_no_picture_is_named_and_not_our_buffer(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"junk")
+    with pytest.raises(GalleryError, match=r"a\.png is no picture") as caught:
+        read_picture(tmp_path / "a.png")
+    assert "BytesIO" not in str(caught.value)
+
+
+def test_a_name_that_is_too_long_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    save_pictures(tmp_path / "pictures", ("tom", "rex"))
+    found = find_pictures(tmp_path / "pictures")
+    with pytest.raises(GalleryError, match="give another --name"):
+        make_gallery(found, tmp_path / "out", name="n" * 80, encoders={})
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
