@@ -7,7 +7,7 @@ are `devices.files`'s.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from app.errors import AppError
 from configs import SessionConfig
 from configs.units import unit_scale
-from pipeline.values import Epoch, Float32, Outcome
+from pipeline.values import Epoch, Float32, Outcome, Verdict, to_float32
 
 
 def file_sha256(path: Path) -> str:
@@ -35,8 +35,14 @@ def dialog_filter() -> str:
     return f"Recordings ({suffixes});;All files (*)"
 
 
-def read_epochs(path: Path, config: SessionConfig) -> Iterator[Epoch]:
+def read_epochs(
+    path: Path,
+    config: SessionConfig,
+    on_refused: Callable[[Verdict], None] = lambda _: None,
+) -> Iterator[Epoch]:
     """Cut a recording as a session of these settings would; give the epochs that are usable.
+
+    `on_refused` is told of every other event.
 
     Raises
     ------
@@ -51,12 +57,19 @@ def read_epochs(path: Path, config: SessionConfig) -> Iterator[Epoch]:
     try:
         live = LivePath(config, source.streams)
         while items := source.read(0.0):
-            verdicts = [verdict for item in items for verdict in live.feed(item)]
-            for each in verdicts:
-                if each.outcome is Outcome.DECODED and each.epoch is not None:
-                    yield each.epoch
+            for item in items:
+                yield from _usable(live.feed(item), on_refused)
+        yield from _usable(live.finish(), on_refused)
     finally:
         source.close()
+
+
+def _usable(verdicts: Iterable[Verdict], on_refused: Callable[[Verdict], None]) -> Iterator[Epoch]:
+    for each in verdicts:
+        if each.outcome is Outcome.DECODED and each.epoch is not None:
+            yield each.epoch
+        else:
+            on_refused(each)
 
 
 def read_microvolts(path: Path) -> Float32:
@@ -95,6 +108,6 @@ def read_microvolts(path: Path) -> Float32:
         recording.close()
     if not scales or not samples:
         raise AppError(f"{path} has no EEG channel in a known unit: leave it out of the folder.")
-    joined = np.concatenate([np.asarray(each, dtype=np.float32) for each in samples])
+    joined = np.concatenate([to_float32(np.asarray(each)) for each in samples])
     scaled = joined[:, list(scales)] * np.array(list(scales.values()), dtype=np.float32)
     return np.ascontiguousarray(scaled.T)

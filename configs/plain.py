@@ -36,6 +36,16 @@ def plain(text: str, *, limit: int | None = SHOWN, keep: str = "") -> str:
     return "".join(c if c in keep or _is_harmless(c) else REPLACEMENT for c in cut)
 
 
+def encodable(text: str) -> str:
+    """Return text that UTF-8 can hold: a lone surrogate, which it cannot, becomes `?`."""
+    return text if text.isascii() else utf8(text).decode()
+
+
+def utf8(text: str) -> bytes:
+    """Encode text for a file of ours; what UTF-8 cannot hold becomes `?`, so nothing is refused."""
+    return text.encode("utf-8", "replace")
+
+
 def plain_json(document: Any, *, indent: int | None = 2) -> str:
     """Write JSON whose every character a terminal can be given; it reads back the same."""
     text = json.dumps(document, indent=indent, ensure_ascii=False, default=str)

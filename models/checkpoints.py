@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,52 @@ def _settings_in(path: Path) -> list[str]:
 def tensors_of(table: Mapping[str, Any]) -> dict[str, Tensor]:
     """Only the tensors of a checkpoint's dict."""
     return {name: value for name, value in table.items() if isinstance(value, Tensor)}
+
+
+def shape_of(state: Mapping[str, Tensor], name: str, axes: str) -> tuple[int, ...]:
+    """Shape of a tensor that must have as many axes as `axes` names (`"n_out, n_in"`).
+
+    Raises
+    ------
+    KeyError
+        The state has no such tensor.
+    CheckpointError
+        It has another count of axes, or none of something.
+    """
+    shape = tuple(state[name].shape)
+    if len(shape) != axes.count(",") + 1 or not all(shape):
+        raise CheckpointError(
+            f"{name} has the shape {shape}, expected ({axes}): the checkpoint is damaged or "
+            "another network's."
+        )
+    return shape
+
+
+@contextlib.contextmanager
+def sizes_read(what: object) -> Iterator[None]:
+    """Where a network is built by a foreign state's sizes: one sentence where they make none.
+
+    Raises
+    ------
+    CheckpointError
+        Names and shapes are others than the network's.
+    """
+    try:
+        yield
+    except (
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+        StopIteration,
+        ZeroDivisionError,
+        RuntimeError,
+    ) as error:
+        said = " ".join(str(error).split()[:30])
+        raise CheckpointError(
+            f"{what} has tensors whose names or sizes make no such network "
+            f"({type(error).__name__}: {said}): it is damaged or another network's."
+        ) from None
 
 
 def below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

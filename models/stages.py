@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from configs import SessionConfig
 from pipeline.errors import ConfigurationError
-from pipeline.values import Epoch
+from pipeline.values import Epoch, Verdict
 
 _Config = TypeVar("_Config", bound=BaseModel)
 
@@ -40,7 +40,8 @@ class StageRequest:
         As `models.training.make_engine` takes them; precision `auto`: as published, where half
         precision becomes bf16 on hardware that computes in it.
     read_epochs : callable
-        Cuts a recording, as a session of the settings given would, into its usable epochs.
+        Cuts a recording, as a session of the settings given would, into its usable epochs; the
+        callable is told of every other event.
     read_recording : callable or None
         Reads any other recording as (n_channels, n_times) microvolts; `suffixes` says which.
     on_step : callable
@@ -61,7 +62,9 @@ class StageRequest:
     precision: str = "auto"
     tracker: str = ""
     device: str = ""
-    read_epochs: Callable[[Path, SessionConfig], Iterable[Epoch]] = lambda _path, _config: ()
+    read_epochs: Callable[[Path, SessionConfig, Callable[[Verdict], None]], Iterable[Epoch]] = (
+        lambda _path, _config, _on_refused: ()
+    )
     read_recording: Callable[[Path], Any] | None = None
     suffixes: Sequence[str] = ()
     on_step: Callable[[Any], None] = lambda _: None

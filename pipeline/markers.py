@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from configs.plain import encodable
 from pipeline.errors import InfoError
 from pipeline.values import Packet, StreamInfo
 
@@ -155,7 +156,7 @@ def _from_text(text: str) -> tuple[str, str]:
         except (ValueError, RecursionError):
             found = None
         if isinstance(found, dict) and isinstance(found.get("label"), str | int | float):
-            label = str(found["label"]).strip()
+            label = encodable(str(found["label"])).strip()  # JSON escapes can hold a surrogate
     if not label:
         return "", "the marker is empty"
     return label, ""

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from configs.plain import encodable
 from pipeline.errors import InfoError, ShapeError
 
 Float32 = NDArray[np.float32]
@@ -29,6 +30,12 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def to_float32(values: NDArray[Any], scale: Float64 | float | None = None) -> Float32:
+    """Scaled numbers as float32: too large ones are infinite, which no epoch takes; no warning."""
+    with np.errstate(over="ignore"):
+        return np.asarray(values if scale is None else values * scale, dtype=np.float32)
 
 
 def _freeze(owner: object, name: str, array: NDArray[Any]) -> None:
@@ -105,6 +112,13 @@ class StreamInfo:
     desc: Mapping[str, Any] = field(default_factory=dict)
     """The `<desc>` tree as nested dicts and lists of strings."""
 
+    def __post_init__(self) -> None:
+        """Take out of its texts what no file can hold."""
+        for name in ("name", "type", "source_id", "hostname", "manufacturer"):
+            object.__setattr__(self, name, encodable(getattr(self, name)))
+        for name in ("ch_names", "ch_units", "ch_types"):
+            object.__setattr__(self, name, tuple(map(encodable, getattr(self, name))))
+
     @property
     def is_simulated(self) -> bool:
         """Whether it says of itself that no person stands behind it."""
@@ -136,7 +150,7 @@ class Packet:
     ----------
     role : StreamRole
     samples : ndarray, shape (n_times, n_channels), native dtype, native unit; or tuple of str
-        LSL's own order. One string a sample for string streams.
+        LSL's own order. One string a sample for string streams, such as UTF-8 can hold.
     timestamps : ndarray, shape (n_times,), float64
         Raw stamps in the *sender's* clock, s.
     received_at : float
@@ -157,6 +171,8 @@ class Packet:
             )
         if isinstance(self.samples, np.ndarray):
             _freeze(self, "samples", self.samples)
+        else:
+            object.__setattr__(self, "samples", tuple(map(encodable, self.samples)))
         _freeze(self, "timestamps", self.timestamps)
 
 

@@ -25,6 +25,7 @@ from app.port import Result
 from app.runtime.lock import LOCK, LockState, let_go, read_lock, remove_lock, write_lock
 from app.runtime.writing import PatientFiles, why, write_atomically
 from configs import SessionConfig
+from configs.plain import utf8
 from configs.private import make_private
 from pipeline.values import StreamInfo, StreamRole, Uint8
 
@@ -200,7 +201,7 @@ class SessionFolder:
         table = config.to_table()
         table["run"] = _without_none(dict(run))
         table["streams"] = {str(role): _stream_table(info) for role, info in streams.items()}
-        self._session = tomli_w.dumps(table).encode()
+        self._session = utf8(tomli_w.dumps(table))
         self._files.write(SESSION, self._session)
 
     def write_image(self, index: int, png: bytes, *, below: str = "images") -> tuple[str, str]:
@@ -210,7 +211,7 @@ class SessionFolder:
 
     def write_notes(self, text: str) -> None:
         """Write `notes.txt`: what the person at the computer noted, whole each time."""
-        if self._files.settle({"notes.txt": text.encode()}) is None:
+        if self._files.settle({"notes.txt": utf8(text)}) is None:
             raise FolderError(
                 f"{self.path / 'notes.txt'}: cannot be written ({self._why()}), the notes are "
                 "not saved: make room or allow writing there."
@@ -256,7 +257,7 @@ class SessionFolder:
             Neither disk takes it.
         """
         self.settle()
-        text = {SUMMARY: (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode()}
+        text = {SUMMARY: utf8(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")}
         session = {SESSION: self._session} if self._session else {}
         where = self._files.settle({EVENTS: self._events()} | session | text)
         if where is None:
@@ -268,7 +269,7 @@ class SessionFolder:
         """Write `report.html` beside the summary; raise `OSError` where it has no room."""
         path = self.finished_in / REPORT
         try:
-            write_atomically(path, page.encode())
+            write_atomically(path, utf8(page))
         except OSError:
             self.is_finished = False
             raise
@@ -296,7 +297,7 @@ class SessionFolder:
             except (ValueError, KeyError, TypeError):
                 continue
         ordered = sorted((onset, index, line) for index, (onset, line) in found.items())
-        return "".join(f"{line}\n" for _, _, line in ordered).encode()
+        return utf8("".join(f"{line}\n" for _, _, line in ordered))
 
     def close(self) -> None:
         """Give the folder back; one that is not finished stays locked, to be finished later.

@@ -20,6 +20,7 @@ from app.runtime.statistics import Latencies, accuracy_of_events, accuracy_table
 from app.runtime.writing import write_atomically
 from configs import ConfigError, load_config
 from configs.guard import TABLE_LIMIT, read_text
+from configs.plain import utf8
 
 UNFINISHED = (
     "The session ended without being finished (a crash or a power cut). This summary was made "
@@ -66,7 +67,7 @@ def recover(folder: Path, *, confirmed: bool = False) -> Path:
         (folder / RESERVE).unlink(missing_ok=True)
         if not (folder / "summary.json").exists():
             text = json.dumps(_summary(folder), indent=2, ensure_ascii=False) + "\n"
-            write_atomically(folder / "summary.json", text.encode())
+            write_atomically(folder / "summary.json", utf8(text))
         report = build_report(folder)
         remove_lock(folder)
     except OSError as error:

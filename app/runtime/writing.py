@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from configs.plain import utf8
 from configs.private import FILE, FOLDER, make_private, open_private
 
 _LOG = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ class PatientFiles:
 
     def append(self, line: str) -> None:
         """Write a line, or keep it."""
-        data = (line + "\n").encode()
+        data = utf8(line + "\n")
         with self._lock:
             if _size(self._waiting) + len(data) > MAX_KEPT:
                 self._n_lines_lost += 1

@@ -21,7 +21,7 @@ from configs.guard import open_file
 from devices.errors import FileError
 from devices.files.base import Block, FileEvent, OfFile, Piece, cut, eeg_info, marker_info
 from pipeline.looks import Grid, LookMarker
-from pipeline.values import Float32, Uint8
+from pipeline.values import Float32, Uint8, to_float32
 
 BETWEEN: Final = 2.0
 """Straight line before each trial, s."""
@@ -77,7 +77,7 @@ class CvepRecording(OfFile):
                 f"{path} names targets beyond its {len(v)} codes, or codes that are not 0 and 1."
             )
         scale = 1e6 if float(np.std(x)) < 1e-3 else 1.0  # volts
-        self.trials: Float32 = (x * scale).astype(np.float32)
+        self.trials: Float32 = to_float32(x, scale)
         self.grid = Grid(
             _codes(v, round(held)), tuple(f"target {k}" for k in range(len(v))), FRAME_RATE
         )

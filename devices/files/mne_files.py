@@ -39,6 +39,7 @@ from devices.files.marks import sentences, sort_marks
 from devices.files.signal_types import guess_types
 from devices.files.timeline import Timeline
 from devices.files.triggers import choose, codes_of, is_digital, joined, onsets, runs_of
+from pipeline.values import to_float32
 
 _PIECE: Final = 10.0
 """Length of one read, s: long enough that opening the file each time costs nothing."""
@@ -154,13 +155,13 @@ class MneRecording(OfFile):
                 stop = min(begin + step, stretch.stop)
                 since = np.arange(begin - stretch.first, stop - stretch.first)
                 high = stretch.at + (stop - stretch.first) / self._sfreq
-                samples = (self._read(self._picks, begin, stop) * self._scale).T
+                samples = to_float32(self._read(self._picks, begin, stop), self._scale).T
                 is_last = stop == self._timeline.stretches[-1].stop
                 n_due = sum(is_last or event.onset < high for event in waiting)
                 breaks += [mark for mark in refused if mark.onset < high]
                 refused = [mark for mark in refused if mark.onset >= high]
                 yield Piece(
-                    np.ascontiguousarray(samples, dtype=np.float32),
+                    np.ascontiguousarray(samples),
                     stretch.at + since / self._sfreq,
                     waiting[:n_due],
                     tuple(breaks),

@@ -26,7 +26,7 @@ from devices.files.base import (
     marker_info,
 )
 from devices.files.mne_files import VOLTS, MneRecording
-from pipeline.values import StreamInfo
+from pipeline.values import StreamInfo, to_float32
 
 _PAUSE: Final = 1.0
 """Between two epochs on the recording's clock, s."""
@@ -77,7 +77,7 @@ class EpochsRecording:
             )
         volts = epochs.get_data(picks=picks, verbose="ERROR")
         # As a recording has them: samples first.
-        self._data = np.ascontiguousarray(1e6 * volts.transpose(0, 2, 1), dtype=np.float32)
+        self._data = np.ascontiguousarray(to_float32(volts.transpose(0, 2, 1), 1e6))
         self._sfreq = float(epochs.info["sfreq"])
         self._before = round(-float(epochs.times[0]) * self._sfreq)
         names = {code: label for label, code in epochs.event_id.items()}

@@ -19,7 +19,7 @@ import numpy as np
 from devices.files.base import Block, FileBreak, FileEvent, OfFile, Piece, cut, marker_info
 from pipeline.counter import PLAIN, CounterPattern, SampleCounter
 from pipeline.counter_watch import TRUST, CounterWatch
-from pipeline.values import StreamInfo
+from pipeline.values import StreamInfo, to_float32
 
 _PIECE_ROWS: Final = 1000
 _LONGEST_LINE: Final = 1 << 16
@@ -248,7 +248,7 @@ class RowReader:
     def _piece(self, taken: list[tuple[int, Row]], breaks: Sequence[FileBreak]) -> Piece:
         numbers = np.array([number for number, _ in taken])
         with np.errstate(over="ignore"):
-            data = np.array([row.values for _, row in taken], np.float64).astype(np.float32)
+            data = to_float32(np.array([row.values for _, row in taken], np.float64))
         events = [
             FileEvent(number / self.sfreq, f"{row.marker:g}")
             for number, row in taken

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.guard import TABLE_LIMIT, read_text
+from configs.plain import encodable
 from devices.errors import FileError
 from devices.files.arrays import Arrays, map_array, write_arrays
 from devices.files.base import Block, FileEvent, Piece, cut, marker_info
-from pipeline.values import Float64, StreamInfo
+from pipeline.values import Float64, StreamInfo, to_float32
 from pipeline.volumes import KIND
 
 MOST_VOXELS: Final = 400_000
@@ -79,7 +80,7 @@ class VolumesRecording:
         n = _PIECE if held.sfreq else 1  # what has no rate is no block together
         for low in range(first, len(held.times), n):
             part = slice(low, low + n)
-            data = np.asarray(held.betas[part], dtype=np.float32)
+            data = to_float32(held.betas[part])
             yield Piece(data, held.times[part], events if low == first else ())
 
     def close(self) -> None:
@@ -137,7 +138,7 @@ def open_npz(path: Path) -> VolumesRecording:
             given = onsets
         times, sfreq = _timing(path, len(betas), tr, given)
         names = _names(arrays, betas.shape[1], path)
-        unit = _texts(arrays.read("unit"), path, "unit")[0] if "unit" in arrays.names else "z"
+        unit = _text(arrays, "unit", path) or "z"
         simulated = bool(_scalar(arrays, "simulated", path) or 0)
     events = tuple(FileEvent(float(t), label) for t, label in zip(onsets, labels, strict=True))
     return VolumesRecording(
@@ -213,7 +214,7 @@ def write_npz(path: Path, held: Volumes) -> None:
         arrays["times"] = held.times
     if held.ch_names != tuple(f"v{k}" for k in range(len(held.ch_names))):
         arrays["voxels"] = np.array(held.ch_names, dtype=np.str_)
-    arrays["betas"] = np.asarray(held.betas, dtype=np.float32)
+    arrays["betas"] = to_float32(held.betas)
     write_arrays(path, arrays)
 
 
@@ -279,7 +280,17 @@ def _texts(array: NDArray[Any], path: Path, name: str) -> list[str]:
             f"{path} has {name} of shape {array.shape} and type {array.dtype}, expected text: "
             f"{_ADVICE}."
         )
-    return [str(each) for each in array.reshape(-1).tolist()]
+    return [encodable(str(each)) for each in array.reshape(-1).tolist()]
+
+
+def _text(arrays: Arrays, name: str, path: Path) -> str:
+    """One text; empty where there is none."""
+    if name not in arrays.names:
+        return ""
+    found = _texts(arrays.read(name), path, name)
+    if len(found) != 1:
+        raise FileError(f"{path} has {len(found)} texts for {name}, expected one: {_ADVICE}.")
+    return found[0]
 
 
 def _names(arrays: Arrays, n_voxels: int, path: Path) -> tuple[str, ...]:
@@ -297,9 +308,15 @@ def _names(arrays: Arrays, n_voxels: int, path: Path) -> tuple[str, ...]:
 def _read_events(table: Path) -> list[FileEvent]:
     """The rows of a BIDS event table."""
     try:
-        head, *rows = read_text(table, limit=TABLE_LIMIT, encoding="utf-8-sig").splitlines()
+        lines = read_text(table, limit=TABLE_LIMIT, encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise FileError(f"{table} cannot be read as an event table ({error}).") from None
+    if not any(map(str.strip, lines)):
+        raise FileError(
+            f"{table} is empty, expected a line with the columns onset (s) and trial_type, then a "
+            f"row an event (none for none): {_ADVICE}."
+        )
+    head, *rows = lines
     columns = [word.strip() for word in head.split("\t")]
     label = next((name for name in _LABEL if name in columns), "")
     if "onset" not in columns or not label:

@@ -11,7 +11,7 @@ Data are a folder as `models.atm.data` describes it. Settings: table `model` (fi
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,10 +40,10 @@ from models.atm.prior import DiffusionPriorUNet, PriorConfig
 from models.atm.stages import EncoderTask, PriorTask
 from models.stages import StageRequest, check_tables, read_table
 from models.things_eeg2.montage import CH_NAMES, POSTERIOR
-from models.things_eeg2.preparation import COVARIANCE, Preparation, prepare
+from models.things_eeg2.preparation import COVARIANCE, FOLDERS, Preparation, prepare
 from models.things_eeg2.whitening import whitening_matrix
 from models.training import LoopConfig, Task
-from models.training.asked import engine_for, train_as_asked
+from models.training.asked import check_new, engine_for, train_as_asked
 from models.training.engine import is_first_process
 from pipeline.errors import ConfigurationError
 
@@ -73,6 +73,7 @@ def run_prepare(request: StageRequest) -> dict[str, Any]:
         train_repetitions=given.train_repetitions,
         test_repetitions=given.test_repetitions,
     )
+    check_new([request.out / name / "eeg.npy" for name in FOLDERS.values()])
     counts = prepare(
         request.data,
         request.out,
@@ -95,7 +96,14 @@ def run_encoder(request: StageRequest) -> dict[str, Any]:
     torch.manual_seed(request.seed)
     encoder = _encoder(request.table, data, training)
     task = EncoderTask(encoder, data, training, seed=request.seed)
-    report = run_training(request, task, training.passes, training.batch_size, NO_CLIP)
+    report = run_training(
+        request,
+        task,
+        training.passes,
+        training.batch_size,
+        NO_CLIP,
+        makes=[request.out / "encoder"],
+    )
     write_encoder(request, encoder, data, space=_space(training))
     if request.table.get("preset") == "enigma":
         # Its vectors go straight into the adapter: the folder says so to whoever decodes with it.
@@ -119,7 +127,9 @@ def run_prior(request: StageRequest) -> dict[str, Any]:
     task = PriorTask(prior, vectors, targets, training)
     # A folder of its own: encoder and prior share OUT, and must not continue each other's run.
     run = replace(request, out=request.out / PRIOR_RUN)
-    report = run_training(run, task, training.passes, training.batch_size, 1.0)
+    report = run_training(
+        run, task, training.passes, training.batch_size, 1.0, makes=[request.out / "prior"]
+    )
     if is_first_process():
         save_prior(request.out / "prior", prior)
     return report | {"prior": str(request.out / "prior")}
@@ -208,15 +218,21 @@ def sizes_of(kind: type[_Sizes], values: Mapping[str, Any], *, where: str) -> _S
 
 
 def run_training(
-    request: StageRequest, task: Task, passes: int, batch_size: int, max_grad_norm: float
+    request: StageRequest,
+    task: Task,
+    passes: int,
+    batch_size: int,
+    max_grad_norm: float,
+    *,
+    makes: Sequence[Path],
 ) -> dict[str, Any]:
-    """Train `task` as the request asks; return the report."""
+    """Train `task` as the request asks; return the report. `makes`: as `train_as_asked`."""
     loop = LoopConfig(
         passes=passes,
         batch_size=min(batch_size, task.n_train),
         max_grad_norm=max_grad_norm,
         seed=request.seed,
     )
-    report = train_as_asked(task, loop, request, engine=engine_for(request, auto="no"))
+    report = train_as_asked(task, loop, request, engine=engine_for(request, auto="no"), makes=makes)
     task.module.cpu()
     return report

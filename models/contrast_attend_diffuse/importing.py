@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from models.checkpoints import CheckpointError, load_checkpoint, load_into
+from models.checkpoints import CheckpointError, load_checkpoint, load_into, shape_of, sizes_read
 from models.contrast_attend_diffuse.cross_modal import FmriBranch, ImageBranch
 from models.latent_diffusion import published_files
 from models.latent_diffusion.folder import Home
@@ -67,27 +67,41 @@ def run_import(
     made: dict[str, str] = {}
     for path in files:
         state = published_files.unwrap(load_checkpoint(path))
-        if any(name.startswith(_FMRI_LAYER) for name in state):
-            encoder_heads = heads.get("encoder_heads", 16)
-            branch = import_fmri_branch(
-                state,
-                num_heads=encoder_heads,
-                decoder_num_heads=encoder_heads,
-                image_heads=image_heads,
-            )
-            save_autoencoder(branch.autoencoder, out / "encoder", facts={"stage": "phase-2"})
-            made[str(path)] = "fMRI encoder of phase 2"
-        elif any(name.startswith(_IMAGE_LAYER) for name in state):
-            import_image_branch(state, num_heads=image_heads, decoder_num_heads=image_decoder_heads)
-            made[str(path)] = "image branch of phase 2: it has no part in decoding"
-        else:
+        if not any(name.startswith((_FMRI_LAYER, _IMAGE_LAYER)) for name in state):
             made |= published_files.import_files([path], out, published(HOME), **heads)["files"]
+            continue
+        with sizes_read(path):
+            made[str(path)] = _import_branch(
+                state,
+                out,
+                num_heads=heads.get("encoder_heads", 16),
+                image_heads=image_heads,
+                image_decoder_heads=image_decoder_heads,
+            )
     notes = [
         f"{out / name} is not there, and no such file is published: {remedy}"
         for name, remedy in _UNPUBLISHED
         if not (out / name).exists()
     ]
     return {"out": str(out), "files": made, "notes": notes}
+
+
+def _import_branch(
+    state: Mapping[str, Tensor],
+    out: Path,
+    *,
+    num_heads: int,
+    image_heads: int,
+    image_decoder_heads: int,
+) -> str:
+    if any(name.startswith(_FMRI_LAYER) for name in state):
+        branch = import_fmri_branch(
+            state, num_heads=num_heads, decoder_num_heads=num_heads, image_heads=image_heads
+        )
+        save_autoencoder(branch.autoencoder, out / "encoder", facts={"stage": "phase-2"})
+        return "fMRI encoder of phase 2"
+    import_image_branch(state, num_heads=image_heads, decoder_num_heads=image_decoder_heads)
+    return "image branch of phase 2: it has no part in decoding"
 
 
 def _cross(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -108,7 +122,7 @@ def _cross(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _sizes(cross: Mapping[str, Tensor]) -> dict[str, int]:
-    hidden, dim = cross["cross.layers.0.fc1.weight"].shape
+    hidden, dim = shape_of(cross, "cross.layers.0.fc1.weight", "hidden, dim")
     n_layers = len({name.split(".")[2] for name in cross})
     return {"dim": dim, "hidden": hidden, "n_layers": n_layers}
 
@@ -169,7 +183,11 @@ def import_image_branch(
         raise CheckpointError(
             f"the image branch's state does not fit ViT-MAE ({wrong[0]}): it is of other sizes."
         )
-    branch = ImageBranch(mae, fmri_dim=maps["map_in.weight"].shape[1], n_layers=sizes["n_layers"])
+    branch = ImageBranch(
+        mae,
+        fmri_dim=shape_of(maps, "map_in.weight", "dim, fmri_dim")[1],
+        n_layers=sizes["n_layers"],
+    )
     own = {k: v for k, v in branch.state_dict().items() if k.startswith(("mae.", "norm."))}
     load_into(branch, own | cross | maps, what="the image branch's state")
     return branch.eval()
@@ -178,9 +196,17 @@ def import_image_branch(
 def _vit_sizes(state: Mapping[str, Tensor]) -> dict[str, int]:
     """Sizes of a ViT-MAE by its state."""
     try:
-        patch = state["vit.embeddings.patch_embeddings.projection.weight"].shape[-1]
-        n_patches = state["vit.embeddings.position_embeddings"].shape[1] - 1
-        decoder = state["decoder.decoder_layers.0.intermediate.dense.weight"].shape
+        patch = shape_of(
+            state,
+            "vit.embeddings.patch_embeddings.projection.weight",
+            "dim, n_channels, patch_size, patch_size",
+        )[-1]
+        n_patches = (
+            shape_of(state, "vit.embeddings.position_embeddings", "1, n_patches + 1, dim")[1] - 1
+        )
+        decoder = shape_of(
+            state, "decoder.decoder_layers.0.intermediate.dense.weight", "hidden, dim"
+        )
     except KeyError as error:
         raise CheckpointError(
             f"the image branch's state has no {error}, expected ViT-MAE's names."

@@ -73,7 +73,7 @@ def run_phase_1(request: StageRequest) -> dict[str, Any]:
     )
     engine = engine_for(request)
     loop = masked.loop_config(training, seed=request.seed)
-    report = train_as_asked(task, loop, request, engine=engine)
+    report = train_as_asked(task, loop, request, engine=engine, makes=[request.out / "encoder"])
     facts = {"stage": "phase-1", "contrast_only": contrast.contrast_only}
     if engine.rank == 0:
         save_autoencoder(autoencoder, request.out / "encoder", facts=facts)
@@ -114,7 +114,7 @@ def run_phase_2(request: StageRequest) -> dict[str, Any]:
     )
     engine = engine_for(request)
     loop = masked.loop_config(training, seed=request.seed)
-    report = train_as_asked(task, loop, request, engine=engine)
+    report = train_as_asked(task, loop, request, engine=engine, makes=[request.out / "encoder"])
     if engine.rank == 0:
         # The cross layers are left behind, as published: the generator is conditioned without.
         save_autoencoder(autoencoder, request.out / "encoder", facts={"stage": "phase-2"})

@@ -79,7 +79,9 @@ def _run(request: StageRequest, name: str) -> dict[str, Any]:
     task = ProjectorTask(projector, parts, gallery, training)
     # In float32 unless asked: transformers of this size are published in bf16.
     engine = engine_for(request, auto="no")
-    report = train_as_asked(task, _loop(training, request.seed), request, engine=engine)
+    report = train_as_asked(
+        task, _loop(training, request.seed), request, engine=engine, makes=[request.out / FOLDER]
+    )
     if engine.rank == 0:
         save_projector(projector, request.out / FOLDER)
     return report | {

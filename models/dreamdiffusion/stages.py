@@ -92,7 +92,7 @@ def run_stage_a(request: StageRequest) -> dict[str, Any]:
     autoencoder = masked.fresh_autoencoder(model, seed=request.seed)
     task = masked.MaskedModelling(recordings, autoencoder=autoencoder, training=training)
     loop = masked.loop_config(training, seed=request.seed)
-    report = train_as_asked(task, loop, request, engine=engine)
+    report = train_as_asked(task, loop, request, engine=engine, makes=[request.out / "encoder"])
     if engine.rank == 0:
         save_autoencoder(task.autoencoder, request.out / "encoder")
     return report | {"encoder": str(request.out / "encoder"), "n_items": len(recordings)}
@@ -146,7 +146,7 @@ def run_stage_b(request: StageRequest) -> dict[str, Any]:
     # Published in float32: bf16 only when it is asked for.
     engine = engine_for(request, auto="no")
     loop = finetuning.loop_config(training, seed=request.seed)
-    report = train_as_asked(task, loop, request, engine=engine)
+    report = train_as_asked(task, loop, request, engine=engine, makes=[request.out / "model"])
     if engine.rank == 0:
         save_model(
             model, request.out / "model", HOME, preprocessing=PREPROCESSING | {"split": data.split}

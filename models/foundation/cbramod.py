@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.checkpoints import shape_of
 from models.foundation.network import EegNetwork, n_layers, renamed
 
 _TOP = r"(?:module\.)?"
@@ -113,7 +114,7 @@ class CBraMod(EegNetwork):
     @classmethod
     def build(cls, state: Mapping[str, Tensor]) -> Self:
         """See the base class."""
-        model, n_bins = state["patch_embedding.spectral_proj.0.weight"].shape
+        model, n_bins = shape_of(state, "patch_embedding.spectral_proj.0.weight", "width, n_bins")
         return cls(
             patch=2 * (n_bins - 1),
             n_filters=state["patch_embedding.proj_in.0.weight"].shape[0],

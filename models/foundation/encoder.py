@@ -17,10 +17,10 @@ from scipy.signal import resample_poly
 
 from configs import DecoderConfig
 from models.api import EncoderSpec, InputSpec, installed_weights
-from models.checkpoints import CheckpointError, load_checkpoint, load_into, tensors_of
+from models.checkpoints import CheckpointError, load_checkpoint, load_into, sizes_read, tensors_of
 from models.foundation.cbramod import CBraMod
 from models.foundation.labram import Labram
-from models.foundation.network import EegNetwork, sized
+from models.foundation.network import EegNetwork
 from models.foundation.steegformer import SteegFormer
 from models.foundation.system import CBRAMOD, LABRAM, MODEL_NAME, STEEGFORMER
 from models.registry import find_system
@@ -159,6 +159,7 @@ def load_encoder(config: DecoderConfig) -> FoundationEncoder:
         raise CheckpointError(f"{path} is missing, expected the {needed.purpose}: {needed.source}.")
     state = tensors_of(load_checkpoint(path))
     kind = NETWORKS[config.system]
-    network = sized(kind.title, lambda: kind.build(state))
+    with sizes_read(path):
+        network = kind.build(state)
     load_into(network, state, what=str(path))
     return FoundationEncoder(config.system, network, hash_file(path))

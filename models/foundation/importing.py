@@ -10,9 +10,15 @@ from typing import Any
 
 from torch import Tensor
 
-from models.checkpoints import CheckpointError, load_checkpoint, load_into, save_tensors, tensors_of
+from models.checkpoints import (
+    CheckpointError,
+    load_checkpoint,
+    load_into,
+    save_tensors,
+    sizes_read,
+    tensors_of,
+)
 from models.foundation.encoder import NETWORKS
-from models.foundation.network import sized
 from models.foundation.system import CBRAMOD, LABRAM, MODEL_NAME, STEEGFORMER
 from models.weights import hash_file, write_hashes
 
@@ -31,8 +37,10 @@ def run_import(name: str, files: Sequence[Path], out: Path) -> dict[str, Any]:
     if len(files) != 1:
         raise CheckpointError(f"{name} is one file, {len(files)} were given: give the checkpoint.")
     kind, path = NETWORKS[name], files[0]
-    state = kind.rename(_unwrap(load_checkpoint(path)))
-    network = sized(kind.title, lambda: kind.build(state))
+    given = _unwrap(load_checkpoint(path))
+    with sizes_read(path):
+        state = kind.rename(given)
+        network = kind.build(state)
     load_into(network, state, what=str(path))
     about = {"system": name, "source": path.name, "source_sha256": hash_file(path)}
     target = out / MODEL_NAME

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.checkpoints import shape_of
 from models.foundation.blocks import EPS, Block
 from models.foundation.network import EegNetwork, n_layers, renamed
 
@@ -90,14 +91,14 @@ class Labram(EegNetwork):
     @classmethod
     def build(cls, state: Mapping[str, Tensor]) -> Self:
         """See the base class."""
-        width = state["cls_token"].shape[-1]
+        width = shape_of(state, "cls_token", "1, 1, width")[-1]
         return cls(
             width=width,
             n_blocks=n_layers(state, "blocks."),
             n_heads=width // state["blocks.0.attn.q_norm.weight"].shape[0],
             hidden=state["blocks.0.mlp.fc1.weight"].shape[0],
             n_filters=state["patch_embed.conv1.weight"].shape[0],
-            n_times=state["time_embed"].shape[1],
+            n_times=shape_of(state, "time_embed", "1, n_times, width")[1],
         )
 
     @classmethod

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 from torch import Tensor, nn
@@ -77,14 +77,3 @@ def n_layers(state: Mapping[str, Tensor], prefix: str) -> int:
     """How many numbered layers a state has below `prefix`."""
     below = [name.removeprefix(prefix) for name in state if name.startswith(prefix)]
     return len({name.partition(".")[0] for name in below})
-
-
-def sized(what: str, build: Callable[[], EegNetwork]) -> EegNetwork:
-    """Build by a state's sizes; one sentence where they make no network."""
-    try:
-        return build()
-    except (KeyError, IndexError, ValueError, ZeroDivisionError, RuntimeError) as error:
-        raise CheckpointError(
-            f"the checkpoint's sizes make no {what} ({type(error).__name__}: {error}): it is "
-            "damaged or another network's."
-        ) from None

@@ -13,6 +13,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from models.checkpoints import shape_of
 from models.foundation.blocks import EPS, Block
 from models.foundation.network import EegNetwork, n_layers, renamed
 
@@ -81,8 +82,8 @@ class SteegFormer(EegNetwork):
     @classmethod
     def build(cls, state: Mapping[str, Tensor]) -> Self:
         """See the base class."""
-        width, patch = state["patch_embed.proj.weight"].shape
-        n_places = state[_PLACES].shape[0]
+        width, patch = shape_of(state, "patch_embed.proj.weight", "width, patch")
+        n_places = shape_of(state, _PLACES, "n_places, width")[0]
         if n_places < len(cls.sites):
             raise ValueError(f"{n_places} places for {len(cls.sites)} electrodes")
         return cls(

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from models.checkpoints import CheckpointError
+from models.checkpoints import CheckpointError, shape_of
 
 _RESNET = (
     ("in_layers.0", "norm1"),
@@ -252,7 +252,13 @@ def vae_config(state: Mapping[str, Tensor], *, scaling_factor: float) -> dict[st
         )
     codes: dict[str, int] = {}
     if CODES in state:
-        codes = dict(zip(("num_vq_embeddings", "vq_embed_dim"), state[CODES].shape, strict=True))
+        codes = dict(
+            zip(
+                ("num_vq_embeddings", "vq_embed_dim"),
+                shape_of(state, CODES, "n_codes, embed_dim"),
+                strict=True,
+            )
+        )
     return codes | {
         "in_channels": int(state["encoder.conv_in.weight"].shape[1]),
         "out_channels": int(state["decoder.conv_out.weight"].shape[0]),

@@ -14,7 +14,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel, VQModel
 from torch import Tensor
 
 from configs.published import ConditionConfig
-from models.checkpoints import CheckpointError, below, load_into
+from models.checkpoints import CheckpointError, below, load_into, shape_of
 from models.latent_diffusion import compvis
 from models.latent_diffusion.conditioning import ConditionStage, TimeCondition
 from models.latent_diffusion.model import FirstStage, LatentDiffusion
@@ -70,8 +70,8 @@ def import_time_condition(state: Mapping[str, Tensor]) -> TimeCondition:
     """
     own = below(state, CONDITION)
     try:
-        _, context_tokens, _ = own["0.weight"].shape
-        time_embed_dim, context_dim = own["2.weight"].shape
+        _, context_tokens, _ = shape_of(own, "0.weight", "n_out, context_tokens, kernel")
+        time_embed_dim, context_dim = shape_of(own, "2.weight", "time_embed_dim, context_dim")
     except KeyError:
         raise CheckpointError(
             f"the U-Net has no time condition ({CONDITION}*): it was not fine-tuned on brain "

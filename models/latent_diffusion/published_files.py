@@ -14,7 +14,7 @@ from typing import Any
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from models.checkpoints import CheckpointError, below, load_checkpoint, tensors_of
+from models.checkpoints import CheckpointError, below, load_checkpoint, sizes_read, tensors_of
 from models.latent_diffusion.folder import Home, load_first_stage, save_model
 from models.latent_diffusion.importing import import_latent_diffusion, import_unet, import_vae
 from models.latent_diffusion.model import FirstStage, LatentDiffusion
@@ -85,9 +85,10 @@ def import_files(
     made: dict[str, str] = {}
     for path in files:
         state = unwrap(load_checkpoint(path))
-        made[str(path)] = _import_state(
-            path, state, out, published, num_heads=unet_heads, encoder_heads=encoder_heads
-        )
+        with sizes_read(path):
+            made[str(path)] = _import_state(
+                path, state, out, published, num_heads=unet_heads, encoder_heads=encoder_heads
+            )
     return {"out": str(out), "files": made}
 
 
@@ -155,4 +156,6 @@ def load_base(path: Path, *, num_heads: int, name: str) -> tuple[Any, FirstStage
             f"{path} is missing: put {name} there, or its folder in diffusers' layout, or name "
             "another place with `base`."
         )
-    return _base(unwrap(load_checkpoint(path)), num_heads=num_heads)
+    state = unwrap(load_checkpoint(path))
+    with sizes_read(path):
+        return _base(state, num_heads=num_heads)

@@ -27,7 +27,7 @@ from transformers import (
     CLIPTokenizer,
 )
 
-from models.checkpoints import CheckpointError, below, load_into
+from models.checkpoints import CheckpointError, below, load_into, shape_of
 from models.latent_diffusion import compvis
 from models.latent_diffusion.importing import import_vae
 
@@ -208,7 +208,7 @@ def _open_clip_entry(name: str, value: Tensor) -> dict[str, Tensor]:
 
 def _text_encoder(kind: Any, state: dict[str, Tensor], *, act: str) -> Any:
     try:
-        n_tokens, width = state["embeddings.token_embedding.weight"].shape
+        n_tokens, width = shape_of(state, "embeddings.token_embedding.weight", "n_tokens, width")
         projection = state.get("text_projection.weight")
         config = CLIPTextConfig(
             vocab_size=n_tokens,

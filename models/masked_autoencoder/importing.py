@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from configs.published import MaskedAutoencoderConfig
-from models.checkpoints import CheckpointError, load_into
+from models.checkpoints import CheckpointError, load_into, shape_of
 from models.masked_autoencoder.network import MaskedAutoencoder, SignalEncoder
 from models.masked_autoencoder.positions import resize_positions
 
@@ -31,9 +31,11 @@ def config_of(
         The state is not of this family, or its widths are no multiples of the heads.
     """
     try:
-        embed_dim, n_channels, patch_size = state["patch_embed.proj.weight"].shape
-        n_tokens = state["pos_embed"].shape[1] - 1
-        hidden = state["blocks.0.mlp.fc1.weight"].shape[0]
+        embed_dim, n_channels, patch_size = shape_of(
+            state, "patch_embed.proj.weight", "embed_dim, n_channels, patch_size"
+        )
+        n_tokens = shape_of(state, "pos_embed", "1, n_tokens + 1, embed_dim")[1] - 1
+        hidden = shape_of(state, "blocks.0.mlp.fc1.weight", "hidden, embed_dim")[0]
     except KeyError as error:
         raise CheckpointError(
             f"the state has no {error}, expected one of a masked autoencoder: give the encoder's "
@@ -76,7 +78,7 @@ def _decoder_width(state: Mapping[str, Tensor]) -> int:
             "the state has no decoder (decoder_embed.weight), expected a whole autoencoder's: give "
             "the checkpoint of its pre-training."
         )
-    return int(state["decoder_embed.weight"].shape[0])
+    return shape_of(state, "decoder_embed.weight", "decoder_embed_dim, embed_dim")[0]
 
 
 def _depth(state: Mapping[str, Tensor], prefix: str) -> int:

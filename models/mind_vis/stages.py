@@ -184,7 +184,7 @@ def train_autoencoder(
     # Published in half precision: `auto` may take bf16.
     engine = engine_for(request)
     loop = masked.loop_config(training, seed=request.seed)
-    report = train_as_asked(task, loop, request, engine=engine)
+    report = train_as_asked(task, loop, request, engine=engine, makes=[request.out / "encoder"])
     if engine.rank == 0:
         save_autoencoder(autoencoder, request.out / "encoder", facts=facts)
     return report | {"encoder": str(request.out / "encoder"), "n_items": len(signals)}
@@ -260,7 +260,7 @@ def tune_generator(request: StageRequest, home: Home) -> dict[str, Any]:
     # Published in float32: bf16 only when it is asked for.
     engine = engine_for(request, auto="no")
     loop = finetuning.loop_config(training, seed=request.seed)
-    report = train_as_asked(task, loop, request, engine=engine)
+    report = train_as_asked(task, loop, request, engine=engine, makes=[request.out / "model"])
     given = preprocessing(n_voxels=person.n_voxels, scale=person.scale, side=data.side)
     given |= {"encoder": facts, "faults": data.faults.model_dump()}
     if engine.rank == 0:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from configs.mindeye import BackboneConfig, LowLevelConfig, TokenPriorConfig
-from models.checkpoints import CheckpointError, load_into
+from models.checkpoints import CheckpointError, load_into, shape_of
 from models.mindeye.backbone import Backbone
 from models.mindeye.low_level import LowLevelNetwork
 from models.mindeye.prior import TokenPrior
@@ -61,7 +61,7 @@ def import_backbone(
     of norm and activation, which their places tell.
     """
     try:
-        hidden, n_voxels = state["lin0.0.weight"].shape
+        hidden, n_voxels = shape_of(state, "lin0.0.weight", "hidden, n_voxels")
         made = len(state["lin1.weight"])
     except (KeyError, ValueError) as error:
         raise CheckpointError(f"the backbone's state lacks {error}, expected MindEye's.") from None
@@ -87,9 +87,9 @@ def import_prior(state: Mapping[str, Tensor], *, num_heads: int | None = None) -
     """Build a prior's network of its published state (names below `net.`)."""
     renamed = {prior_name(k): v for k, v in state.items() if not k.endswith(_FIXED)}
     try:
-        n_tokens, width = renamed["positions"].shape
-        n_buckets_heads = renamed["relative_bias.weight"].shape[1]
-        head_dim = renamed["layers.0.attention.null_kv"].shape[1]
+        n_tokens, width = shape_of(renamed, "positions", "n_tokens, width")
+        n_buckets_heads = shape_of(renamed, "relative_bias.weight", "n_buckets, num_heads")[1]
+        head_dim = shape_of(renamed, "layers.0.attention.null_kv", "2, head_dim")[1]
     except (KeyError, ValueError) as error:
         raise CheckpointError(f"the prior's state lacks {error}, expected MindEye's.") from None
     config = TokenPriorConfig(
@@ -112,7 +112,7 @@ def import_low_level(state: Mapping[str, Tensor]) -> LowLevelNetwork:
         for name, value in state.items()
     }
     try:
-        hidden, n_voxels = renamed["lin0.0.weight"].shape
+        hidden, n_voxels = shape_of(renamed, "lin0.0.weight", "hidden, n_voxels")
         first = len(renamed["norm.weight"])
         widths = [len(renamed[f"upsampler.up_blocks.{i}.resnets.0.conv2.weight"]) for i in range(3)]
         side = round((len(renamed["lin1.weight"]) / first) ** 0.5)

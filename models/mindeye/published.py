@@ -15,7 +15,14 @@ from typing import Any
 from torch import Tensor
 
 from configs.guard import read_text
-from models.checkpoints import CheckpointError, below, load_checkpoint, save_tensors, tensors_of
+from models.checkpoints import (
+    CheckpointError,
+    below,
+    load_checkpoint,
+    save_tensors,
+    sizes_read,
+    tensors_of,
+)
 from models.mindeye.errors import MindEyeError
 from models.mindeye.folder import (
     BACKBONE,
@@ -72,7 +79,9 @@ def import_files(files: Sequence[Path], out: Path) -> dict[str, Any]:
             made[str(path)] = _versatile_diffusion(path, out)
         else:
             file = _checkpoint_in(path) if path.is_dir() else path
-            made[str(path)] = _import_state(file, _unwrapped(load_checkpoint(file)), out)
+            state = _unwrapped(load_checkpoint(file))
+            with sizes_read(file):
+                made[str(path)] = _import_state(file, state, out)
     write_hashes(out)
     return {"out": str(out), "files": made}
 

@@ -62,6 +62,8 @@ NO_CLIP = float("inf")
 CLIP_SOURCE = "huggingface.co/openai/clip-vit-large-patch14"
 VAE_SOURCE = "the folder vae/ of a Stable Diffusion 1.x, or of Versatile Diffusion"
 MAPS_SOURCE = "a ConvNeXt in Hugging Face's layout (the original's is VICRegL's ConvNeXt-XL)"
+_HIGH, _LOW = (BACKBONE, PRIOR), (LOW_LEVEL,)
+"""Folders that a stage writes."""
 N_SCORED = 300
 """Pictures of the validation part whose retrieval is scored, as many as the paper draws."""
 
@@ -98,7 +100,7 @@ def run_high_level(request: StageRequest) -> dict[str, Any]:
         table = own | dict(request.table.get("prior", {}))
         prior = TokenPrior(read_table(TokenPriorConfig, table, where="prior"))
     module = HighLevelLosses(backbone, prior, clip, training)
-    report = _train(request, HighLevelTask(module, shards, val, training), training.passes)
+    report = _train(request, HighLevelTask(module, shards, val, training), training.passes, _HIGH)
     if is_first_process():
         save_part(request.out, BACKBONE, backbone, backbone.config)
         if prior is not None:
@@ -131,7 +133,7 @@ def run_person(request: StageRequest) -> dict[str, Any]:
     if backbone.adapter is not None:
         backbone.adapter.requires_grad_(True)
     config = training.model_copy(update={"weight_decay": training.ridge})
-    report = _train(request, HighLevelTask(module, shards, val, config), training.passes)
+    report = _train(request, HighLevelTask(module, shards, val, config), training.passes, _HIGH)
     if is_first_process():
         save_part(request.out, BACKBONE, backbone, backbone.config)
         if prior is not None:
@@ -163,7 +165,7 @@ def run_low_level(request: StageRequest) -> dict[str, Any]:
     torch.manual_seed(request.seed)
     network = LowLevelNetwork(config)
     module = LowLevelLosses(network, vae, maps, training)
-    report = _train(request, LowLevelTask(module, shards, val, training), training.passes)
+    report = _train(request, LowLevelTask(module, shards, val, training), training.passes, _LOW)
     if is_first_process():
         save_part(request.out, LOW_LEVEL, network, config)
         save_settings(request.out, has_low_level=True, size=module.side)
@@ -188,11 +190,12 @@ def _shards(request: StageRequest, data: StageData) -> tuple[Shards, Shards | No
 
 
 def _train(
-    request: StageRequest, task: HighLevelTask | LowLevelTask, passes: int
+    request: StageRequest, task: HighLevelTask | LowLevelTask, passes: int, parts: Sequence[str]
 ) -> dict[str, Any]:
     # Published in half precision: `auto` may take bf16.
     loop = LoopConfig(passes, task.batch_size, max_grad_norm=NO_CLIP, seed=request.seed)
-    return train_as_asked(task, loop, request, engine=engine_for(request))
+    makes = [request.out / part for part in parts]
+    return train_as_asked(task, loop, request, engine=engine_for(request), makes=makes)
 
 
 @torch.inference_mode()

@@ -46,7 +46,8 @@ def run_multimodal(request: StageRequest) -> dict[str, Any]:
     given = {"embed_dim": width, "cond_dim": width} | dict(request.table.get("prior", {}))
     model = MultimodalModel(encoder, sizes_of(PriorConfig, given, where="prior"))
     task = MultimodalTask(model, data, training)
-    report = run_training(request, task, training.passes, training.batch_size, NO_CLIP)
+    makes = [request.out / name for name in ("encoder", "priors")]
+    report = run_training(request, task, training.passes, training.batch_size, NO_CLIP, makes=makes)
     write_encoder(request, encoder, data)
     for modality, prior in named_priors(model.priors).items() if is_first_process() else ():
         save_prior(request.out / "priors" / modality, prior, target_norm=norms[modality])

@@ -24,7 +24,15 @@ from models.atm.folder import EncoderFacts, save_encoder, save_prior
 from models.atm.generation import ADAPTER_FILE
 from models.atm.nice import NiceEncoder, from_published
 from models.atm.prior import DiffusionPriorUNet, PriorConfig
-from models.checkpoints import CheckpointError, below, load_checkpoint, load_into, tensors_of
+from models.checkpoints import (
+    CheckpointError,
+    below,
+    load_checkpoint,
+    load_into,
+    shape_of,
+    sizes_read,
+    tensors_of,
+)
 from models.multimodal.features import list_pictures
 from models.multimodal.modalities import ENCODER_KEYS, SUPERPIXELS, Modality
 from models.stable_diffusion.libraries import quiet_libraries
@@ -93,9 +101,11 @@ def import_files(
     # Caches first: they tell the norm that a checkpoint's priors need.
     others = [path for path in files if path not in tokenizer]
     for path, content in _caches_first([(path, load_checkpoint(path)) for path in others]):
-        made[str(path)] = _import_one(path, content, state)
+        with sizes_read(path):
+            made[str(path)] = _import_one(path, content, state)
     if state.nice:
-        _save_nice(state.nice, out)
+        with sizes_read("NICE's Enc_eeg and Proj_eeg"):
+            _save_nice(state.nice, out)
     if tokenizer and not any(kind.startswith("SDXL") for kind in made.values()):
         raise AtmError(f"{tokenizer[0]} belongs to a single-file SDXL: give that file too.")
     if out.is_dir():
@@ -154,10 +164,12 @@ def published_encoder(state: Mapping[str, Tensor], *, what: Path | str) -> AtmsE
     try:
         config = replace(
             AtmsConfig.published(n_subject_layers=n_layers),
-            n_channels=int(state[_SPATIAL].shape[2]),
-            n_times=int(state["encoder.enc_embedding.value_embedding.weight"].shape[1]),
-            n_features=int(state["proj_eeg.0.weight"].shape[0]),
-            n_subjects=int(state[subjects].shape[0]),
+            n_channels=shape_of(state, _SPATIAL, "n_filters, n_in, n_channels, 1")[2],
+            n_times=shape_of(
+                state, "encoder.enc_embedding.value_embedding.weight", "width, n_times"
+            )[1],
+            n_features=shape_of(state, "proj_eeg.0.weight", "n_features, width")[0],
+            n_subjects=shape_of(state, subjects, "n_subjects, width")[0],
             feedforward=int(state["encoder.encoder.attn_layers.0.conv1.weight"].shape[0]),
         )
     except KeyError as error:
@@ -186,12 +198,17 @@ def published_prior(state: Mapping[str, Tensor], *, what: Path | str) -> Diffusi
     """Build the prior of a published state, of whatever sizes it has."""
     try:
         n_levels = 1 + max(int(k.split(".")[1]) for k in state if k.startswith("encode_layers."))
-        widths = [state[f"encode_layers.{i}.0.weight"].shape[::-1] for i in range(n_levels)]
+        widths = [
+            shape_of(state, f"encode_layers.{i}.0.weight", "n_out, n_in")[::-1]
+            for i in range(n_levels)
+        ]
         config = PriorConfig(
-            embed_dim=state["output_layer.weight"].shape[0],
-            cond_dim=state["encode_cond_embedding.0.weight"].shape[1],
+            embed_dim=shape_of(state, "output_layer.weight", "embed_dim, hidden")[0],
+            cond_dim=shape_of(state, "encode_cond_embedding.0.weight", "hidden, cond_dim")[1],
             hidden_dim=(widths[0][0], *(out for _, out in widths)),
-            time_embed_dim=state["encode_time_embedding.0.linear_1.weight"].shape[1],
+            time_embed_dim=shape_of(
+                state, "encode_time_embedding.0.linear_1.weight", "n_out, time_embed_dim"
+            )[1],
         )
     except (KeyError, ValueError) as error:
         raise CheckpointError(f"{what} lacks {error}, expected a diffusion prior.") from None
@@ -234,7 +251,8 @@ def _adapter(path: Path, content: Mapping[str, Any], to: _Import) -> str:
     to.out.mkdir(parents=True, exist_ok=True)
     plain = {name: value.contiguous().clone() for name, value in state.items()}
     save_file(plain, to.out / ADAPTER_FILE)
-    return f"IP-Adapter of CLIP vectors of {state['image_proj.proj.weight'].shape[1]}"
+    width = shape_of(state, "image_proj.proj.weight", "n_out, n_in")[1]
+    return f"IP-Adapter of CLIP vectors of {width}"
 
 
 def _is_sdxl(state: Mapping[str, Any]) -> bool:
@@ -281,8 +299,8 @@ def _save_nice(state: Mapping[str, Tensor], out: Path) -> None:
     for part, name in ((_SPATIAL, "Enc_eeg"), ("proj_eeg.0.weight", "Proj_eeg")):
         if part not in renamed:
             raise AtmError(f"NICE's {name} is not among the files: give both parts.")
-    n_channels = int(renamed[_SPATIAL].shape[2])
-    n_features = int(renamed["proj_eeg.0.weight"].shape[0])
+    n_channels = shape_of(renamed, _SPATIAL, "n_filters, n_in, n_channels, 1")[2]
+    n_features = shape_of(renamed, "proj_eeg.0.weight", "n_features, width")[0]
     model = NiceEncoder(n_channels=n_channels, n_features=n_features)
     renamed.setdefault("logit_scale", model.logit_scale)
     load_into(model, renamed, what="NICE's state")

@@ -88,11 +88,27 @@ class RidgeEncoder:
 
 
 def save_ridge(folder: Path, ridge: Ridge, facts: RidgeFacts) -> None:
-    """Write a fit into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write a fit into a folder; the same fit once more changes nothing.
+
+    Raises
+    ------
+    RidgeError
+        The folder holds another fit.
+    """
     arrays = {name: np.ascontiguousarray(getattr(ridge, name)) for name in Ridge.__slots__}
-    (folder / MODEL).write_bytes(save_arrays(arrays))
-    (folder / CONFIG).write_text(facts.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    made = {
+        MODEL: save_arrays(arrays),
+        CONFIG: (facts.model_dump_json(indent=2) + "\n").encode(),
+    }
+    for name, data in made.items():
+        if (folder / name).exists() and (folder / name).read_bytes() != data:
+            raise RidgeError(
+                f"{folder / name} is of another fit (other data or settings), and nothing is "
+                "overwritten: give a new --out."
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in made.items():
+        (folder / name).write_bytes(data)
     write_hashes(folder)
 
 

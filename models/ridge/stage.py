@@ -6,6 +6,7 @@ path's, which the request brings: what is fitted on is what will be decoded.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from models.ridge.fitting import RidgeError, fit_ridge
 from models.stages import StageRequest
 from models.weights import hash_file
 from pipeline.errors import ConfigurationError
-from pipeline.gallery import SPACE, load_gallery
-from pipeline.values import Float32
+from pipeline.gallery import SPACE, Gallery, load_gallery
+from pipeline.values import Float32, Verdict
 from pipeline.volumes import voxel_vector
 
 SUFFIXES = (".npz", ".npy", ".xdf")
@@ -42,10 +43,11 @@ def run_fit(request: StageRequest) -> dict[str, Any]:
     labels: list[str] = []
     learnt: list[tuple[str, float, float]] = []
     unknown = 0
+    refused: list[Verdict] = []
     sfreqs: set[float] = set()
     for path in _recordings(request.data):
         onsets = []
-        for epoch in request.read_epochs(path, _session(config)):
+        for epoch in request.read_epochs(path, _session(config), refused.append):
             sfreqs.add(epoch.info.sfreq)
             if epoch.event not in rows:
                 unknown += 1
@@ -66,11 +68,10 @@ def run_fit(request: StageRequest) -> dict[str, Any]:
             f"{unknown} events have a label that the gallery {gallery.name} has no vector of; they "
             "are left out."
         )
+    if refused and voxels:
+        request.on_note(f"{_refusals(refused)}; they are left out.")
     if not voxels:
-        raise RidgeError(
-            f"{request.data} has no epoch whose label is in the gallery {gallery.name} (such as "
-            f"{gallery.labels[0]!r}): give the gallery that was shown in the settings (gallery)."
-        )
+        raise RidgeError(_nothing(request.data, gallery, unknown, refused))
     indices = np.array([rows[label] for label in labels])
     targets = gallery.embeddings[indices].reshape(len(indices), -1)
     found = fit_ridge(
@@ -106,6 +107,32 @@ def run_fit(request: StageRequest) -> dict[str, Any]:
         "pairwise identification of held-out stimuli (chance 0.5)": round(found.pairwise, 4),
         "out": str(request.out),
     }
+
+
+def _refusals(refused: Sequence[Verdict]) -> str:
+    """How many events gave no epoch, by outcome, each with the first one's reason."""
+    kinds: dict[str, list[str]] = {}
+    for each in refused:
+        kinds.setdefault(str(each.outcome), []).append(each.reason)
+    found = ", ".join(f"{len(r)} {kind} ({r[0]})" for kind, r in kinds.items())
+    return f"{len(refused)} events gave no epoch: {found}"
+
+
+def _nothing(data: Path, gallery: Gallery, unknown: int, refused: Sequence[Verdict]) -> str:
+    """Why there is nothing to fit."""
+    if not unknown and not refused:
+        return (
+            f"{data} holds no event, expected one a stimulus that was shown, with its label: give "
+            "the recording with its events (onsets and labels; see docs/fmri.md)."
+        )
+    if not unknown:
+        said = _refusals(refused)
+        return f"{data} has no usable epoch; {said}: mend or take out what is refused."
+    also = f"; {_refusals(refused)}" if refused else ""
+    return (
+        f"{data} has no epoch whose label is in the gallery {gallery.name} (such as "
+        f"{gallery.labels[0]!r}){also}: give the gallery that was shown in the settings (gallery)."
+    )
 
 
 def _settings(request: StageRequest) -> RidgeConfig:

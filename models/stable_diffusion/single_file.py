@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from configs.guard import read_text
-from models.checkpoints import CheckpointError, below, load_checkpoint, load_into
+from models.checkpoints import CheckpointError, below, load_checkpoint, load_into, sizes_read
 from models.latent_diffusion import compvis
 from models.sampling.schedules import SD15
 from models.stable_diffusion.errors import StableDiffusionError
@@ -55,7 +55,9 @@ def read_file(path: Path) -> Parts:
     with tempfile.TemporaryDirectory(prefix="phosphene-tokenizer-") as scratch:
         build = _xl if is_xl else _plain
         _check_kind(state, path)
-        pipeline = build(state, scheduler_of(path, is_xl=is_xl), Path(scratch) / "tokenizer")
+        scheduler = scheduler_of(path, is_xl=is_xl)
+        with sizes_read(path):
+            pipeline = build(state, scheduler, Path(scratch) / "tokenizer")
     return Parts(
         pipeline=pipeline,
         is_xl=is_xl,

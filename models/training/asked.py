@@ -5,11 +5,31 @@ Owns the way from a `StageRequest` to the loop; every stage of every system take
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from models.stages import StageRequest
 from models.training.engine import Engine, choose_precision, make_engine, others_reachable
+from models.training.errors import TrainingError
 from models.training.loop import LoopConfig, Task, train
+from models.training.state import list_runs
+
+
+def check_new(makes: Sequence[Path]) -> None:
+    """Refuse to write where something is.
+
+    Raises
+    ------
+    TrainingError
+        Names the first that is a file, or a folder that holds anything.
+    """
+    for path in makes:
+        if path.is_file() or (path.is_dir() and any(path.iterdir())):
+            raise TrainingError(
+                f"{path} is there already, of another run, and nothing is overwritten: give a new "
+                "--out."
+            )
 
 
 def engine_for(request: StageRequest, *, auto: str = "auto") -> Engine:
@@ -30,9 +50,22 @@ def engine_for(request: StageRequest, *, auto: str = "auto") -> Engine:
 
 
 def train_as_asked(
-    task: Task, loop: LoopConfig, request: StageRequest, *, engine: Engine
+    task: Task, loop: LoopConfig, request: StageRequest, *, engine: Engine, makes: Sequence[Path]
 ) -> dict[str, Any]:
-    """Train, or continue what is in the request's folder; return the loop's report."""
+    """Train, or continue what is in the request's folder; return the loop's report.
+
+    Parameters
+    ----------
+    makes : sequence of Path
+        Folders that the stage writes at its end.
+
+    Raises
+    ------
+    TrainingError
+        One of them is there without the run that it came of: it would be overwritten.
+    """
+    if not list_runs(request.out):
+        check_new(makes)
     with others_reachable(request.out):
         return train(
             task,

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from app.cli import main
 from app.commands.train import ProgressBar
@@ -58,6 +60,60 @@ def test_train_writes_an_encoder_and_continues(
     report = json.loads(capsys.readouterr().out)
     assert report["step"] == report["n_steps"] > 1
     assert (Path(report["encoder"]) / "model.safetensors").is_file()
+
+
+def test_an_encoder_of_another_run_is_not_overwritten(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "out" / "encoder").mkdir(parents=True)
+    (folder / "out" / "encoder" / "config.json").write_text("{}")
+    settings = ("--config", str(folder / "settings.toml"), "--device", "cpu")
+    assert _train(folder, *settings) == 1
+    assert "of another run, and nothing is overwritten" in capsys.readouterr().err
+    assert (folder / "out" / "encoder" / "config.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("system", ["mind-vis", "contrast-attend-diffuse", "dreamdiffusion"])
+def test_a_tensor_of_another_shape_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str], system: str
+) -> None:
+    path = folder / "shape.safetensors"
+    save_file({"patch_embed.proj.weight": torch.zeros(2, 3)}, path)
+    assert main(["import", system, str(path), "--out", str(folder / "out")]) == 1
+    assert capsys.readouterr().err == (
+        "phosphene import: patch_embed.proj.weight has the shape (2, 3), expected (embed_dim, "
+        "n_channels, patch_size): the checkpoint is damaged or another network's.\n"
+    )
+
+
+@pytest.mark.parametrize("axes", [0, 1, 2, 3])
+@pytest.mark.parametrize(
+    ("system", "names"),
+    [
+        ("mindeye", ("lin0.0.weight", "lin1.weight")),
+        ("mindeye", ("net.null_brain_embeds", "net.learned_query")),
+        ("mindeye", ("upsampler.conv_in.weight", "lin0.0.weight", "norm.weight")),
+        ("atm", ("encoder.enc_embedding.value_embedding.weight", "enc_eeg.0.tsconv.4.weight")),
+        ("atm", ("input_layer.0.weight", "encode_layers.0.0.weight")),
+        ("labram", ("time_embed", "cls_token", "blocks.0.attn.q_norm.weight")),
+        ("cbramod", ("patch_embedding.spectral_proj.0.weight",)),
+        ("steegformer", ("enc_channel_emd.channel_transformation.weight", "cls_token")),
+    ],
+)
+def test_no_shape_is_taken_for_granted(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    system: str,
+    names: tuple[str, ...],
+    axes: int,
+) -> None:
+    path = folder / "shape.safetensors"
+    save_file({name: torch.zeros((2,) * axes) for name in names}, path)
+    assert main(["import", system, str(path), "--out", str(folder / "out")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("phosphene import: ")
+    assert said.count("\n") == 1
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("terminal", [True, False])

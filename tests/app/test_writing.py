@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,16 @@ def result(index: int) -> Result:
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_text_that_utf8_cannot_hold_leaves_no_folder_unfinished(tmp_path: Path) -> None:
+    folder = SessionFolder(tmp_path / "s")
+    folder.add_event(replace(result(0), label="a\ud800", image_path=None))
+    folder.finish({"note": "\ud800"})
+    folder.finish_report("<p>\ud800</p>")
+    assert folder.is_finished
+    assert lines_of(folder.path / "events.jsonl")[0]["label"] == "a?"
+    assert json.loads((folder.path / "summary.json").read_text()) == {"note": "?"}
 
 
 def test_what_waits_is_written_when_there_is_room_again(disk: FullDisk) -> None:

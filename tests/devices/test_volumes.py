@@ -132,6 +132,19 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda f: _npz(f, betas=BETAS, tr=2.0, voxels=np.array(["a"] * V), **EVENTS),
         "different names",
     ),
+    "no unit": (
+        lambda f: _npz(f, betas=BETAS, tr=2.0, unit=np.array([], dtype="U3"), **EVENTS),
+        "0 texts for unit",
+    ),
+    "no repetition time in its array": (
+        lambda f: _npz(f, betas=BETAS, tr=np.zeros(0), **EVENTS),
+        "tr of shape (0,)",
+    ),
+    "simulated that says nothing": (
+        lambda f: _npz(f, betas=BETAS, tr=2.0, simulated=np.zeros(0), **EVENTS),
+        "simulated of shape (0,)",
+    ),
+    "an empty event table": (lambda f: _npy(f, table="\n"), "is empty"),
     "JSON that is none": (lambda f: _npy(f, table=_table(), side="{"), "JSON"),
 }
 
@@ -143,6 +156,20 @@ def test_what_does_not_fit_is_refused_in_one_line(what: str, tmp_path: Path) -> 
     sentence = check_refusal(lambda: open_recording(path))
     assert said in sentence
     assert "scan" in sentence
+
+
+def test_a_label_that_no_file_can_hold_is_mended(tmp_path: Path) -> None:
+    labels = np.array(["a\ud800", "dog"] * (N // 2))
+    voxels = np.array([f"\ud800{k}" for k in range(V)])
+    path = _npz(tmp_path, betas=BETAS, tr=2.0, voxels=voxels, **EVENTS | {"labels": labels})
+    assert _read(path)[2][0] == (0.0, "a?")
+    assert open_recording(path).streams[0].ch_names[0] == "?0"
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_beyond_float32_come_without_a_warning(tmp_path: Path) -> None:
+    path = _npz(tmp_path, betas=np.full((N, V), 1e300), tr=2.0, **EVENTS)
+    assert np.isinf(_read(path)[0]).all()
 
 
 class Bomb:

@@ -13,7 +13,7 @@ from app.recordings import read_epochs
 from configs import DecoderConfig
 from devices.files.volumes import write_npz
 from devices.virtual.scanner import ScanSettings, simulate_scan
-from models.ridge.decoder import load_encoder, load_ridge
+from models.ridge.decoder import RidgeFacts, load_encoder, load_ridge, save_ridge
 from models.ridge.fitting import Fitted, RidgeError, fit_ridge
 from models.ridge.stage import run_fit
 from models.stages import StageRequest
@@ -143,6 +143,32 @@ def test_settings_and_labels_that_do_not_fit_are_refused(fitted: Path, tmp_path:
     (tmp_path / "empty").mkdir()
     with pytest.raises(RidgeError, match="holds no recording"):
         run_fit(request({}, tmp_path / "empty"))
+
+
+def test_what_gives_no_epoch_is_said(fitted: Path, tmp_path: Path) -> None:
+    def refusal(**arrays: object) -> str:
+        given = {"betas": np.full((3, 4), np.nan), "tr": 2.0, "onsets": [0.0, 2.0, 4.0]}
+        np.savez(tmp_path / "odd.npz", **given | {"labels": list("abc")} | arrays)
+        with pytest.raises(RidgeError) as caught:
+            run_fit(StageRequest(tmp_path / "odd.npz", tmp_path / "out", read_epochs=read_epochs))
+        return str(caught.value)
+
+    assert "3 events gave no epoch: 3 artifact (" in (said := refusal())
+    assert "not finite" in said
+    assert "gallery" not in said
+    empty = {"onsets": np.zeros(0), "labels": np.zeros(0, dtype="U1")}
+    assert "holds no event" in refusal(**empty)
+
+
+def test_a_fit_replaces_no_other(fitted: Path) -> None:
+    kept = load_ridge(fitted / "fit")
+    held = (fitted / "fit" / "model.safetensors").read_bytes()
+    facts = RidgeFacts.model_validate_json((fitted / "fit" / "config.json").read_text())
+    save_ridge(fitted / "fit", kept.ridge, facts)
+    other = replace(kept.ridge, matrix=2 * kept.ridge.matrix)
+    with pytest.raises(RidgeError, match="nothing is overwritten: give a new --out"):
+        save_ridge(fitted / "fit", other, facts)
+    assert (fitted / "fit" / "model.safetensors").read_bytes() == held
 
 
 def test_recordings_of_other_voxels_are_not_mixed(fitted: Path, tmp_path: Path) -> None:

@@ -65,3 +65,8 @@ def test_one_hot_rows() -> None:
     assert _read(rows[:1], None)[0] == ("1", "")
     single = replace(INFO, type="annotations", ch_names=("face",))
     assert _read(np.array([[-1.0]]), single) == [("face", "")]
+
+
+def test_a_label_that_utf8_cannot_hold_is_mended() -> None:
+    texts = ("a\ud800", '{"label": "b\\ud800"}', "naïve 猫")
+    assert _read(texts) == [("a?", ""), ("b?", ""), ("naïve 猫", "")]
