@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from models.training import LoopConfig, Task, make_engine, train
 from models.training.engine import choose_precision
 from models.training.loop import Progress
@@ -40,6 +43,44 @@ class Recipe:
         """Rises in `warmup` steps, then falls on a line to `floor`."""
         left = max(0.0, 1.0 - step / self.steps)
         return self.lr * min(1.0, (step + 1) / self.warmup) * (self.floor + (1 - self.floor) * left)
+
+
+class DrawnTask:
+    """What the generator's tasks share: each pass is one step, of a batch that is drawn anew."""
+
+    n_val = 0
+
+    def __init__(
+        self,
+        module: nn.Module,
+        recipe: Recipe,
+        *,
+        weight_decay: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+    ) -> None:
+        self._module, self._recipe = module, recipe
+        self._weight_decay, self._betas = weight_decay, betas
+
+    @property
+    def module(self) -> nn.Module:
+        """The networks with their loss."""
+        return self._module
+
+    @property
+    def n_train(self) -> int:
+        """A pass is a step."""
+        return self._recipe.batch
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """AdamW over what is not frozen."""
+        trained = [p for p in self._module.parameters() if p.requires_grad]
+        return torch.optim.AdamW(
+            trained, lr=1.0, betas=self._betas, weight_decay=self._weight_decay
+        )
+
+    def learning_rate(self, progress: float) -> float:
+        """As the recipe says."""
+        return self._recipe.learning_rate(progress)
 
 
 def parse_recipe(

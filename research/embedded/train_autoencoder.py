@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from diffusers import AutoencoderDC
 from PIL import Image
-from torch import nn
 
 from models.training.draws import Draws, Indices
 from models.training.loop import Batch
@@ -31,7 +30,7 @@ from research.embedded.autoencoding import (
     psnr,
     round_trip,
 )
-from research.embedded.runs import Recipe, Run, parse_recipe
+from research.embedded.runs import DrawnTask, Recipe, Run, parse_recipe
 
 SIDE = 64
 N_FOLD = 256
@@ -100,38 +99,16 @@ def held_out_pictures(renders: dict[str, Image.Image], names: list[str]) -> torc
     return canonical(renders, names[:: max(1, len(names) // 200)][:200])
 
 
-class AutoencoderTask:
+class AutoencoderTask(DrawnTask):
     """Crops of posed renders, reconstructed."""
-
-    n_val = 0
 
     def __init__(
         self, vae: AutoencoderDC, renders: dict[str, Image.Image], recipe: Recipe, *, texture: float
     ) -> None:
-        self.vae = vae
-        self._module = Reconstruction(vae, texture=texture)
+        module = Reconstruction(vae, texture=texture)
+        super().__init__(module, recipe, weight_decay=1e-4, betas=(0.9, 0.98))
         self._renders = renders
         self._names = pictures.split(list(renders))[0]
-        self._recipe = recipe
-
-    @property
-    def module(self) -> nn.Module:
-        """The autoencoder with its losses."""
-        return self._module
-
-    @property
-    def n_train(self) -> int:
-        """A pass is a step: every crop is new."""
-        return self._recipe.batch
-
-    def make_optimizer(self) -> torch.optim.Optimizer:
-        """AdamW over what is not frozen."""
-        trained = [p for p in self._module.parameters() if p.requires_grad]
-        return torch.optim.AdamW(trained, lr=1.0, betas=(0.9, 0.98), weight_decay=1e-4)
-
-    def learning_rate(self, progress: float) -> float:
-        """Warm up, then fall to a hundredth."""
-        return self._recipe.learning_rate(progress)
 
     def batch(self, indices: Indices, draws: Draws, *, training: bool) -> Batch:
         """Crops, and the noise on their latents."""

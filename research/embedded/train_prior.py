@@ -31,7 +31,7 @@ from models.embedded.generator import FILE
 from models.training.draws import Draws, Indices
 from models.training.loop import Batch
 from research.embedded.latents import FOG_LEVELS, length_of
-from research.embedded.runs import Recipe, Run, parse_recipe
+from research.embedded.runs import DrawnTask, Recipe, Run, parse_recipe
 from research.embedded.train_unet import PRIOR, Pool, read_prior
 
 SHRINKAGE = 1e-5
@@ -56,31 +56,12 @@ class Guess(nn.Module):
         return {"loss": (errors * weights).mean(), "even": errors.mean()}
 
 
-class PriorTask:
+class PriorTask(DrawnTask):
     """Latents of conditions, guessed."""
 
-    n_val = 0
-
     def __init__(self, prior: Any, pool: Pool, recipe: Recipe) -> None:
-        self._module, self._pool, self._recipe = Guess(prior), pool, recipe
-
-    @property
-    def module(self) -> nn.Module:
-        """The prior with its loss."""
-        return self._module
-
-    @property
-    def n_train(self) -> int:
-        """A pass is a step: every batch is drawn anew."""
-        return self._recipe.batch
-
-    def make_optimizer(self) -> torch.optim.Optimizer:
-        """AdamW over both layers."""
-        return torch.optim.AdamW(self._module.parameters(), lr=1.0, weight_decay=1e-3)
-
-    def learning_rate(self, progress: float) -> float:
-        """As the recipe says."""
-        return self._recipe.learning_rate(progress)
+        super().__init__(Guess(prior), recipe, weight_decay=1e-3)
+        self._pool = pool
 
     def batch(self, indices: Indices, draws: Draws, *, training: bool) -> Batch:
         """A batch of the pool."""

@@ -34,7 +34,7 @@ from models.training.draws import Draws, Indices
 from models.training.loop import Batch
 from pipeline.gallery import load_gallery
 from research.embedded.latents import BLIND, CLEAR, FOG_LEVELS, SCALING
-from research.embedded.runs import Recipe, Run, parse_recipe
+from research.embedded.runs import DrawnTask, Recipe, Run, parse_recipe
 
 UNET = {
     "sample_size": 16,
@@ -209,32 +209,12 @@ class Correction(nn.Module):
         return {"loss": (errors * weights).mean(), "even": errors.mean(), "prior": of_guess}
 
 
-class UNetTask:
+class UNetTask(DrawnTask):
     """Noisy latents of conditions, corrected."""
 
-    n_val = 0
-
     def __init__(self, module: Correction, pool: Pool, recipe: Recipe, *, at_noise: float) -> None:
-        self._module, self._pool, self._recipe, self._at_noise = module, pool, recipe, at_noise
-
-    @property
-    def module(self) -> nn.Module:
-        """The networks with their loss."""
-        return self._module
-
-    @property
-    def n_train(self) -> int:
-        """A pass is a step: every batch is drawn anew."""
-        return self._recipe.batch
-
-    def make_optimizer(self) -> torch.optim.Optimizer:
-        """AdamW over UNet and projection."""
-        trained = [p for p in self._module.parameters() if p.requires_grad]
-        return torch.optim.AdamW(trained, lr=1.0, betas=(0.9, 0.98), weight_decay=1e-3)
-
-    def learning_rate(self, progress: float) -> float:
-        """As the recipe says."""
-        return self._recipe.learning_rate(progress)
+        super().__init__(module, recipe, weight_decay=1e-3)
+        self._pool, self._at_noise = pool, at_noise
 
     def batch(self, indices: Indices, draws: Draws, *, training: bool) -> Batch:
         """A batch of the pool, each at its noise level."""
