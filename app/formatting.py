@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from app.accuracy import Accuracy
 from app.port import Phase, Snapshot
 from pipeline.values import Outcome, StreamState
 
@@ -58,6 +59,16 @@ def length(seconds: float) -> str:
     minutes = round(whole / 60)
     hours, rest = divmod(minutes, 60)
     return f"{hours} h {rest} min" if hours else f"{minutes} min"
+
+
+def by_repetitions(found: Mapping[int, Accuracy]) -> str:
+    """Return how often summed evidence is right, by repetitions; "" while there are too few."""
+    parts = [
+        f"{n}: {percent(each.n_correct / each.n, digits=0)}"
+        for n, each in found.items()
+        if not each.is_few
+    ]
+    return " · ".join(parts)
 
 
 def age(seconds: float | None) -> str:

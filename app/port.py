@@ -59,6 +59,19 @@ class StageTimes:
     """On the way to a decoding server and back; nothing where this machine decodes."""
 
 
+@dataclass(frozen=True, slots=True)
+class SummedRanking:
+    """What `n` repetitions of one stimulus say together: their evidence summed, ranked anew.
+
+    `top` are the best of `n_candidates`, `rank` is the true one's place from 1.
+    """
+
+    n: int
+    top: tuple[tuple[str, float], ...]
+    rank: int
+    n_candidates: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
     """One marker's end, as shown and as written to `events.jsonl`.
@@ -82,6 +95,8 @@ class Result:
     classes: tuple[tuple[str, float], ...] = ()
     truth: str = ""
     learnt: bool = False
+    summed: tuple[SummedRanking, ...] = ()
+    """Groups of repetitions that this trial completes; see `app.repetitions`."""
     retrieved: tuple[tuple[str, float], ...] = ()
     """Nearest labels of a store of vectors (`SessionConfig.retrieval`), each with its cosine."""
     confidence: float | None = None
@@ -183,6 +198,8 @@ class Snapshot:
     n_pending: int = 0
     """Markers without an outcome yet."""
     accuracy: Accuracy | None = None
+    repetitions: Mapping[int, Accuracy] = field(default_factory=dict)
+    """The same of evidence summed over so many repetitions, by their number, from 2 on."""
     stages: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """p50 and p95 by stage, ms, over the last 200 pictures."""
     decoder: str = ""

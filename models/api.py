@@ -99,6 +99,8 @@ class EncoderSpec:
         Classes of events whose probabilities its embeddings carry; empty: it decodes none.
     class_of : tuple of (str, str)
         Markers' labels that it knows, and the class of each.
+    prior : tuple of float
+        Of each class, as its probabilities hold it; empty: all alike.
     learnt : tuple of (str, float, float)
         Parts of recordings that it was fitted to: SHA-256, first and last moment, s on the
         recording's clock. What it says there is no test of it.
@@ -117,6 +119,7 @@ class EncoderSpec:
     temperature: float | None = None
     classes: tuple[str, ...] = ()
     class_of: tuple[tuple[str, str], ...] = ()
+    prior: tuple[float, ...] = ()
     learnt: tuple[tuple[str, float, float], ...] = ()
 
 

@@ -483,6 +483,10 @@ def _closing_lines(snapshot: Snapshot) -> list[str]:
         lines.append(
             f"Identified {found.n_correct} of {found.n} among {found.n_candidates} ({figures})."
         )
+    from app.formatting import by_repetitions
+
+    if summed := by_repetitions(snapshot.repetitions):
+        lines.append(f"Identified by repetitions of a stimulus, evidence summed: {summed}.")
     if snapshot.eeg is not None and snapshot.eeg.is_simulated:
         lines.append(
             "The signal was simulated, by a code that decoders can know: this says that the "

@@ -15,6 +15,7 @@ from app.report.classes import confusions
 from app.report.markup import Markup, escape, join
 from app.report.pictures import Stimuli, gallery_stimuli
 from app.report.record import ReportError, SessionRecord, read_record
+from app.report.repetitions import repetitions
 from app.report.screen import presentation
 from configs.private import open_private
 
@@ -67,6 +68,7 @@ def render(record: SessionRecord, stimuli: Stimuli, *, with_pictures: bool = Tru
         sections.findings(record),
         sections.pictures(record, stimuli) if with_pictures else None,
         confusions(record),
+        repetitions(record),
         sections.charts(record),
         presentation(record),
         sections.refusals(record),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from app.port import AdaptCommand, Result
+from app.repetitions import Repetitions
 from app.runtime.decoder import Decoder
 from app.runtime.folder import SessionFolder
 from app.runtime.messages import (
@@ -169,6 +170,7 @@ class Decoding:
         self.control = config.decoder.control
         """Whether the noise control of the coming epochs is drawn."""
         self._past = past
+        self._repetitions = Repetitions()
         self._conclude = conclude
         self._note = note
         self._warn = warn
@@ -459,6 +461,7 @@ class Decoding:
                 sampler_sha256=self.ready.sampler_sha256 if self.ready else "",
                 recording_sha256=self._recording_sha256() if spec.learnt else "",
                 retrieved=self._retrieved(answer.vector, spec),
+                repetitions=self._repetitions,
             )
         except PhospheneError as error:
             # An encoder of another gallery costs this picture; not the thread that answers all

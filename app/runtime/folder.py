@@ -90,6 +90,7 @@ def result_to_json(result: Result) -> dict[str, Any]:
         "chance": result.chance,
         "rank": result.rank,
         **_classes(result),
+        **_summed(result),
         **_retrieved(result),
         "confidence": None if result.confidence is None else round(result.confidence, 6),
         "image": result.image_path,
@@ -112,6 +113,23 @@ def _retrieved(result: Result) -> dict[str, Any]:
     if not result.retrieved:
         return {}
     return {"retrieved": [[label, round(cosine, 6)] for label, cosine in result.retrieved]}
+
+
+def _summed(result: Result) -> dict[str, Any]:
+    """What repetitions say together, where this trial completes a group of them."""
+    if not result.summed:
+        return {}
+    return {
+        "repetitions": [
+            {
+                "n": each.n,
+                "top": [[label, round(score, 6)] for label, score in each.top],
+                "chance": 1 / each.n_candidates,
+                "rank": each.rank,
+            }
+            for each in result.summed
+        ]
+    }
 
 
 def _classes(result: Result) -> dict[str, Any]:

@@ -38,6 +38,8 @@ class Ledger:
         self._n_pictures = n_candidates
         self._identification = Identification(n_candidates)
         self._accuracy: Accuracy | None = None
+        self._groups: dict[int, Identification] = {}
+        self._repetitions: dict[int, Accuracy] = {}
         self._classes = ClassScores(())
         self._n_learnt = 0
         self.latencies = Latencies()
@@ -74,8 +76,14 @@ class Ledger:
         n = len(names) or self._n_pictures
         if n != self._identification.n_candidates or names != self._classes.classes:
             self._identification, self._classes = Identification(n), ClassScores(names)
+            self._groups, self._repetitions = {}, {}
         self._identification.add(result.truth or result.label, result.top[0][0], rank)
         self._accuracy = None
+        for each in result.summed:
+            count = self._groups.setdefault(each.n, Identification(each.n_candidates))
+            count.add(result.truth or result.label, each.top[0][0], each.rank)
+            if (found := count.accuracy) is not None:
+                self._repetitions = self._repetitions | {each.n: found}
         if names:
             self._classes.add(result.truth, dict(result.classes))
 
@@ -126,6 +134,11 @@ class Ledger:
             if self._accuracy is None:
                 self._accuracy = self._identification.accuracy
             return self._accuracy
+
+    def repetitions(self) -> Mapping[int, Accuracy]:
+        """Identification by summed evidence, by the number of repetitions in a group."""
+        with self._lock:
+            return self._repetitions
 
     def recent_stages(self) -> Mapping[str, tuple[float, float]]:
         """p50 and p95 by stage over the last pictures, ms."""

@@ -16,7 +16,13 @@ from app.errors import FolderError
 from app.port import StageTimes
 from app.runtime.folder import RESERVE
 from app.runtime.lock import LockState, read_lock, remove_lock
-from app.runtime.statistics import Latencies, accuracy_of_events, accuracy_table
+from app.runtime.statistics import (
+    Latencies,
+    accuracy_of_events,
+    accuracy_table,
+    repetitions_of_events,
+    repetitions_table,
+)
 from app.runtime.writing import write_atomically
 from configs import ConfigError, load_config
 from configs.guard import TABLE_LIMIT, read_text
@@ -100,6 +106,7 @@ def _summary(folder: Path) -> dict[str, Any]:
         "latency_ms": latencies.summary(),
         "latency_check": latencies.check(),
         "accuracy": accuracy_table(accuracy_of_events(lines)),
+        "repetitions": repetitions_table(repetitions_of_events(lines)),
         "recording": {"path": recordings[0].name, "bytes": recordings[0].stat().st_size}
         if recordings
         else None,

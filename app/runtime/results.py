@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from app.port import Result, StageTimes
+from app.port import Result, StageTimes, SummedRanking
 from app.ranking import rank_classes, rank_pictures
+from app.repetitions import Repetitions
 from app.runtime.folder import SessionFolder, encode_png
 from app.runtime.messages import AdapterKey, Answer, Job, Overrides
 from configs import SessionConfig
@@ -88,13 +89,14 @@ def decoded(
     sampler_sha256: str,
     recording_sha256: str = "",
     retrieved: tuple[tuple[str, float], ...] = (),
+    repetitions: Repetitions | None = None,
 ) -> Result:
     """Rank the candidates, write the picture, hash both.
 
     Classes are ranked where the encoder decodes some; else the candidates, where the encoder's
     space is theirs. There is a confidence where the encoder states one. `recording_sha256` is of
     the recording that is replayed: whether the encoder was fitted to this epoch. `retrieved` is
-    what lies nearest to its vector in a store (`nearest`).
+    what lies nearest to its vector in a store (`nearest`); `repetitions` sums up what is a test.
 
     Raises
     ------
@@ -132,6 +134,11 @@ def decoded(
         control = provenance | {"phosphene:control": "phase-scrambled EEG of the same epoch"}
         png = encode_png(answer.control_pixels, control)
         folder.write_image(epoch.index, png, below="controls")
+    learnt = is_learnt(epoch, spec, recording_sha256)
+    summed: tuple[SummedRanking, ...] = ()
+    if repetitions is not None and not learnt:
+        prior = dict(zip(spec.classes, spec.prior, strict=False)) if ranking.is_classes else {}
+        summed = repetitions.take(epoch.event, ranking, prior=prior, n_top=N_TOP)
     return Result(
         index=epoch.index,
         t_onset=epoch.t_onset,
@@ -143,7 +150,8 @@ def decoded(
         classes=ranking.top if ranking.is_classes else (),
         truth=ranking.truth,
         retrieved=retrieved,
-        learnt=is_learnt(epoch, spec, recording_sha256),
+        learnt=learnt,
+        summed=summed,
         confidence=answer.confidence if spec.states_confidence else None,
         pixels=pixels,
         image_path=path,

@@ -273,6 +273,7 @@ class Session:
             outcomes=ledger.outcomes(),
             n_pending=max(0, ledger.n_markers - ledger.n_concluded),
             accuracy=ledger.accuracy(),
+            repetitions=ledger.repetitions(),
             stages=ledger.recent_stages(),
             decoder=decoding.state,
             decoded_by=decoding.place,

@@ -96,6 +96,24 @@ def accuracy_of_events(lines: Iterable[Mapping[str, Any]]) -> Accuracy | None:
     return None if found is None else found.accuracy
 
 
+def repetitions_of_events(lines: Iterable[Mapping[str, Any]]) -> Mapping[int, Accuracy]:
+    """Identification by summed evidence, from lines of `events.jsonl`; see `app.repetitions`."""
+    groups: dict[int, list[Mapping[str, Any]]] = {}
+    for line in lines:
+        given = line.get("repetitions")
+        for part in given if isinstance(given, list) else ():
+            if isinstance(part, Mapping) and isinstance(part.get("n"), int):
+                label = line.get("class") or line.get("label")
+                groups.setdefault(part["n"], []).append({**part, "label": label})
+    found = {n: accuracy_of_events(parts) for n, parts in sorted(groups.items())}
+    return {n: each for n, each in found.items() if each is not None}
+
+
+def repetitions_table(found: Mapping[int, Accuracy]) -> list[dict[str, Any]]:
+    """Accuracies of summed evidence in the summary's layout, `n` counting groups."""
+    return [{"n_repetitions": n, **(accuracy_table(each) or {})} for n, each in found.items()]
+
+
 def accuracy_table(value: Accuracy | None) -> Mapping[str, Any] | None:
     """`Accuracy` in the summary's layout."""
     if value is None:

@@ -12,7 +12,7 @@ from typing import Any
 from app.accuracy import Accuracy
 from app.port import TOO_FEW, is_above_chance
 from app.runtime.ledger import Ledger
-from app.runtime.statistics import accuracy_table
+from app.runtime.statistics import accuracy_table, repetitions_table
 from configs import SessionConfig
 from pipeline.screening import LeftOut
 from pipeline.signal_quality import QualityShare, mostly_bad
@@ -155,6 +155,7 @@ def summary_of(
         "latency_clock": "live" if is_live else "replay",
         "overhead_ms": overhead,
         "accuracy": accuracy_table(found),
+        "repetitions": repetitions_table(ledger.repetitions()),
         **ledger.class_scores(),
         **({"learnt": ledger.n_learnt} if ledger.n_learnt else {}),
         "decoder": dict(decoder),

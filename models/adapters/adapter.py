@@ -66,7 +66,11 @@ class Adapter:
                     f"the adapter's {name} has shape {found.shape} or holds NaN, expected finite "
                     f"({n}, {n}): restore the file or calibrate again."
                 )
-        spec = replace(self.base.spec(self.manifest, self.sha256), learnt=self.manifest.parts)
+        spec = replace(
+            self.base.spec(self.manifest, self.sha256),
+            prior=self.method.prior,
+            learnt=self.manifest.parts,
+        )
         object.__setattr__(self, "_spec", spec)
 
     @property

@@ -101,6 +101,11 @@ def test_two_commands_from_a_recording_to_scored_pictures(
     assert summary["accuracy"]["n"] == len(decoded) - len(learnt)
     assert summary["accuracy"]["accuracy"] > 0.6
     assert sum(map(sum, summary["confusion"])) == summary["accuracy"]["n"]
+    pairs = [p for e in decoded for p in e.get("repetitions", ()) if p["n"] == 2]
+    assert not [e for e in learnt if "repetitions" in e]
+    (two, *_) = summary["repetitions"]
+    assert (two["n_repetitions"], two["n"]) == (2, len(pairs))
+    assert two["n_correct"] == sum(p["rank"] == 1 for p in pairs)
     assert summary["auc"] > 0.7
     assert summary["balanced_accuracy"] > 0.6
     assert summary["subject"] == "kim"

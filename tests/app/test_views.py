@@ -528,6 +528,10 @@ def test_charts_say_in_words_what_they_paint(qtbot: QtBot) -> None:
     assert "No picture" in accuracy.sentence
     accuracy.set_value(Accuracy(100, 12, 30, 0.005, 0.07, 0.2, 1e-12, 20.0, 192))
     assert accuracy.sentence == "12.0 % named exactly (12 of 100), chance 0.5 %, p < 0.0001"
+    height = accuracy.height()
+    accuracy.set_value(Accuracy(9, 8, 9, 0.4, 0.5, 0.9, 0.02, 20.0, 9), "2: 81 % · 4: 90 %")
+    assert accuracy.sentence.endswith("; repetitions summed: 2: 81 % · 4: 90 %")
+    assert accuracy.height() > height
     accuracy.set_value(Accuracy(4, 3, 3, 0.4, 0.131, 0.998, 1.0, 20.0, 227))
     few = "75.0 % named exactly (3 of 4): too few to say: a verdict takes 5 pictures"
     assert accuracy.sentence == few

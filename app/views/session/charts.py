@@ -153,13 +153,18 @@ class AccuracyChart(Painted):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._accuracy: Accuracy | None = None
+        self._summed = ""
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Accuracy against chance")
         self.fit()
 
     def fit(self) -> None:
-        """Keep room for two lines and the interval between them."""
-        self.setFixedHeight(px(62))
+        """Keep room for two lines, the interval between them, and one more where there is."""
+        self.setFixedHeight(px(62 + self._below))
+
+    @property
+    def _below(self) -> int:
+        return 15 if self._summed else 0
 
     @property
     def sentence(self) -> str:
@@ -173,15 +178,17 @@ class AccuracyChart(Painted):
         )
         if found.is_few:
             return f"{named}: {TOO_FEW}"
+        summed = f"; repetitions summed: {self._summed}" if self._summed else ""
         return (
             f"{named}, chance {formatting.percent(found.chance)}, "
-            f"{formatting.p_value(found.p_value)}"
+            f"{formatting.p_value(found.p_value)}{summed}"
         )
 
-    def set_value(self, accuracy: Accuracy | None) -> None:
-        """Show `accuracy`."""
-        if accuracy != self._accuracy:
-            self._accuracy = accuracy
+    def set_value(self, accuracy: Accuracy | None, summed: str = "") -> None:
+        """Show `accuracy`, and what `summed` says of repetitions."""
+        if (accuracy, summed) != (self._accuracy, self._summed):
+            self._accuracy, self._summed = accuracy, summed
+            self.fit()
             self.setAccessibleDescription(self.sentence)
             self.setToolTip(
                 f"{self.sentence}\n"
@@ -209,7 +216,7 @@ class AccuracyChart(Painted):
         painter.setFont(small_font(12))
         painter.setPen(self.theme.color("muted"))
         count = f"{found.n_correct} of {found.n}"
-        foot = QRectF(0, self.down - 16, self.across, 16)
+        foot = QRectF(0, self.down - 16 - self._below, self.across, 16)
         if found.is_few:
             painter.drawText(head, _RIGHT, count)
             draw_bar(painter, self._bar(), self.theme.color("raised"))
@@ -233,6 +240,10 @@ class AccuracyChart(Painted):
         painter.drawText(foot, _LEFT, left)
         painter.setPen(self.theme.color("warn"))
         painter.drawText(foot, _RIGHT, chance)
+        if self._summed:
+            painter.setPen(self.theme.color("muted"))
+            words = f"Repetitions summed  {self._summed}"
+            painter.drawText(foot.translated(0, self._below), _LEFT, words)
         painter.end()
 
     def _bar(self) -> QRectF:

@@ -228,7 +228,11 @@ class PicturePanel(QFrame):
 
         `silent`: nothing streams.
         """
-        self.accuracy.set_value(snapshot.accuracy)
+        height = self.accuracy.height()
+        summed = formatting.by_repetitions(snapshot.repetitions)
+        self.accuracy.set_value(snapshot.accuracy, summed)
+        if self.accuracy.height() != height:
+            self._share_height()
         self.adapter.refresh(snapshot)
         running = snapshot.phase is Phase.RUNNING
         label = snapshot.stimulus if running else None

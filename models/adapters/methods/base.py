@@ -117,6 +117,11 @@ class Method(ABC, Generic[BatchT, BaseT]):
         """Whether fitting ended where it began: the encoder as it is."""
         return False
 
+    @property
+    def prior(self) -> tuple[float, ...]:
+        """Of each class, as the evidence holds it; empty: all alike."""
+        return ()
+
     def bias(self, embeddings: Float64) -> Float64:
         """What a picture's log likelihood loses whatever was measured, (n_pictures,)."""
         return np.zeros(len(embeddings))

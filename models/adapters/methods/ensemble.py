@@ -101,6 +101,11 @@ class ClassEnsemble(Method[Features, ClassBase]):
         return tuple(name for name, s in zip(self.decoders, self.scales, strict=True) if s)
 
     @property
+    def prior(self) -> tuple[float, ...]:
+        """See the base class."""
+        return tuple(np.exp(self.log_prior).tolist())
+
+    @property
     def words(self) -> str:
         """Which decoders were chosen, for people."""
         chosen = [_title(name) for name in self.chosen]
