@@ -109,13 +109,14 @@ def keywords(call: ast.Call) -> dict[str, str]:
     return {k.arg: ast.unparse(k.value) for k in call.keywords if k.arg is not None}
 
 
-def asks_only_for_the_hostname(module: str, tree: ast.Module) -> bool:
-    used = {
-        node.attr
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == module
-    }
-    return module == "socket" and used == {"gethostname"}
+CONNECT = {"connect", "connect_ex", "create_connection", "sendto", "bind", "create_server"}
+
+
+def connects_to_nobody(module: str, tree: ast.Module) -> bool:
+    """Whether a module asks `socket` only for its own host, or shuts what is connected."""
+    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    names = {"gethostname"} if "gethostname" in used else {"socket", "SHUT_RDWR"}
+    return module == "socket" and names <= used and not used & CONNECT
 
 
 def test_the_root_packages_are_these_and_no_others() -> None:
@@ -188,7 +189,7 @@ def test_nothing_reaches_beyond_the_machine_but_lsl() -> None:
             if module.split(".")[0] in NETWORK - ASKED_FOR.get(name, set())
             and name not in DOWNLOADS
             and module not in SERVES.get(name, set())
-            and not asks_only_for_the_hostname(module, tree)
+            and not connects_to_nobody(module, tree)
         ]
         found += [
             f"{name}:{call.lineno} {function} may ask a hub: give local_files_only=True"

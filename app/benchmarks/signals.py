@@ -130,7 +130,7 @@ def end_scene(scene: Scene, way: str, folder: Path, environment: dict[str, str])
         "seconds": round(seconds, 2),
         "code": code,
         "faults": faults,
-        "said": running.said[-400:] if faults else "",
+        "said": running.said if faults else "",
     }
 
 
@@ -283,6 +283,8 @@ def own_environment(root: Path) -> dict[str, str]:
         "LSLAPICFG": str(lsl),
         "QT_QPA_PLATFORM": os.environ.get("QT_QPA_PLATFORM")
         or ("xcb" if os.environ.get("DISPLAY") else "offscreen"),
+        # What dies in C says where.
+        "PYTHONFAULTHANDLER": "1",
         **{name: str(root / name.lower()) for name in names},
     }
 

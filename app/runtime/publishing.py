@@ -26,6 +26,7 @@ from devices.lsl.outlet import (
     Outlet,
     QualityOutlet,
     own_source_id,
+    withdraw,
 )
 from pipeline.errors import PhospheneError
 from pipeline.signal_quality import GRADES, ChannelQuality
@@ -122,8 +123,7 @@ class LslStreams:
         with self._lock:
             self._closed = True
             opened, self._open = self._open, []
-        for outlet in opened:
-            outlet.close()
+        withdraw(*opened)
 
     def _named(self, kind: str) -> dict[str, str]:
         name = f"{self._prefix}-{kind}"

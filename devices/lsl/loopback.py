@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import pylsl
 
+from devices.lsl.hanging_up import hang_up
+
 
 @dataclass(frozen=True, slots=True)
 class Loopback:
@@ -42,6 +44,15 @@ def check_loopback(timeout: float = 5.0) -> Loopback:
     native = pylsl.StreamInfo("phosphene doctor", "Test", 1, 0, "int32", source_id)
     started = time.monotonic()
     outlet = pylsl.StreamOutlet(native)
+    try:
+        return _read_back(outlet, source_id, started=started, timeout=timeout)
+    finally:
+        hang_up(outlet)
+
+
+def _read_back(
+    outlet: pylsl.StreamOutlet, source_id: str, *, started: float, timeout: float
+) -> Loopback:
     found = pylsl.resolve_byprop("source_id", source_id, 1, timeout)
     if not found:
         return Loopback(None, None, _others(source_id))

@@ -18,6 +18,7 @@ import pylsl
 from numpy.typing import ArrayLike
 
 from devices.errors import OutletError
+from devices.lsl.hanging_up import hang_up
 from devices.lsl.metadata import eeg_info, from_pylsl, single_channel_info, to_pylsl
 from pipeline.values import StreamInfo
 
@@ -58,8 +59,13 @@ class Outlet:
 
     def close(self) -> None:
         """Withdraw the stream; what no receiver has fetched yet is gone. Safe to call twice."""
+        withdraw(self)
+
+    def taken(self) -> Any:
+        """Give up pylsl's outlet, once; then None."""
         with self._lock:
-            self._native = None  # pylsl destroys the outlet with its last reference
+            native, self._native = self._native, None
+            return native
 
     def __enter__(self) -> Self:
         return self
@@ -77,6 +83,13 @@ class Outlet:
     def _push(self, sample: Sequence[Any], timestamp: float) -> None:
         with self._lock:
             self._open().push_sample(sample, timestamp)
+
+
+def withdraw(*outlets: Outlet) -> None:
+    """Close outlets together, which takes no longer than one."""
+    natives = [native for each in outlets if (native := each.taken()) is not None]
+    hang_up(*natives)
+    natives.clear()  # pylsl destroys an outlet with its last reference
 
 
 class EegOutlet(Outlet):

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import pylsl
 
+from devices.lsl.hanging_up import hang_up
 from devices.lsl_settings import quiet
 from devices.virtual.boards import Board
 from devices.virtual.forward import montage_leadfield
@@ -215,6 +216,7 @@ class VirtualHeadset:
             self._stream(outlet, listener, t_start, stop)
         finally:
             listener.close()
+            hang_up(outlet)
             del outlet
 
     def _stream(

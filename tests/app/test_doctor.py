@@ -191,9 +191,9 @@ def test_presets_name_systems_that_exist() -> None:
         find_system("no such system")
 
 
-def test_asking_for_systems_does_not_load_torch() -> None:
+def test_a_sessions_own_process_and_asking_for_systems_load_no_torch() -> None:
     code = (
-        "import sys, app.commands.systems as c, models.registry as r;"
+        "import sys, app.commands.systems as c, models.registry as r, app.runtime.launch;"
         "[c.describe(f) for f in r.read_registry().systems.values()];"
         "sys.exit('torch' in sys.modules or 'PySide6' in sys.modules)"
     )

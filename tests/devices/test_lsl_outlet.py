@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 
 import mne
 import numpy as np
+import psutil
 import pylsl
 import pytest
 
@@ -27,7 +29,7 @@ from devices.lsl.outlet import (
 )
 from pipeline.values import StreamRole
 from tests.devices.lsl_tools import has_markers, has_samples, packets, read_until
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.lsl
 
@@ -72,6 +74,32 @@ def _pull_text(inlet: Connection):
             return rows, stamps
         threading.Event().wait(0.005)
     pytest.fail("nothing came")
+
+
+def test_no_connection_is_open_when_liblsl_closes_an_outlet(monkeypatch: pytest.MonkeyPatch):
+    # One that has only begun ends liblsl's walk through its table, and the process with it.
+    outlet = MarkerOutlet()
+    port = int(outlet._native.get_info().as_xml().split("<v4data_port>")[1].split("<")[0])
+    started = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
+    wait_for(lambda: served(port) == len(started))
+    destroy, still_open = pylsl.StreamOutlet.__del__, []
+
+    def note(native: pylsl.StreamOutlet) -> None:
+        still_open.append(served(port))
+        destroy(native)
+
+    monkeypatch.setattr(pylsl.StreamOutlet, "__del__", note)
+    outlet.close()
+    assert still_open == [0]
+    assert [client.recv(1) for client in started] == [b""] * 3
+    for client in started:
+        client.close()
+
+
+def served(port: int) -> int:
+    """How many connections this process has at one of its own ports."""
+    mine = psutil.Process().net_connections("tcp")
+    return sum(bool(each.raddr) and each.laddr.port == port for each in mine)
 
 
 def test_an_embedding_arrives_with_its_onset():

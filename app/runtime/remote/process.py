@@ -17,7 +17,6 @@ from app.runtime.remote.client import RefusedByServerError, RemoteSession
 from app.runtime.remote.transport import GoneError
 from app.runtime.worker import Worker, telling
 from configs import SessionConfig
-from models.repeatable import make_repeatable
 from pipeline.errors import PhospheneError
 
 PROBE_EVERY = 1.0
@@ -92,6 +91,9 @@ class Local:
         """Wait until it is loaded; None where it cannot be, or not in time."""
         self._loaded.wait(timeout)
         if self.worker is not None:
+            # Not above: the session's own process names this module, and has no torch.
+            from models.repeatable import make_repeatable
+
             make_repeatable(self.config.decoder.threads)  # torch keeps a part of this by thread
         return self.worker
 
