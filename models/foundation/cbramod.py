@@ -105,7 +105,7 @@ class CBraMod(EegNetwork):
         self, *, patch: int, n_filters: int, model: int, width: int, hidden: int, n_layers: int
     ) -> None:
         super().__init__()
-        self.patch, self.width = patch, width
+        self.patch, self.step, self.width = patch, patch, width
         n_groups = min(5, n_filters)
         self.patch_embedding = _Patches(patch, n_filters, model, n_groups)
         self.encoder = _Layers(model, hidden, n_layers)

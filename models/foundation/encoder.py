@@ -18,11 +18,14 @@ from scipy.signal import resample_poly
 from configs import DecoderConfig
 from models.api import EncoderSpec, InputSpec, installed_weights
 from models.checkpoints import CheckpointError, load_checkpoint, load_into, sizes_read, tensors_of
+from models.foundation.biot import Biot
 from models.foundation.cbramod import CBraMod
+from models.foundation.eegpt import Eegpt
 from models.foundation.labram import Labram
 from models.foundation.network import EegNetwork
+from models.foundation.reve import Reve
 from models.foundation.steegformer import SteegFormer
-from models.foundation.system import CBRAMOD, LABRAM, MODEL_NAME, STEEGFORMER
+from models.foundation.system import BIOT, CBRAMOD, EEGPT, LABRAM, MODEL_NAME, REVE, STEEGFORMER
 from models.registry import find_system
 from models.weights import hash_file
 from pipeline.electrodes import canonical_name
@@ -33,6 +36,9 @@ NETWORKS: dict[str, type[EegNetwork]] = {
     LABRAM.name: Labram,
     CBRAMOD.name: CBraMod,
     STEEGFORMER.name: SteegFormer,
+    BIOT.name: Biot,
+    EEGPT.name: Eegpt,
+    REVE.name: Reve,
 }
 WINDOW = (0.0, 0.6)
 """What is looked at, s from onset: as the other decoders of classes do."""
@@ -102,47 +108,56 @@ class FoundationEncoder:
         -------
         ndarray, shape (n, n_features), float64
         """
-        rows, places = self._places(ch_names)
+        rows, others, places = self._places(ch_names)
         if not np.isfinite(data).all():
             raise InfoError("the epoch holds NaN or infinity, expected finite microvolts.")
-        picked = np.asarray(data, dtype=np.float64)[:, rows]
+        given = np.asarray(data, dtype=np.float64)
+        picked = given[:, rows] - given[:, others] if others else given[:, rows]
         picked = picked - picked.mean(axis=2, keepdims=True)
         ratio = Fraction(self.network.sfreq / sfreq).limit_denominator(1000)
         at_rate = resample_poly(picked, ratio.numerator, ratio.denominator, axis=2)
         whole = torch.from_numpy(np.ascontiguousarray(at_rate, dtype=np.float32))
-        n_patches = -(-whole.shape[2] // self.network.patch)
+        patch, step = self.network.patch, self.network.step
+        n_steps = max(0, -(-(whole.shape[2] - patch) // step))
+        length = patch + n_steps * step
         where = torch.tensor(places)
         found = []
         with torch.inference_mode():
             for part in torch.split(self.network.scaled(whole), _BATCH):
-                padded = torch.nn.functional.pad(
-                    part, (0, n_patches * self.network.patch - part.shape[2])
-                )
-                patches = padded.reshape(*padded.shape[:2], n_patches, self.network.patch)
+                padded = torch.nn.functional.pad(part, (0, length - part.shape[2]))
+                patches = padded.unfold(2, patch, step)
                 found.append(self.network(patches, where).mean(dim=1).double())
         return np.asarray(torch.cat(found).numpy())
 
-    def _places(self, ch_names: Sequence[str]) -> tuple[list[int], list[int]]:
-        """Rows of the channels that it knows, and the place of each."""
-        known = {site.upper(): i for i, site in enumerate(self.network.sites)}
+    def _places(self, ch_names: Sequence[str]) -> tuple[list[int], list[int], list[int]]:
+        """Rows of the channels that it knows, those that are taken from them, and the places."""
         names = [canonical_name(name) for name in ch_names]
-        if not known:
+        row_of = {name.upper(): row for row, name in enumerate(names) if name is not None}
+        if not self.network.sites:
             rows = [row for row, name in enumerate(ch_names) if not name.startswith("(")]
-            named = [row for row in rows if names[row] is not None]
-            if len(named) < 2:
-                raise InfoError(_too_few(self.spec.name, ch_names, len(named)))
-            return rows, rows
-        found = [(row, known[n.upper()]) for row, n in enumerate(names) if n and n.upper() in known]
-        if len(found) < 2:
-            raise InfoError(_too_few(self.spec.name, ch_names, len(found)))
-        return [row for row, _ in found], [place for _, place in found]
+            self._check(ch_names, sum(names[row] is not None for row in rows))
+            return rows, [], rows
+        found: dict[tuple[int, ...], int] = {}
+        for place, site in enumerate(self.network.sites):
+            parts = site.upper().split("-") if self.network.is_bipolar else [site.upper()]
+            if all(part in row_of for part in parts):
+                found.setdefault(tuple(row_of[part] for part in parts), place)
+        self._check(ch_names, len(found))
+        known = sorted(found.items())
+        others = [rows[1] for rows, _ in known] if self.network.is_bipolar else []
+        return [rows[0] for rows, _ in known], others, [place for _, place in known]
 
-
-def _too_few(name: str, ch_names: Sequence[str], n: int) -> str:
-    return (
-        f"{name} knows {n} of the channels {', '.join(ch_names[:8])}, expected at least two of the "
-        "10-20 system: pick by site (--picks), or give the labels with source.ch_names."
-    )
+    def _check(self, ch_names: Sequence[str], n_known: int) -> None:
+        """Refuse a montage of which it knows nearly nothing."""
+        if n_known >= 2:
+            return
+        wanted = "channels of the 10-20 system"
+        if self.network.is_bipolar:
+            wanted = f"pairs of neighbours among them ({', '.join(self.network.sites[:4])}, ...)"
+        raise InfoError(
+            f"{self.spec.name} knows {n_known} of what {', '.join(ch_names[:8])} give, expected at "
+            f"least two {wanted}: pick by site (--picks), or give the labels with source.ch_names."
+        )
 
 
 def load_encoder(config: DecoderConfig) -> FoundationEncoder:

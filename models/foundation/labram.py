@@ -71,14 +71,15 @@ class Labram(EegNetwork):
 
     title: ClassVar[str] = "LaBraM"
     sfreq: ClassVar[float] = 200.0
-    sites: ClassVar[tuple[str, ...]] = tuple(_SITES.split())
+    sites = tuple(_SITES.split())
 
     def __init__(
         self, *, width: int, n_blocks: int, n_heads: int, hidden: int, n_filters: int, n_times: int
     ) -> None:
         super().__init__()
         # The convolutions leave every eighth sample.
-        self.patch, self.width = 8 * width // n_filters, width
+        self.patch = self.step = 8 * width // n_filters
+        self.width = width
         self.patch_embed = _Patches(n_filters)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 129, width))

@@ -6,11 +6,13 @@ small checkpoints of the same layout load as well as the published ones.
 
 from __future__ import annotations
 
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, Self
 
+import torch
 from torch import Tensor, nn
 
 from models.checkpoints import CheckpointError
@@ -19,14 +21,18 @@ from models.checkpoints import CheckpointError
 class EegNetwork(nn.Module, ABC):
     """A pretrained encoder of EEG.
 
-    Class attributes: `title` for people, `sfreq` in Hz that it was trained at, `sites` by name in
-    the order of what it learnt of each (empty: any channels). `patch` is its samples a token.
+    Class attributes: `title` for people, `sfreq` in Hz that it was trained at. `sites` are
+    electrodes by name in the order of what it learnt of each (empty: any channels), or, where it
+    `is_bipolar`, differences of two (`P7-O1`). `patch` is its samples a token, `step` those
+    between the starts of two.
     """
 
     title: ClassVar[str]
     sfreq: ClassVar[float]
-    sites: ClassVar[tuple[str, ...]] = ()
+    is_bipolar: ClassVar[bool] = False
+    sites: tuple[str, ...] = ()
     patch: int
+    step: int
     width: int
 
     @classmethod
@@ -48,7 +54,7 @@ class EegNetwork(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, patches: Tensor, places: Tensor) -> Tensor:
-        """Tokens (n, n_channels * n_patches, width) of (n, n_channels, n_patches, patch).
+        """Tokens (n, n_tokens, width) of (n, n_channels, n_patches, patch).
 
         `places` (n_channels,) are rows of `sites`; they mean nothing where there are none.
         """
@@ -77,3 +83,10 @@ def n_layers(state: Mapping[str, Tensor], prefix: str) -> int:
     """How many numbered layers a state has below `prefix`."""
     below = [name.removeprefix(prefix) for name in state if name.startswith(prefix)]
     return len({name.partition(".")[0] for name in below})
+
+
+def waves(n_positions: int, width: int) -> Tensor:
+    """Sines and cosines by position, (n_positions, width)."""
+    position = torch.arange(n_positions)[:, None].float()
+    rate = torch.exp(torch.arange(0, width, 2).float() * (-math.log(10000.0) / width))
+    return torch.stack([torch.sin(position * rate), torch.cos(position * rate)], dim=2).flatten(1)

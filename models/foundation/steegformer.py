@@ -6,7 +6,6 @@ braindecode (huggingface.co/braindecode/STEEGFormer-small and its larger ones wi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import ClassVar, Self
 
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from models.checkpoints import shape_of
 from models.foundation.blocks import EPS, Block
-from models.foundation.network import EegNetwork, n_layers, renamed
+from models.foundation.network import EegNetwork, n_layers, renamed, waves
 
 _SITES = (
     "C1 Pz C4 F6 FTT8h Oz Fp1 FCC5h TPP8h CPP6h C2 F4 OI2h AF4 FCz CCP6h TP8 POO10h FC1 FC6 C5 P8 "
@@ -63,13 +62,13 @@ class SteegFormer(EegNetwork):
 
     title: ClassVar[str] = "ST-EEGFormer"
     sfreq: ClassVar[float] = 128.0
-    sites: ClassVar[tuple[str, ...]] = tuple(_SITES.split())
+    sites = tuple(_SITES.split())
 
     def __init__(
         self, *, patch: int, width: int, n_blocks: int, hidden: int, n_places: int
     ) -> None:
         super().__init__()
-        self.patch, self.width = patch, width
+        self.patch, self.step, self.width = patch, patch, width
         self.patch_embed = _Project(patch, width)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.enc_channel_emd = _Places(n_places, width)
@@ -114,7 +113,7 @@ class SteegFormer(EegNetwork):
     def forward(self, patches: Tensor, places: Tensor) -> Tensor:
         """See the base class; tokens come patch by patch."""
         n, n_channels, n_patches, _ = patches.shape
-        moments = _moments(n_patches + 1, self.width).to(patches)
+        moments = waves(n_patches + 1, self.width).to(patches)
         tokens = self.patch_embed.proj(patches.transpose(1, 2))
         place = self.enc_channel_emd.channel_transformation(places)
         tokens = tokens + moments[1:, None] + place
@@ -124,10 +123,3 @@ class SteegFormer(EegNetwork):
             tokens = block(tokens)
         found: Tensor = self.norm(tokens)[:, 1:]
         return found
-
-
-def _moments(n_positions: int, width: int) -> Tensor:
-    """Sines and cosines, (n_positions, width)."""
-    position = torch.arange(n_positions)[:, None].float()
-    rate = torch.exp(torch.arange(0, width, 2).float() * (-math.log(10000.0) / width))
-    return torch.stack([torch.sin(position * rate), torch.cos(position * rate)], dim=2).flatten(1)

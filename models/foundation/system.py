@@ -13,7 +13,14 @@ _HEAD = (
 
 
 def _describe(
-    name: str, title: str, *, shape: str, source: str, reference: str
+    name: str,
+    title: str,
+    *,
+    shape: str,
+    source: str,
+    reference: str,
+    files: str = "FILE",
+    more: str = "",
 ) -> SystemDescriptor:
     return SystemDescriptor(
         name=name,
@@ -26,13 +33,16 @@ def _describe(
             Weights(
                 "pretrained encoder",
                 (MODEL_NAME,),
-                f"{source}, then `phosphene import {name} FILE --out FOLDER`",
+                f"{source}, then `phosphene import {name} {files} --out FOLDER`",
             ),
         ),
         folder=installed_weights(name),
-        importer=Entry(f"models.foundation.importing:import_{name}", "one published checkpoint"),
+        importer=Entry(
+            f"models.foundation.importing:import_{name}",
+            "one published checkpoint" if files == "FILE" else "checkpoint and table of positions",
+        ),
         reference=reference,
-        notes=_HEAD.format(name=name),
+        notes=_HEAD.format(name=name) + more,
     )
 
 
@@ -59,4 +69,32 @@ STEEGFORMER = _describe(
     source="checkpoint-*.pth (small, base, large) of github.com/LiuyinYang1101/STEEGFormer (MIT), "
     "or model.safetensors of huggingface.co/braindecode/STEEGFormer-small",
     reference="Yang et al., ICLR 2026, openreview.net/forum?id=5Xwm8e6vbh",
+)
+BIOT = _describe(
+    "biot",
+    "BIOT",
+    shape="(pairs of neighbouring electrodes of the 10-20 system, patches of 1 s at 200 Hz)",
+    source="EEG-PREST-16-channels.ckpt or a sibling with 18 of github.com/ycq091044/BIOT (MIT), or "
+    "model.safetensors of huggingface.co/braindecode/biot-pretrained-prest-16chs",
+    reference="Yang et al., NeurIPS 2023, arXiv 2305.10351",
+    more=" It reads differences of neighbours (FP1-F7, P7-O1, ...): of eight electrodes over the "
+    "back of the head it has P7-O1 and P8-O2 alone.",
+)
+EEGPT = _describe(
+    "eegpt",
+    "EEGPT",
+    shape="(62 channels of the 10-10 system, patches of 1/4 s at 256 Hz, half overlapping)",
+    source="model.safetensors of huggingface.co/braindecode/eegpt-pretrained, or "
+    "eegpt_mcae_58chs_4s_large4E.ckpt as github.com/BINE022/EEGPT links it (no licence was found "
+    "for the weights: ask their authors)",
+    reference="Wang et al., NeurIPS 2024",
+)
+REVE = _describe(
+    "reve",
+    "REVE",
+    shape="(any electrodes of its table, patches of 1 s at 200 Hz, 20 samples overlapping)",
+    source="model.safetensors of huggingface.co/brain-bzh/reve-base (after agreeing to its terms) "
+    "and positions.json of huggingface.co/brain-bzh/reve-positions",
+    reference="El Ouahidi et al., NeurIPS 2025, arXiv 2510.21585",
+    files="model.safetensors positions.json",
 )

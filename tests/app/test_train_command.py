@@ -98,6 +98,8 @@ def test_a_tensor_of_another_shape_is_named(
         ("labram", ("time_embed", "cls_token", "blocks.0.attn.q_norm.weight")),
         ("cbramod", ("patch_embedding.spectral_proj.0.weight",)),
         ("steegformer", ("enc_channel_emd.channel_transformation.weight", "cls_token")),
+        ("biot", ("patch_embedding.projection.weight", "channel_tokens.weight")),
+        ("eegpt", ("target_encoder.summary_token", "target_encoder.chan_embed.weight")),
     ],
 )
 def test_no_shape_is_taken_for_granted(

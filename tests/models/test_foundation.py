@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -19,16 +20,22 @@ from models.adapters.fit import fit_adapter
 from models.api import ReadsFeatures
 from models.checkpoints import CheckpointError
 from models.conformance import check_encoder
+from models.foundation.biot import Biot
 from models.foundation.cbramod import CBraMod
+from models.foundation.eegpt import Eegpt
 from models.foundation.encoder import NETWORKS, FoundationEncoder
+from models.foundation.importing import import_reve
 from models.foundation.labram import Labram
 from models.foundation.network import EegNetwork
+from models.foundation.reve import POSITIONS, SITE_NAMES, Reve
 from models.foundation.steegformer import SteegFormer
 from models.registry import find_entry, find_system, open_encoder
 from pipeline.errors import InfoError
 
 ENSEMBLE = "models.adapters.methods.ensemble"
 SITES = ("PO7", "PO8", "Oz", "Cz")
+PAIRED = ("P7", "O1", "P8", "O2")
+TABLE = (*SITES, *PAIRED)
 NAMES = tuple(NETWORKS)
 
 
@@ -39,9 +46,17 @@ def toy(name: str) -> EegNetwork:
         network = Labram(width=20, n_blocks=2, n_heads=2, hidden=24, n_filters=4, n_times=16)
     elif name == "cbramod":
         network = CBraMod(patch=200, n_filters=5, model=40, width=12, hidden=24, n_layers=2)
-    else:
+    elif name == "steegformer":
         network = SteegFormer(patch=16, width=24, n_blocks=2, hidden=48, n_places=145)
-    for k, (_, value) in enumerate(sorted(network.state_dict().items())):
+    elif name == "biot":
+        network = Biot(patch=200, width=16, n_blocks=2, hidden=64, n_sites=16)
+    elif name == "eegpt":
+        network = Eegpt(patch=64, embed=16, n_blocks=2, hidden=64, n_summaries=2, n_sites=62)
+    else:
+        names = torch.tensor(list("\n".join(TABLE).encode()), dtype=torch.uint8)
+        network = Reve(patch=200, width=24, n_blocks=2, inner=128, hidden=63, names=names)
+    floats = {k: v for k, v in network.state_dict().items() if v.is_floating_point()}
+    for k, (_, value) in enumerate(sorted(floats.items())):
         wave = torch.sin(0.37 * torch.arange(value.numel(), dtype=torch.float64) + k)
         value.copy_(0.3 * wave.reshape(value.shape))
     return network
@@ -66,7 +81,27 @@ def as_braindecode(name: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
             r"blocks\.(\d)\.mlp\.fc1\.(.+)": r"encoder.\1.1.fn.1.0.\2",
             r"blocks\.(\d)\.mlp\.fc2\.(.+)": r"encoder.\1.1.fn.1.3.\2",
         },
+        "biot": {
+            r"(projection.+)": r"encoder.patch_embedding.\1",
+            r"(channel_tokens.+)": r"encoder.\1",
+            r"blocks\.(\d)\.norm1\.(.+)": r"encoder.transformer.layers.layers.\1.0.norm.\2",
+            r"blocks\.(\d)\.norm2\.(.+)": r"encoder.transformer.layers.layers.\1.1.norm.\2",
+            r"blocks\.(\d)\.(to_.+)": r"encoder.transformer.layers.layers.\1.0.fn.\2",
+            r"blocks\.(\d)\.(w.+)": r"encoder.transformer.layers.layers.\1.1.fn.fn.\2",
+        },
+        "eegpt": {
+            r"patch_embed\.(.+)": r"target_encoder.patch_embed.proj.\1",
+            r"(.+)": r"target_encoder.\1",
+        },
+        "reve": {
+            r"to_patch_embedding\.(.+)": r"to_patch_embedding.0.\1",
+            r"blocks\.(\d)\.((?:norm|to_qkv|to_out)\.weight)": r"transformer.layers.\1.0.\2",
+            r"blocks\.(\d)\.norm2\.(.+)": r"transformer.layers.\1.1.net.0.\2",
+            r"blocks\.(\d)\.inner\.(.+)": r"transformer.layers.\1.1.net.1.\2",
+            r"blocks\.(\d)\.outer\.(.+)": r"transformer.layers.\1.1.net.3.\2",
+        },
     }[name]
+    state = {key: value for key, value in state.items() if key not in (POSITIONS, SITE_NAMES)}
     found = {}
     for key, value in state.items():
         match = re.fullmatch(r"blocks\.(\d)\.attn\.qkv\.(.+)", key)
@@ -84,6 +119,11 @@ def as_published(name: str, state: dict[str, Tensor]) -> dict[str, object]:
     if name == "cbramod":
         mask = {"patch_embedding.mask_encoding": torch.zeros(40)}
         return {f"module.{key}": value for key, value in (state | mask).items()}
+    if name in ("biot", "reve"):  # an encoder's bare state
+        inner = as_braindecode(name, state)
+        return {key.removeprefix("encoder."): value for key, value in inner.items()}
+    if name == "eegpt":
+        return {"state_dict": as_braindecode(name, state), "epoch": 7}
     prefix = "student." if name == "labram" else ""
     inner = {f"{prefix}{key}": value for key, value in state.items()}
     return {"model": inner | {"decoder_embed.weight": torch.ones(3, 3)}, "epoch": 7}
@@ -92,7 +132,12 @@ def as_published(name: str, state: dict[str, Tensor]) -> dict[str, object]:
 def run_import(name: str, file: Path, out: Path) -> FoundationEncoder:
     entry = find_system(name).descriptor.importer
     assert entry is not None
-    find_entry({name: entry}, name, what="system")([file], out)
+    files = [file]
+    if name == "reve":
+        where = toy(name).state_dict()[POSITIONS].tolist()
+        files.append(file.with_name("positions.json"))
+        files[1].write_text(json.dumps(dict(zip(TABLE, where, strict=True))))
+    find_entry({name: entry}, name, what="system")(files, out)
     encoder = open_encoder(DecoderConfig(system=name, weights=str(out)))
     assert isinstance(encoder, FoundationEncoder)
     return encoder
@@ -103,7 +148,27 @@ BRAINDECODE = {
     "labram": (0.046733, -0.255778, -0.420279, -0.439863),
     "cbramod": (-2.00689, 1.193759, -0.342364, -1.700064),
     "steegformer": (0.213458, 0.029723, 0.450145, 0.334021),
+    "biot": (-27.215508, -21.431999, -14.890032, -0.294912),
+    "eegpt": (0.218815, 0.432344, 0.200457, 0.249692),
+    "reve": (0.194592, 0.931795, 0.071715, -1.452192),
 }
+
+
+def signals(network: EegNetwork) -> Tensor:
+    """Two windows of four channels, two patches long."""
+    n_times = network.patch + network.step
+    return torch.sin(0.1 * torch.arange(8 * n_times, dtype=torch.float64)).reshape(2, 4, n_times)
+
+
+def sites_of(name: str) -> tuple[str, ...]:
+    return PAIRED if name == "biot" else SITES
+
+
+def places_of(network: EegNetwork) -> Tensor:
+    if network.is_bipolar:
+        return torch.tensor([3, 7, 0, 1])
+    known = [site.upper() for site in network.sites]
+    return torch.tensor([known.index(n.upper()) if known else 0 for n in SITES])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -115,22 +180,22 @@ def test_both_layouts_give_what_braindecode_gives(name: str, tmp_path: Path) -> 
     first = run_import(name, tmp_path / "model.safetensors", tmp_path / "a")
     second = run_import(name, tmp_path / "published.pth", tmp_path / "b")
     assert first.spec.n_features == network.width
-    data = np.sin(0.1 * np.arange(2 * 4 * 2 * network.patch)).reshape(2, 4, 2, -1)
-    known = [site.upper() for site in network.sites]
-    places = torch.tensor([known.index(n.upper()) if known else 0 for n in SITES])
-    patches = torch.tensor(data, dtype=torch.float32)
+    patches = signals(network).float().unfold(2, network.patch, network.step)
     with torch.no_grad():
-        found = first.network(patches, places)
-    assert found.shape == (2, 8, network.width)
-    np.testing.assert_allclose(found[1, 3, :4], BRAINDECODE[name], rtol=2e-4, atol=2e-5)
+        found = first.network(patches, places_of(network))
+    n_tokens = 2 if name == "eegpt" else 8
+    assert found.shape == (2, n_tokens, network.width)
+    token = found[1, min(3, n_tokens - 1), :4]
+    np.testing.assert_allclose(token, BRAINDECODE[name], rtol=2e-4, atol=2e-5)
     windows = 20 * np.random.default_rng(0).standard_normal((3, 4, 154))
-    features = first.features(windows, SITES, 256.0)
-    np.testing.assert_array_equal(features, second.features(windows, SITES, 256.0))
-    alone = first.features(windows[1:2], SITES, 256.0)
+    sites = sites_of(name)
+    features = first.features(windows, sites, 256.0)
+    np.testing.assert_array_equal(features, second.features(windows, sites, 256.0))
+    alone = first.features(windows[1:2], sites, 256.0)
     np.testing.assert_allclose(alone[0], features[1], rtol=1e-4, atol=1e-6)
     assert list(check_encoder(first)) == []
     assert isinstance(first, ReadsFeatures)
-    with pytest.raises(InfoError, match=r"knows 0 of the channels A17.*--picks"):
+    with pytest.raises(InfoError, match=r"knows 0 of what A17, A18 give.*--picks"):
         first.check_montage(("A17", "A18"))
 
 
@@ -148,6 +213,42 @@ def test_what_is_no_such_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="could run code"):
         run_import("labram", tmp_path / "code.pth", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_cap_of_few_pairs_is_refused(tmp_path: Path) -> None:
+    save_file(as_braindecode("biot", toy("biot").state_dict()), tmp_path / "b.safetensors")
+    encoder = run_import("biot", tmp_path / "b.safetensors", tmp_path / "out")
+    encoder.check_montage(("PO7", "T6", "T5", "O1", "O2"))  # P7-O1 and P8-O2
+    with pytest.raises(
+        InfoError, match=r"biot knows 1 of what .* pairs of neighbours among them .FP1-F7, "
+    ):
+        encoder.check_montage(("PO7", "PO8", "P7", "O1", "Oz", "Pz"))
+    # Only the difference counts: what all electrodes share is not seen.
+    windows = 20 * np.random.default_rng(0).standard_normal((2, 4, 154))
+    shared = windows + 50 * np.sin(np.arange(154) / 9)
+    found = [encoder.features(each, PAIRED, 256.0) for each in (windows, shared)]
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ('{"Oz": [0, 1]}', "is no table of electrodes"),
+        ('{"Oz": [0, 1, null]}', "cannot be read as a table"),
+        ("[1, 2]", "cannot be read as a table"),
+        ("{}", "is no table of electrodes"),
+    ],
+)
+def test_a_table_of_electrodes_that_is_none_is_refused(
+    table: str, said: str, tmp_path: Path
+) -> None:
+    save_file(as_braindecode("reve", toy("reve").state_dict()), tmp_path / "r.safetensors")
+    (tmp_path / "positions.json").write_text(table)
+    files = [tmp_path / "r.safetensors", tmp_path / "positions.json"]
+    with pytest.raises(CheckpointError, match=said):
+        import_reve(files, tmp_path / "out")
+    with pytest.raises(CheckpointError, match=r"reve is two files, .*r\.safetensors given"):
+        import_reve(files[:1], tmp_path / "out")
 
 
 def trials(n: int = 80) -> CalibrationData:
