@@ -148,6 +148,7 @@ def _fill_in_past(table: dict[str, Any], run: Mapping[str, Any]) -> None:
         decoder.setdefault("rank_classes", False)
         decoder.setdefault("doubt_session", False)
         decoder.setdefault("generator_revision", 1)
+        decoder.setdefault("blend", False)
         # A recording that is read again sends nobody's EEG anywhere: that is asked for anew.
         decoder.pop("remote", None)
 

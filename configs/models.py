@@ -196,9 +196,14 @@ class DecoderConfig(_Frozen):
     of embeddings, confidence and classes, drawn from one noise, so that pictures move instead of
     jumping. 0.8 looks back some five windows. Begins anew with another adapter, an alignment's
     reset and after a break; 0: each window by itself."""
-    generator_revision: Literal[1, 2] = 2
-    """Which of the embedded generator's weights draw, where `weights` names no folder: 1 draws what
-    sessions show that were recorded before 2, the sharper one. No other system has this."""
+    generator_revision: Literal[1, 2, 3] = 3
+    """How the embedded generator draws: 1 and 2 as in sessions that were recorded with them; 3 with
+    the weights of 2, the UNet's correction in part and a flat background. No other system has
+    this."""
+    blend: bool = True
+    """The embedded generator draws an embedding that lies between two pictures it knows as one
+    thing: the shape of one in the colours of the other. Off: as both, one over the other, and
+    sessions that were recorded before this existed."""
     num_inference_steps: int = Field(default=1, ge=1, le=1000)
     """Steps of the sampler. The shipped generator is sharpest in one; more add grain yet."""
     guidance_scale: float | None = Field(default=None, ge=1, le=30)

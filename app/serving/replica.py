@@ -108,7 +108,12 @@ class Replica:
             options=self._system.options,
             remarks=self._system.remarks,
             pace=self._system.measure(),
-            settled={**settled, "threads": config.decoder.threads},
+            settled={
+                **settled,
+                "threads": config.decoder.threads,
+                "generator_revision": config.decoder.generator_revision,
+                "blend": config.decoder.blend,
+            },
             machine=machine_name(sampler.spec.device),
         )
         self._warm()

@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(__file__).with_name("weights")
 PARTS = ("vae", "unet", "projection", "prior")
-REVISION = 2
-"""The weights that ship now; earlier ones stay, so that recorded sessions draw what they drew."""
+REVISION = 3
+"""What ships now; earlier ones stay, so that recorded sessions draw what they drew."""
+_SCALED = 3
+"""First revision that takes the UNet's correction only in part."""
 FILE = "diffusion_pytorch_model.safetensors"
 _Module = TypeVar("_Module", bound=nn.Module)
 
@@ -60,7 +62,9 @@ class Generator:
     prior : Prior
         Embedding (n, n_features) to a guess of its latents, flat: what it may stand for, averaged.
     sha256 : str
-        Over the four weight files.
+        Over the four weight files, and over `correction_scale` where it is not 1.
+    correction_scale : float
+        Part of the UNet's correction that is added to the prior's guess, 0 to 1.
     """
 
     vae: Autoencoder | AutoencoderDC
@@ -68,6 +72,7 @@ class Generator:
     projection: Projection | parts.Projection
     prior: Prior | parts.Prior
     sha256: str
+    correction_scale: float = 1.0
 
     @property
     def n_features(self) -> int:
@@ -131,17 +136,20 @@ def load_generator(
         unet = _load(paths["unet"], lambda table: UNet(UNetConfig.of(table)))
         projection = _load(paths["projection"], lambda table: Projection(**_sizes(table)))
         prior = _load(paths["prior"], lambda table: Prior(**_sizes(table)))
+        scale = _correction_scale(root) if revision >= _SCALED else 1.0
     except (CheckpointError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = str(error).splitlines()[0]
         raise GeneratorError(
             f"the generator in {root} cannot be read ({reason}): reinstall Phosphene."
         ) from error
+    if scale != 1:
+        digest.update(repr(scale).encode())
     _check(root, vae, unet, projection, prior)
     # Convolutions are fastest on CPUs with channels last.
     for module in (vae, unet, projection, prior):
         module.to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         module.eval().requires_grad_(False)
-    return Generator(vae, unet, projection, prior, digest.hexdigest())
+    return Generator(vae, unet, projection, prior, digest.hexdigest(), scale)
 
 
 def _load(
@@ -157,6 +165,15 @@ def _load(
     named = {name: value for name, value in state.items() if name.startswith(below_name)}
     load_into(module, named, what=str(folder / FILE), assign=True)
     return module
+
+
+def _correction_scale(root: Path) -> float:
+    """What `model_index.json` says of it; weights that name none take all of the correction."""
+    index = root / "model_index.json"
+    scale = json.loads(read_text(index)).get("correction_scale", 1.0) if index.is_file() else 1.0
+    if not isinstance(scale, int | float) or not 0 <= scale <= 1:
+        raise ValueError(f"correction_scale is {scale!r}, expected 0 to 1")
+    return float(scale)
 
 
 def _make_autoencoder(table: dict[str, Any]) -> Autoencoder:

@@ -11,6 +11,9 @@ from configs import DecoderConfig
 from models.accelerators import choose_device, choose_dtype
 from models.embedded import encoder, sampler
 
+FLAT_FROM = 3
+"""First revision of the generator that takes the grain out of the background."""
+
 
 def load_encoder(config: DecoderConfig) -> encoder.EmbeddedEncoder:
     """Load the shipped encoder, or the one below `config.weights`.
@@ -37,6 +40,8 @@ def load_sampler(config: DecoderConfig) -> sampler.EmbeddedSampler:
         revision=config.generator_revision,
         num_inference_steps=config.num_inference_steps,
         guidance_scale=1.0 if config.guidance_scale is None else config.guidance_scale,
+        flat=config.generator_revision >= FLAT_FROM,
+        blend=config.blend,
         device=choose_device(config.device),
         dtype=choose_dtype(config),
     )

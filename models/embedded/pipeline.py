@@ -32,6 +32,8 @@ class PhosphenePipeline(DiffusionPipeline):  # type: ignore[misc]
         Embedding to the tokens that the U-Net attends to.
     prior : Prior
         Embedding to a first guess of its latents.
+    correction_scale : float
+        Part of the U-Net's correction that is added to it.
 
     Examples
     --------
@@ -49,9 +51,11 @@ class PhosphenePipeline(DiffusionPipeline):  # type: ignore[misc]
         unet: UNet2DConditionModel,
         projection: Projection,
         prior: Prior,
+        correction_scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.register_modules(vae=vae, unet=unet, projection=projection, prior=prior)
+        self.register_to_config(correction_scale=correction_scale)
         for module in (vae, unet, projection, prior):
             # As the app has them: convolutions are fastest on CPUs with channels last.
             module.to(memory_format=torch.channels_last)
@@ -64,6 +68,7 @@ class PhosphenePipeline(DiffusionPipeline):  # type: ignore[misc]
         seeds: Sequence[int] = (0,),
         num_inference_steps: int = 1,
         guidance_scale: float = 1.0,
+        blend: bool = True,
         output_type: str = "pil",
     ) -> Any:
         """Draw one picture a seed.
@@ -78,6 +83,9 @@ class PhosphenePipeline(DiffusionPipeline):  # type: ignore[misc]
             1 to 50; these weights are sharpest in one.
         guidance_scale : float
             1: none.
+        blend : bool
+            Draw what lies between two known pictures as one thing: the shape of one in the
+            colours of the other.
         output_type : str
             `pil`, or `np`: (n_seeds, height, width, 3) uint8.
 
@@ -86,9 +94,13 @@ class PhosphenePipeline(DiffusionPipeline):  # type: ignore[misc]
         ImagePipelineOutput
             Its `images`.
         """
-        generator = Generator(self.vae, self.unet, self.projection, self.prior, sha256="")
+        networks = (self.vae, self.unet, self.projection, self.prior)
+        generator = Generator(*networks, "", self.config.correction_scale)
         sampler = EmbeddedSampler(
-            generator, num_inference_steps=num_inference_steps, guidance_scale=guidance_scale
+            generator,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            blend=blend,
         )
         vectors = np.atleast_2d(np.asarray(embeddings, dtype=np.float32))
         if len(vectors) == 1:

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 
 from models.api import SamplerSpec
+from models.embedded.blends import find_blend
+from models.embedded.flatness import flattened
 from models.embedded.generator import REVISION, Generator, load_generator
 from models.sampling import denoisers, schedules, solvers
 from models.sampling.denoisers import Network
@@ -49,6 +51,11 @@ class EmbeddedSampler:
         1 draws the conditional picture; above 1, away from fog: each step also asks for the
         picture of an empty embedding, which doubles the cost. What this weight does is to
         exaggerate, so a decoded picture should be shown with 1.
+    flat : bool
+        Take the grain out of the background.
+    blend : bool
+        Draw what lies between two known pictures as one thing: the shape of one of them in the
+        colours of the other.
     """
 
     def __init__(
@@ -57,6 +64,8 @@ class EmbeddedSampler:
         *,
         num_inference_steps: int = 1,
         guidance_scale: float = 1.0,
+        flat: bool = True,
+        blend: bool = True,
     ) -> None:
         if not 1 <= num_inference_steps <= MAX_STEPS:
             raise ConfigurationError(
@@ -69,6 +78,7 @@ class EmbeddedSampler:
             )
         self._generator = generator
         self._guidance = float(guidance_scale)
+        self._is_flat, self._blends = flat, blend
         # Guidance asks for two at once, which the graphs are not for.
         unet, decoder = (None, None) if self._guidance > 1.0 else (UNET_GRAPH, DECODER_GRAPH)
         self._unet = Part(generator.unet, "unet", graph=unet)
@@ -157,9 +167,23 @@ class EmbeddedSampler:
                 "use an encoder that was trained for this generator."
             )
         like = self._generator.like
-        conditions = torch.from_numpy(np.array(vectors)).to(like, non_blocking=True)
+        vectors = np.array(vectors)
+        blends = [
+            find_blend(vector, seed=seed) if self._blends else None
+            for vector, seed in zip(vectors, seeds, strict=True)
+        ]
+        for row, blend in enumerate(blends):
+            if blend is not None:
+                vectors[row] = blend.vector
+        conditions = torch.from_numpy(vectors).to(like, non_blocking=True)
         noise = seeded_noise(seeds, self._generator.latent_shape, like=like)
-        return self.decode(self._denoise(next(noise), conditions))
+        pixels = self.decode(self._denoise(next(noise), conditions))
+        if self._is_flat:
+            pixels = np.stack([flattened(picture) for picture in pixels])
+        for row, blend in enumerate(blends):
+            if blend is not None:
+                pixels[row] = blend.colour(pixels[row])
+        return pixels
 
     def _denoise(self, latents: Tensor, conditions: Tensor) -> Tensor:
         """Go from noise to scaled latents."""
@@ -186,7 +210,7 @@ class EmbeddedSampler:
                 class_labels=conditions,
                 return_dict=False,
             )[0]
-            return torch.as_tensor(guess + correction)
+            return torch.as_tensor(guess + self._generator.correction_scale * correction)
 
         return predict
 
@@ -202,6 +226,8 @@ def load_sampler(
     revision: int = REVISION,
     num_inference_steps: int = 1,
     guidance_scale: float = 1.0,
+    flat: bool = True,
+    blend: bool = True,
     device: torch.device | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> EmbeddedSampler:
@@ -210,4 +236,6 @@ def load_sampler(
         load_generator(folder, revision=revision, device=device, dtype=dtype),
         num_inference_steps=num_inference_steps,
         guidance_scale=guidance_scale,
+        flat=flat,
+        blend=blend,
     )

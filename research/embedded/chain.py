@@ -122,7 +122,7 @@ def stages(out: Path, renders: Path, names: Path) -> tuple[Stage, ...]:
             arguments=("--out", str(out / "encoder")),
             quick=(
                 "--ridge-epochs", "512", "--pretrain-steps", "2", "--steps", "2",
-                "--bank-seconds", "4", "--noise-epochs", "128",
+                "--bank-seconds", "20", "--noise-epochs", "128",
             ),
         ),
         Stage(

@@ -29,7 +29,8 @@ def test_the_shipped_weights_draw_what_diffusers_classes_draw(steps: int, guidan
     kinds = {"vae": AutoencoderDC, "unet": UNet2DConditionModel}
     kinds |= {"projection": parts.Projection, "prior": parts.Prior}
     theirs = PhosphenePipeline(
-        **{name: kind.from_pretrained(WEIGHTS / name) for name, kind in kinds.items()}
+        **{name: kind.from_pretrained(WEIGHTS / name) for name, kind in kinds.items()},
+        correction_scale=PhosphenePipeline.load_config(WEIGHTS)["correction_scale"],
     )
     sampler = EmbeddedSampler(load_generator(), num_inference_steps=steps, guidance_scale=guidance)
     for vector, seed in zip(vectors, (3, 4), strict=True):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from configs import load_config
 from models.embedded.generator import PARTS, WEIGHTS, load_generator
@@ -54,9 +55,34 @@ def test_sessions_recorded_before_it_are_drawn_by_the_weights_that_drew_them(
 ) -> None:
     recorded = Path(__file__).parents[1] / "fixtures" / "sessions" / "plain" / "session.toml"
     assert load_config(recorded).decoder.generator_revision == 1
+    assert not load_config(recorded).decoder.blend
     by_hand = tmp_path / "own.toml"
     by_hand.write_text("[decoder]\nthreads = 1\n")
-    assert load_config(by_hand).decoder.generator_revision == 2
+    assert load_config(by_hand).decoder.generator_revision == 3
+    assert load_config(by_hand).decoder.blend
     first = load_generator(revision=1).sha256
     assert first == "8bb174887deb89e10fe4e5820fbc5a3d8409f16b77a0c73e0bc3b52f2a87acce"
-    assert sampler.spec.sha256 not in {"", first}
+    second = load_generator(revision=2)
+    assert (second.correction_scale, second.sha256[:12]) == (1.0, "9f1d6c55e3e4")
+    assert len({first, second.sha256, sampler.spec.sha256, ""}) == 4
+
+
+def test_what_lies_between_two_is_drawn_as_one_of_them(sampler: EmbeddedSampler) -> None:
+    """Alone and in a batch, beside another; and as both, where blends are off."""
+    cat, umbrella = GALLERY.embedding("cat"), GALLERY.embedding("umbrella")
+    middle = np.float32(0.6) * cat + np.float32(0.4) * umbrella
+    vectors, seeds = np.stack([cat, middle]), (0, 0)
+    known, blend = sampler.draw(vectors, seeds=seeds).astype(np.float32)
+    both = load_sampler(blend=False).draw(vectors, seeds=seeds).astype(np.float32)
+    np.testing.assert_array_equal(both[0], known)
+
+    def outline(picture: NDArray[np.float32]) -> NDArray[np.bool_]:
+        far: NDArray[np.bool_] = np.abs(picture - np.median(picture[:4], (0, 1))).max(2) > 24
+        return far
+
+    def likeness(picture: NDArray[np.float32]) -> float:
+        mine, theirs = outline(picture), outline(known)
+        return float((mine & theirs).sum() / (mine | theirs).sum())
+
+    assert likeness(blend) > 0.85 > likeness(both[1])
+    assert np.abs(blend - known)[outline(known)].mean() > 10, "other colours"

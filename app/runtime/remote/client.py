@@ -44,7 +44,7 @@ PICTURES = 8.0
 """The same in pictures: a batch, and the one before it."""
 LOADING = 60.0
 """Longest wait for a server to load an adapter, s."""
-_SETTLED = ("device", "backend", "dtype", "threads")
+_SETTLED = ("device", "backend", "dtype", "threads", "generator_revision", "blend")
 
 
 class RefusedByServerError(AppError):
