@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from app.errors import AppError
 from configs import SessionConfig
 from models.adapters.looks import LooksAdapter
 from models.attend.decoder import N_WRONG, STEP, AttendDecoder, Decision, Step, thinning
 from models.attend.evidence import Covariances
+from models.attend.learning import REVISION
 from models.attend.response import RESPONSES
 from models.attend.stopping import Stopping
 from pipeline.errors import InfoError
@@ -38,6 +40,7 @@ class LookOptions:
     error_rate: float = 0.05
     trial_seconds: float | None = None
     adapt: bool = True
+    revision: int = REVISION
 
 
 def past_seconds(table: Mapping[str, Any]) -> float | None:
@@ -49,6 +52,17 @@ def past_seconds(table: Mapping[str, Any]) -> float | None:
     if seconds is None or table.get("exact"):
         return seconds
     return round(math.ceil(round(seconds / STEP, 6)) * STEP, 6)
+
+
+def past_revision(table: Mapping[str, Any]) -> int:
+    """Revision of the rules of an earlier session, by its `[run.attend]`: 1 where none stands."""
+    revision = table.get("revision", 1)
+    if not isinstance(revision, int) or not 1 <= revision <= REVISION:
+        raise AppError(
+            f"[run.attend] revision is {revision!r}, expected 1 to {REVISION}: replay this session "
+            "with the version of Phosphene that made it."
+        )
+    return revision
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -168,6 +182,7 @@ class LookReader:
             response=RESPONSES[self.grid.kind],
             trial_seconds=options.trial_seconds,
             adapt=options.adapt,
+            revision=options.revision,
             known=None if adapter is None else adapter.known_of(self.path.info.ch_names),
         )
         self._open: _Open | None = None

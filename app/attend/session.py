@@ -58,6 +58,8 @@ def table_of(
 ) -> dict[str, Any]:
     """Return how looks are decided, for `session.toml`."""
     table: dict[str, Any] = {"error_rate": options.error_rate, "no_adapt": not options.adapt}
+    if options.revision > 1:
+        table["revision"] = options.revision
     if composes:
         table["compose"] = True
     if options.trial_seconds is not None:

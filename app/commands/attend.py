@@ -153,12 +153,13 @@ def run(args: argparse.Namespace) -> int:
         open_adapter,
     )
     from app.attend.choosing import cues
-    from app.attend.reading import LookOptions, past_seconds
+    from app.attend.reading import LookOptions, past_revision, past_seconds
     from app.attend.session import SIMULATED_CHANGES, AttendSession, table_of
     from app.display import window_problem
     from app.ending import orderly
     from app.errors import AppError
     from app.runtime.folder import default_out
+    from models.attend.learning import REVISION
     from models.weights import hash_file
 
     n_targets = 20 if args.targets is None else args.targets
@@ -175,6 +176,7 @@ def run(args: argparse.Namespace) -> int:
             calibration_seconds(kind, n_targets) if args.calibrate else None,
         ),
         adapt=not _given(args.no_adapt, attend.get("no_adapt"), False),
+        revision=past_revision(attend) if attend else REVISION,
     )
     composes = bool(_given(args.compose, attend.get("compose"), False))
     adapter = open_adapter(config, attend.get("adapter_sha256"))

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from models.attend.evidence import Covariances, Look
-from models.attend.learning import Learning
+from models.attend.learning import REVISION, Learning
 from models.attend.response import FLICKER, Response
 from models.attend.stopping import NONE, Stopping
 from pipeline.errors import ConfigurationError
@@ -77,6 +77,8 @@ class AttendDecoder:
         Of the person's calibration trials.
     response : Response
         What a picture evokes.
+    revision : int
+        Of the rule that says when the person is known: `models.attend.learning.REVISION`.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class AttendDecoder:
         adapt: bool = True,
         known: Covariances | None = None,
         response: Response = FLICKER,
+        revision: int = REVISION,
     ) -> None:
         if known is not None and len(known.eeg) != n_channels:
             raise ConfigurationError(
@@ -100,7 +103,7 @@ class AttendDecoder:
         self.stopping = stopping or Stopping()
         self.rate = rate
         self.trial_seconds = trial_seconds
-        self.learning = Learning(n_channels, known, rate, n_targets, response)
+        self.learning = Learning(n_channels, known, rate, n_targets, response, revision)
         self._adapt = adapt
         self._n_targets = n_targets
         self._new_look = partial(

@@ -17,7 +17,7 @@ import numpy as np
 
 from models.attend.evidence import RIDGE, Covariances, explained, likelihood, nothing
 from models.attend.response import FLICKER, Response
-from models.attend.stopping import posterior, posterior_or_none, standing_out
+from models.attend.stopping import deviations, posterior, posterior_or_none, standing_out
 from models.attend.template import Template
 from pipeline.values import Float64
 
@@ -25,15 +25,21 @@ KEPT = (20, 20, 20, 6, 6, 6, 2)
 """Histories that are kept after 1, 2, ... looks; the last for all later."""
 REMEMBERED = 60
 """Looks that can still be read again; older ones stay as they were decided."""
-YOUNG = 6
-"""Looks below which nobody is known well."""
+REVISION = 2
+"""Of the rule that says when a person is known. The first one took a look for sure that the other
+looks' response made `SURE`; codes that nobody saw were often so, with a strong response. Sessions
+of before replay by it."""
+YOUNG = (6, 4)
+"""Looks below which nobody is known well, by revision."""
 AGREEING = 0.7
 """Part of the earlier looks that must still be read as they were decided."""
 LEAST_GAIN = 0.2
 """A response of which looks show less than this part is none."""
 SURE = 0.8
-"""Probability that a look is read again with to agree: codes that nobody saw resemble a strong
-response to those that were seen, but not so well."""
+"""Probability that a look is read again with to agree, by the first revision."""
+AHEAD = 3.0
+"""Standard deviations of the other codes by which the other looks' response has to put a look's
+answer above them, so that it agrees: of 20 codes that nobody saw the best is there once in ten."""
 N_EXACT = 4
 """Answers beside the best history's that a step scores exactly."""
 
@@ -62,6 +68,8 @@ class Learning:
         Answers; what a look holds beyond them are decoys. None: it holds none.
     response : Response
         What a picture evokes.
+    revision : int
+        Of the rule that says when the person is known; see `REVISION`.
     """
 
     n_channels: int
@@ -69,6 +77,7 @@ class Learning:
     rate: float = 120.0
     n_targets: int | None = None
     response: Response = FLICKER
+    revision: int = REVISION
     histories: list[History] = field(default_factory=list)
     looks: list[Covariances] = field(default_factory=list)
     n_restarts: int = 0
@@ -100,7 +109,11 @@ class Learning:
     @property
     def is_converged(self) -> bool:
         """Whether the person is known: calibrated, or the looks agree with each other."""
-        return self.known is not None or (self.n_looks >= YOUNG and self._surely >= AGREEING)
+        return self.known is not None or (self.n_looks >= self._young and self._surely >= AGREEING)
+
+    @property
+    def _young(self) -> int:
+        return YOUNG[self.revision - 1]
 
     def posterior(self, look: Covariances) -> Float64:
         """Probability of each answer to a look; what is left is that none is right.
@@ -169,7 +182,7 @@ class Learning:
         else:
             self.histories = _grown(self.histories, look, self.score(look))
         self.looks.append(look)
-        if self.n_looks >= YOUNG:
+        if self.n_looks >= self._young:
             self._read_again()
         if len(self.looks) > REMEMBERED:
             self._forget_oldest()
@@ -207,17 +220,19 @@ class Learning:
         for k, look in enumerate(self.looks):
             given = history.answers[offset + k]
             match, power = Template.learnt(history.sums.minus(look.answered(given))).compare(look)
-            read.append((given, match[: self.n_targets], power[: self.n_targets]))
+            read.append((given, match, power))
         full = sum(float(power[given]) for given, _, power in read)
-        shown = sum(float(match[given]) for given, match, _ in read)
-        self._gain = float(np.clip(shown / max(full, 1e-12), LEAST_GAIN, 1.0))
+        seen = sum(float(match[given]) for given, match, _ in read)
+        self._gain = float(np.clip(seen / max(full, 1e-12), LEAST_GAIN, 1.0))
         n_same = n_sure = 0
         for k, (given, match, power) in enumerate(read):
             scores = self._gain * match - 0.5 * self._gain**2 * power
-            found = int(scores.argmax())
-            probable = posterior_or_none(scores, independent=self._independent)
-            n_same += found == given and float(probable[found]) >= 0.5
-            n_sure += found == given and float(probable[found]) >= SURE
+            shown = scores[: self.n_targets]
+            found = int(shown.argmax())
+            probable = float(posterior_or_none(shown, independent=self._independent)[found])
+            is_sure = probable >= SURE if self.revision == 1 else deviations(scores, found) >= AHEAD
+            n_same += found == given and probable >= 0.5
+            n_sure += found == given and is_sure
             answers[offset + k] = found
         self._surely = n_sure / max(1, len(self.looks))
         return tuple(answers), n_same / max(1, len(self.looks))

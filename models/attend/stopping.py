@@ -111,11 +111,15 @@ def standing_out(scores: Float64, n_targets: int) -> float:
     scores : ndarray, shape (n_targets + n_decoys,), float64, nats
     n_targets : int
     """
-    best = int(scores[:n_targets].argmax())
-    others = np.delete(scores, best)
+    ahead = deviations(scores, int(scores[:n_targets].argmax())) - STANDING_OUT
+    return 1 / (1 + math.exp(-2 * min(max(ahead, -50.0), 50.0)))
+
+
+def deviations(scores: Float64, answer: int) -> float:
+    """Count the others' standard deviations between one answer's score and their mean."""
+    others = np.delete(scores, answer)
     spread = max(float(others.std()), 1e-9)
-    ahead = (float(scores[best]) - float(others.mean())) / spread
-    return 1 / (1 + math.exp(-2 * min(max(ahead - STANDING_OUT, -50.0), 50.0)))
+    return (float(scores[answer]) - float(others.mean())) / spread
 
 
 def bits(n_targets: int, accuracy: float) -> float:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from app.attend.opening import filtered
-from app.attend.reading import LookOptions
-from app.attend.session import HONEST, AttendSession
+from app.attend.reading import LookOptions, past_revision
+from app.attend.session import HONEST, AttendSession, table_of
 from app.benchmarks.attend import FOLDER, figures, look_at, read_people
 from app.cli import main
 from app.errors import AppError
@@ -58,6 +58,15 @@ def test_a_replay_repeats_every_decision_bit_for_bit(tmp_path: Path) -> None:
     assert event["chance"] == pytest.approx(1 / 6)
     assert HONEST.split(".")[0] in json.dumps(live["warnings"])
     assert (tmp_path / "live" / "report.html").is_file()
+
+
+def test_a_session_says_which_rules_it_was_read_by() -> None:
+    assert past_revision(table_of(LookOptions())) == 2
+    assert past_revision({"error_rate": 0.05}) == 1  # of before there was a second
+    assert "revision" not in table_of(LookOptions(revision=1))
+    for unknown in (3, 0, "2"):
+        with pytest.raises(AppError, match="expected 1 to 2"):
+            past_revision({"revision": unknown})
 
 
 class _Breaking:

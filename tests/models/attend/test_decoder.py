@@ -10,6 +10,7 @@ import pytest
 from models.attend.decoder import N_WRONG, AttendDecoder, Decision
 from models.attend.embedding import embed
 from models.attend.evidence import Look, explained
+from models.attend.learning import Learning
 from models.attend.response import FLICKER, regressors
 from models.attend.stopping import (
     Stopping,
@@ -197,6 +198,26 @@ def test_a_known_person_who_looks_at_none_is_told_so() -> None:
     ]
     assert [decision.answer for decision in found] == [None] * 6
     assert all(float(decision.posterior.sum()) < 0.5 for decision in found)
+
+
+def test_codes_that_nobody_saw_make_nobody_known() -> None:
+    """A strong response resembles any code; the first rule took what six looks agreed on for it."""
+    known = [Learning(N_CHANNELS, rate=RATE, n_targets=6, revision=k) for k in (1, 2)]
+    rng = np.random.default_rng(1)
+    pairs = GRID.codes.reshape(N_TARGETS, -1, 2)
+    times = np.arange(round(8.4 * RATE)) / RATE
+    for k in range(6):
+        mixed = np.array([row[rng.permutation(len(row))].ravel() for row in pairs])
+        grid = replace(GRID, codes=mixed).with_decoys(N_WRONG)
+        look = Look(n_targets=grid.n_targets, n_channels=N_CHANNELS)
+        shown = ShownFrames(grid, 0.0)
+        data = eeg(k, size=3.0, seconds=8.4, seed=k)
+        for piece in np.split(np.arange(len(times)), 16):
+            look.show(*shown.until(float(times[piece[-1]])))
+            look.add(data[:, piece], times[piece])
+        for each in known:
+            each.learn(look.sums)
+    assert [each.is_converged for each in known] == [True, False]
 
 
 def test_a_quick_score_finds_what_the_whole_one_does() -> None:
