@@ -7,6 +7,7 @@ are `devices.files`'s.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -25,6 +26,12 @@ def file_sha256(path: Path) -> str:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:
         return ""
+
+
+def person_of(path: Path) -> str | None:
+    """Whose a recording is, as its name says (BIDS: `sub-02`); None: it does not say."""
+    found = re.findall(r"sub-([A-Za-z0-9]{1,60})", path.as_posix())
+    return found[-1] if found else None
 
 
 def dialog_filter() -> str:

@@ -5,13 +5,13 @@ Owns the wiring of flow, session, trainer and folder. Imports what is heavy only
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app import recordings
 from app.calibration.channels import use_of
 from app.calibration.collection import Collection
 from app.calibration.files import DATA_FOLDER, RECORDING
@@ -303,8 +303,7 @@ def _said_of_channels(
 
 def person_of(path: Path, number: int) -> str:
     """Whose a recording is, as its name says (BIDS: `sub-02`), else a person of its own."""
-    found = re.search(r"sub-([A-Za-z0-9]+)", path.as_posix())
-    return found.group(1) if found else f"other-{number + 1}"
+    return recordings.person_of(path) or f"other-{number + 1}"
 
 
 class _Recordings:

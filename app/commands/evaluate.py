@@ -94,6 +94,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="a recording, or a folder of recordings: decoded by each --system, or audited alone",
     )
     what.add_argument("--system", action="append", default=[], metavar="NAME")
+    what.add_argument(
+        "--join",
+        action="store_true",
+        help="the --session folders of one system and adapter are one set",
+    )
     parser.add_argument("--audit", action="store_true", help="look for leaks as well")
     parser.add_argument(
         "--baselines",
@@ -135,9 +140,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--choose-split",
-        choices=("stimulus", "block"),
+        choices=("stimulus", "block", "session", "person"),
         default="stimulus",
-        help="choose on half of the stimuli (the default), or on the first half in time",
+        help="choose on half of the stimuli (the default), of the sessions or of the people, or on "
+        "the first half in time",
     )
     parser.add_argument(
         "--choose-on-test",
@@ -168,15 +174,14 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None:
         make_folder(args.out)
     out = args.out or default_out(suffix="-evaluation")
-    sessions = [*args.session, *_decoded_now(args, out)]
-    sets, remarks = _sets(args, sessions)
+    sets, remarks = _sets(args, _decoded_now(args, out))
     checks = _audit(args, sets) if args.audit else []
     networks, absent = _networks(args) if sets else ([], [])
     found: list[SetFigures] = []
     for number, each in enumerate(sets, 1):
         found.append(_measure(args, each, networks, f"{number} of {len(sets)}: {each.name}"))
     clear_progress()
-    choice = _choose(args, found)
+    choice = _choose(args, found, sets)
     stamps = (*remarks, *[LEARNT_STAMP] * args.with_learnt)
     with orderly(FINISHING) as end:
         measured = list(zip(found, sets, strict=True))
@@ -207,6 +212,8 @@ def _check(args: argparse.Namespace) -> None:
         raise AppError("--data was given alone, expected --system NAME to decode it, or --audit.")
     if args.system and args.data is None:
         raise AppError("--system decodes --data, expected a recording or a folder of them.")
+    if args.join and (args.baselines or not args.session):
+        raise AppError("--join makes one set of --session folders, expected them, no --baselines.")
     if args.baselines and not (args.session or args.system):
         raise AppError(
             "--baselines draws with a session's own generator, expected --session DIR, or --data "
@@ -228,15 +235,20 @@ def _check(args: argparse.Namespace) -> None:
     check_given(args.data, args.pairs, args.fitted, args.train_data)
 
 
-def _decoded_now(args: argparse.Namespace, out: Path) -> list[Path]:
-    """Decode every recording of `--data` with every system; return the session folders."""
+def _decoded_now(args: argparse.Namespace, out: Path) -> dict[str, list[Path]]:
+    """Decode every recording of `--data` with every system; session folders by system."""
+    from app.recordings import person_of
     from app.runtime.launch import replay_session
 
-    folders = []
-    for name in args.system:
+    decoded: dict[str, list[Path]] = {}
+    for name in dict.fromkeys(args.system):
         for number, recording in enumerate(_recordings(args.data), 1):
+            person = person_of(recording)
             config = apply_overrides(
-                load(_preset(name), None), {"decoder.system": name} | choice_overrides(args)
+                load(_preset(name), None),
+                {"decoder.system": name}
+                | choice_overrides(args)
+                | ({} if person is None else {"subject": person}),
             )
             # Recordings of several people may bear one name.
             folder = out / "sessions" / f"{name}-{number:02d}-{recording.stem}"
@@ -249,8 +261,8 @@ def _decoded_now(args: argparse.Namespace, out: Path) -> list[Path]:
             )
             if code:
                 raise AppError(f"{name} did not decode {recording}: see above.")
-            folders.append(folder)
-    return folders
+            decoded.setdefault(name, []).append(folder)
+    return decoded
 
 
 def _preset(system: str) -> str:
@@ -273,19 +285,26 @@ def _recordings(path: Path) -> list[Path]:
     return found
 
 
-def _sets(args: argparse.Namespace, sessions: Sequence[Path]) -> tuple[list[Pictures], list[str]]:
+def _sets(
+    args: argparse.Namespace, decoded: Mapping[str, Sequence[Path]]
+) -> tuple[list[Pictures], list[str]]:
     """Every set of pictures, and what a reader of the report must know of them."""
     from app.evaluation.generated import generated_sets
+    from app.evaluation.joined import by_system, of_systems
     from app.evaluation.sets import FolderPictures, SessionPictures, TensorPictures
 
-    found: list[Pictures] = [
-        SessionPictures(folder, with_learnt=args.with_learnt) for folder in sessions
-    ]
+    learnt = args.with_learnt
+    found: list[Pictures] = []
+    if args.join:
+        found += by_system(args.session, with_learnt=learnt)
+    else:
+        found += [SessionPictures(folder, with_learnt=learnt) for folder in args.session]
+    of_recordings, remarks = of_systems(decoded, with_learnt=learnt)
+    found += of_recordings
     if args.drawn is not None:
         found.append(FolderPictures(args.drawn, args.shown, pairs=args.pairs))
     if args.tensors is not None:
         found.append(TensorPictures(*args.tensors))
-    remarks = []
     for folder in args.generated:
         more, remark = generated_sets(folder)
         found += more
@@ -320,20 +339,24 @@ def _measure(
     )
 
 
-def _choose(args: argparse.Namespace, found: Sequence[SetFigures]) -> dict[str, Any] | None:
+def _choose(
+    args: argparse.Namespace, found: Sequence[SetFigures], sets: Sequence[Pictures]
+) -> dict[str, Any] | None:
     from app.evaluation.choosing import Split, choose
+    from app.evaluation.joined import groups_of
 
     if args.choose is None:
         return None
     split: Split = "test" if args.choose_on_test else args.choose_split
-    return choose(found, args.choose, split=split, seed=args.seed)
+    groups = groups_of(sets, split) if split in ("session", "person") else ()
+    return choose(found, args.choose, split=split, groups=groups, seed=args.seed)
 
 
 def _audit(args: argparse.Namespace, sets: Sequence[Pictures]) -> list[tuple[str, Check]]:
     """Audit each session and each recording; the name of what is audited before each check."""
     from app.calibration.reading import parse_labels
     from app.evaluation import auditing
-    from app.evaluation.sets import SessionPictures
+    from app.evaluation.joined import sessions_of
     from configs import SessionConfig
     from models.evaluation.audit import Material, audit
 
@@ -345,13 +368,12 @@ def _audit(args: argparse.Namespace, sets: Sequence[Pictures]) -> list[tuple[str
         checks = (*audit(material, seed=args.seed), *more)
         found.extend((f"{name}: ", each) for each in checks)
 
-    for each in sets:
-        if isinstance(each, SessionPictures):
-            show_progress(f"auditing {each.name}")
-            recording = each.record.folder / "recording.xdf"
-            material = auditing.of_recording(recording, SessionConfig())
-            more = (auditing.learnt_trials(each), auditing.closed_set(each))
-            add(each.name, auditing.with_prompts(material, each), *more)
+    for each in sessions_of(sets):
+        show_progress(f"auditing {each.name}")
+        recording = each.record.folder / "recording.xdf"
+        material = auditing.of_recording(recording, SessionConfig())
+        more = (auditing.learnt_trials(each), auditing.closed_set(each))
+        add(each.name, auditing.with_prompts(material, each), *more)
     if args.data is not None and not args.system:
         classes = parse_labels(args.labels) or None
         config = apply_overrides(SessionConfig(), choice_overrides(args))
@@ -409,15 +431,15 @@ def _write(
 
     from app.evaluation.choosing import CHOSEN_ON_TEST
     from app.evaluation.figures import compare
+    from app.evaluation.joined import sessions_of
     from app.evaluation.page import render, set_of
     from app.evaluation.session_facts import session_facts
-    from app.evaluation.sets import SessionPictures
     from configs.private import open_private
 
     networks, choice = beside.networks, beside.choice
     found = [figures for figures, _ in measured]
     facts = [
-        session_facts(each, seed=args.seed) if isinstance(each, SessionPictures) else None
+        session_facts(of, seed=args.seed) if (of := sessions_of([each])) else None
         for _, each in measured
     ]
     comparisons = [

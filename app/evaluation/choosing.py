@@ -18,10 +18,12 @@ from models.evaluation.measuring import Measure
 from models.evaluation.protocol import score
 from pipeline.values import Float64
 
-Split = Literal["stimulus", "block", "test"]
+Split = Literal["stimulus", "block", "session", "person", "test"]
 SPLITS: dict[Split, str] = {
     "stimulus": "half of the stimuli",
     "block": "the first half of the items in time",
+    "session": "half of the sessions",
+    "person": "half of the people",
     "test": "the test itself",
 }
 """What the choice is made on; the figure is of the rest, but for the last."""
@@ -32,9 +34,19 @@ CHOSEN_ON_TEST = (
 
 
 def choose(
-    found: Sequence[SetFigures], measure: str, *, split: Split = "stimulus", seed: int = 0
+    found: Sequence[SetFigures],
+    measure: str,
+    *,
+    split: Split = "stimulus",
+    groups: Sequence[str] = (),
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Choose the set that is best by a measure; give its figure on what did not choose.
+
+    Parameters
+    ----------
+    groups : sequence of str
+        Session or person of each item, for these splits.
 
     Raises
     ------
@@ -53,7 +65,13 @@ def choose(
             )
     rows = np.stack([_values(each, measure) for each in found])
     known = np.isfinite(rows).all(axis=0)
-    choosing = _choosing(first.shown, first.items, split, seed) & known
+    if split in ("session", "person") and len(set(groups)) < 2:
+        raise AppError(
+            f"--choose-split {split} was given items of one {split} ({groups[0]}), expected two or "
+            "more: choose on some, test on others."
+        )
+    units = np.array([groups[k] for k in first.items]) if groups else first.shown
+    choosing = _choosing(units, first.items, split, seed) & known
     testing = known if split == "test" else known & ~choosing
     if len(np.unique(first.shown[choosing])) < 2 or len(np.unique(first.shown[testing])) < 2:
         raise AppError(
@@ -91,13 +109,12 @@ def _values(found: SetFigures, measure: str) -> Float64:
 
 
 def _choosing(
-    shown: np.ndarray, items: np.ndarray, split: Split, seed: int
+    units: np.ndarray, items: np.ndarray, split: Split, seed: int
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Which items choose."""
     if split == "test":
-        return np.ones(len(shown), dtype=np.bool_)
+        return np.ones(len(units), dtype=np.bool_)
     if split == "block":
         return np.asarray(items < np.median(items), dtype=np.bool_)
-    stimuli = np.unique(shown)
-    order = np.random.default_rng([seed, 113]).permutation(stimuli)
-    return np.isin(shown, order[: len(order) // 2])
+    order = np.random.default_rng([seed, 113]).permutation(np.unique(units))
+    return np.isin(units, order[: len(order) // 2])

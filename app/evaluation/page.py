@@ -13,6 +13,7 @@ from importlib import resources
 from typing import Any
 
 from app.evaluation.figures import SetFigures
+from app.evaluation.joined import JoinedSessions
 from app.evaluation.sets import SessionPictures
 from app.report.pictures import data_uri
 from models.evaluation.checks import ALPHA
@@ -79,6 +80,8 @@ def set_of(
 
 
 def _picture(pictures: Pictures, item: int) -> dict[str, Any]:
+    if isinstance(pictures, JoinedSessions):
+        return _picture(*pictures.place(item))
     key = pictures.stimuli[item]
     strip = []
     label = key

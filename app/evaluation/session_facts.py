@@ -16,7 +16,7 @@ import numpy as np
 
 from app.accuracy import Identification
 from app.evaluation.sets import SessionPictures
-from app.report.record import Event, SessionRecord, dig
+from app.report.record import Event, SessionRecord, as_number, dig
 from configs import DecoderConfig
 from models.evaluation.protocol import repetition_curve
 from models.metrics.retrieval import retrieval
@@ -27,17 +27,29 @@ from pipeline.values import Float32, StreamRole
 N_CONFUSIONS = 12
 
 
-def session_facts(pictures: SessionPictures, *, seed: int = 0) -> dict[str, Any]:
-    """Facts of a session for JSON and the page; what is unknown is None or empty."""
-    record = pictures.record
-    events = [e for e in pictures.events if e.rank is not None and e.top]
+def session_facts(sessions: Sequence[SessionPictures], *, seed: int = 0) -> dict[str, Any]:
+    """Facts of a session, or of several as one, for JSON and the page.
+
+    What is unknown is None or empty; latency is that of a single session.
+    """
+    record = sessions[0].record
+    events = [e for each in sessions for e in each.events if e.rank is not None and e.top]
+    outcomes: Counter[str] = Counter()
+    for each in sessions:
+        found = {k: as_number(n) for k, n in each.record.table("outcomes").items()}
+        outcomes.update({k: int(n) for k, n in found.items() if n is not None})
+    provenance = [_provenance(each.record) for each in sessions]
     return {
         "identification": _identification(events),
-        **_of_embeddings(record, pictures.events, seed=seed),
+        **_of_embeddings(sessions, seed=seed),
         "confusions": _confusions(events, record),
-        "latency_ms": dict(record.table("latency_ms")),
-        "outcomes": dict(record.table("outcomes")),
-        "provenance": _provenance(record),
+        "latency_ms": dict(record.table("latency_ms")) if len(sessions) == 1 else {},
+        "outcomes": dict(outcomes),
+        "provenance": {
+            key: ", ".join(dict.fromkeys(each[key] for each in provenance if key in each))
+            for key in provenance[0]
+        },
+        "sessions": [each.name for each in sessions],
     }
 
 
@@ -65,19 +77,26 @@ def _identification(events: Sequence[Event]) -> dict[str, Any] | None:
     }
 
 
-def _of_embeddings(record: SessionRecord, events: Sequence[Event], *, seed: int) -> dict[str, Any]:
+def _of_embeddings(sessions: Sequence[SessionPictures], *, seed: int) -> dict[str, Any]:
     """How often embeddings are identified: the mean of 1, 2, 4, ... of one picture, and of all."""
     nothing: dict[str, Any] = {"repetitions": [], "retrieval": None}
-    recording, gallery = record.folder / "recording.xdf", _gallery_of(record)
-    if gallery is None or not recording.is_file():
+    gallery = _gallery_of(sessions[0].record)
+    hashes = {dig(each.record.settings, "run", "gallery_sha256") for each in sessions}
+    if gallery is None or len(hashes) > 1:
         return nothing
-    vectors = embeddings_of(recording, events)
-    labels = list(gallery.labels)
-    kept = [e for e in events if e.index in vectors and e.label in gallery.labels]
-    if not kept or vectors[kept[0].index].size != gallery.n_features:
+    labels, found = list(gallery.labels), []
+    for each in sessions:
+        recording = each.record.folder / "recording.xdf"
+        vectors = embeddings_of(recording, each.events) if recording.is_file() else {}
+        found += [
+            (labels.index(e.label), vectors[e.index].reshape(-1))
+            for e in each.events
+            if e.index in vectors and e.label in gallery.labels
+        ]
+    if not found or {row.size for _, row in found} != {gallery.n_features}:
         return nothing
-    shown = np.array([labels.index(e.label) for e in kept], dtype=np.intp)
-    rows = np.stack([vectors[e.index].reshape(-1) for e in kept])
+    shown = np.array([label for label, _ in found], dtype=np.intp)
+    rows = np.stack([row for _, row in found])
     among, place = np.unique(shown, return_inverse=True)
     table = gallery.embeddings.reshape(len(labels), -1)[among]
     points = repetition_curve(rows @ table.T, place, seed=seed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -69,6 +69,19 @@ class SessionPictures:
             )
         self.stimuli: Sequence[str] = tuple(event.label for event in self.events)
         self._shown = lru_cache(_CACHE)(self._picture)
+
+    def keep(self, indices: Collection[int]) -> None:
+        """Leave every event out but those of `indices`.
+
+        Raises
+        ------
+        AppError
+            None would be left.
+        """
+        self.events = tuple(event for event in self.events if event.index in indices)
+        self.stimuli = tuple(event.label for event in self.events)
+        if not self.events:
+            raise AppError(f"{self.name} has no trial that every system decoded, expected some.")
 
     def _picture(self, key: str) -> Uint8:
         found = self.look_up(key)

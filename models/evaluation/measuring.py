@@ -7,8 +7,10 @@ and chance are `models.evaluation.protocol`'s.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, Protocol
@@ -40,6 +42,8 @@ MOST_STRUCTURE = 500
 MOST_APART = 100
 """Shown pictures up to which distances to all of them are taken: some 3 MB each."""
 N_WAYS, N_CLASSES = 50, 1000
+_KEPT = 4
+"""Shown pictures that are held ready: items come in order of what they showed."""
 
 
 class Pictures(Protocol):
@@ -124,7 +128,12 @@ class _Tables:
         self.table = np.empty((n_copies, len(shown), n_items), dtype=np.float32)
 
     def add(self, drawn: Float32, first: int, copy: int) -> None:
-        self.table[copy, :, first : first + len(drawn)] = self._shown @ unit_rows(drawn).T
+        self.table[copy, :, first : first + len(drawn)] = _product(self._shown, unit_rows(drawn))
+
+
+def _product(rows: Float32, others: Float32) -> Float32:
+    """Inner products (n, n_others) of rows, on the caller's thread: NumPy takes all cores."""
+    return np.asarray((torch.from_numpy(rows) @ torch.from_numpy(others).T).numpy())
 
 
 def measure(
@@ -177,29 +186,54 @@ def measure(
         (copy, first) for copy in range(pictures.n_copies) for first in range(0, len(items), BATCH)
     ]
 
-    def read(copy: int, first: int) -> list[Uint8]:
-        return [pictures.drawn(int(item), copy) for item in items[first : first + BATCH]]
+    def compare(copy: int, first: int) -> list[_Rows]:
+        drawn = [pictures.drawn(int(item), copy) for item in items[first : first + BATCH]]
+        structure.add(drawn, first, copy)
+        pixels.add(drawn, first, copy)
+        alike = _same_size(drawn)
+        for distance in distances:
+            distance.add(alike, first, copy)
+        return [judge.add(alike, first, copy) for judge in judges]
 
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as beside:
-        coming = reader.submit(read, *parts[0])
-        for done, (copy, first) in enumerate(parts, 1):
-            drawn = coming.result()
-            if done < len(parts):
-                coming = reader.submit(read, *parts[done])
-            # Beside the networks: neither needs the other's result.
-            pending = beside.submit(structure.add, drawn, first, copy)
-            pixels.add(drawn, first, copy)
-            alike = _same_size(drawn)
-            for judge in judges:
-                judge.add(alike, first, copy)
-            for distance in distances:
-                distance.add(alike, first, copy)
-            pending.result()
-            tell(done / len(parts))
+    for done, rows in enumerate(_in_order(compare, parts), 1):
+        for judge, each in zip(judges, rows, strict=True):
+            judge.count(each)
+        tell(done / len(parts))
     found = (*structure.measures(), *pixels.measures(shown))
     of_networks = (m for judge in judges for m in judge.measures(shown, of_items=of_items))
     of_distances = (m for each in distances for m in each.measures())
     return Measured((*found, *of_networks, *of_distances), items, keys, shown, notes)
+
+
+_Rows = dict[str, Float32]
+
+
+def _in_order(
+    compare: Callable[[int, int], list[_Rows]], parts: Sequence[tuple[int, int]]
+) -> Iterator[list[_Rows]]:
+    """Compare parts on every core that torch may use, a part a core; what they give, in order.
+
+    A part is computed by one thread whatever their number, so that figures do not depend on it.
+    """
+    with _one_thread_each() as n_workers, ThreadPoolExecutor(n_workers) as workers:
+        pending: deque[Future[list[_Rows]]] = deque()
+        for part in parts:
+            if len(pending) > n_workers:
+                yield pending.popleft().result()
+            pending.append(workers.submit(compare, *part))
+        while pending:
+            yield pending.popleft().result()
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[int]:
+    """How many threads may compute, while torch itself takes one in each."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield n_threads
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def _chosen(pictures: Pictures, seed: int) -> tuple[Ints, tuple[str, ...], Ints, tuple[str, ...]]:
@@ -236,16 +270,15 @@ class _Pixels:
         self._side = side
         flat = np.stack([_flat(each, side) for each in originals])
         self._flat = flat
-        self._energy = (flat.astype(np.float64) ** 2).sum(axis=1)
+        self._energy = _energy(flat)
         self._pearson = _Tables(flat, n_items, n_copies)
         self._error = np.empty((n_copies, len(flat), n_items), dtype=np.float32)
 
     def add(self, drawn: Sequence[Uint8], first: int, copy: int) -> None:
         rows = np.stack([_flat(each, self._side) for each in drawn])
         self._pearson.add(rows, first, copy)
-        energy = (rows.astype(np.float64) ** 2).sum(axis=1)
-        products = self._flat @ rows.T
-        error = (self._energy[:, None] + energy - 2.0 * products) / rows.shape[1]
+        products = _product(self._flat, rows)
+        error = (self._energy[:, None] + _energy(rows) - 2.0 * products) / rows.shape[1]
         self._error[copy, :, first : first + len(rows)] = error
 
     def measures(self, shown: Ints) -> Iterator[Measure]:
@@ -275,6 +308,11 @@ class _Pixels:
         )
 
 
+def _energy(rows: Float32) -> Float64:
+    """Sum of squares of each row."""
+    return np.array([np.square(row).sum(dtype=np.float64) for row in rows])
+
+
 def _of_table(
     name: str, title: str, definition: str, table: Float32, shown: Ints, *, published: bool = False
 ) -> Measure:
@@ -291,8 +329,7 @@ class _Structure:
         self, originals: Sequence[Uint8], shown: Ints, chosen: NDArray[np.bool_], n_copies: int
     ) -> None:
         self._shown, self._chosen = shown, chosen
-        # Items come in order of what they showed: the last one is the next one's, too.
-        self._original = lru_cache(1)(lambda row: _comparable(originals[row]))
+        self._original = lru_cache(_KEPT)(lambda row: _comparable(originals[row]))
         self._found = np.full((3, n_copies, len(shown)), np.nan)
 
     def add(self, drawn: Sequence[Uint8], first: int, copy: int) -> None:
@@ -341,8 +378,7 @@ class _Distance:
         compares_all = len(originals) <= MOST_APART
         rows = [self._features(each[None])[0] for each in originals] if compares_all else []
         self._all = np.stack(rows) if rows else None
-        # Items come in order of what they showed: the last one is the next one's, too.
-        self._original = lru_cache(1)(lambda row: self._features(originals[row][None])[0])
+        self._original = lru_cache(_KEPT)(lambda row: self._features(originals[row][None])[0])
         self._own = np.full((n_copies, len(shown)), np.nan)
         size = (n_copies, len(originals) if compares_all else 0, len(shown))
         self._table = np.full(size, np.nan, dtype=np.float32)
@@ -419,15 +455,22 @@ class _Judge:
         }
         size = (n_copies, n_items, N_CLASSES)
         self._logits = np.empty(size, np.float32) if network.classes else None
-        self._sums = {name: _Moments(self._real[name].shape[1]) for name in self._tables}
+        widths = {name: self._real[name].shape[1] for name in self._tables}
+        self._sums = {name: _Moments(n) for name, n in widths.items() if n <= _Moments.WIDEST}
 
-    def add(self, drawn: Uint8, first: int, copy: int) -> None:
+    def add(self, drawn: Uint8, first: int, copy: int) -> _Rows:
+        """Compare a batch; the features that are to be counted."""
         found = dict(zip(self.network.layers, self.network.features(drawn), strict=True))
         for name, tables in self._tables.items():
             tables.add(found[name], first, copy)
-            self._sums[name].add(found[name])
         if self._logits is not None:
             self._logits[copy, first : first + len(drawn)] = found[self.network.classes]
+        return {name: found[name] for name in self._sums}
+
+    def count(self, rows: _Rows) -> None:
+        """Add a batch to mean and covariance, whose sums depend on the order of batches."""
+        for name, each in rows.items():
+            self._sums[name].add(each)
 
     def measures(self, shown: Ints, *, of_items: bool) -> Iterator[Measure]:
         network, own = self.network, np.arange(len(shown))
@@ -455,7 +498,8 @@ class _Judge:
             )
             if of_items:
                 continue
-            frechet = self._sums[layer].distance(self._real[layer], shown)
+            sums = self._sums.get(layer)
+            frechet = None if sums is None else sums.distance(self._real[layer], shown)
             if frechet is not None:
                 yield _of_set(
                     f"{key}_frechet",
@@ -523,30 +567,28 @@ def _of_set(
 
 
 class _Moments:
-    """Mean and covariance of rows that come in parts; none of layers too wide for one."""
+    """Mean and covariance of rows that come in parts."""
 
     WIDEST = 2048
+    """Features of a layer at most."""
 
     def __init__(self, width: int) -> None:
-        self._is_kept = width <= self.WIDEST
-        if self._is_kept:
-            self._n, self._sum = 0, np.zeros(width)
-            self._products = np.zeros((width, width))
+        self._n, self._sum = 0, np.zeros(width)
+        self._products = torch.zeros(width, width, dtype=torch.float64)
 
     def add(self, rows: Float32) -> None:
-        if self._is_kept:
-            wide = rows.astype(np.float64)
-            self._n += len(wide)
-            self._sum += wide.sum(axis=0)
-            self._products += wide.T @ wide
+        wide = torch.from_numpy(rows).double()
+        self._n += len(wide)
+        self._sum += wide.sum(dim=0).numpy()
+        self._products.addmm_(wide.T, wide)
 
     def distance(self, real: Float32, shown: Ints) -> float | None:
         """Fréchet distance to the shown pictures' features (Heusel et al., arXiv 1706.08500)."""
-        if not self._is_kept or min(self._n, len(shown)) < 2:
+        if min(self._n, len(shown)) < 2:
             return None
         wide = real.astype(np.float64)[shown]
         mean = self._sum / self._n
-        own = self._products / self._n - np.outer(mean, mean)
+        own = self._products.numpy() / self._n - np.outer(mean, mean)
         other_mean, other = wide.mean(axis=0), np.cov(wide, rowvar=False, bias=True)
         # The root of own @ other has the trace of the root of half @ other @ half, its likeness.
         values, vectors = linalg.eigh(own)

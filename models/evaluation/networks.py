@@ -60,7 +60,8 @@ class Network:
 
 def packaged() -> Network:
     """Load the network that ships: EfficientNet-Lite0 with ImageNet's weights."""
-    network = load_quick_network(threads=torch.get_num_threads())
+    # Several pictures are judged at a time, a thread each.
+    network = load_quick_network(threads=1)
 
     @torch.inference_mode()
     def features(pictures: Uint8) -> tuple[Float32, ...]:
@@ -143,6 +144,7 @@ def onnx_network(path: Path) -> Network:
     mean, std = tuple(words.get("mean", _MEAN)), tuple(words.get("std", _STD))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = 1
     try:
         session = onnxruntime.InferenceSession(
             str(path), sess_options=options, providers=["CPUExecutionProvider"]

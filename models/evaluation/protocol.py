@@ -127,7 +127,7 @@ def correlations(real: Float32, drawn: Float32) -> Float32:
 
 def unit_rows(rows: Float32) -> Float32:
     """Rows without their mean, of length 1: their products are correlations."""
-    centred = rows - rows.mean(axis=1, keepdims=True, dtype=np.float64)
+    centred = rows - rows.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
     size = np.linalg.norm(centred, axis=1, keepdims=True)
     return np.asarray(centred / np.maximum(size, 1e-12), dtype=np.float32)
 

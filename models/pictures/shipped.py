@@ -89,7 +89,7 @@ def network_input(pictures: Uint8) -> Tensor:
     """Squares (n, height, width, 3) as the network takes them."""
     part = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float()
     part = functional.interpolate(part, size=(SIDE, SIDE), mode="bicubic", antialias=True)
-    return (part / 255.0 - _MEAN) / _STD
+    return part.div_(255.0).sub_(_MEAN).div_(_STD)
 
 
 def load_shipped() -> PictureVectors:

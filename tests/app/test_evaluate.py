@@ -20,6 +20,8 @@ from app.evaluation.choosing import choose
 from app.evaluation.figures import SetFigures
 from app.evaluation.fitted import fitted_of
 from app.evaluation.generated import generated_sets
+from app.evaluation.joined import by_system, groups_of, of_systems
+from app.evaluation.session_facts import session_facts
 from app.evaluation.sets import FolderPictures, SessionPictures, TensorPictures
 from app.generation.pictures import write_shown
 from configs import load_preset
@@ -212,6 +214,32 @@ def test_a_recording_without_the_named_markers_is_not_called_clean(
     assert "no marker of nothing, nobody" in capsys.readouterr().err
 
 
+def test_sessions_of_one_system_are_one_set(tmp_path: Path) -> None:
+    one, other = (session(tmp_path / name) for name in ("one", "other"))
+    (other / "session.toml").write_text('subject = "02"')
+    (joined,) = by_system([one, other])
+    assert joined.groups["session"] == ("1",) * 3 + ("2",) * 3
+    assert joined.groups["person"] == ("anonymous",) * 3 + ("02",) * 3
+    assert joined.place(4) == (joined.sessions[1], 1)
+    assert (joined.drawn(4, 0) == joined.sessions[1].drawn(1, 0)).all()
+    assert set(joined.stimuli) == {LABELS[0], LABELS[2], LABELS[3]}
+    assert session_facts(joined.sessions)["identification"]["n"] == 6
+    assert groups_of([joined, joined], "person") == joined.groups["person"]
+    with pytest.raises(AppError, match="not of the same sessions, several each"):
+        groups_of([joined, SessionPictures(one)], "session")
+
+
+def test_systems_are_compared_on_the_trials_that_all_decoded(tmp_path: Path) -> None:
+    one, other = (session(tmp_path / name) for name in ("one", "other"))
+    lines = (other / "events.jsonl").read_text().splitlines()
+    (other / "events.jsonl").write_text("\n".join(lines[1:]))
+    sets, remarks = of_systems({"a": [one], "b": [other]})
+    assert [tuple(each.stimuli) for each in sets] == [LABELS[2:]] * 2
+    assert remarks == ["1 pictures are left out: not every system decoded their trials."]
+    pooled, _ = of_systems({"a": [one, one], "b": [other, other]})
+    assert [(each.name, len(each.stimuli)) for each in pooled] == [("a", 4), ("b", 4)]
+
+
 def generated(folder: Path, *, faults: tuple[str, ...] = ()) -> Path:
     """What `phosphene generate` leaves: two drawings of each of four items in one mode."""
     items = []
@@ -282,6 +310,14 @@ def test_the_best_set_is_chosen_where_its_figure_does_not_count() -> None:
         choose(lower, "nothing")
     with pytest.raises(AppError, match="do not show the same pictures"):
         choose([*lower, figures("short", [1.0] * 7)], "m")
+    # By session: two of the four choose, and each is wholly on one side.
+    pair = [figures("a", [9, 9, 0, 0, 9, 9, 0, 0]), figures("b", [1.0] * 8)]
+    of_session = [str(k // 2) for k in range(8)]
+    found = choose(pair, "m", split="session", groups=of_session)
+    assert found["figure"]["n"] == 4
+    assert found["candidates"][0]["value"] in (0.0, 4.5, 9.0)
+    with pytest.raises(AppError, match=r"items of one person \(anonymous\)"):
+        choose(pair, "m", split="person", groups=["anonymous"] * 8)
     with pytest.raises(AppError, match="2 stimuli are too few"):
         choose([figures("a", [1.0, 2.0]), figures("b", [1.0, 2.0])], "m")
 
