@@ -158,7 +158,7 @@ def quality(found: Mapping[str, float]) -> list[str]:
     words = []
     for name, value in found.items():
         if name == "ptp_uv":
-            words.append(f"largest swing {value:.0f} µV")
+            words.append(f"largest peak-to-peak {value:.0f} µV")
         elif name == "line_ratio":
             words.append(f"mains {percent(value, digits=0)}")
         elif name == "n_bad_channels":

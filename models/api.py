@@ -380,16 +380,6 @@ class StatesDoubt(Protocol):
         ...
 
 
-@runtime_checkable
-class Wraps(Protocol):
-    """An encoder in front of another."""
-
-    @property
-    def inner(self) -> Encoder:
-        """The one behind."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Weights:
     """One set of weights: what it is for, its files (where they have a name), their origin.

@@ -180,7 +180,8 @@ def save_tensors(path: Path, state: Mapping[str, Tensor], *, meta: str = "") -> 
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-    save_file(plain, partial, metadata={"phosphene": meta})
+    # transformers 4.48 opens no file without a format.
+    save_file(plain, partial, metadata={"format": "pt", "phosphene": meta})
     partial.replace(path)
 
 

@@ -240,6 +240,6 @@ def result_event(
 
 
 def quality_event(newest: Sequence[ChannelQuality]) -> dict[str, Any]:
-    """A second's verdict on every channel, for the recording: grade, reason and swing."""
+    """A second's verdict on every channel, for the recording: grade, reason, peak-to-peak."""
     channels = {one.ch_name: [str(one.grade), one.reason, round(one.ptp_uv, 2)] for one in newest}
     return {"quality": channels}

@@ -105,13 +105,13 @@ class Session:
     recorded : mapping or None
         The `run` table of the session that is replayed: other weights than its are a warning.
     say : callable
-        Hears such a warning at once, in the acquisition thread.
+        Called with such a warning at once, in the acquisition thread.
     playback : Playback or None
         What lets a person pause the replay.
     past : Past
         What the recorded run decided, where it depends on the wall clock or on a person.
     on_epoch : callable or None
-        Hears of every marker's end at the cut, with its epoch, before anything is decoded; called
+        Called with every marker's end at the cut and its epoch, before anything is decoded;
         in the acquisition thread, so it must return at once.
     on_end : callable or None
         Called last, whatever happened (ends the virtual headset).

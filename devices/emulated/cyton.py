@@ -64,14 +64,6 @@ def encode_packet(counter: int, counts: Sequence[int], aux: bytes = bytes(6)) ->
     return bytes((START, counter % 256)) + body + aux[:6].ljust(6, b"\0") + bytes((STOP,))
 
 
-def decode_packet(raw: bytes) -> tuple[int, tuple[int, ...]] | None:
-    """Counter and counts of a packet; None when it is none."""
-    if len(raw) != PACKET or raw[0] != START or raw[-1] >> 4 != STOP >> 4:
-        return None
-    samples = (raw[k : k + 3] for k in range(2, 26, 3))
-    return raw[1], tuple(int.from_bytes(sample, "big", signed=True) for sample in samples)
-
-
 def silence(numbers: NDArray[np.int64]) -> Float64:
     """A signal of nothing."""
     return np.zeros((len(numbers), N_CHANNELS))

@@ -92,7 +92,7 @@ class Follower(LookerSource):
 
 
 class GridListener:
-    """Hears the markers of every grid that comes, one after the other, in a thread.
+    """Reads the markers of every grid that comes, one after the other, in a thread.
 
     Parameters
     ----------

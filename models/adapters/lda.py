@@ -17,7 +17,7 @@ close to stationary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,10 +114,6 @@ class SpatioTemporalLda:
     def predict_proba(self, features: Float64) -> Float64:
         """Class probabilities, (n_epochs, n_classes), rows sum to one."""
         return softmax(self.logits(features))
-
-    def tempered(self, temperature: float) -> SpatioTemporalLda:
-        """Return the same discriminant with another temperature."""
-        return replace(self, temperature=temperature)
 
 
 def softmax(logits: Float64) -> Float64:

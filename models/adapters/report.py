@@ -175,11 +175,6 @@ class CalibrationReport(_Strict):
     classes: ClassScores | None = None
     """More about plain classes; None for pictures and for reports of earlier versions."""
 
-    @property
-    def may_save_as_good(self) -> bool:
-        """Whether the adapter may be offered as good."""
-        return self.verdict == "found"
-
     def score(self, name: str) -> MethodScore | None:
         """Return a method's line; None for one that was not tried."""
         return next((each for each in self.methods if each.name == name), None)

@@ -6,7 +6,7 @@ with the clean sample predicted; steps are `models.sampling`'s.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -120,8 +120,3 @@ def by_cls_norm(tokens: Tensor, *, eps: float = 0.0) -> Tensor:
     """Divide tokens (n, n_tokens, width) by the norm of each sample's first one."""
     norms: Tensor = tokens[:, :1].norm(dim=-1, keepdim=True)
     return tokens / (norms + eps)
-
-
-def noise_of(rows: Sequence[Tensor] | Tensor) -> Iterator[Tensor]:
-    """Given noise, one row a draw."""
-    return iter(rows)

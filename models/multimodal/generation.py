@@ -27,11 +27,10 @@ from models.multimodal.adapter_scales import (
 from models.multimodal.errors import MultimodalError
 from models.multimodal.modalities import FUSION_WEIGHTS, Faults, Modality
 from models.sampling.solvers import last
-from models.stable_diffusion.generation import GenerationSettings, LatentGenerator
+from models.stable_diffusion.generation import LatentGenerator
 
 Uint8 = NDArray[np.uint8]
 PRIOR_STEPS = 30
-PUBLISHED_SETTINGS = GenerationSettings(num_inference_steps=30, guidance_scale=5.0, size=768)
 Vectors = Mapping[Modality, Tensor]
 
 

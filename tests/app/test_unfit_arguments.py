@@ -12,7 +12,7 @@ from app.errors import AppError
 from app.report.record import ReportError, read_record
 from app.view_models.session.past_sessions import scan
 from app.view_models.settings.preferences import Preferences, PreferencesStore
-from app.view_models.settings.presets import PresetShelf
+from app.view_models.settings.presets import PresetFiles
 from configs import DecoderConfig, SessionConfig
 from models.systems import UnknownSystemError, load_system
 
@@ -112,12 +112,12 @@ def test_settings_of_the_window_that_are_a_pipe_are_said(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["../out", "/tmp/out", "a/b", "..", "", "demo\n"])
 def test_a_preset_s_name_never_leads_out_of_its_folder(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "presets"
-    shelf = PresetShelf(("demo",), lambda _name: SessionConfig(), folder)
+    files = PresetFiles(("demo",), lambda _name: SessionConfig(), folder)
     (tmp_path / "out.toml").write_text("seed = 3\n")
     with pytest.raises(AppError, match="cannot name a file"):
-        shelf.save(SessionConfig(preset=name))
-    assert not shelf.is_changed(name)
-    assert shelf.load(name) == SessionConfig()
+        files.save(SessionConfig(preset=name))
+    assert not files.is_changed(name)
+    assert files.load(name) == SessionConfig()
     assert not folder.exists()
     assert (tmp_path / "out.toml").read_text() == "seed = 3\n"
 

@@ -103,7 +103,7 @@ def test_beside_a_control_more_concepts_fill_the_room(qtbot: QtBot) -> None:
 
 def test_what_stands_behind_a_picture_is_in_words(qtbot: QtBot) -> None:
     assert formatting.quality({"ptp_uv": 90.7, "n_bad": 0.0, "n_bad_channels": 2.0}) == [
-        *("largest swing 91 µV", "2 bad channels"),
+        *("largest peak-to-peak 91 µV", "2 bad channels"),
     ]
     assert formatting.quality({"line_ratio": 0.273, "n_bad_channels": 0.0, "other_thing": 1.5}) == [
         *("mains 27 %", "no bad channel", "other thing 1.5"),

@@ -16,7 +16,7 @@ from app.errors import AppError
 from app.view_models.settings.form import ELSEWHERE, Kind, SettingsForm, from_text, to_text
 from app.view_models.settings.model import SettingsModel
 from app.view_models.settings.preferences import TEXT_SCALES, Preferences, PreferencesStore
-from app.view_models.settings.presets import PresetShelf
+from app.view_models.settings.presets import PresetFiles
 from app.views.common.theme import DARK, LIGHT, px, text_scale
 from app.views.window.main_window import MainWindow
 from app.views.window.settings_dialog import SettingsDialog
@@ -106,19 +106,19 @@ def test_texts_of_odd_values() -> None:
 
 
 def test_a_changed_preset_is_kept_beside_the_shipped_one(tmp_path: Path) -> None:
-    shelf = PresetShelf(list_presets(), load_preset, tmp_path)
+    files = PresetFiles(list_presets(), load_preset, tmp_path)
     changed = DEMO.model_copy(update={"buffer": 30.0})
-    shelf.save(changed)
-    assert shelf.is_changed("demo")
-    assert shelf.load("demo") == changed
-    assert shelf.load("default") == load_preset("default")
+    files.save(changed)
+    assert files.is_changed("demo")
+    assert files.load("demo") == changed
+    assert files.load("default") == load_preset("default")
     fresh = SettingsModel(DEMO, presets=list_presets(), load=load_preset, folder=tmp_path)
     assert fresh.base == changed
     given = DEMO.model_copy(update={"seed": 5})
     model = SettingsModel(given, presets=list_presets(), load=load_preset, folder=tmp_path)
     assert model.base == given, "what --config gives is not overruled"
-    shelf.save(DEMO)
-    assert not shelf.is_changed("demo")
+    files.save(DEMO)
+    assert not files.is_changed("demo")
 
 
 def test_a_preset_that_cannot_be_read_or_kept_is_said(tmp_path: Path) -> None:
@@ -128,9 +128,9 @@ def test_a_preset_that_cannot_be_read_or_kept_is_said(tmp_path: Path) -> None:
     assert "Mend or delete" in model.problem
     assert model.base == DEMO
     (tmp_path / "file").touch()
-    shelf = PresetShelf(list_presets(), load_preset, tmp_path / "file")
+    files = PresetFiles(list_presets(), load_preset, tmp_path / "file")
     with pytest.raises(AppError, match="cannot be written"):
-        shelf.save(DEMO.model_copy(update={"buffer": 30.0}))
+        files.save(DEMO.model_copy(update={"buffer": 30.0}))
 
 
 def test_preferences_are_kept_and_a_broken_file_is_said(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from models.adapters.fit import fit_adapter
 from models.adapters.manifest import AdapterManifest, EncoderReference
 from models.adapters.methods import METHODS, PICTURES, find_method
 from models.adapters.methods.base import Fitting
-from models.api import Aligning, ChecksFilter, ChecksMontage, Encoder, StatesDrift, Wraps
+from models.api import Aligning, ChecksFilter, ChecksMontage, Encoder, StatesDrift
 from models.conformance import check_encoder
 from models.registry import open_encoder
 from pipeline.alignment import mean_covariance
@@ -169,7 +169,7 @@ def test_alignment_and_drift(case: Case) -> None:
         reference=covariance,
         average=covariance is not None,
     )
-    for capability in (Aligning, StatesDrift, Wraps, ChecksFilter, ChecksMontage):
+    for capability in (Aligning, StatesDrift, ChecksFilter, ChecksMontage):
         assert isinstance(online, capability)
     assert online.is_frozen
     epoch = case.data.epoch(0)

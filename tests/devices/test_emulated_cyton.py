@@ -19,8 +19,9 @@ from devices.brainflow_bridge import COUNTER, BrainFlowBridge, BridgeSettings, d
 from devices.emulated.cyton import (
     PACKET,
     SFREQ,
+    START,
+    STOP,
     EmulatedCyton,
-    decode_packet,
     encode_packet,
     microvolts_per_count,
 )
@@ -48,6 +49,14 @@ def tones(numbers: np.ndarray) -> np.ndarray:
 
 
 # -- the packets
+
+
+def decode_packet(raw: bytes) -> tuple[int, tuple[int, ...]] | None:
+    """Counter and counts of a packet; None when it is none."""
+    if len(raw) != PACKET or raw[0] != START or raw[-1] >> 4 != STOP >> 4:
+        return None
+    samples = (raw[k : k + 3] for k in range(2, 26, 3))
+    return raw[1], tuple(int.from_bytes(sample, "big", signed=True) for sample in samples)
 
 
 def test_real_packets_are_packets_of_ours(shared_data: Path) -> None:

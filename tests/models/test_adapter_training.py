@@ -60,7 +60,6 @@ def test_five_minutes_beat_the_encoder_on_pictures_never_calibrated_on(
 ) -> None:
     report, test = calibration.report, recorded[1]
     assert report.verdict == "found"
-    assert report.may_save_as_good
     assert report.p_value < 0.001
     assert report.method == "pattern"
     assert not set(test.labels) & set(recorded[0].labels)
@@ -78,7 +77,6 @@ def test_nothing_is_found_where_nothing_is() -> None:
     silent = record_board(2002, "cyton", minutes=2, test_minutes=1, snr=0.0).calibration
     report = fit_adapter(silent, methods=FAST).report
     assert report.verdict == "nothing found"
-    assert not report.may_save_as_good
     assert report.p_value > 0.01
     assert "Nothing was found" in report.sentence
 
@@ -330,7 +328,6 @@ def test_a_leak_overrules_what_was_found(
     leaky = replace(data, labels=sorted_labels, epochs=np.array(data.epochs)[order])
     report = fit_adapter(leaky, methods=("aligned",), with_curve=False).report
     assert report.verdict == "leak"
-    assert not report.may_save_as_good
     assert report.sentence.startswith("Not to be trusted")
 
 

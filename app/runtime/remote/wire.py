@@ -24,8 +24,6 @@ from configs.plain import plain
 from models.api import EncoderSpec
 from models.pace import Pace
 
-VERSION: Final = 1
-"""Of the layout; another one is refused."""
 MAX_BODY: Final = 32 << 20
 """Largest request or answer, bytes; an adapter's upload may be `MAX_ADAPTER`."""
 MAX_ADAPTER: Final = 72 << 20

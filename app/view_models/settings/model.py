@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from app.view_models.settings.form import SettingsForm
-from app.view_models.settings.presets import PresetShelf
+from app.view_models.settings.presets import PresetFiles
 from app.view_models.sources.model import SourceChoice, SourceKind
 from configs import ConfigError, SessionConfig
 from models.registry import names_with
@@ -31,7 +31,7 @@ class SettingsModel:
     ) -> None:
         self.problem = ""
         """A sentence when the changed preset could not be read."""
-        self.shelf = None if load is None else PresetShelf(presets, load, folder)
+        self.files = None if load is None else PresetFiles(presets, load, folder)
         self._base = self._as_changed(config)
         config = self._base
         self.presets: tuple[str, ...] = tuple(presets) or (config.preset,)
@@ -66,8 +66,8 @@ class SettingsModel:
 
     def choose_preset(self, name: str) -> None:
         """Load another preset; `ConfigError` passes through."""
-        if name != self._base.preset and self.shelf is not None:
-            self._base = self.shelf.load(name)
+        if name != self._base.preset and self.files is not None:
+            self._base = self.files.load(name)
             self.control = self.control or self._base.decoder.control
             # An adapter belongs to one system's encoder.
             self.adapter = self._base.decoder.adapter
@@ -79,8 +79,8 @@ class SettingsModel:
         decoder = self._base.decoder.model_copy(update=chosen)
         now = self._base.model_copy(update={"recording": recording, "decoder": decoder})
         shipped = self._base
-        if self.shelf is not None and self.preset in self.shelf.names:
-            shipped = self.shelf.shipped(self.preset)
+        if self.files is not None and self.preset in self.files.names:
+            shipped = self.files.shipped(self.preset)
         known = {
             "decoder.system": names_with("encoder"),
             "decoder.generator": names_with("sampler"),
@@ -99,18 +99,18 @@ class SettingsModel:
         self.record = config.recording.enabled
         self.control = config.decoder.control
         self.adapter = config.decoder.adapter
-        if self.shelf is not None:
-            self.shelf.save(config)
+        if self.files is not None:
+            self.files.save(config)
 
     def _as_changed(self, config: SessionConfig) -> SessionConfig:
         """Return a preset as it was changed; settings that were given stay as given."""
-        shelf = self.shelf
-        if shelf is None or config.preset not in shelf.names:
+        files = self.files
+        if files is None or config.preset not in files.names:
             return config
-        if not shelf.is_changed(config.preset) or config != shelf.shipped(config.preset):
+        if not files.is_changed(config.preset) or config != files.shipped(config.preset):
             return config
         try:
-            return shelf.load(config.preset)
+            return files.load(config.preset)
         except ConfigError as error:
             self.problem = str(error)
             return config

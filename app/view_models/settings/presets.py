@@ -18,7 +18,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 Load = Callable[[str], SessionConfig]
 
 
-class PresetShelf:
+class PresetFiles:
     """Presets by name.
 
     Parameters

@@ -136,5 +136,5 @@ def _electrode(
         if grade is not Grade.BAD:
             grade = judged
         reason = "; ".join(filter(None, (f"impedance {formatting.kiloohm(kohm)}", reason)))
-    swing = None if quality is None else quality.ptp_uv
-    return Electrode(name, x, y, grade=grade, reason=reason, peak_to_peak_uv=swing, kohm=kohm)
+    ptp = None if quality is None else quality.ptp_uv
+    return Electrode(name, x, y, grade=grade, reason=reason, peak_to_peak_uv=ptp, kohm=kohm)

@@ -118,7 +118,7 @@ class PicturePanel(QFrame):
         self.accuracy = AccuracyChart()
         self.adapter = AdapterBar()
         self.on_painted: Callable[[Result], None] = lambda _: None
-        """Hears of the result whose picture stands on the screen."""
+        """Called with the result whose picture is shown from now on."""
         self.decoded.on_painted = self._painted  # type: ignore[method-assign]
         self._build()
 

@@ -27,7 +27,7 @@ class SwingBars(Painted):
         super().__init__(parent)
         self._values: tuple[tuple[str, float], ...] = ()
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setAccessibleName("Swing by channel")
+        self.setAccessibleName("Peak-to-peak by channel")
         self.setToolTip("Peak to peak of the newest half second, microvolts")
         self.hide()
 
@@ -56,7 +56,7 @@ class SwingBars(Painted):
         painter.drawText(
             QRectF(0, 0, self.across, caption),
             Qt.AlignmentFlag.AlignLeft,
-            "What each channel swings, µV peak to peak",
+            "Peak-to-peak of each channel, µV",
         )
         for at, (name, value) in enumerate(self._values):
             x, width = at * slot, min(26.0, 0.6 * slot)

@@ -199,12 +199,16 @@ class StageWindow(QWidget):
         data = block.data[:_N_TRACES]
         data = data[:, :: max(1, data.shape[1] // 800)]
         middle = np.nanmedian(data, axis=1, keepdims=True)
-        swing = float(np.nanpercentile(np.abs(data - middle), 98)) or 1.0
+        height = float(np.nanpercentile(np.abs(data - middle), 98)) or 1.0
         lane = box.height() / 3 / len(data)
         painter.setPen(QPen(QColor(24, 28, 40, 200), 1.5))
         x = box.left() + np.linspace(0, box.width(), data.shape[1])
         for k, row in enumerate(np.nan_to_num(data - middle)):
-            y = box.bottom() - (len(data) - k - 0.5) * lane - np.clip(row / swing, -1, 1) * lane / 2
+            y = (
+                box.bottom()
+                - (len(data) - k - 0.5) * lane
+                - np.clip(row / height, -1, 1) * lane / 2
+            )
             points = [QPointF(a, b) for a, b in zip(x.tolist(), y.tolist(), strict=True)]
             painter.drawPolyline(QPolygonF(points))
 
