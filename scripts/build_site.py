@@ -51,6 +51,7 @@ CHAPTERS = {
         "training",
         "virtual_headset",
         "how-to/make-a-gallery",
+        "how-to/predicted-people",
     ],
     "From Python": ["python", "notebooks/*", "reference/names"],
     "Build on it": ["how-to/add*", "architecture", "contributing", "decisions/README"],

@@ -488,9 +488,13 @@ def _closing_lines(snapshot: Snapshot) -> list[str]:
     if summed := by_repetitions(snapshot.repetitions):
         lines.append(f"Identified by repetitions of a stimulus, evidence summed: {summed}.")
     if snapshot.eeg is not None and snapshot.eeg.is_simulated:
+        from pipeline.virtual_brain.predicted import PREDICTED
+
+        predicted = PREDICTED in snapshot.eeg.manufacturer
+        code = f"from {PREDICTED}" if predicted else "by a code that decoders can know"
         lines.append(
-            "The signal was simulated, by a code that decoders can know: this says that the "
-            "software works, and nothing of what a brain gives."
+            f"The signal was simulated, {code}: this says that the software works, and nothing of "
+            "what a brain gives."
         )
     total = snapshot.stages.get("total_after_epoch")
     if total is not None:

@@ -113,6 +113,7 @@ def _check_follower(args: argparse.Namespace) -> None:
         "--counter": args.counter,
         "--reference": args.reference,
         "--gallery": args.gallery,
+        "--responses": args.responses,
         "--out": args.out,
     }
     if given := [name for name, value in others.items() if value]:

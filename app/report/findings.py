@@ -14,6 +14,7 @@ from app.accuracy import N_FIRST
 from app.port import TOO_FEW
 from app.report.record import SessionRecord, as_number, as_table, as_text, dig
 from app.report.screen import MANY_DROPPED, dropped, n_shown, was_seen
+from pipeline.virtual_brain.predicted import PREDICTED
 
 SIGNIFICANT = 0.05
 STRONG = 1e-3
@@ -143,17 +144,7 @@ def _p_text(p_value: float) -> str:
 
 def _origin(record: SessionRecord) -> Iterator[Finding]:
     if is_simulated(record):
-        snr = as_number(dig(record.settings, "simulation", "snr"))
-        size = {None: "", 1.0: "", 0.0: " without any response to the stimuli (the control)"}.get(
-            snr, f" with responses at {snr} times the size that the decoder was trained on"
-        )
-        yield Finding(
-            Tone.NOTE,
-            f"The EEG is simulated: it comes from a virtual headset{size}, not a person. Its "
-            "responses are made of the pictures' own embeddings, by the code that the shipped "
-            "decoder was trained on: the figures say that the software works, and nothing of what "
-            "EEG can do.",
-        )
+        yield Finding(Tone.NOTE, _simulated(record))
     if as_text(record.summary.get("replay_of")):
         yield Finding(Tone.NOTE, "This session replays a recording.")
     if as_text(record.summary.get("phase")) == "failed":
@@ -162,6 +153,26 @@ def _origin(record: SessionRecord) -> Iterator[Finding]:
             "The session ended with a failure; what came before it is shown. "
             + as_text(record.summary.get("message")),
         )
+
+
+def _simulated(record: SessionRecord) -> str:
+    """Say who made the EEG, and what its figures can tell."""
+    if PREDICTED in as_text(dig(record.settings, "streams", "eeg", "manufacturer")):
+        return (
+            f"The EEG is simulated: it comes from a virtual headset with {PREDICTED}, not a "
+            "person. A published model of images predicted them, whose code no decoder of ours was "
+            "trained on; the background around them is ours."
+        )
+    snr = as_number(dig(record.settings, "simulation", "snr"))
+    size = {None: "", 1.0: "", 0.0: " without any response to the stimuli (the control)"}.get(
+        snr, f" with responses at {snr} times the size that the decoder was trained on"
+    )
+    return (
+        f"The EEG is simulated: it comes from a virtual headset{size}, not a person. Its "
+        "responses are made of the pictures' own embeddings, by the code that the shipped "
+        "decoder was trained on: the figures say that the software works, and nothing of what "
+        "EEG can do."
+    )
 
 
 def _counts(record: SessionRecord) -> Iterator[Finding]:

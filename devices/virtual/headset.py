@@ -15,6 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pylsl
@@ -23,9 +24,11 @@ from devices.lsl.hanging_up import hang_up
 from devices.lsl_settings import quiet
 from devices.virtual.boards import Board
 from devices.virtual.forward import montage_leadfield
+from devices.virtual.predicted import read_predicted
 from pipeline.values import Float32
 from pipeline.virtual_brain.brain import VirtualBrain
 from pipeline.virtual_brain.head import reference_labels
+from pipeline.virtual_brain.predicted import PREDICTED, PredictedPerson
 from pipeline.virtual_brain.subject import draw_subject
 
 logger = logging.getLogger(__name__)
@@ -45,7 +48,8 @@ class HeadsetSettings:
 
     `snr`, `seed` as in `VirtualBrain`; `sfreq` Hz, None for the board's own; `counter` adds a
     channel that counts samples; `duration` s, None until stopped; `gallery` as
-    `pipeline.gallery.load_gallery` takes it.
+    `pipeline.gallery.load_gallery` takes it; `responses` a file of responses that a model of
+    images predicted (`devices.virtual.predicted`), `responses_scale` microvolts a number in it.
     """
 
     board: Board
@@ -59,6 +63,8 @@ class HeadsetSettings:
     markers_source_id: str = "phosphene-stimuli"
     duration: float | None = None
     gallery: str | None = None
+    responses: Path | None = None
+    responses_scale: float = 1.0
 
     @property
     def rate(self) -> float:
@@ -97,7 +103,8 @@ def outlet_info(settings: HeadsetSettings) -> pylsl.StreamInfo:
     label = reference if isinstance(reference, str) else "+".join(reference)
     info.desc().append_child("reference").append_child_value("label", label)
     acquisition = info.desc().append_child("acquisition")
-    acquisition.append_child_value("manufacturer", settings.board.manufacturer)
+    maker = settings.board.manufacturer + (f", {PREDICTED}" if settings.responses else "")
+    acquisition.append_child_value("manufacturer", maker)
     acquisition.append_child_value("model", settings.board.name)
     simulation = info.desc().append_child("simulation")
     simulation.append_child_value("subject", str(settings.subject_number))
@@ -119,6 +126,21 @@ def make_brain(settings: HeadsetSettings) -> VirtualBrain:
         seed=settings.seed,
         reference=board.reference,
     )
+
+
+def _predicted(settings: HeadsetSettings) -> PredictedPerson | None:
+    """The person whose responses a model predicted, where one is asked for."""
+    if settings.responses is None:
+        return None
+    person = PredictedPerson(
+        read_predicted(settings.responses, scale=settings.responses_scale),
+        ch_names=settings.board.ch_names,
+        reference=settings.board.reference,
+        snr=settings.snr,
+    )
+    if person.missing:
+        logger.warning("nothing was predicted of %s", ", ".join(person.missing))
+    return person
 
 
 class MarkerListener:
@@ -181,12 +203,14 @@ class VirtualHeadset:
     settings : HeadsetSettings
     embeddings : mapping of str to ndarray, shape (N_FEATURES,)
         The pictures' embeddings by label; a label that is missing evokes only the common response.
+        A person of predicted responses needs none.
     """
 
     def __init__(self, settings: HeadsetSettings, embeddings: Mapping[str, Float32]) -> None:
         self._settings = settings
         self._embeddings = embeddings
         self._brain = make_brain(settings)
+        self._person = _predicted(settings)
         self.n_chunk = max(1, int(np.ceil(CHUNK_SECONDS * settings.rate)))
         """Samples a chunk."""
         self.n_answered = 0
@@ -242,7 +266,15 @@ class VirtualHeadset:
 
     def answer(self, label: str, t_onset: float) -> None:
         """Show the picture `label`, `t_onset` seconds after the first sample."""
-        in_time = self._brain.stimulate(t_onset, self._embeddings.get(label))
+        if (person := self._person) is None:
+            in_time = self._brain.stimulate(t_onset, self._embeddings.get(label))
+        else:
+            in_time = self._brain.respond(
+                t_onset,
+                lambda times, rng: person.response(label, times, rng),
+                tmin=person.tmin,
+                seconds=person.seconds,
+            )
         self.n_answered += 1
         if not in_time:
             self.n_late += 1

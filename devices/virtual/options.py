@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.montages import AVERAGE
@@ -61,6 +62,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gallery", metavar="DIR|NAME", help="gallery of the pictures that it sees (the shipped)"
     )
+    parser.add_argument(
+        "--responses",
+        type=Path,
+        metavar="FILE.npz",
+        help="a person whose responses a published model of images predicted; no decoder here was "
+        "trained on its code (docs/how-to/predicted-people.md)",
+    )
+    parser.add_argument(
+        "--responses-scale",
+        type=float,
+        default=1.0,
+        metavar="UV",
+        help="microvolts that one number of --responses is (%(default)s)",
+    )
     parser.add_argument("--duration", type=float, metavar="S", help="stop by itself (never)")
 
 
@@ -84,6 +99,7 @@ def settings_from(args: argparse.Namespace) -> HeadsetSettings:
         ("--snr", args.snr, 0),
         ("--sfreq", args.sfreq, 100),
         ("--duration", args.duration, 0),
+        ("--responses-scale", args.responses_scale, 0),
     ):
         if value is not None and not value >= lowest:
             raise ConfigurationError(f"{name} is {value:g}, expected {lowest} or more.")
@@ -99,4 +115,6 @@ def settings_from(args: argparse.Namespace) -> HeadsetSettings:
         markers_source_id=args.markers_source_id,
         duration=args.duration,
         gallery=args.gallery,
+        responses=args.responses,
+        responses_scale=args.responses_scale,
     )

@@ -41,6 +41,7 @@ def description(settings: HeadsetSettings) -> dict[str, Any]:
         "snr": settings.snr,
         "seed": settings.seed,
         "markers_source_id": settings.markers_source_id,
+        "responses": None if settings.responses is None else str(settings.responses),
     }
 
 
@@ -52,5 +53,8 @@ def serve(
     on_follow: Callable[[], None] | None = None,
 ) -> None:
     """Stream until `stop` is set or the duration is over."""
-    headset = VirtualHeadset(settings, gallery_embeddings(settings.gallery))
+    knows_pictures = settings.responses is not None
+    headset = VirtualHeadset(
+        settings, {} if knows_pictures else gallery_embeddings(settings.gallery)
+    )
     headset.run(stop, on_ready=on_ready, on_follow=on_follow)

@@ -6,7 +6,7 @@ never read from a clock. How the stream is cut into reads does not change one bi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -110,13 +110,36 @@ class VirtualBrain:
             Whether the whole response is still to come. False: the stimulus was told too late,
             and what lies before `position` is missing from its response.
         """
+        return self.respond(
+            t_onset,
+            lambda times, rng: self._evoked.response(times, embedding, rng=rng),
+            tmin=ONSET_SECONDS,
+            seconds=RESPONSE_SECONDS,
+        )
+
+    def respond(
+        self,
+        t_onset: float,
+        response: Callable[[Float64, np.random.Generator], Float64],
+        *,
+        tmin: float,
+        seconds: float,
+    ) -> bool:
+        """Add a response that is made elsewhere; returns as `stimulate` does.
+
+        Parameters
+        ----------
+        response : callable
+            Gives (n_channels, n_times) microvolts at times, s from onset.
+        tmin, seconds : float
+            Where it begins, s from onset, and how long it is.
+        """
         rng = np.random.default_rng([*self._trial_seed, self._n_stimuli])
         self._n_stimuli += 1
-        first = int(np.ceil((t_onset + ONSET_SECONDS) * self.sfreq))
-        n_times = int(RESPONSE_SECONDS * self.sfreq)
+        first = int(np.ceil((t_onset + tmin) * self.sfreq))
+        n_times = int(seconds * self.sfreq)
         times = (first + np.arange(n_times)) / self.sfreq - t_onset
-        response = self._evoked.response(times, embedding, rng=rng)
-        self._responses.append((first, response))
+        self._responses.append((first, response(times, rng)))
         return first >= self._position
 
     def read(self, n_times: int) -> Float32:
