@@ -78,6 +78,18 @@ def clear_progress() -> None:
     show_progress("")
 
 
+def bar(done: int, total: int, failed: int = 0, *, seconds_each: float | None = None) -> str:
+    """Draw a bar for `show_progress`: how many of how many, and about how long it will take."""
+    full = 30 * done // max(total, 1)
+    text = f"[{'#' * full}{'.' * (30 - full)}] {done} of {total}"
+    if failed:
+        text += f", {failed} failed"
+    if seconds_each is not None and done < total:
+        minutes, seconds = divmod(round(seconds_each * (total - done)), 60)
+        text += f", about {minutes} min {seconds} s left"
+    return text
+
+
 def has_colours(stream: IO[str]) -> bool:
     """Whether a stream is a terminal whose user wants colours."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

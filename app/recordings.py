@@ -42,6 +42,25 @@ def dialog_filter() -> str:
     return f"Recordings ({suffixes});;All files (*)"
 
 
+def recordings_below(folder: Path) -> list[Path]:
+    """Every file in a folder and its folders whose name a registered reader knows, sorted.
+
+    Raises
+    ------
+    AppError
+        There is none.
+    """
+    from devices.files.readers import readers
+
+    suffixes = readers().suffixes
+    found = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix.lower() in suffixes)
+    if not found:
+        raise AppError(
+            f"{folder} holds no recording, expected one of {', '.join(sorted(suffixes))}."
+        )
+    return found
+
+
 def read_epochs(
     path: Path,
     config: SessionConfig,

@@ -241,7 +241,8 @@ def test_these_checks_find_what_they_look_for() -> None:
 
 
 def test_every_command_of_the_folder_is_listed() -> None:
-    modules = {p.stem for p in (ROOT / "app" / "commands").glob("*.py")} - {"__init__", "common"}
+    modules = {p.stem for p in (ROOT / "app" / "commands").glob("*.py")}
+    modules -= {"__init__", "common", "many"}
     # A module cannot be called `import`: it has an underscore more.
     modules = {stem.removesuffix("_") for stem in modules}
     assert modules == {name.replace("-", "_") for name in COMMANDS}

@@ -18,11 +18,14 @@ from app.commands.common import (
     stream_choice,
     watch,
 )
+from app.commands.many import add_jobs, run_many
 from app.ending import FINISHING, orderly
 from app.errors import AppError
 from app.output import clear_progress, show_progress, table, write_json, write_note, write_text
+from app.recordings import recordings_below
 
 if TYPE_CHECKING:
+    from app.batch.inputs import Input
     from app.evaluation.figures import SetFigures
     from configs import SessionConfig
     from devices.choosing import StreamChoice
@@ -67,7 +70,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="append",
         default=[],
         metavar="DIR",
-        help="a session folder; several are compared",
+        help="a session folder; several are compared (with --jobs: each by itself, and a folder of "
+        "them is taken, too)",
     )
     what.add_argument("--drawn", type=Path, metavar="DIR", help="pictures of any system")
     what.add_argument("--shown", type=Path, metavar="DIR", help="what was shown, beside --drawn")
@@ -162,15 +166,57 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--out", type=Path, default=None, metavar="DIR", help="a new folder")
-    parser.add_argument("--json", action="store_true", help="print evaluation.json")
+    add_jobs(parser, each="a report for each session, recording and system, generated folder,")
+    parser.add_argument(
+        "--json", action="store_true", help="print evaluation.json (with --jobs batch.json)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure."""
+    _check(args)
+    return run_one(args) if args.jobs is None else _run_each(args)
+
+
+def _run_each(args: argparse.Namespace) -> int:
+    """Measure each by itself, in processes."""
+    from app.batch.inputs import Input, recordings, sessions
+    from app.evaluation.collecting import collect
+
+    for name in ("drawn", "tensors", "choose", "fitted", "train_pictures", "join"):
+        if vars(args)[name]:
+            option = name.replace("_", "-")
+            raise AppError(f"--{option} is for one report, expected it without --jobs.")
+    if args.out is None:
+        raise AppError("--jobs needs --out, expected a folder to go on in after an end.")
+    nothing: dict[str, Any] = {"session": [], "generated": [], "data": None, "system": []}
+    tasks: list[tuple[Input, dict[str, Any]]] = [
+        (each, nothing | {"session": [each.path]}) for each in sessions(args.session, out=args.out)
+    ]
+    tasks += [
+        (Input(folder, folder.resolve().name), nothing | {"generated": [folder]})
+        for folder in args.generated
+    ]
+    for each in recordings([args.data] if args.data else [], out=args.out):
+        named = [(Input(each.path, f"{each.name}-{name}"), [name]) for name in args.system]
+        tasks += [
+            (one, nothing | {"data": one.path, "system": system})
+            for one, system in named or [(each, [])]
+        ]
+    return run_many(
+        args,
+        run_one,
+        tasks,
+        given=tuple(nothing),
+        finish=lambda folders: collect(args.out, folders),
+    )
+
+
+def run_one(args: argparse.Namespace) -> int:
+    """Measure into one report."""
     from app.generation.pictures import make_folder
     from app.runtime.folder import default_out
 
-    _check(args)
     if args.out is not None:
         make_folder(args.out)
     out = args.out or default_out(suffix="-evaluation")
@@ -260,7 +306,7 @@ def _decoded_now(args: argparse.Namespace, out: Path) -> dict[str, list[Path]]:
                 ),
             )
             if code:
-                raise AppError(f"{name} did not decode {recording}: see above.")
+                raise AppError(f"{name} did not decode {recording}.")
             decoded.setdefault(name, []).append(folder)
     return decoded
 
@@ -272,17 +318,11 @@ def _preset(system: str) -> str:
 
 
 def _recordings(path: Path) -> list[Path]:
-    from devices.files.readers import readers
-
     if not path.is_dir():
         return [path]
     if (path / "recording.xdf").is_file():
         return [path / "recording.xdf"]
-    suffixes = readers().suffixes
-    found = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in suffixes)
-    if not found:
-        raise AppError(f"{path} holds no recording, expected one of {', '.join(sorted(suffixes))}.")
-    return found
+    return recordings_below(path)
 
 
 def _sets(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,11 @@ from app.commands.common import (
     load,
     stream_choice,
 )
+from app.commands.many import add_jobs, run_many
 from app.ending import FINISHING, orderly
 from app.errors import AppError
 from app.output import clear_progress, show_progress, write_json, write_note, write_text
-from configs import SessionConfig
+from configs import DecoderConfig, SessionConfig
 
 if TYPE_CHECKING:
     from app.generation.pictures import Row
@@ -53,9 +55,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--data",
         type=Path,
         required=True,
+        action="append",
         metavar="PATH",
         help="prepared THINGS-EEG2 (OUT/test of `train atm prepare`), a session folder, MNE epochs "
-        "(-epo.fif) or a recording with markers",
+        "(-epo.fif) or a recording with markers; several, or a folder of them: see --jobs",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
     parser.add_argument("--board", default=None, metavar="NAME", help="of a BrainFlow CSV file")
@@ -87,7 +90,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_device(parser)
     parser.add_argument("--seed", type=int, default=None, metavar="N")
-    parser.add_argument("--json", action="store_true", help="print generation.json")
+    add_jobs(parser, each="each recording or session of several")
+    parser.add_argument(
+        "--json", action="store_true", help="print generation.json (of several batch.json)"
+    )
     _add_multimodal(parser.add_argument_group("systems with several modalities only"))
 
 
@@ -119,19 +125,31 @@ def _add_multimodal(group: argparse._ArgumentGroup) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draw."""
-    from app.generation.items import items_of, parse_picks
-    from app.generation.pictures import ORACLE_WARNING, make_folder, write_report
-    from models.drawing import open_drawer
+    """Draw what was recorded: one input, or each of many."""
+    from app.batch.inputs import recordings
+    from app.generation.items import parse_picks
 
-    picks = parse_picks(args.picks)
+    parse_picks(args.picks)
     if args.samples < 1:
         raise AppError(f"--samples is {args.samples}, expected 1 or more.")
-    if not args.data.exists():  # before gigabytes are loaded
-        raise AppError(f"{args.data}: no such file or folder, expected what --data says in --help.")
+    for path in args.data:
+        if not path.exists():  # before gigabytes are loaded
+            raise AppError(f"{path}: no such file or folder, expected what --data says in --help.")
+    inputs = recordings(args.data, out=args.out)
+    if args.jobs is None and [each.path for each in inputs] == args.data[:1]:
+        return run_one(argparse.Namespace(**{**vars(args), "data": args.data[0]}))
+    tasks = [(each, {"data": each.path}) for each in inputs]
+    return run_many(args, run_one, tasks, given=("data",))
+
+
+def run_one(args: argparse.Namespace) -> int:
+    """Draw one input."""
+    from app.generation.items import items_of, parse_picks
+    from app.generation.pictures import ORACLE_WARNING, make_folder, write_report
+
     check_given(args.data)
     config, options = _config(args), _options(args)
-    drawer = open_drawer(config.decoder, options)
+    drawer = _drawer(config.decoder, options)
     modes = _modes(args.mode, drawer)
     make_folder(args.out)
     if options.adaptive and modes == ("separate",):
@@ -146,7 +164,7 @@ def run(args: argparse.Namespace) -> int:
         drawer,
         config,
         average=args.average,
-        picks=picks,
+        picks=parse_picks(args.picks),
         board=args.board,
         choice=stream_choice(args, config),
     )
@@ -182,6 +200,14 @@ def run(args: argparse.Namespace) -> int:
     write_text(f"{len(drawn)} items drawn, {', '.join(modes)}: {path}")
     write_text("\n".join(f"Grid: {args.out / grid}" for grid in grids))
     return end.code
+
+
+@lru_cache(maxsize=1)
+def _drawer(config: DecoderConfig, options: DrawingOptions) -> Drawer:
+    """Load a system; of many inputs all are drawn by the one that is loaded."""
+    from models.drawing import open_drawer
+
+    return open_drawer(config, options)
 
 
 def _config(args: argparse.Namespace) -> SessionConfig:

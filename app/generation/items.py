@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,7 +106,7 @@ def items_of(
         yield item
     missing = sorted((wanted or set()) - seen)
     if missing or not seen:
-        what = f"item {missing[0]}" if missing else "an epoch that can be decoded"
+        what = f"item {missing[0]}" if missing else "epoch that can be decoded"
         raise AppError(f"{data} has no {what}: choose others with --picks, or give other data.")
 
 
@@ -168,7 +169,8 @@ def _mne_epochs(path: Path) -> Iterator[Epoch]:
 
     try:
         epochs = mne.read_epochs(path, preload=True, verbose="error")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, struct.error) as error:
+        # MNE reads what is damaged until something does not fit.
         raise AppError(f"{path} holds no MNE epochs ({error}).") from None
     epochs.pick("eeg")
     names = {code: name for name, code in epochs.event_id.items()}

@@ -40,6 +40,7 @@ def start_process(
     name: str,
     niceness: int = 0,
     environment: Mapping[str, str] = MappingProxyType({}),
+    daemon: bool = True,
 ) -> tuple[SpawnProcess, Connection]:
     """Spawn a process that runs `target(connection, *args)`; our end of its pipe comes with it.
 
@@ -53,11 +54,13 @@ def start_process(
     environment : mapping
         Variables that it begins with unless they are set already: what reads them when it is
         loaded (OpenMP) can be told no other way.
+    daemon : bool
+        False for one that starts processes of its own, and is ended by who started it.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(
-        target=_enter, args=(target, niceness, theirs, *args), name=name, daemon=True
+        target=_enter, args=(target, niceness, theirs, *args), name=name, daemon=daemon
     )
     unset = {key: value for key, value in environment.items() if key not in os.environ}
     # As `-P`: multiprocessing hands on the flags of this interpreter, which may have none.

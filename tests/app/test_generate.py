@@ -259,7 +259,7 @@ def test_dreamdiffusion_draws_in_few_steps_and_as_published(
         ("atm", "epochs", ("--picks", "9"), "has no item 9"),
         ("atm", "epochs", ("--picks", "a"), "expected numbers or ranges"),
         ("atm", "epochs", ("--samples", "0"), "expected 1 or more"),
-        ("atm", "nothing", (), "recording.xdf: no such file, expected a recording, a session"),
+        ("atm", "nothing", (), "holds no recording, expected one of"),
         ("dreamdiffusion", "things", (), "does not take prepared THINGS-EEG2"),
         ("dreamdiffusion", "epochs", ("--prior-steps", "3"), "has no prior"),
         (
