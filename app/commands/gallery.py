@@ -70,11 +70,10 @@ def _add_make(action: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List, show or make."""
     from models.retrieval.store import VectorStore, is_store
-    from pipeline.gallery import gallery_names, load_gallery
+    from pipeline.gallery import load_gallery
 
     if args.action == "list":
-        galleries = [(name, load_gallery(name)) for name in gallery_names()]
-        return _list(galleries, as_json=args.json)
+        return _list(_whole_galleries(), as_json=args.json)
     if args.action == "make" and (args.store or is_store(args.folder) or not args.folder.is_dir()):
         return _say_store(_make_store(args), as_json=args.json)
     if args.action == "show" and is_store(Path(args.gallery)):
@@ -177,6 +176,21 @@ def describe(gallery: Gallery) -> dict[str, Any]:
             for each in gallery.stimuli
         ],
     }
+
+
+def _whole_galleries() -> list[tuple[str, Gallery]]:
+    """The registered galleries; one that cannot be opened costs a line."""
+    from app.output import write_note
+    from pipeline.errors import GalleryError
+    from pipeline.gallery import gallery_names, load_gallery
+
+    found = []
+    for name in gallery_names():
+        try:
+            found.append((name, load_gallery(name)))
+        except GalleryError as error:
+            write_note(f"Note: {error}")
+    return found
 
 
 def _list(galleries: list[tuple[str, Gallery]], *, as_json: bool) -> int:

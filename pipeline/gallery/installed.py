@@ -48,6 +48,8 @@ def load_gallery(which: str | Path | None = None) -> Gallery:
         return _opened(plugin.load(Path))
     except PluginError as error:
         raise GalleryError(str(error)) from None
+    except GalleryError as error:
+        raise GalleryError(f"gallery {which!r} of {plugin.distribution}: {error}") from None
 
 
 def _opened(folder: Path) -> Gallery:

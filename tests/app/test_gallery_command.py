@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -73,14 +71,25 @@ def test_the_how_to_is_followed_line_by_line(
     assert "stimulus: tom" in report
 
 
-def test_a_gallery_in_a_distribution_is_known_by_its_name(made: Path, tmp_path: Path) -> None:
+def test_a_gallery_in_a_distribution_is_known_by_its_name(
+    made: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     write_files(PAGE, tmp_path)
     install(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "acme_pictures", raising=False)
+    assert main(["gallery", "list"]) == 0  # its folder was forgotten: one line, and ours is listed
+    out, said = capsys.readouterr()
+    assert "fluent-emoji" in out
+    assert "acme " not in out
+    assert said.count("\n") == 1
+    assert "gallery 'acme' of acme-pictures 1.0: " in said
     shutil.copytree(made, tmp_path / "acme_pictures" / "gallery")
-    words = [sys.executable, "-m", "phosphene", "gallery", "list", "--json"]
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    said = subprocess.run(words, env=environment, capture_output=True, check=True)
-    galleries = json.loads(said.stdout)["galleries"]
+    assert main(["gallery", "list", "--json"]) == 0
+    galleries = json.loads(capsys.readouterr().out)["galleries"]
     assert [each["name"] for each in galleries] == ["fluent-emoji", "acme"]
     assert galleries[1]["stimuli"] == 4
 
