@@ -29,6 +29,9 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True, help="folder with vae, unet, ...")
     parser.add_argument("--keep-as", type=int, metavar="N", help="keep what changes as revision N")
     parser.add_argument("--logs", type=Path, nargs="*", default=[], help="log.jsonl files to keep")
+    parser.add_argument(
+        "--correction-scale", type=float, default=1.0, help="part of the UNet's correction taken"
+    )
     parser.add_argument("--machine", default=platform.processor() or platform.machine())
     options = parser.parse_args()
     for part in PARTS:
@@ -42,6 +45,10 @@ def main() -> None:
             ignore=shutil.ignore_patterns("*.jsonl", "*.log", "ended.json"),
             dirs_exist_ok=True,
         )
+    index = WEIGHTS / "model_index.json"
+    table = json.loads(index.read_text(encoding="utf-8"))
+    table["correction_scale"] = options.correction_scale
+    index.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
     logs = Path(__file__).with_name("logs")
     logs.mkdir(exist_ok=True)
     for log in options.logs:
