@@ -19,6 +19,7 @@ from app.calibration.flow import Flow
 from app.calibration.ports import Calibrating, Trainer
 from app.calibration.schedule import Choices
 from app.calibration.steps import Training
+from app.calibration.words import never_came
 from app.errors import FolderError
 from app.runtime.folder import SESSIONS, default_out
 from app.source_options import NO_OPTIONS, SourceOptions
@@ -352,6 +353,8 @@ class _Recordings:
             )
             self.parts.append(part)
         self.notes.extend(self._collection.settle())
+        if (unseen := self._collection.unseen) and self._collection.counts.n_good:
+            self.notes.append(never_came(unseen, self._collection.others))
         if not self._collection.class_of and not stop.is_set() and not self.asks:
             gallery = load_gallery(self.config.gallery)
             self._collection.restrict(default_classes(self._collection.counts.good, gallery))

@@ -5,6 +5,8 @@ Owns the wording only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from app import formatting
 from app.calibration.results import CalibrationResult, MethodScore
 from app.calibration.signal_check import Light
@@ -66,6 +68,16 @@ def beside_verdict(result: CalibrationResult) -> str:
     return formatting.sentence(rest) if said in ("Found", "Nothing was found") else result.headline
 
 
+def never_came(wanted: Sequence[str], others: Mapping[str, int]) -> str:
+    """Name the labels that no marker has, beside those that came and were not wanted."""
+    most = sorted(others.items(), key=lambda each: -each[1])[:8]
+    named = ", ".join(f"{label!r} ({n})" for label, n in most)
+    missing = ", ".join(map(repr, wanted[:8])) + (", ..." if len(wanted) > 8 else "")
+    return f"No marker is called {missing}: nothing is learnt of it." + (
+        f" Not asked for were {named}." if named else ""
+    )
+
+
 def result_lines(result: CalibrationResult) -> list[str]:
     """What came out, line by line, the most important first."""
     lines = [result.headline]
@@ -93,7 +105,7 @@ def closing_lines(view: FlowView) -> list[str]:
     counts = view.counts
     refused = ", ".join(f"{n} {reason}" for reason, n in counts.refused.items())
     lines = [
-        f"Epochs: {counts.n_good} good of {len(counts.good)} classes"
+        f"Epochs: {counts.n_good} good of {sum(map(bool, counts.good.values()))} classes"
         + (f"; refused: {refused}." if refused else ".")
     ]
     lines += view.notes

@@ -15,6 +15,7 @@ from app.calibration.design import examine
 from app.calibration.reading import default_classes, parse_labels
 from app.calibration.schedule import SETS, Choices, Planned, length, plan, timeline
 from app.calibration.signal_check import SECONDS, Light, SignalChecker
+from app.calibration.words import never_came
 from app.errors import AppError
 from app.port import EpochEvent
 from app.presentation import CATCH_LABEL as CATCH
@@ -190,6 +191,10 @@ def test_labels_are_found_in_another_spelling_where_none_is_exact() -> None:
     }
     assert collection.others == {"other": 1, "FACE": 1}
     assert collection.unseen == ("gone",)
+    assert never_came(collection.unseen, collection.others) == (
+        "No marker is called 'gone': nothing is learnt of it. Not asked for were 'other' (1), "
+        "'FACE' (1)."
+    )
     assert [len(collection.epochs(number)) for number in (0, 1)] == [2, 1]
 
 
