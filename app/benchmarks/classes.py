@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ from pipeline.values import Float64
 TRAINING = 0.6
 """Part of a recording's time that is learnt from; the rest tests."""
 N_BOOTSTRAP = 2000
+N_STRETCHES = 24
+"""Stretches of time at least that a bootstrap draws from."""
 SESSION = re.compile(r"[-_](session|ses|run)-?(\d+)", re.IGNORECASE)
 Ints = NDArray[np.intp]
 
@@ -63,7 +66,7 @@ class Judged:
     peers: dict[str, Float64]
     rows: Ints
     groups: Ints
-    """What the bootstrap draws: minutes, as neighbours share their noise."""
+    """What the bootstrap draws: stretches of time, as neighbours share their noise."""
 
 
 def run_classes_bench(*, data: str = "", only: str = "") -> dict[str, Any]:
@@ -151,13 +154,26 @@ def _across(found: Sequence[Recording]) -> list[dict[str, Any]]:
     for classes in dict.fromkeys(each.data.class_names for each in found):
         alike = [each for each in found if each.data.class_names == classes]
         if len({each.person for each in alike}) > 1:
-            write_note("everybody pooled")
+            sharing = _sharing(alike)
             words = f"everybody ({', '.join(classes)})"
-            try:
-                rows.append(_pooled(words, "people pooled, by time", alike))
-            except AdapterError as error:  # caps that share too little: the others' rows stand
-                write_note(f"{words} not pooled: {error}")
+            if len({each.person for each in sharing}) < 2:
+                write_note(f"{words} not pooled: their good channels are not the same")
+                continue
+            if len(sharing) < len(alike):
+                words = f"{', '.join(each.name for each in sharing)} ({', '.join(classes)})"
+            write_note(f"{words}: pooled")
+            rows.append(_pooled(words, "people pooled, by time", sharing))
     return [row | {"said of the first part": "-"} for row in rows]
+
+
+def _sharing(parts: Sequence[Recording]) -> list[Recording]:
+    """The most people, then recordings, whose caps share two channels that are good."""
+    names = sorted({name for each in parts for name in each.data.channels})
+    found = [
+        [each for each in parts if set(pair) <= set(each.data.channels)]
+        for pair in combinations(names, 2)
+    ]
+    return max(found, key=lambda kept: (len({e.person for e in kept}), len(kept)), default=[])
 
 
 def _pooled(name: str, how: str, parts: Sequence[Recording]) -> dict[str, Any]:
@@ -192,8 +208,16 @@ def _judge(train: CalibrationData, test: CalibrationData) -> Judged:
         "LDA": _lda(batch.values, rows, bins.values),
         "xDAWN + tangent space": _tangent(_cut(train), rows, _cut(test)),
     }
-    minutes = np.floor((test.onsets - test.onsets[0]) / 60).astype(np.intp)
-    return Judged(ours, peers, test.rows, minutes)
+    return Judged(ours, peers, test.rows, _stretches(test.onsets))
+
+
+def _stretches(onsets: Float64) -> Ints:
+    """Number of each epoch's stretch of time: minutes, or shorter where there are few.
+
+    Four minutes drawn with replacement say little of how much a difference moves.
+    """
+    length = min(60.0, max(1.0, float(np.ptp(onsets)) / N_STRETCHES))
+    return np.asarray(np.floor((onsets - onsets[0]) / length), dtype=np.intp)
 
 
 def _cut(data: CalibrationData) -> Float64:
@@ -249,7 +273,7 @@ def _row(name: str, how: str, judged: Judged) -> dict[str, Any]:
 
 
 def _paired(judged: Judged, peer: Float64) -> tuple[float, float]:
-    """95 % interval of the difference of areas: minutes are drawn, the same for both."""
+    """95 % interval of the difference of areas: stretches are drawn, the same for both."""
     rng = np.random.default_rng(0)
     names = np.unique(judged.groups)
     members = [np.flatnonzero(judged.groups == name) for name in names]

@@ -78,6 +78,21 @@ def test_people_who_share_no_cap_are_not_pooled() -> None:
     assert classes._across([first, replace(other, data=renamed)]) == []
 
 
+def test_who_shares_no_good_channels_with_the_others_is_left_out_by_name() -> None:
+    pytest.importorskip("pyriemann")
+    parts = [recording(name, seed=seed) for seed, name in enumerate(("one", "two", "three"))]
+    less = replace(parts[1].data, epochs=parts[1].data.epochs[:, :1].copy(), channels=("P7",))
+    parts[1] = replace(parts[1], data=less)
+    (row,) = classes._across(parts)
+    assert (row["recording"], row["epochs"]) == ("one, three (a, b)", 64)
+
+
+def test_a_short_test_part_is_drawn_in_more_than_its_minutes() -> None:
+    """Four minutes drawn with replacement make any small difference look sure."""
+    assert len(np.unique(classes._stretches(np.arange(0, 236, 0.7)))) >= 24
+    assert len(np.unique(classes._stretches(np.arange(0, 7200, 5.0)))) == 120
+
+
 def test_worse_by_more_than_noise_is_said() -> None:
     rng = np.random.default_rng(0)
     rows = rng.permutation(np.arange(200) % 2)
