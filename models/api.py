@@ -195,6 +195,15 @@ class SamplesBatches(Protocol):
 
 
 @runtime_checkable
+class DrawsPrompts(Protocol):
+    """A sampler that draws words, beside a vector of its space."""
+
+    def draw_prompt(self, prompt: str, embedding: Embedding, *, seed: int) -> Uint8:
+        """Draw (height, width, 3) sRGB. Raises `PhospheneError` where its text encoders lack."""
+        ...
+
+
+@runtime_checkable
 class StatesOptions(Protocol):
     """A sampler that says which settings act on its pictures."""
 

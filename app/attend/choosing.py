@@ -67,6 +67,11 @@ class Pictures:
         """Draw a mixture as it is when it is certain."""
         return self.drawing.draw(Known(np.ones(1), (mixture,), 0, 0.0, self.seed, is_look=False))
 
+    def prompted(self, prompt: str, mixture: str) -> Uint8 | None:
+        """Draw a mixture's words, where the generator takes words."""
+        known = Known(np.ones(1), (mixture,), 0, 0.0, self.seed, is_look=False)
+        return self.drawing.draw_prompt(prompt, known)
+
     def _cell(self, gallery: Gallery, cell: Cell) -> Uint8:
         if cell.kind in SIGNS:
             return SIGNS[cell.kind]

@@ -7,8 +7,10 @@ session's settings, with the same engine: a replay in this process draws what th
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -85,6 +87,13 @@ class Draws(Protocol):
         """Draw, and wait for it; raises `PhospheneError`."""
         ...
 
+    def draw_prompt(self, prompt: str, known: Known) -> Uint8 | None:
+        """Draw words by a generator that was chosen and takes them, else None.
+
+        The vector of `known` acts beside them. Raises `PhospheneError`.
+        """
+        ...
+
 
 def decoding(config: SessionConfig) -> SessionConfig:
     """Settings of what draws: the gallery is its weights, an adapter reads before it."""
@@ -139,6 +148,15 @@ class Here:
         pixels = self._sampler.sample(embedding, seed=known.seed).pixels
         return Picture(embedding.vector, float(embedding.confidence or 0.0), pixels)
 
+    def draw_prompt(self, prompt: str, known: Known) -> Uint8 | None:
+        """Draw words."""
+        from models.api import DrawsPrompts
+
+        if self._system is None or not isinstance(self._sampler, DrawsPrompts):
+            return None
+        embedding = self._system.encoder.encode(_epoch(known))
+        return self._sampler.draw_prompt(prompt, embedding, seed=known.seed)
+
 
 class Apart:
     """Draws in the decoder's process; safe from any thread.
@@ -154,6 +172,7 @@ class Apart:
     """
 
     def __init__(self, config: SessionConfig) -> None:
+        self._config = config
         self.newest: Drawn | None = None
         """The newest picture of a look."""
         # Guards what is wanted and found; notified when a picture comes back.
@@ -204,6 +223,23 @@ class Apart:
             raise DrawingError(found or self._decoder.refusal or "The decoder gave no picture.")
         return found
 
+    def draw_prompt(self, prompt: str, known: Known) -> Uint8 | None:
+        """Draw words, in a process of its own: it has the text encoders, this one's gave them up.
+
+        Raises
+        ------
+        DrawingError
+            It cannot be drawn.
+        """
+        if self._config.decoder.generator is None:
+            return None
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            drawn = pool.submit(_draw_prompt, self._config, prompt, known).result()
+        if isinstance(drawn, str):
+            raise DrawingError(drawn)
+        return drawn
+
     def close(self) -> None:
         """End the process; safe to call twice."""
         self._decoder.close()
@@ -219,6 +255,14 @@ class Apart:
             if isinstance(found, Picture) and job.index not in self._no_looks:
                 self.newest = Drawn(job.index, found.pixels, found.confidence, returned)
             self._back.notify_all()
+
+
+def _draw_prompt(config: SessionConfig, prompt: str, known: Known) -> Uint8 | str | None:
+    """Draw words, in a process of its own; text: what was wrong."""
+    try:
+        return Here(config).draw_prompt(prompt, known)
+    except PhospheneError as error:
+        return str(error)
 
 
 def _epoch(known: Known) -> Epoch:

@@ -29,7 +29,7 @@ from models.adapters.looks import LooksAdapter
 from models.attend.stopping import bits
 from pipeline.errors import PhospheneError
 from pipeline.ports import Source
-from pipeline.values import Outcome, Packet, StateChange, StreamRole, StreamState
+from pipeline.values import Outcome, Packet, StateChange, StreamRole, StreamState, Uint8
 
 SIMULATED_CHANGES = 3
 """Changes after which a simulated person ends a composition."""
@@ -292,19 +292,33 @@ class AttendSession:
             return {}
         table = composer.table
         if self._folder is not None and composer.mix is not None:
-            picture = pictures.composed(composer.mix.label)
-            provenance = {
-                "Software": "Phosphene",
-                "phosphene:mode": "attend, composed",
-                "phosphene:mixture": composer.mix.label,
-                "phosphene:prompt": composer.prompt,
-                "phosphene:seed": str(pictures.seed),
-            }
-            png = encode_png(picture.pixels, provenance)
-            table["image"], table["image_sha256"] = self._folder.write_image(
-                0, png, below="composition"
-            )
+            mixture = composer.mix.label
+            picture = pictures.composed(mixture).pixels
+            table |= self._write_composed(self._folder, 0, picture, mixture, "image")
+            try:
+                words = pictures.prompted(composer.prompt, mixture)
+            except PhospheneError as error:
+                table["prompt_problem"] = str(error)
+            else:
+                if words is not None:
+                    table |= self._write_composed(self._folder, 1, words, mixture, "prompt_image")
         return {"composition": table}
+
+    def _write_composed(
+        self, folder: SessionFolder, number: int, pixels: Uint8, mixture: str, key: str
+    ) -> dict[str, str]:
+        """Write a picture of what was composed; give its place and hash."""
+        composer, pictures = self._composer, self._pictures
+        provenance = {
+            "Software": "Phosphene",
+            "phosphene:mode": "attend, composed",
+            "phosphene:mixture": mixture,
+            "phosphene:prompt": "" if composer is None else composer.prompt,
+            "phosphene:seed": "" if pictures is None else str(pictures.seed),
+        }
+        png = encode_png(pixels, provenance)
+        path, sha = folder.write_image(number, png, below="composition")
+        return {key: path, f"{key}_sha256": sha}
 
     def _take(self, ended: Ended) -> None:
         self.tally.add(ended)

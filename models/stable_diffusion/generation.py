@@ -25,7 +25,7 @@ from models.sampling.pictures import to_pixels
 from models.stable_diffusion import adapters
 from models.stable_diffusion.errors import StableDiffusionError
 from models.stable_diffusion.memory import save_memory
-from models.stable_diffusion.parts import Parts
+from models.stable_diffusion.parts import TEXT_ENCODERS, Parts
 from models.stable_diffusion.plans import plan_of
 
 
@@ -169,6 +169,16 @@ class LatentGenerator:
     def keep_empty_prompt(self) -> None:
         """Encode the empty prompt, and give up the text encoders."""
         self._encoded("")
+        self._parts.forget_text()
+
+    def learn_prompt(self, prompt: str, text: Parts) -> None:
+        """Encode a prompt by the text encoders of parts that were read anew, and give them up."""
+        like = self._like
+        for name in TEXT_ENCODERS:
+            encoder = text.pipeline.components.get(name)
+            if encoder is not None and name in self._pipeline.components:
+                setattr(self._pipeline, name, encoder.to(like.device, like.dtype))
+        self._encoded(prompt)
         self._parts.forget_text()
 
     def draw(self, condition: Condition, *, seed: int) -> NDArray[np.uint8]:

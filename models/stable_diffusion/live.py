@@ -7,8 +7,9 @@ or of its text encoder's. Knows nothing of streams or of training.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,7 +37,7 @@ from models.stable_diffusion.parts import (
 from models.stable_diffusion.single_file import read_file
 from models.weights import hash_files
 from pipeline.errors import ShapeError
-from pipeline.values import Embedding
+from pipeline.values import Embedding, Uint8
 
 SETTINGS = "system.json"
 """In the folder; every field is optional."""
@@ -90,6 +91,8 @@ class StableDiffusionSampler(FolderSampler[Condition]):
         Of a vector.
     spec : SamplerSpec
     remarks : tuple of str
+    read : callable
+        Reads its parts anew: the text encoders were given up.
     """
 
     def __init__(
@@ -101,14 +104,30 @@ class StableDiffusionSampler(FolderSampler[Condition]):
         spec: SamplerSpec,
         facts: Mapping[str, str | int | float],
         remarks: tuple[str, ...] = (),
+        read: Callable[[], Parts],
     ) -> None:
         super().__init__(generator, spec=spec, facts=facts, remarks=remarks)
         self.generator, self._kind, self._shape = generator, kind, shape
+        self._read = read
 
     @property
     def can_save_memory(self) -> bool:
         """Whether `decoder.low_memory` changes anything."""
         return self.generator.can_save_memory
+
+    def draw_prompt(self, prompt: str, embedding: Embedding, *, seed: int) -> Uint8:
+        """Draw a prompt, and a vector beside it where one enters apart from the prompt's tokens.
+
+        Reads the text encoders once more for it.
+
+        Raises
+        ------
+        PhospheneError
+            There are none, or the vector is none of this generator's space.
+        """
+        condition = replace(self.condition(embedding), prompt=prompt, context=None)
+        self.generator.learn_prompt(prompt, self._read())
+        return self.generator.draw(condition, seed=seed)
 
     def condition(self, embedding: Embedding) -> Condition:
         """Bind a vector to what it is to the U-Net.
@@ -142,7 +161,8 @@ def load_sampler(config: DecoderConfig) -> StableDiffusionSampler:
         A part is missing, unsafe, or does not fit the others.
     """
     path = _place(config)
-    parts = read_folder(path) if path.is_dir() else read_file(path)
+    read = partial(read_folder if path.is_dir() else read_file, path)
+    parts = read()
     beside = path if path.is_dir() else path.parent
     settings = read_settings(path) if path.is_dir() else FolderSettings()
     kind = _put_in(parts, beside, settings, config)
@@ -177,6 +197,7 @@ def load_sampler(config: DecoderConfig) -> StableDiffusionSampler:
         ),
         facts=_facts(parts, kind),
         remarks=_remarks(parts, steps, name),
+        read=read,
     )
 
 

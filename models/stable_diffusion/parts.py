@@ -46,6 +46,10 @@ ADAPTER_FOLDERS = ("", "ip-adapter", "models", "sdxl_models", "ip-adapter/models
                    "ip-adapter/sdxl_models")  # fmt: skip
 
 
+TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
+"""Of a pipeline; the second one is XL's."""
+
+
 @dataclass(slots=True)
 class Parts:
     """A pipeline of diffusers with what was put into it.
@@ -114,7 +118,7 @@ class Parts:
 
     def forget_text(self) -> None:
         """Give up the text encoders, whose empty prompt is kept: gigabytes, for XL."""
-        for name in ("text_encoder", "text_encoder_2"):
+        for name in TEXT_ENCODERS:
             if name in self.pipeline.components:
                 setattr(self.pipeline, name, None)
 

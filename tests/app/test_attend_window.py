@@ -182,6 +182,10 @@ class Still:
         self.mixtures += list(known.labels)[:1]
         return Picture(np.ones(4, np.float32), 1.0, np.full((8, 8, 3), 90, np.uint8))
 
+    def draw_prompt(self, prompt: str, known: Known) -> Uint8 | None:
+        """Draw the words darker."""
+        return np.full((8, 8, 3), len(prompt) > 0, np.uint8)
+
     def close(self) -> None:
         """Nothing runs."""
 
@@ -260,6 +264,7 @@ def test_each_choice_in_the_window_offers_another_grid(
     assert len(grids) == len(found["path"]), "each choice but the last offers a grid"
     assert "undo" in grids[1]
     assert (tmp_path / "out" / found["image"]).is_file()
+    assert (tmp_path / "out" / found["prompt_image"]).is_file()
     view.shut_down()
 
 

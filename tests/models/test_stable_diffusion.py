@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from configs import DecoderConfig
-from models.api import CLIP_H_IMAGE, Sampler, SamplerSpec
+from models.api import CLIP_H_IMAGE, DrawsPrompts, Sampler, SamplerSpec
 from models.atm.toy import make_toy_pipeline
 from models.checkpoints import CheckpointError
 from models.conformance import check_sampler
@@ -367,6 +367,16 @@ def test_a_folder_draws_clip_vectors(folder: Path, tmp_path: Path) -> None:
     pair = [torch.cat([torch.zeros_like(vector), vector])]
     made = theirs_of(theirs, steps=10, guidance=7.5, ip_adapter_image_embeds=pair)
     assert_same(sampler.generator, sampler.condition(embedding), made)
+    prompt = "<|startoftext|>" * 9  # all that its tokenizer knows
+    words, empty = theirs.encode_prompt(prompt, "cpu", 1, True)
+    said = {"prompt_embeds": words, "negative_prompt_embeds": empty}
+    made = theirs_of(theirs, steps=10, guidance=7.5, ip_adapter_image_embeds=pair, **said)
+    assert isinstance(sampler, DrawsPrompts)  # by text encoders that are read once more
+    drawn = sampler.draw_prompt(prompt, embedding, seed=SEED)
+    assert np.abs(drawn - 255.0 * made[0].permute(1, 2, 0).numpy()).max() <= 1
+    assert not torch.equal(words, empty)
+    assert torch.equal(sampler.generator._prompts[prompt][0], words)
+    assert sampler.generator._parts.pipeline.text_encoder is None
     with pytest.raises(ShapeError, match=r"has shape \(7,\), expected \(1024,\)"):
         sampler.sample(_embedding(7), seed=0)
 
