@@ -26,9 +26,10 @@ KEPT = (20, 20, 20, 6, 6, 6, 2)
 REMEMBERED = 60
 """Looks that can still be read again; older ones stay as they were decided."""
 REVISION = 2
-"""Of the rule that says when a person is known. The first one took a look for sure that the other
-looks' response made `SURE`; codes that nobody saw were often so, with a strong response. Sessions
-of before replay by it."""
+"""Of the rules that say when a person is known, and what a stranger's look tells. The first ones
+took a look for sure that the other looks' response made `SURE` (codes that nobody saw were often
+so, with a strong response), and let pictures that flash stand out no more than those that flicker.
+Sessions of before replay by them."""
 YOUNG = (6, 4)
 """Looks below which nobody is known well, by revision."""
 AGREEING = 0.7
@@ -127,7 +128,9 @@ class Learning:
             return posterior_or_none(scores, independent=self._independent)
         scores, own = self._quick(look)
         n_targets = scores.shape[1]
-        return posterior(scores, independent=self._independent) * standing_out(own, n_targets)
+        even = FLICKER.stands_out if self.revision == 1 else self.response.stands_out
+        sure = standing_out(own, n_targets, even=even)
+        return posterior(scores, independent=self._independent) * sure
 
     def score(self, look: Covariances) -> Float64:
         """How well each answer explains a look together with all before it.

@@ -34,6 +34,9 @@ class Response:
         Kinds of event: a rise and a fall, or a rise alone.
     independent_hz : float
         Independent samples of EEG a second.
+    stands_out : float
+        Standard deviations by which a code has to stand out from the others to be as probably
+        attended to as not, where the person's response is not known yet.
     is_compared : bool
         Whether a picture's events count less the mean of all pictures': where one of them flashes
         at any time, what every flash evokes tells nothing.
@@ -43,6 +46,7 @@ class Response:
     n_cosines: int
     n_events: int
     independent_hz: float
+    stands_out: float
     is_compared: bool = False
 
     @property
@@ -51,10 +55,17 @@ class Response:
         return self.n_events * self.n_cosines
 
 
-FLICKER: Final = Response(seconds=0.3, n_cosines=24, n_events=2, independent_hz=30.0)
+FLICKER: Final = Response(
+    seconds=0.3, n_cosines=24, n_events=2, independent_hz=30.0, stands_out=4.5
+)
 """Noise-tagged pictures: every rise and every fall evokes a response of the visual cortex."""
 FLASH: Final = Response(
-    seconds=0.8, n_cosines=20, n_events=1, independent_hz=12.0, is_compared=True
+    seconds=0.8,
+    n_cosines=20,
+    n_events=1,
+    independent_hz=12.0,
+    stands_out=6.0,
+    is_compared=True,
 )
 """Pictures that flash in turn: the one that is attended to evokes a P300 as well."""
 RESPONSES: Final[Mapping[Kind, Response]] = MappingProxyType({"flicker": FLICKER, "flash": FLASH})
