@@ -55,7 +55,7 @@ lint: $(DEV_STAMP)
 	$(BIN)/lint-imports
 
 format: $(DEV_STAMP)
-	$(BIN)/ruff check --fix .
+	$(BIN)/ruff check --fix --exit-zero --quiet .
 	$(BIN)/ruff format .
 
 install: $(RUN_STAMP)

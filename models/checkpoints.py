@@ -180,7 +180,7 @@ def save_tensors(path: Path, state: Mapping[str, Tensor], *, meta: str = "") -> 
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-    # transformers 4.48 opens no file without a format.
+    # older transformers (4.48) open no file without a format.
     save_file(plain, partial, metadata={"format": "pt", "phosphene": meta})
     partial.replace(path)
 
