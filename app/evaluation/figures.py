@@ -94,12 +94,11 @@ def evaluate_set(
     }
     judge = _judge(measured.measures)
     order = np.argsort(_signed(judge).mean(axis=0), kind="stable")[::-1]
-    middle = len(order) // 2
     n = min(N_ROWS, max(1, len(order) // 3))
+    from_middle = order[np.argsort(np.abs(np.arange(len(order)) - len(order) // 2), kind="stable")]
     picked = {
-        "best": order[:n],
-        "middle": order[middle - n // 2 : middle - n // 2 + n],
-        "worst": order[-n:],
+        name: _of_several(places, measured.shown, n)
+        for name, places in (("best", order), ("middle", from_middle), ("worst", order[::-1]))
     }
     return SetFigures(
         name=pictures.name,
@@ -109,6 +108,14 @@ def evaluate_set(
         judged_by=judge.title,
         n_copies=pictures.n_copies,
     )
+
+
+def _of_several(places: Ints, shown: Ints, n: int) -> Ints:
+    """The first `n` that showed different pictures, filled up where there are fewer."""
+    _, firsts = np.unique(shown[places], return_index=True)
+    is_first = np.zeros(len(places), dtype=np.bool_)
+    is_first[firsts] = True
+    return np.concatenate([places[is_first], places[~is_first]])[:n]
 
 
 def compare(first: SetFigures, second: SetFigures, *, seed: int = 0) -> list[dict[str, Any]]:

@@ -90,7 +90,7 @@ def of_systems(
     remarks = []
     if n_left_out:
         remarks.append(
-            f"{n_left_out} pictures are left out: not every system decoded their trials."
+            f"Pictures left out, since not every system decoded their trials: {n_left_out}."
         )
     sets = [
         row[0] if len(row) == 1 else JoinedSessions(name, row)

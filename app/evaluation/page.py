@@ -109,6 +109,8 @@ def _figure(value: object, digits: int = 3) -> str:
 
 
 def _p(value: object) -> str:
+    if value == 0:
+        return "below 1e-300"
     return f"{value:.2g}" if isinstance(value, float) else "–"
 
 

@@ -148,7 +148,7 @@ def _tested(row: Row, adapter: Adapter, first: list[Epoch], rest: list[Epoch]) -
     window = window_of(adapter.manifest)
     shuffled = _shuffled(window, first, rest)
     features, plain = window.stack(first), window.stack(rest)
-    plain_probability = _plain_lda(features, truth_of(first), plain)
+    plain_probability = plain_lda(features, truth_of(first), plain)
     pictures = truth < N_PICTURES
     two = face_scores(probability)[pictures]
     plain_two = face_scores(plain_probability)[pictures]
@@ -194,7 +194,7 @@ def _shuffled(window: Window, first: list[Epoch], rest: list[Epoch]) -> list[flo
     return found
 
 
-def _plain_lda(features: Float64, truth: NDArray[np.intp], new: Float64) -> Float64:
+def plain_lda(features: Float64, truth: NDArray[np.intp], new: Float64) -> Float64:
     """Shrinkage LDA on the same features: scikit-learn's, the peer in the table."""
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 

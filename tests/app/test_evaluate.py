@@ -235,7 +235,7 @@ def test_systems_are_compared_on_the_trials_that_all_decoded(tmp_path: Path) -> 
     (other / "events.jsonl").write_text("\n".join(lines[1:]))
     sets, remarks = of_systems({"a": [one], "b": [other]})
     assert [tuple(each.stimuli) for each in sets] == [LABELS[2:]] * 2
-    assert remarks == ["1 pictures are left out: not every system decoded their trials."]
+    assert remarks == ["Pictures left out, since not every system decoded their trials: 1."]
     pooled, _ = of_systems({"a": [one, one], "b": [other, other]})
     assert [(each.name, len(each.stimuli)) for each in pooled] == [("a", 4), ("b", 4)]
 
