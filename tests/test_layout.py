@@ -49,12 +49,15 @@ NETWORK = {
     "uvicorn",
     "websockets",
     "xmlrpc",
+    "zeroconf",
 }
 """Modules that reach beyond the machine: Phosphene speaks LSL, and what is `ASKED_FOR`."""
 ASKED_FOR = {
     # The client of `decoder.remote`, and the server that a person starts.
     "app/runtime/remote/transport.py": {"http", "socket", "urllib"},
     "app/runtime/remote/ticket.py": {"urllib"},
+    "app/runtime/remote/finding.py": {"zeroconf"},
+    "app/serving/announcing.py": {"socket", "zeroconf"},
     "app/benchmarks/serve.py": {"http"},
     "app/serving/application.py": {"ray", "socket", "uvicorn"},
 }

@@ -118,14 +118,15 @@ def epoch_number(template: Job, headset: int, at: int) -> Job:
 @contextmanager
 def server(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Start `phosphene serve` on a free port; its process and its address."""
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "phosphene", "serve", "--port", "0", "--json", *options],
-        stdout=subprocess.PIPE,
-        stderr=(folder / "server.log").open("w"),
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "PHOSPHENE_HOME": str(folder)},
-    )
+    with (folder / "server.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "phosphene", "serve", "--port", "0", "--json", *options],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "PHOSPHENE_HOME": str(folder)},
+        )
     timer = threading.Timer(START_TIMEOUT, process.kill)
     timer.start()
     try:

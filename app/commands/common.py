@@ -37,6 +37,25 @@ def positive(text: str) -> float:
     return value
 
 
+def address(text: str) -> str:
+    """Read `HOST:PORT`; for argparse's `type`."""
+    from app.errors import OutputError
+    from app.outputs.addresses import split_address
+
+    try:
+        split_address(text)
+    except OutputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def port(text: str) -> int:
+    """Read a port, 0 for any free one; for argparse's `type`."""
+    if not text.isdecimal() or not 0 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} given, expected a port from 0 to 65535")
+    return int(text)
+
+
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add `--preset` and `--config`, which `load` takes."""
     which = parser.add_mutually_exclusive_group()
@@ -254,6 +273,7 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
     """Add where results go beside LSL; see `output_overrides`."""
     parser.add_argument(
         "--osc",
+        type=address,
         default=None,
         metavar="HOST:PORT",
         help="send embedding, class, confidence and quality as OSC there (extra `osc`)",
@@ -261,7 +281,7 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--feed",
         nargs="?",
-        type=int,
+        type=port,
         const=0,
         default=None,
         metavar="PORT",
@@ -271,6 +291,7 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lab-recorder",
         nargs="?",
+        type=address,
         const="127.0.0.1:22345",
         default=None,
         metavar="HOST:PORT",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -65,11 +66,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--revoke", default=None, metavar="NAME", help="take a ticket away, and end"
     )
+    parser.add_argument(
+        "--announce",
+        action="store_true",
+        help="let who asks on the local network find the server (never its tickets)",
+    )
+    parser.add_argument(
+        "--find", action="store_true", help="ask the local network for servers, and end"
+    )
     parser.add_argument("--json", action="store_true", help="say what was done, or the address")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve, or see to tickets."""
+    """Serve, see to tickets, or look for servers."""
+    if args.find:
+        return _find(args)
     from app.serving.tokens import Tokens
     from configs.serving import load_serving
 
@@ -108,6 +119,23 @@ def _said(args: argparse.Namespace, document: dict[str, Any], sentence: str) -> 
         write_json(document)
     else:
         write_lines([sentence])
+    return 0
+
+
+def _find(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from app.output import table, write_json, write_text
+    from app.runtime.remote.finding import find_servers
+
+    found = find_servers()
+    if args.json:
+        write_json([asdict(each) for each in found])
+    elif found:
+        rows = [[each.name, each.url, each.system] for each in found]
+        write_text(table(["server", "address", "system"], rows))
+    else:
+        write_text("No server announces itself on this network (phosphene serve --announce).")
     return 0
 
 
@@ -158,6 +186,7 @@ def _serve(args: argparse.Namespace, serving: ServingConfig, tokens: Any, folder
     from app.errors import AppError
     from app.output import write_json, write_lines
     from app.runtime.remote.ticket import Ticket, place_of, write_ticket
+    from app.serving.announcing import announced
     from app.serving.application import serve_here
     from app.serving.certificates import fingerprint
 
@@ -169,9 +198,13 @@ def _serve(args: argparse.Namespace, serving: ServingConfig, tokens: Any, folder
         )
     config = decoded_by(args)
     certificate = _certificate(serving, folder)
+    told = contextlib.ExitStack()
 
     def on_ready(port: int) -> None:
         url = _url(serving, port)
+        if args.announce:
+            system = config.decoder.system
+            told.enter_context(announced(serving.host, port, system=system, tls=serving.tls))
         if serving.is_loopback:
             mark = "" if certificate is None else fingerprint(certificate[0])
             write_ticket(Ticket(url, tokens.issue("this-computer"), mark), place_of(url))
@@ -183,7 +216,7 @@ def _serve(args: argparse.Namespace, serving: ServingConfig, tokens: Any, folder
         else:
             write_lines([f"{config.decoder.system} decodes at {url}. Ctrl-C ends it."])
 
-    with orderly() as end, orderly(FINISHING):
+    with orderly() as end, orderly(FINISHING), told:
         serve_here(
             config,
             serving,
@@ -192,6 +225,12 @@ def _serve(args: argparse.Namespace, serving: ServingConfig, tokens: Any, folder
             on_ready=on_ready,
             asked=end.asked,
         )
+    if serving.address is None and end.asked.is_set():
+        # All is closed and removed. As the interpreter ends, Ray's library waits some five seconds
+        # more for its own servers, which have ended.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
     return 0
 
 

@@ -15,7 +15,8 @@ import secrets
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ from models.api import EncoderSpec
 from pipeline.extras import extras_named
 
 if TYPE_CHECKING:
+    import psutil
     from ray.serve import Application
     from ray.serve.handle import DeploymentHandle
 
@@ -128,6 +130,7 @@ class RayBackend:
 @contextlib.contextmanager
 def _ray(serving: ServingConfig) -> Iterator[None]:
     """Start Ray here, reachable by nobody without its own token; or join a cluster."""
+    import psutil
     import ray
     from ray import serve
 
@@ -137,6 +140,7 @@ def _ray(serving: ServingConfig) -> Iterator[None]:
     with contextlib.ExitStack() as ending:
         if serving.address is None:
             folder = ending.enter_context(tempfile.TemporaryDirectory(prefix="phos-ray-"))
+            before = psutil.Process().children()
             ray.init(
                 include_dashboard=False,
                 num_cpus=max(1, round(serving.max_replicas * max(serving.cpus, 0.01) + 1)),
@@ -145,13 +149,54 @@ def _ray(serving: ServingConfig) -> Iterator[None]:
                 _node_ip_address="127.0.0.1",
                 **quiet,
             )
+            ending.callback(_shut_down, before)
         else:
             ray.init(address=serving.address, namespace=NAME, **quiet)
-        ending.callback(ray.shutdown)
+            ending.callback(ray.shutdown)
         serve.start(proxy_location="Disabled")
         if serving.address is not None:  # our own Ray takes all with it
             ending.callback(serve.delete, NAME)
         yield
+
+
+def _shut_down(before: Sequence[psutil.Process]) -> None:
+    """End the Ray that was started here, its processes together.
+
+    `ray.shutdown` ends them one after the other, a second each. Once it has ended the first, this
+    process is disconnected from all, and the others have nothing to lose.
+    """
+    import psutil
+    import ray
+
+    ours = {process.pid for process in before}
+    first = [each for each in psutil.Process().children() if each.pid not in ours]
+    found = first + [below for each in first for below in each.children(recursive=True)]
+    over = threading.Event()
+
+    def end_together() -> None:
+        while not over.wait(0.01) and all(map(_lives, first)):
+            pass
+        for process in found:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    others = threading.Thread(target=end_together, name="ray-end", daemon=True)
+    others.start()
+    ray.shutdown()
+    over.set()
+    others.join()
+    # What still writes keeps the folder from being removed.
+    until = time.monotonic() + 1.0
+    while any(map(_lives, found)) and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def _lives(process: psutil.Process) -> bool:
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def serve_here(
@@ -172,7 +217,7 @@ def serve_here(
     certificate : tuple of Path, optional
         Certificate and key; None: no TLS.
     on_ready : callable
-        Takes the port once a replica decodes.
+        Takes the port once a replica decodes; called in a thread of its own.
 
     Raises
     ------
@@ -270,7 +315,7 @@ async def _serve(
         while not asked.is_set() and not running.done():
             if not told and gate.is_ready:
                 told = True
-                on_ready(int(listening.getsockname()[1]))
+                await asyncio.to_thread(on_ready, int(listening.getsockname()[1]))
             await asyncio.sleep(0.05)
         await gate.drain(drain)
     finally:

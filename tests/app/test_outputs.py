@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from pythonosc.dispatcher import Dispatcher
 from pythonosc.osc_server import BlockingOSCUDPServer
 
+from app.cli import main
 from app.errors import OutputError
 from app.outputs.feed import MAX_CLIENTS, PictureFeed, feed_token
 from app.outputs.lab_recorder import LabRecorderOutput
@@ -322,3 +323,17 @@ def test_no_file_is_made_outside_of_the_folder(tmp_path: Path, options: dict[str
         control.start()
     assert list(tmp_path.iterdir()) == []
     control.name_file({"root": str(tmp_path / "in" / "below"), "template": "b.xdf"})
+
+
+@pytest.mark.parametrize(
+    "given", [("--osc", ":99999"), ("--osc", "host:0"), ("--lab-recorder", "x"), ("--feed", "-1")]
+)
+def test_an_address_that_is_none_is_wrong_usage(
+    given: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--headless", f"{given[0]}={given[1]}"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"argument {given[0]}" in said
+    assert "expected" in said

@@ -133,5 +133,11 @@ TOOLS: tuple[Tool, ...] = (
         "Which of many flickering pictures is looked at, after a warning; compose",
         "app.views.attend.tool:make",
     ),
+    Tool(
+        "Find a server…",
+        "",
+        "Look on the local network for a computer that decodes for several headsets",
+        "app.views.window.servers:make",
+    ),
 )
 """Tools in the order of the menu."""
