@@ -9,11 +9,14 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from pipeline.values import Uint8
+from pipeline.gallery.pictures import BACKGROUND
+from pipeline.values import Float32, Uint8
 
 LEVELS = (4, 8)
 """What differs from the background by no more than the first, with all that is near, is background;
 what differs by the second is none of it; between, in part."""
+FOG = (150, 155, 164)
+"""Colour of a picture of nothing, sRGB."""
 _NEAR = 5
 """Side of the neighbourhood, pixels."""
 
@@ -26,16 +29,26 @@ def background_of(pixels: Uint8) -> Uint8:
 
 
 def flattened(pixels: Uint8) -> Uint8:
-    """Give the background its own colour wherever nothing else is, (height, width, 3) sRGB.
+    """Give the background one colour wherever nothing else is, (height, width, 3) sRGB.
 
     A pixel is background where neither it nor any within two pixels differs from the background's
-    colour by more than `LEVELS` in any channel: fainter than that is nothing that is drawn.
+    colour by more than `LEVELS` in any channel: fainter than that is nothing that is drawn. The
+    colour is the gallery's, as far towards fog as what was drawn.
     """
-    colour = background_of(pixels).astype(np.int16)
-    away = pixels - colour
-    far = np.abs(away).max(axis=2)
+    colour = background_of(pixels)
+    far = np.abs(pixels - colour.astype(np.int16)).max(axis=2)
     far = ndimage.maximum_filter1d(ndimage.maximum_filter1d(far, _NEAR, 0), _NEAR, 1)
     low, high = LEVELS
-    stays = np.clip(far - low, 0, high - low)[..., None]
-    made: Uint8 = (colour + np.rint(away * (stays / np.float32(high - low)))).astype(np.uint8)
+    stays = np.clip(far - low, 0, high - low)[..., None] / np.float32(high - low)
+    own = _untinted(colour)
+    made: Uint8 = np.rint(own + (pixels - own) * stays).astype(np.uint8)
     return made
+
+
+def _untinted(colour: Uint8) -> Float32:
+    """Colour (3,) between clear and full fog that is nearest; the same where none is near."""
+    clear, fog = (np.array(each, np.float32) for each in (BACKGROUND, FOG))
+    way = fog - clear
+    share = np.clip((colour - clear) @ way / (way @ way), 0, 1)
+    nearest: Float32 = np.rint(clear + share * way)
+    return nearest if np.abs(nearest - colour).max() <= LEVELS[1] else colour.astype(np.float32)

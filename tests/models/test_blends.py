@@ -108,3 +108,16 @@ def test_grain_goes_and_faint_things_stay() -> None:
     kept = made[40:80, 40:80], made[20:23, 30:100]
     for part, was in zip(kept, (faint[40:80, 40:80], faint[20:23, 30:100]), strict=True):
         assert np.abs(part.astype(float) - was).mean() < 0.5
+
+
+def test_backgrounds_are_the_gallerys_or_fogs_or_between() -> None:
+    """A tint goes, the thickness of fog stays, and what is neither keeps its colour."""
+
+    def plain(*colour: int) -> list[int]:
+        made: list[int] = flattened(np.full((32, 32, 3), colour, np.uint8))[5, 5].tolist()
+        return made
+
+    assert plain(208, 215, 221) == list(GALLERY.background)
+    assert plain(181, 183, 191) == [180, 184, 192]
+    assert plain(150, 155, 164) == [150, 155, 164]
+    assert plain(20, 90, 20) == [20, 90, 20]
