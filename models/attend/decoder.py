@@ -134,6 +134,7 @@ class AttendDecoder:
             is_decided = seconds >= self.trial_seconds - 0.5 / self.rate
         else:
             is_sure = self.stopping.is_enough(probable)
+            is_sure = is_sure and self.learning.may_decide
             is_decided = seconds >= self.stopping.first - 0.5 / self.rate and is_sure
         self._step = Step(seconds, probable, is_decided)
         return self._step
@@ -156,6 +157,7 @@ class AttendDecoder:
         if self.trial_seconds is not None:
             least = FORCED if self.learning.template is None else (1 - NONE) / self._n_targets
             is_sure = is_sure and float(last.posterior.max()) >= least
+            is_sure = is_sure and self.learning.may_decide
         if self._adapt and (is_sure or not self.learning.is_converged):
             self.learning.learn(self._look.sums)
         return Decision(last.best if is_sure else None, last.seconds, last.posterior)

@@ -26,10 +26,9 @@ KEPT = (20, 20, 20, 6, 6, 6, 2)
 REMEMBERED = 60
 """Looks that can still be read again; older ones stay as they were decided."""
 REVISION = 2
-"""Of the rules that say when a person is known, and what a stranger's look tells. The first ones
-took a look for sure that the other looks' response made `SURE` (codes that nobody saw were often
-so, with a strong response), and let pictures that flash stand out no more than those that flicker.
-Sessions of before replay by them."""
+"""Of the rules that say when a person is known, and whether a stranger's look may be decided. The
+first ones took a look for sure that the other looks' response made `SURE` (codes that nobody saw
+were often so, with a strong response), and decided anybody's. Sessions of before replay by them."""
 YOUNG = (6, 4)
 """Looks below which nobody is known well, by revision."""
 AGREEING = 0.7
@@ -113,6 +112,12 @@ class Learning:
         return self.known is not None or (self.n_looks >= self._young and self._surely >= AGREEING)
 
     @property
+    def may_decide(self) -> bool:
+        """Whether a look may be decided: a stranger's at flashed pictures only teaches."""
+        is_known = self.template is not None
+        return is_known or self.response.decides_strangers or self.revision == 1
+
+    @property
     def _young(self) -> int:
         return YOUNG[self.revision - 1]
 
@@ -128,9 +133,7 @@ class Learning:
             return posterior_or_none(scores, independent=self._independent)
         scores, own = self._quick(look)
         n_targets = scores.shape[1]
-        even = FLICKER.stands_out if self.revision == 1 else self.response.stands_out
-        sure = standing_out(own, n_targets, even=even)
-        return posterior(scores, independent=self._independent) * sure
+        return posterior(scores, independent=self._independent) * standing_out(own, n_targets)
 
     def score(self, look: Covariances) -> Float64:
         """How well each answer explains a look together with all before it.

@@ -19,6 +19,9 @@ from pipeline.values import Float64
 Rule = Literal["bayes", "margin"]
 NONE = 0.5
 """Probability that none of the pictures is attended to, before a look says anything."""
+STANDING_OUT = 4.5
+"""Standard deviations by which a code has to stand out from the others to be as probably attended
+to as not, where the person's response is not known yet; two more make it 50 times as probable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ def posterior_or_none(scores: Float64, *, independent: float) -> Float64:
     return result
 
 
-def standing_out(scores: Float64, n_targets: int, *, even: float) -> float:
+def standing_out(scores: Float64, n_targets: int) -> float:
     """Probability that the best answer is more than the best of so many wrong ones.
 
     A strong response resembles every code a little, so that wrong ones are ahead of each other by
@@ -107,11 +110,8 @@ def standing_out(scores: Float64, n_targets: int, *, even: float) -> float:
     ----------
     scores : ndarray, shape (n_targets + n_decoys,), float64, nats
     n_targets : int
-    even : float
-        Standard deviations of the others at which it is as probable as not; two more make it 50
-        times as probable.
     """
-    ahead = deviations(scores, int(scores[:n_targets].argmax())) - even
+    ahead = deviations(scores, int(scores[:n_targets].argmax())) - STANDING_OUT
     return 1 / (1 + math.exp(-2 * min(max(ahead, -50.0), 50.0)))
 
 

@@ -102,11 +102,12 @@ def test_a_source_that_breaks_leaves_a_session_that_says_so(tmp_path: Path) -> N
 def test_pictures_that_flash_in_turn_are_read_as_well() -> None:
     grid = grid_for(tuple("abcdef"), 60.0, "flash")
     config = filtered(load_preset("attend"), "flash")
-    source = LookerSource(Looker(number=5, snr=4.0), grid, n_looks=3)
+    source = LookerSource(Looker(number=5, snr=4.0), grid, n_looks=6)
     cues = itertools.cycle([4, 1, 3])
-    found = AttendSession(config, source, LookOptions(), out=None, cues=cues, n_looks=3).play()
-    assert [trial["decided"] for trial in found["attend"]["trials"]] == [4, 1, 3]
-    assert all(1.7 <= trial["seconds"] <= 9.9 for trial in found["attend"]["trials"])
+    found = AttendSession(config, source, LookOptions(), out=None, cues=cues, n_looks=6).play()
+    trials = found["attend"]["trials"]
+    assert [trial["decided"] for trial in trials] == [None] * 4 + [1, 3]  # a stranger's only teach
+    assert all(1.7 <= trial["seconds"] <= 9.9 for trial in trials)
     with pytest.raises(InfoError, match="give --flash"):
         session(LookerSource(Looker(), grid, n_looks=1), out=None)
 

@@ -179,12 +179,10 @@ def test_probabilities_leave_room_for_none() -> None:
     assert posterior_or_none(np.full(3, -40.0), independent=INDEPENDENT).sum() < 0.01
     assert posterior_or_none(np.array([-9.0, 60.0, 0.0]), independent=INDEPENDENT)[1] > 0.99
     even = np.arange(20.0)
-    assert standing_out(even, 20, even=4.5) < 0.05
-    assert (
-        standing_out(np.append(even, 90.0), 20, even=4.5) < 0.05
-    )  # a decoy stands out: no target does
+    assert standing_out(even, 20) < 0.05
+    assert standing_out(np.append(even, 90.0), 20) < 0.05  # a decoy stands out: no target does
     even[3] = 90.0
-    assert standing_out(even, 20, even=4.5) > 0.5
+    assert standing_out(even, 20) > 0.5
 
 
 def test_a_known_person_who_looks_at_none_is_told_so() -> None:
