@@ -230,6 +230,8 @@ class Snapshot:
     out: Path | None = None
     outputs: tuple[str, ...] = ()
     """Where results go beside LSL, each in a few words; the picture feed's holds its token."""
+    feed: str = ""
+    """Address of the picture feed, token and all; empty: there is none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -201,6 +201,7 @@ class _Scene:
             make_decoder=partial(Decoder, target=idle_decoder),
             is_live=False,
             on_end=source.close,
+            has_report=False,  # as the stage's, which are deleted
         )
         self._sources[session] = source
         self._in_use.add(session.out)

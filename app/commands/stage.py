@@ -262,9 +262,9 @@ def make_keeper(args: argparse.Namespace, visit: SessionConfig) -> Keeper:
     def make(who: Who) -> SessionPort:
         tidy()
         session = (
-            demo_session(attract, root=root)
+            demo_session(attract, root=root, has_report=False)
             if who is Who.ATTRACT
-            else live_session(visit, root=root)
+            else live_session(visit, root=root, has_report=args.keep)
         )
         in_use.add(session.out)
         return session

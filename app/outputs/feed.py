@@ -256,7 +256,8 @@ class _Handler(BaseHTTPRequestHandler):
                 f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(packed)}\r\n"
                 f"X-Phosphene-Simulated: {int(self.server.feed.is_simulated)}\r\n\r\n"
             )
-            self.wfile.write(head.encode() + packed + b"\r\n")
+            # Twice: Chromium shows a part only when the next one begins, a picture too late.
+            self.wfile.write(2 * (head.encode() + packed + b"\r\n"))
 
     def _events(self) -> None:
         seen = self.server.feed.n_events  # whoever reads our first line misses nothing after it

@@ -229,6 +229,7 @@ def demo_session(
     out: Path | None = None,
     root: Path = SESSIONS,
     duration: float | None = None,
+    has_report: bool = True,
 ) -> Session:
     """Make the session that starts a virtual headset and decodes it (not yet started).
 
@@ -265,6 +266,7 @@ def demo_session(
             may_present=headset.is_following,
             tend=headset.tend,
             on_end=close,
+            has_report=has_report,
         )
     except BaseException:
         close()
@@ -328,6 +330,7 @@ def live_session(
     root: Path = SESSIONS,
     duration: float | None = None,
     needs_viewer: bool = False,
+    has_report: bool = True,
 ) -> Session:
     """Make a session on a stream in reach; with own stimuli when the settings say so.
 
@@ -340,6 +343,7 @@ def live_session(
             open_source=opener(config),
             clock=local_clock,
             duration=duration,
+            has_report=has_report,
         )
     markers_id = config.markers.source_id or f"phosphene-stimuli-{uuid.uuid4().hex[:8]}"
     config = config.model_copy(
@@ -357,6 +361,7 @@ def live_session(
             may_present=lambda: True,
             needs_viewer=needs_viewer,
             on_end=outlet.close,
+            has_report=has_report,
         )
     except BaseException:
         outlet.close()
@@ -394,6 +399,7 @@ def _live(
     duration: float | None,
     may_present: Callable[[], bool],
     on_end: Callable[[], None],
+    has_report: bool,
     needs_viewer: bool = False,
     tend: Callable[[], str] = lambda: "",
 ) -> Session:
@@ -417,6 +423,7 @@ def _live(
         needs_viewer=needs_viewer,
         tend=tend,
         on_end=on_end,
+        has_report=has_report,
     )
 
 

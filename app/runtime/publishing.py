@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from app.outputs.feed import PictureFeed
 from app.outputs.opening import open_outputs
 from app.outputs.port import Output, Sent
 from app.port import Result
@@ -162,6 +163,11 @@ class Publisher:
     def about(self) -> tuple[str, ...]:
         """Where the outputs beside LSL send to."""
         return tuple(output.about for output in self._outputs)
+
+    @property
+    def feed(self) -> str:
+        """Address of the picture feed, token and all; empty where there is none."""
+        return next((one.url for one in self._outputs if isinstance(one, PictureFeed)), "")
 
     @property
     def codes(self) -> dict[str, int]:

@@ -115,6 +115,8 @@ class Session:
         in the acquisition thread, so it must return at once.
     on_end : callable or None
         Called last, whatever happened (ends the virtual headset).
+    has_report : bool
+        Whether `report.html` is written at the end; idle where the folder is deleted then.
     monotonic : callable
         `time.monotonic` but for tests: a live session's length.
     """
@@ -140,6 +142,7 @@ class Session:
         past: Past | None = None,
         on_epoch: Callable[[EpochEvent], None] | None = None,
         on_end: Callable[[], None] | None = None,
+        has_report: bool = True,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
@@ -156,6 +159,7 @@ class Session:
         self._playback = playback
         self._on_epoch = on_epoch
         self._on_end = on_end
+        self._has_report = has_report
         self._gallery = load_gallery(config.gallery)
         # The stimuli that a picture is identified among.
         self._labels = candidate_labels(self._gallery, config.stimuli)
@@ -286,6 +290,7 @@ class Session:
             awaits_viewer=self._show is not None and not self._seen.is_set(),
             out=self._folder.finished_in,
             outputs=() if self._publisher is None else self._publisher.about,
+            feed="" if self._publisher is None else self._publisher.feed,
             **fields,
             **self._session_recorder.fields(),
         )
@@ -606,7 +611,8 @@ class Session:
         if self.stimuli is not None:
             summary["stimuli"] = self.stimuli.figures()
         self._folder.finish(summary)
-        self._finish_report()
+        if self._has_report:
+            self._finish_report()
 
     def _finish_report(self) -> None:
         """Write the report; without pictures where there is no room for them."""

@@ -67,6 +67,7 @@ class FakeSession:
     pictures: dict[str, Uint8] = field(default_factory=dict)
     fail_at: float | None = None
     decoded_by: str = ""
+    feed: str = ""
     gap_at: tuple[float, float] | None = None
     """Start and length of a loss, s."""
     out: Path | None = None
@@ -198,6 +199,7 @@ class FakeSession:
             silent_for=self.silent_for,
             foreign_hosts=self.foreign_hosts,
             decoded_by=self.decoded_by,
+            feed=self.feed,
             newest_age=0.012 if phase is Phase.RUNNING else 5.2,
             duration=self.now,
             n_received=round(self.now * self.sfreq),

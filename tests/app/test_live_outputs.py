@@ -18,6 +18,7 @@ from pythonosc.dispatcher import Dispatcher
 from pythonosc.osc_server import BlockingOSCUDPServer
 
 from app.benchmarks.soak import idle_decoder
+from app.outputs.feed import PictureFeed
 from app.outputs.remote_control import RemoteControlServer
 from app.outputs.remote_recording import RemoteRecording
 from app.port import Phase
@@ -36,11 +37,13 @@ from configs import (
 )
 from devices.lsl.inlet import LslSource
 from devices.lsl.outlet import MarkerOutlet
+from tests.app.chromium import Chromium, chromium_here
 from tests.devices.lsl_tools import CH_NAMES, Feeder
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.lsl, pytest.mark.skipif(sys.platform == "win32", reason="MNE-LSL")]
 LABELS = ("face", "house", "face")
+SHOWS = "document.images[0].naturalWidth === 8 && document.body.innerText.trim() !== ''"
 
 
 def session_on(out: Path, outputs: OutputsConfig) -> Session:
@@ -61,6 +64,7 @@ def session_on(out: Path, outputs: OutputsConfig) -> Session:
         open_source=lambda stop: LslSource(config.source, config.markers, stop=stop),
         clock=pylsl.local_clock,
         make_decoder=partial(Decoder, target=idle_decoder),
+        has_report=False,
     )
 
 
@@ -126,13 +130,19 @@ def test_foreign_programs_work_with_a_live_session(tmp_path: Path) -> None:
                 eeg, 10, event_id, "marker", events, tmin=0.0, tmax=0.2, baseline=None
             ).connect(acquisition_delay=None)
 
-            # A browser.
+            # A browser, and a script that reads events as one does.
             (about,) = [text for text in session.snapshot().outputs if text.startswith("Pict")]
             port, token = about.rpartition(":")[2].split("/?token=")
             browser = http.client.HTTPConnection("127.0.0.1", int(port), timeout=10.0)
             browser.request("GET", f"/events?token={token}")
             feed = browser.getresponse()
             assert feed.readline() == b": phosphene\n"
+            program = chromium_here()
+            url = session.snapshot().feed
+            page = None if program is None else Chromium(program, url, tmp_path / "profile")
+            if page is not None:
+                (pictures,) = [one for one in publisher._outputs if isinstance(one, PictureFeed)]
+                wait_for(lambda: pictures.n_clients == 3)  # the script, and two of the page
 
             wait_for(lambda: codes.wait_for_consumers(1.0))
             wait_for(lambda: eeg.n_new_samples > 100)
@@ -144,7 +154,13 @@ def test_foreign_programs_work_with_a_live_session(tmp_path: Path) -> None:
             wait_for(partial(take_epochs, epochs, len(LABELS)))
             script.sendall(b"stop\n")
             assert script.recv(300) == b"OK"
-        onsets = [json.loads(line)["t_onset"] for line in read_events(feed, len(LABELS))]
+        shown = None
+        if page is not None:
+            wait_for(partial(page.evaluate, SHOWS))
+            shown = page.evaluate("document.body.innerText.trim()")
+            page.close()
+        lines = [json.loads(line) for line in read_events(feed, len(LABELS))]
+        onsets = [line["t_onset"] for line in lines]
         found = epochs.get_data()[-len(LABELS) :]
         order = list(epochs.events[-len(LABELS) :])
         epochs.disconnect()
@@ -178,6 +194,10 @@ def test_foreign_programs_work_with_a_live_session(tmp_path: Path) -> None:
         assert len(heads[kind]["uid"][0]) == 36
         assert heads[kind]["source_id"][0].endswith(session._token)
     assert token not in (session.out / "summary.json").read_text()
+    assert not (session.out / "report.html").exists()
+    if page is None:
+        pytest.skip("no Chromium here: all of this holds but that the page was looked at in it")
+    assert shown == lines[-1]["top"][0][0]
 
 
 def read_events(feed: http.client.HTTPResponse, n_events: int) -> list[str]:

@@ -155,6 +155,7 @@ def test_pictures_come_as_mjpeg_and_events_as_json(feed: PictureFeed) -> None:
     for index, colour in enumerate((10, 240)):
         feed.send(sent(index, colour=colour))
         head, body = read_part(pictures)
+        assert read_part(pictures) == (head, body), "Chromium shows a part when the next begins"
         assert head["X-Phosphene-Simulated"] == "1"
         with Image.open(io.BytesIO(body)) as image:
             assert abs(image.getpixel((4, 4))[0] - colour) < 4  # type: ignore[index]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,15 +16,17 @@ from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from app.cli import main
-from app.commands.stage import remove_abandoned, supervise
+from app.commands.stage import make_keeper, remove_abandoned, supervise
 from app.errors import AppError
 from app.port import Phase, Result, Snapshot, TraceBlock
+from app.runtime import launch
 from app.runtime.lock import remove_lock, this_process, write_lock
 from app.stage.disk import claim, keep_quota, remove, size_of
 from app.stage.keeper import Keeper, Patience, Shown, Who
 from app.stage.motion import FADE, FOG_AFTER, LONGEST, Motion
 from app.stage.watched import Watched
 from app.views.stage.window import POLL_FRAMES, StageWindow
+from configs import load_preset
 from pipeline.errors import PhospheneError
 from pipeline.values import Outcome
 
@@ -260,6 +264,18 @@ def test_what_a_killed_stage_left_is_deleted_and_what_was_kept_is_not(tmp_path: 
     remove_abandoned(tmp_path)
     assert [folder.exists() for folder in (killed, kept, running)] == [False, True, True]
     remove_lock(running)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_no_report_is_made_of_what_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, kept: bool
+) -> None:
+    args = argparse.Namespace(out=tmp_path, keep=kept, quota=1.0, visit=60.0)
+    for name in ("demo_session", "live_session"):
+        monkeypatch.setattr(launch, name, lambda *_, **more: SimpleNamespace(out=tmp_path, **more))
+    keeper = make_keeper(args, load_preset("stage"))
+    made = [keeper._make(who) for who in (Who.ATTRACT, Who.VISITOR)]
+    assert [session.has_report for session in made] == [False, kept]  # type: ignore[attr-defined]
 
 
 # -- how it moves --------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from app.port import Phase
@@ -196,3 +197,23 @@ def test_the_window_says_for_as_long_as_eeg_leaves_the_machine(
     window.tick()
     window._show_texts()
     assert not window.status.away.isVisible()
+
+
+def test_the_feed_s_address_is_seen_without_its_token_and_copied_with_it(
+    window: MainWindow, qtbot: QtBot
+) -> None:
+    session = run_demo(window, qtbot, 1.0)
+    assert not window.status.feed.isVisible()
+    session.feed = "http://127.0.0.1:8765/?token=secret"
+    window.tick()
+    window._show_texts()
+    assert window.status.feed.isVisible()
+    assert window.status.feed.text() == "Pictures at 127.0.0.1:8765"
+    assert "secret" not in window.status.feed.toolTip() + window.status.feed.accessibleName()
+    window.status.feed.click()
+    assert QApplication.clipboard().text() == session.feed
+    assert window.status.feed.text() == "Address copied"
+    session.stop()
+    window.tick()
+    window._show_texts()
+    assert not window.status.feed.isVisible()

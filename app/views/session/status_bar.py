@@ -7,10 +7,11 @@ what to do about it.
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from PySide6.QtCore import QUrl, Signal
+from PySide6.QtCore import QTimer, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QFrame, QHBoxLayout, QWidget
 
 from app import formatting
 from app.port import Phase
@@ -19,6 +20,7 @@ from app.views.common.painted import Button, ElidedLabel, plain_tip, set_text, s
 from app.views.common.theme import DARK, Theme, px
 
 _TONES = {Phase.RUNNING: "good", Phase.FAILED: "bad", Phase.STARTING: "warn"}
+_COPIED_MS = 2000
 
 
 class StatusBar(QFrame):
@@ -34,6 +36,17 @@ class StatusBar(QFrame):
         self.phase = text_label("", "caption")
         self.message = ElidedLabel("caption")
         self.away = text_label("", "caption")
+        self.feed = Button(
+            kind="mini",
+            tip="Copy the address of the picture feed (with its token: who has it sees the "
+            "pictures, on this machine)",
+        )
+        self.feed.clicked.connect(self._copy_feed)
+        self.feed.hide()
+        self._copied = QTimer(self)
+        self._copied.setSingleShot(True)
+        self._copied.setInterval(_COPIED_MS)
+        self._copied.timeout.connect(self._show_feed)
         self.right = text_label("", "small")
         row = QHBoxLayout(self)
         row.setContentsMargins(14, 0, 14, 0)
@@ -41,6 +54,7 @@ class StatusBar(QFrame):
         row.addWidget(self.phase)
         row.addWidget(self.message, 1)
         row.addWidget(self.away)
+        row.addWidget(self.feed)
         row.addWidget(self.right)
 
     def set_theme(self, _theme: Theme) -> None:
@@ -67,7 +81,20 @@ class StatusBar(QFrame):
             plain_tip("\n".join([message, *snapshot.warnings])) if message else ""
         )
         self._show_away(snapshot.decoded_by if session.active else "")
+        self._show_feed()
         set_text(self.right, "   ".join(self._facts()))
+
+    def _show_feed(self) -> None:
+        """Say where the pictures are; a token on the screen would be in every screenshot."""
+        url = self._session.snapshot.feed if self._session.active else ""
+        self.feed.setVisible(bool(url))
+        if url and not self._copied.isActive():
+            self.feed.setText(f"Pictures at {urlsplit(url).netloc}")
+
+    def _copy_feed(self) -> None:
+        QApplication.clipboard().setText(self._session.snapshot.feed)
+        self.feed.setText("Address copied")
+        self._copied.start()
 
     def _show_away(self, url: str) -> None:
         """Say, for as long as it does, that EEG leaves this machine, and for where."""
