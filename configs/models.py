@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from configs.units import UnitName
 
@@ -31,6 +39,17 @@ class _Frozen(BaseModel):
             else value
             for key, value in table.items()
         }
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _keep_flags(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse `"yes"` or 1 for a flag, and a flag for a number: TOML has both."""
+        is_flag = cls.model_fields[str(info.field_name)].annotation is bool
+        if is_flag and not isinstance(value, bool):
+            raise PydanticCustomError("flag", "Input should be true or false, without quotes")
+        if isinstance(value, bool) and not is_flag:
+            raise PydanticCustomError("no_flag", "Input should not be true or false")
+        return value
 
     def to_table(self) -> dict[str, Any]:
         """Settings as TOML can hold them; `load_config` gives the same settings back."""

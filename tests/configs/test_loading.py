@@ -79,6 +79,11 @@ def test_a_preset_is_a_name_not_a_path(name: str) -> None:
         ("[filter]\norder = 0", "filter.order", "0"),
         ("[epochs]\ntmin = 0.5", "epochs.tmin", "0.5"),
         ("[decoder]\nqueue_size = 0", "decoder.queue_size", "0"),
+        ('[decoder]\nblend = "yes"', "decoder.blend", "'yes'"),
+        ("[decoder]\nalign = 1", "decoder.align", "1"),
+        ("[decoder]\ngenerator_revision = 9", "decoder.generator_revision", "9"),
+        ("[decoder]\ngenerator_revision = true", "decoder.generator_revision", "True"),
+        ("[simulation]\nsnr = true", "simulation.snr", "True"),
         ('schema_version = "2"', "schema_version", "'2'"),
     ],
 )
