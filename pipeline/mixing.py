@@ -2,23 +2,26 @@
 
 Owns the grammar and the sum. `cat` is a picture; `0.6*cat + 0.4*tulip` a blend; `@red` a direction
 (the mean of the pictures that are mostly red, less that of all), so that `1*cat + 0.5*@red` is a
-redder cat. A mixture is as long as a picture's vector. Knows nothing of who chooses them.
+redder cat. A mixture is as long as a picture's vector. Says too which pictures' objects show a
+colour or style most. Knows nothing of who chooses them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.errors import ConfigurationError
 from pipeline.gallery import Gallery
 from pipeline.values import Float32, Float64, Uint8
 
+Bool = npt.NDArray[np.bool_]
 HUES: Final[Mapping[str, tuple[float, float]]] = {
     "red": (345, 15),
     "orange": (15, 45),
@@ -32,6 +35,10 @@ DIRECTIONS: Final = (*HUES, "light", "dark", "plain", "colourful")
 """Names of the directions; the last four are styles."""
 _SHARE: Final = 12
 """Pictures that show a direction most."""
+_OUTLINE: Final = 8
+"""Levels by which an object differs from the background."""
+_LEAST_OBJECT: Final = 0.1
+"""Share of a picture that its object covers before it stands for a colour or style."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +115,10 @@ class Mixing:
         found: Float32 = (total / max(length, 1e-12)).astype(np.float32)
         return found
 
+    def examples(self, direction: str) -> tuple[str, ...]:
+        """Upright pictures, by how much their objects show a colour or style, most first."""
+        return _examples(self._gallery)[direction]
+
     def _part(self, name: str) -> Float64:
         if name.startswith("@") and name not in self._known:
             return self._directions[name[1:]]
@@ -127,18 +138,42 @@ class Mixing:
         return found
 
 
+@lru_cache(maxsize=4)
+def _examples(gallery: Gallery) -> dict[str, tuple[str, ...]]:
+    """Upright pictures by how much their objects show of each direction, most first."""
+    upright, ground = gallery.subset(kind="upright"), np.array(gallery.background, dtype=np.int16)
+    shown = {}
+    for label in upright.labels:
+        pixels = upright.image(label)[::4, ::4].reshape(-1, 3)
+        objects = pixels[np.abs(pixels.astype(np.int16) - ground).max(axis=1) > _OUTLINE]
+        if len(objects) >= _LEAST_OBJECT * len(pixels):
+            shown[label] = _colours_of(objects)
+    return {name: tuple(sorted(shown, key=lambda each: -shown[each][name])) for name in DIRECTIONS}
+
+
 def _looks_of(pixels: Uint8) -> dict[str, float]:
     """How much a picture shows of each direction: shares of its pixels, and means."""
     rgb = pixels[::4, ::4].reshape(-1, 3) / 255.0
-    high, low = rgb.max(axis=1), rgb.min(axis=1)
-    spread = high - low
+    spread, bright = np.ptp(rgb, axis=1), float(rgb.max(axis=1).mean())
+    found = {name: float((is_it & (spread > 0.2)).mean()) for name, is_it in _hues_of(rgb)}
+    return found | _styles_of(bright, float(spread.mean()))
+
+
+def _colours_of(objects: Uint8) -> dict[str, float]:
+    """How much an object's pixels (n_pixels, 3) show of each direction: pale ones of a hue less."""
+    rgb = objects / 255.0
+    spread = np.ptp(rgb, axis=1)
+    found = {name: float((is_it * spread).mean()) for name, is_it in _hues_of(rgb)}
+    return found | _styles_of(float(rgb.mean()), float(spread.mean()))
+
+
+def _hues_of(rgb: Float64) -> Iterator[tuple[str, Bool]]:
+    """Which pixels (n_pixels, 3) are of each hue."""
     near = rgb @ np.array([[1.0], [np.exp(2j * np.pi / 3)], [np.exp(4j * np.pi / 3)]])
     hue = np.degrees(np.angle(near[:, 0])) % 360
-    is_coloured = spread > 0.2
-    found = {}
     for name, (first, last) in HUES.items():
-        inside = (hue - first) % 360 < (last - first) % 360
-        found[name] = float((inside & is_coloured).mean())
-    found |= {"light": float(high.mean()), "dark": -float(high.mean())}
-    saturation = float(spread.mean())
-    return found | {"plain": -saturation, "colourful": saturation}
+        yield name, (hue - first) % 360 < (last - first) % 360
+
+
+def _styles_of(bright: float, saturation: float) -> dict[str, float]:
+    return {"light": bright, "dark": -bright, "plain": -saturation, "colourful": saturation}

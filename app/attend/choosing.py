@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from app.attend.composing import Cell, Composer
+from app.attend.composing import ARITHMETIC, Cell, Composer
 from app.attend.drawing import Draws, Known, Picture
 from app.attend.signs import SIGNS
 from app.errors import AppError
@@ -87,12 +87,20 @@ def upright_gallery(config: SessionConfig, space: str) -> Gallery:
 
 
 def choose_pictures(
-    config: SessionConfig, drawing: Draws, n_targets: int, *, composes: bool = False
+    config: SessionConfig,
+    drawing: Draws,
+    n_targets: int,
+    *,
+    composes: bool = False,
+    arithmetic: int = ARITHMETIC,
 ) -> Pictures:
-    """Choose as many pictures as there are targets; the seed repeats the choice."""
+    """Choose as many pictures as there are targets; the seed repeats the choice.
+
+    `arithmetic` of a composition is 1 in sessions of before.
+    """
     upright = upright_gallery(config, drawing.space)
     if composes:
-        composer = Composer(upright, n_cells=n_targets, seed=config.seed)
+        composer = Composer(upright, n_cells=n_targets, seed=config.seed, arithmetic=arithmetic)
         return Pictures(composer.labels, drawing, config.seed, composer)
     if len(upright) < n_targets:
         raise AppError(

@@ -1,7 +1,8 @@
 """Composing: each choice becomes the start of the next, by arithmetic on the pictures' vectors.
 
 Owns what the next grid offers, the way back, and the path of choices. Knows nothing of looks or of
-drawing: a cell is a mixture (`pipeline.mixing`), and whoever shows it has it drawn.
+drawing: a cell leads to a thing (`app.attend.things`), which is a mixture (`pipeline.mixing`), and
+whoever shows it has it drawn.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from typing import Any, Final
 import numpy as np
 
 from app import formatting
+from app.attend.things import Thing
 from pipeline.gallery import Gallery
 from pipeline.mixing import HUES, Mix, Mixing
 
+ARITHMETIC: Final = 2
+"""Today's. By 1, in sessions that name none, everything that is chosen adds up."""
 BLENDED: Final = 0.4
-"""Weight of what is blended in; the rest is what there was."""
+"""Weight of what is blended in, by arithmetic 1; the rest is what there was."""
 TURNED: Final = 0.5
-"""Weight of a colour or style."""
+"""Weight of a colour or style, by arithmetic 1."""
 STYLES: Final = ("light", "dark", "plain", "colourful")
 SHARES: Final = (("neighbour", 0.25), ("colour", 0.2), ("style", 0.12))
 """Parts of a grid; blends take the rest."""
@@ -41,12 +45,16 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell of a grid: what it does, to which mixture it leads, and that in words."""
+    """One cell of a grid: what it does, to which mixture it leads, and that in words.
+
+    `thing` is what that mixture is of; None by arithmetic 1.
+    """
 
     kind: Kind
     mix: Mix
     words: str
     category: str = ""
+    thing: Thing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,7 @@ class _Place:
 
     cells: tuple[Cell, ...]
     mix: Mix | None
+    thing: Thing | None = None
 
 
 class Composer:
@@ -68,10 +77,15 @@ class Composer:
         Of every grid.
     seed : int
         Repeats every offer.
+    arithmetic : int
+        1 in sessions of before.
     """
 
-    def __init__(self, gallery: Gallery, *, n_cells: int, seed: int) -> None:
+    def __init__(
+        self, gallery: Gallery, *, n_cells: int, seed: int, arithmetic: int = ARITHMETIC
+    ) -> None:
         self._gallery, self._n_cells, self._seed = gallery, n_cells, seed
+        self._is_sum = arithmetic == 1
         self._mixing = Mixing(gallery)
         self._chosen: list[int] = []
         self._places = [_Place(self._categories(), None)]
@@ -107,8 +121,8 @@ class Composer:
         if cell.kind is Kind.ZOOM:
             self._places.append(_Place(self._inside(cell), None))
         else:
-            cells = () if self.is_done else self._changes(cell.mix)
-            self._places.append(_Place(cells, cell.mix))
+            cells = () if self.is_done else self._changes(cell)
+            self._places.append(_Place(cells, cell.mix, cell.thing))
 
     def simulated(self, n_changes: int) -> int:
         """Choose as a simulated person does: at random, ending after so many changes."""
@@ -124,6 +138,9 @@ class Composer:
         """What is composed, in words that a text-to-image model takes; empty before a picture."""
         if self.mix is None:
             return ""
+        thing = self._places[-1].thing
+        if thing is not None:
+            return thing.prompt
         names = [(w, n) for n, w in self.mix.weights if not n.startswith("@")]
         things = [formatting.label(name) for _, name in sorted(names, reverse=True)]
         looks = [name[1:] for name, _ in self.mix.weights if name.startswith("@")]
@@ -170,7 +187,17 @@ class Composer:
         return Cell(Kind.ZOOM, Mix.of(typical), f"{category}…", category)
 
     def _start(self, label: str) -> Cell:
-        return Cell(Kind.START, Mix.of(label), formatting.label(label))
+        return self._whole(Kind.START, label, formatting.label(label), None)
+
+    def _whole(self, kind: Kind, label: str, words: str, before: Thing | None) -> Cell:
+        """Lead to another shape, in the colours of before."""
+        if self._is_sum:
+            return Cell(kind, Mix.of(label), words)
+        return self._leading(kind, words, before.reshaped(label) if before else Thing(label))
+
+    @staticmethod
+    def _leading(kind: Kind, words: str, thing: Thing) -> Cell:
+        return Cell(kind, thing.mix, words, thing=thing)
 
     def _inside(self, cell: Cell) -> tuple[Cell, ...]:
         """Pictures of a category; where they are few, those of others nearest to it."""
@@ -180,25 +207,39 @@ class Composer:
         labels += self._nearest(cell.mix, set(labels), self._n_cells - 1 - len(labels))
         return (undo, *(self._start(label) for label in labels))
 
-    def _changes(self, mix: Mix) -> tuple[Cell, ...]:
+    def _changes(self, cell: Cell) -> tuple[Cell, ...]:
         """What a picture may become."""
         rng = self._rng(0)
+        mix, thing = cell.mix, cell.thing
         before = self.mix or mix
-        cells = [Cell(Kind.UNDO, before, "undo"), Cell(Kind.DONE, mix, "done")]
+        cells = [Cell(Kind.UNDO, before, "undo"), Cell(Kind.DONE, mix, "done", thing=thing)]
         room = self._n_cells - len(cells)
         counts = {name: max(1, round(share * room)) for name, share in SHARES}
         held = {name for name, _ in mix.weights}
-        near = self._nearest(mix, held, counts["neighbour"])
-        cells += [Cell(Kind.NEIGHBOUR, Mix.of(n), f"rather {formatting.label(n)}") for n in near]
+        shape = mix if thing is None else Mix.of(thing.shape)
+        near = self._nearest(shape, held, counts["neighbour"])
+        cells += [
+            self._whole(Kind.NEIGHBOUR, n, f"rather {formatting.label(n)}", thing) for n in near
+        ]
         for kind, names in ((Kind.COLOUR, tuple(HUES)), (Kind.STYLE, STYLES)):
             for name in rng.permutation(names)[: counts[kind.value]].tolist():
                 words = f"more {name}" if kind is Kind.COLOUR else name
-                cells.append(Cell(kind, mix.plus(f"@{name}", TURNED), words))
+                cells.append(self._looking(kind, name, words, cell))
         strange = [label for label in self._gallery.labels if label not in held | set(near)]
         for label in rng.permutation(strange)[: self._n_cells - len(cells)].tolist():
-            blend = mix.plus(label, BLENDED, keeps=1 - BLENDED)
-            cells.append(Cell(Kind.BLEND, blend, f"with {formatting.label(label)}"))
+            cells.append(self._blended(label, cell))
         return tuple(cells)
+
+    def _looking(self, kind: Kind, name: str, words: str, cell: Cell) -> Cell:
+        if cell.thing is None:
+            return Cell(kind, cell.mix.plus(f"@{name}", TURNED), words)
+        return self._leading(kind, words, cell.thing.looking(name, self._mixing.examples(name)))
+
+    def _blended(self, label: str, cell: Cell) -> Cell:
+        words = f"with {formatting.label(label)}"
+        if cell.thing is None:
+            return Cell(Kind.BLEND, cell.mix.plus(label, BLENDED, keeps=1 - BLENDED), words)
+        return self._leading(Kind.BLEND, words, cell.thing.like(label))
 
     def _nearest(self, mix: Mix, but: set[str], count: int) -> list[str]:
         flat = self._gallery.embeddings.reshape(len(self._gallery), -1)

@@ -54,12 +54,17 @@ def past_seconds(table: Mapping[str, Any]) -> float | None:
     return round(math.ceil(round(seconds / STEP, 6)) * STEP, 6)
 
 
-def past_revision(table: Mapping[str, Any]) -> int:
-    """Revision of the rules of an earlier session, by its `[run.attend]`: 1 where none stands."""
-    revision = table.get("revision", 1)
-    if not isinstance(revision, int) or not 1 <= revision <= REVISION:
+def past_revision(
+    table: Mapping[str, Any], *, key: str = "revision", newest: int = REVISION
+) -> int:
+    """Revision of an earlier session's rules, by its `[run.attend]`: 1 where none stands.
+
+    `key` and `newest`: of what; the rules of deciding unless another is named.
+    """
+    revision = table.get(key, 1)
+    if not isinstance(revision, int) or not 1 <= revision <= newest:
         raise AppError(
-            f"[run.attend] revision is {revision!r}, expected 1 to {REVISION}: replay this session "
+            f"[run.attend] {key} is {revision!r}, expected 1 to {newest}: replay this session "
             "with the version of Phosphene that made it."
         )
     return revision

@@ -18,6 +18,7 @@ import numpy as np
 from app.accuracy import Identification
 from app.attend.calibrating import Calibration
 from app.attend.choosing import Pictures
+from app.attend.composing import ARITHMETIC
 from app.attend.reading import Ended, LookOptions, LookReader, Stepped
 from app.port import Result
 from app.runtime.folder import SessionFolder, encode_png
@@ -54,14 +55,20 @@ class ShowsLooks(Protocol):
 
 
 def table_of(
-    options: LookOptions, adapter: LooksAdapter | None = None, *, composes: bool = False
+    options: LookOptions,
+    adapter: LooksAdapter | None = None,
+    *,
+    composes: bool = False,
+    arithmetic: int = ARITHMETIC,
 ) -> dict[str, Any]:
-    """Return how looks are decided, for `session.toml`."""
+    """Return how looks are decided and composed, for `session.toml`."""
     table: dict[str, Any] = {"error_rate": options.error_rate, "no_adapt": not options.adapt}
     if options.revision > 1:
         table["revision"] = options.revision
     if composes:
         table["compose"] = True
+        if arithmetic > 1:
+            table["arithmetic"] = arithmetic
     if options.trial_seconds is not None:
         table |= {"trial_seconds": options.trial_seconds, "exact": True}
     if adapter is not None:

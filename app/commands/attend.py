@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -219,13 +219,13 @@ def run(args: argparse.Namespace) -> int:
                 source,
                 options,
                 out=out,
-                pictures=_pictures(config, composes),
+                pictures=_pictures(config, composes, _arithmetic(attend)),
                 cues=cues(config.seed, n_targets),
                 n_looks=n_looks,
                 adapter=adapter,
                 calibration=calibration,
                 n_changes=SIMULATED_CHANGES if is_virtual else None,
-                run=table_of(options, adapter, composes=composes),
+                run=table_of(options, adapter, composes=composes, arithmetic=_arithmetic(attend)),
             )
             summary = session.play(
                 is_asked_to_end=end.asked.is_set, on_event=_progress(session.labels)
@@ -395,12 +395,24 @@ def _open(
     return LookerSource(_looker(args, config), grid, n_looks=n_looks or DEFAULT_LOOKS)
 
 
-def _pictures(config: SessionConfig, composes: bool) -> Callable[[int], Pictures]:
+def _arithmetic(past: Mapping[str, Any]) -> int:
+    """Return that of a composition: an earlier session's own, by its `[run.attend]`."""
+    from app.attend.composing import ARITHMETIC
+    from app.attend.reading import past_revision
+
+    if not past.get("compose"):
+        return ARITHMETIC
+    return past_revision(past, key="arithmetic", newest=ARITHMETIC)
+
+
+def _pictures(config: SessionConfig, composes: bool, arithmetic: int) -> Callable[[int], Pictures]:
     def make(n_targets: int) -> Pictures:
         from app.attend.choosing import choose_pictures
         from app.attend.drawing import Here
 
-        return choose_pictures(config, Here(config), n_targets, composes=composes)
+        return choose_pictures(
+            config, Here(config), n_targets, composes=composes, arithmetic=arithmetic
+        )
 
     return make
 
