@@ -9,6 +9,7 @@ refused. Knows nothing of what the tensors mean.
 from __future__ import annotations
 
 import contextlib
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -50,7 +51,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         Missing, damaged, or it holds Python objects that are not data.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file, expected a checkpoint.")
+        what = "a folder" if path.is_dir() else "no such file"
+        raise CheckpointError(f"{path}: {what}, expected a checkpoint.")
     if path.suffix == ".safetensors":
         return dict(_load_safetensors(path))
     content = _load_weights_only(path)
@@ -71,7 +73,8 @@ def load_tensor(path: Path) -> Tensor:
         Missing, damaged, not data, or it holds anything but one tensor.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file, expected one tensor.")
+        what = "a folder" if path.is_dir() else "no such file"
+        raise CheckpointError(f"{path}: {what}, expected one tensor.")
     is_safe = path.suffix == ".safetensors"
     content = _load_safetensors(path) if is_safe else _load_weights_only(path)
     if isinstance(content, dict) and len(content) == 1:
@@ -94,7 +97,12 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
 def _load_weights_only(path: Path) -> Any:
     records = [(type("Inert", (_Inert,), {}), name) for name in _settings_in(path)]
     try:
-        with torch.serialization.safe_globals(list(records)):
+        with (
+            warnings.catch_warnings(),
+            torch.serialization.safe_globals(list(records)),
+        ):
+            # Of protocols and old layouts: what matters is refused below, in one sentence.
+            warnings.simplefilter("ignore")
             # Mapped: a data set of gigabytes is read as it is used.
             mapped = zipfile.is_zipfile(path)
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
@@ -105,7 +113,11 @@ def _load_weights_only(path: Path) -> Any:
             f"run code ({reason}): convert it to safetensors where you trust it."
         ) from None
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{path} is damaged or no checkpoint of torch ({error}).") from None
+        said = " ".join(str(error).split()[:30])
+        raise CheckpointError(
+            f"{path} is damaged or no checkpoint of torch ({type(error).__name__}: {said}): get it "
+            "again."
+        ) from None
 
 
 def _settings_in(path: Path) -> list[str]:

@@ -21,6 +21,7 @@ from app.errors import AppError
 from app.runtime.lock import LOCK, LockState, read_lock, remove_lock, write_lock
 from app.runtime.writing import write_atomically
 from configs.guard import read_text
+from configs.plain import utf8
 from configs.private import make_private
 
 BATCH, STAMP, PARTS = "batch.json", "input.json", ".unfinished"
@@ -125,7 +126,7 @@ class BatchFolder:
         """Write `batch.json`; return its content."""
         document = {**self._begun, **found}
         write_atomically(
-            self.path / BATCH, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
+            self.path / BATCH, utf8(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
         )
         return document
 

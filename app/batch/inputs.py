@@ -15,8 +15,8 @@ from app.recordings import recordings_below
 from app.runtime.folder import EVENTS
 
 RECORDING = "recording.xdf"
-LONGEST_NAME = 120
-"""Characters of a name; a folder's name has at most 255 bytes, and letters up to four."""
+LONGEST_NAME = 240
+"""Bytes of a name: a folder's has at most 255, and a number may follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,4 +82,6 @@ def _name(path: Path, root: Path) -> str:
     top = root.resolve()
     parts = whole.relative_to(top).parts if whole.is_relative_to(top) else (whole.name,)
     # What begins with a dot is hidden, and the names of our own files end in .json and .csv.
-    return "-".join(parts or (whole.name,)).lstrip(".")[:LONGEST_NAME] or "input"
+    # Nor is every letter that a folder's name can hold one for a terminal, or for JSON.
+    name = "".join(c if c.isprintable() else "_" for c in "-".join(parts or (whole.name,)))
+    return name.lstrip(".").encode()[:LONGEST_NAME].decode(errors="ignore") or "input"

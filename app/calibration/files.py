@@ -17,6 +17,7 @@ from app.calibration.results import CalibrationResult
 from app.calibration.schedule import Choices
 from app.errors import AppError, FolderError
 from configs.guard import TABLE_LIMIT, read_text
+from configs.plain import encodable
 from configs.private import make_private, open_private
 
 DATA_FOLDER = "calibration"
@@ -50,7 +51,8 @@ def write_about(folder: Path, table: Mapping[str, Any]) -> Path:
     try:
         make_private(folder)
         with open_private(partial, "w", encoding="utf-8") as stream:
-            stream.write(json.dumps(table, indent=1, ensure_ascii=False, default=str) + "\n")
+            text = json.dumps(table, indent=1, ensure_ascii=False, default=str)
+            stream.write(encodable(text) + "\n")
         partial.replace(path)
     except OSError as error:
         raise FolderError(

@@ -7,12 +7,12 @@ them is `models.evaluation.splits`' to say.
 from __future__ import annotations
 
 import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from app.errors import AppError
+from configs.arrays import array_errors
 from configs.guard import read_bytes
 from models.evaluation.audit import Material
 from models.evaluation.splits import Fitted
@@ -76,9 +76,10 @@ def _samples(material: Material) -> Float64:
 def _arrays(path: Path) -> dict[str, Float64]:
     wanted = f"expected a .npz with {', '.join(ARRAYS)} (mean, and one of the others or none)"
     try:
-        with np.load(io.BytesIO(read_bytes(path, limit=_LIMIT)), allow_pickle=False) as file:
+        content = io.BytesIO(read_bytes(path, limit=_LIMIT))
+        with array_errors(), np.load(content, allow_pickle=False) as file:
             found = {name: np.asarray(file[name], np.float64) for name in ARRAYS if name in file}
-    except (OSError, ValueError, TypeError, zipfile.BadZipFile, KeyError) as error:
+    except (OSError, ValueError) as error:
         raise AppError(f"{path} cannot be read ({error}), {wanted}.") from None
     if "mean" not in found:
         raise AppError(f"{path} has no mean, {wanted}.")

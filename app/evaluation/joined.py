@@ -100,7 +100,17 @@ def of_systems(
 
 
 def by_system(folders: Sequence[Path], *, with_learnt: bool = False) -> list[JoinedSessions]:
-    """Make one set of the sessions of each system and adapter."""
+    """Make one set of the sessions of each system and adapter.
+
+    Raises
+    ------
+    AppError
+        A session is given twice: its trials would count as others'.
+    """
+    whole = [folder.resolve() for folder in folders]
+    twice = next((folder for n, folder in enumerate(whole) if folder in whole[:n]), None)
+    if twice is not None:
+        raise AppError(f"--session {twice} is given twice, expected each once: leave one out.")
     found: dict[str, list[SessionPictures]] = {}
     for folder in folders:
         session = SessionPictures(folder, with_learnt=with_learnt)

@@ -21,7 +21,8 @@ from PIL import Image
 from app.errors import AppError
 from app.report.pictures import MAX_PIXELS, gallery_stimuli
 from app.report.record import Event, SessionRecord, read_picture, read_record
-from configs.guard import read_text
+from configs.arrays import array_errors
+from configs.guard import check_file, read_text
 from pipeline.gallery.pictures import read_picture as read_file
 from pipeline.values import Uint8
 
@@ -258,7 +259,9 @@ def pixels_of(data: bytes, name: str) -> Uint8:
 def _tensor(path: Path) -> NDArray[np.generic]:
     if path.suffix == ".npy":
         try:
-            return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+            check_file(path)
+            with array_errors():
+                return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
         except (OSError, ValueError) as error:
             raise AppError(f"{path} cannot be read ({error}), expected an array.") from None
     from models.checkpoints import load_tensor

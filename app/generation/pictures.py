@@ -19,6 +19,7 @@ from app.errors import AppError
 from app.generation.items import Item
 from app.runtime.folder import encode_png
 from app.runtime.writing import write_atomically
+from configs.plain import utf8
 from pipeline.values import Uint8
 
 REPORT, SHOWN = "generation.json", "shown"
@@ -108,7 +109,7 @@ def write_report(out: Path, report: Mapping[str, Any]) -> Path:
     """Write `generation.json`."""
     path = out / REPORT
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(path, text.encode())
+    write_atomically(path, utf8(text))
     return path
 
 

@@ -7,6 +7,7 @@ numbers mean.
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from configs.arrays import array_errors
 from configs.guard import open_file
 from devices.errors import FileError
 
@@ -26,7 +28,6 @@ _PICKLED: Final = (
     "holds Python objects, expected numbers or text: such a file can run code, so it is "
     "not opened; save it anew as plain arrays (dtype float32, str)."
 )
-_BAD: Final = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, RuntimeError)
 
 
 class Arrays:
@@ -42,8 +43,9 @@ class Arrays:
         self._path = path
         self._file = open_file(path)
         try:
-            self._zip = zipfile.ZipFile(self._file)
-        except _BAD as error:
+            with array_errors():
+                self._zip = zipfile.ZipFile(self._file)
+        except (OSError, ValueError) as error:
             self._file.close()
             raise FileError(
                 f"{path} is damaged ({error}), expected an .npz file of NumPy: copy it again."
@@ -66,19 +68,17 @@ class Arrays:
             It holds objects, is larger than the file, or damaged.
         """
         try:
-            with self._zip.open(f"{name}.npy") as member:
+            with array_errors(), self._zip.open(f"{name}.npy") as member:
                 shape, dtype = self._header(name, member)
-                size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+                size = math.prod(shape) * dtype.itemsize
                 if size > LARGEST or size > self._zip.getinfo(f"{name}.npy").file_size:
                     raise FileError(
                         f"{self._path} promises {size} bytes for {name}, expected at most what "
                         f"the file holds (and {LARGEST >> 30} GiB): it is damaged; copy it again."
                     )
-            with self._zip.open(f"{name}.npy") as member:
+            with array_errors(), self._zip.open(f"{name}.npy") as member:
                 return np.asarray(npy.read_array(member, allow_pickle=False))
-        except FileError:
-            raise
-        except _BAD as error:
+        except (OSError, ValueError) as error:
             raise FileError(
                 f"{self._path}, array {name}, is damaged ({error}): copy it again."
             ) from None
@@ -114,8 +114,9 @@ def map_array(path: Path) -> NDArray[Any]:
     with open_file(path) as file:
         _header(file, str(path))
     try:
-        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except _BAD as error:
+        with array_errors():
+            return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError) as error:
         raise FileError(
             f"{path} is damaged ({error}), expected an .npy file: copy it again."
         ) from None
@@ -143,11 +144,12 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 def _header(file: IO[bytes], what: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and type that a member says of itself."""
     try:
-        version = npy.read_magic(file)
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _, dtype = read(file)
-    except _BAD as error:
-        said = "no .npy data" if "magic" in str(error) else str(error).splitlines()[0]
+        with array_errors():
+            version = npy.read_magic(file)
+            read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+            shape, _, dtype = read(file)
+    except (OSError, ValueError) as error:
+        said = "no .npy data" if "magic" in str(error) else str(error)
         raise FileError(
             f"{what} is no array of NumPy ({said}): save it with numpy.save or numpy.savez."
         ) from None

@@ -9,7 +9,6 @@ there the stream runs in a straight line from the last sample to the first, with
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from configs.arrays import array_errors
 from configs.guard import open_file
 from devices.errors import FileError
 from devices.files.base import Block, FileEvent, OfFile, Piece, cut, eeg_info, marker_info
@@ -147,7 +147,7 @@ def _read(path: Path) -> dict[str, Any]:
     """Read the arrays, as data only."""
     expected = "expected a NumPy archive of trials (X, y, V, fs)"
     try:
-        with open_file(path) as file:
+        with open_file(path) as file, array_errors():
             with zipfile.ZipFile(file) as archive:
                 names = {item.filename for item in archive.infolist()}
                 size = sum(item.file_size for item in archive.infolist())
@@ -158,7 +158,5 @@ def _read(path: Path) -> dict[str, Any]:
             file.seek(0)
             with np.load(file, allow_pickle=False) as loaded:
                 return {key: loaded[key] for key in _KEYS}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError) as error:
         raise FileError(f"{path} cannot be read ({error}), {expected}.") from None
-    except (SyntaxError, MemoryError, NotImplementedError, RuntimeError):
-        raise FileError(f"{path} is damaged, {expected}.") from None

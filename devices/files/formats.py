@@ -18,7 +18,7 @@ from devices.files.base import Recording
 from devices.files.readers import HEAD, Reader, ReadOptions
 
 _SD_CARD: Final = re.compile(
-    rb"^[0-9A-F]{2}(?:,[0-9A-F]{6}){4,16}(?:,[0-9A-F]{4})*\r?$", re.MULTILINE
+    rb"^[0-9A-F]{2}(?:,[0-9A-F]{6}){4,16}(?:,[0-9A-F]{4})*\r?$", re.MULTILINE | re.IGNORECASE
 )
 
 

@@ -52,7 +52,9 @@ def sort_marks(events: Iterable[FileEvent]) -> Marks:
         label = event.label.strip()
         is_long = math.isfinite(event.duration) and 0 < event.duration < _NEVER
         if label.lower() == SKIP and is_long:
-            marks.skips.append(event)
+            # MNE itself marks what a FIF leaves out, beside the file's own mark.
+            if not marks.skips or _end(event) > _end(marks.skips[-1]):
+                marks.skips.append(event)
         elif label.lower() == SKIP or _JOIN.fullmatch(label):
             reason = f"The recording was put together here ({label})."
             marks.joins.append(FileBreak(event.onset, reason))
@@ -62,6 +64,10 @@ def sort_marks(events: Iterable[FileEvent]) -> Marks:
         else:
             marks.events.append(event)
     return marks
+
+
+def _end(event: FileEvent) -> float:
+    return event.onset + event.duration
 
 
 def sentences(marks: Marks, name: str) -> Sequence[str]:

@@ -69,7 +69,7 @@ class MneRecording(OfFile):
         suffix = ".fif" if raw is not None else path.suffix.lower()
         self._suffix = ".fif" if path.name.lower().endswith(".fif.gz") else suffix
         self._notes = [] if raw is not None else list(check_complete(path))
-        self._raw = _open(path) if raw is None else raw
+        self._raw = self._open(path) if raw is None else raw
         self._edf = read_header(path) if suffix in (".edf", ".bdf") else None
         self._sidecars = Sidecars() if raw is not None else read_sidecars(path)
         names = list(self._raw.ch_names)
@@ -141,6 +141,16 @@ class MneRecording(OfFile):
     def close(self) -> None:
         """Release the file."""
         self._raw.close()
+
+    def _open(self, path: Path) -> Any:
+        try:
+            return _open(path)
+        except FileError as error:
+            # A text of EDF+ is UTF-8, but many devices write what their country had before.
+            if self._suffix not in (".edf", ".bdf") or not _is_of_letters(error):
+                raise
+            self._notes.append(f"{path.name} has notes in old letters; they are read as Latin-1.")
+            return _open(path, encoding="latin1")
 
     def _pieces(self, start: float) -> Iterator[Piece]:
         # A whole number of blocks, so that blocks are equal through the whole file.
@@ -326,7 +336,14 @@ class MneRecording(OfFile):
         return found or None
 
 
-def _open(path: Path) -> Any:
+def _is_of_letters(error: FileError) -> bool:
+    cause = error.__cause__
+    return cause is not None and any(
+        isinstance(each, UnicodeDecodeError) for each in (cause, cause.__cause__, cause.__context__)
+    )
+
+
+def _open(path: Path, **how: str) -> Any:
     import mne
 
     readers = {
@@ -345,7 +362,7 @@ def _open(path: Path) -> Any:
                     header = Path(folder) / path.name
                     header.write_text(repaired_header(path, header.parent), encoding="utf-8")
                     return mne.io.read_raw_brainvision(header, preload=False, verbose="ERROR")
-            return readers[path.suffix.lower()](path, preload=False, verbose="ERROR")
+            return readers[path.suffix.lower()](path, preload=False, verbose="ERROR", **how)
     except Exception as error:
         # MNE raises anything, even AssertionError.
         reason = " ".join(str(error).split())[:200] or type(error).__name__

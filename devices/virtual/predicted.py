@@ -9,16 +9,18 @@ files are not read: BERG's weights hold Python objects, which can run code.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from devices.errors import FileError
 from devices.files.arrays import Arrays
 from pipeline.virtual_brain.predicted import PredictedResponses
 
 NAMES = ("responses", "ch_names", "times", "labels")
-LARGEST_UV = 1000.0
-"""A response beyond is in another unit than microvolts."""
+SMALLEST_UV, LARGEST_UV = 0.01, 1000.0
+"""Of the largest response; one beyond is in another unit than microvolts."""
 
 
 def read_predicted(path: Path, *, scale: float = 1.0) -> PredictedResponses:
@@ -41,29 +43,44 @@ def read_predicted(path: Path, *, scale: float = 1.0) -> PredictedResponses:
                 "docs/how-to/predicted-people.md."
             )
         data, ch_names, times, labels = (file.read(name) for name in NAMES)
+    _check_names(path, ch_names=ch_names, labels=labels)
     if data.ndim == 3:
         data = data[:, np.newaxis]
-    sizes = (len(np.atleast_1d(labels)), len(np.atleast_1d(ch_names)), times.size)
+    sizes = (len(labels), len(ch_names), times.size)
     if data.ndim != 4 or (data.shape[0], *data.shape[2:]) != sizes or not data.size:
         raise FileError(
             f"{path} holds responses of shape {data.shape}, expected (n_images, [n_repetitions,] "
             f"n_channels, n_times) of {sizes[0]} labels, {sizes[1]} channels and {sizes[2]} times."
         )
-    times = np.asarray(times, dtype=np.float64).ravel()
-    if data.dtype.kind not in "fiu" or not np.isfinite(data).all() or not np.isfinite(times).all():
+    if not all(each.dtype.kind in "fiu" and np.isfinite(each).all() for each in (data, times)):
         raise FileError(f"{path} holds values that are no finite numbers: predict them anew.")
+    times = times.astype(np.float64).ravel()
     if len(times) < 4 or not (np.diff(times) > 0).all() or times[0] < -1 or not 0.2 < times[-1] < 3:
         raise FileError(
             f"{path} has times from {times[0]:g} to {times[-1]:g}, expected at least four, "
             "growing, in seconds from onset (-1 at least, 0.2 to 3 at the end)."
         )
-    scaled = (scale * data).astype(np.float32)
+    with np.errstate(over="ignore"):
+        scaled = (scale * data).astype(np.float32)
     largest = float(np.abs(scaled).max())
-    if not largest <= LARGEST_UV:
+    if not SMALLEST_UV <= largest <= LARGEST_UV:
         raise FileError(
-            f"{path} has responses up to {largest:.3g} microvolts, expected at most "
-            f"{LARGEST_UV:g}: say with --responses-scale how many microvolts one of its numbers is."
+            f"{path} has responses up to {largest:.3g} microvolts, expected "
+            f"{SMALLEST_UV:g} to {LARGEST_UV:g}: say with --responses-scale how many microvolts "
+            "one of its numbers is."
         )
     return PredictedResponses(
         scaled, times, tuple(map(str, ch_names.tolist())), tuple(map(str, labels.tolist()))
     )
+
+
+def _check_names(path: Path, **names: NDArray[Any]) -> None:
+    """Refuse what would be text of something else: bytes, numbers, tables, the same name twice."""
+    for key, found in names.items():
+        if found.ndim != 1 or found.dtype.kind != "U":
+            raise FileError(
+                f"{path} has {key} of shape {found.shape} and type {found.dtype}, expected text in "
+                "one dimension: save them as numpy.array([...], dtype=str)."
+            )
+        if len({name.upper() for name in found.tolist()}) < len(found):
+            raise FileError(f"{path} has {key} of which two are the same, expected each once.")

@@ -18,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from configs.arrays import array_errors
+from configs.guard import check_file
 from models.atm.errors import AtmError
 
 Int64 = NDArray[np.int64]
@@ -179,7 +181,9 @@ def write_epochs(
 
 def _open(path: Path, *, ndim: int) -> NDArray[np.float32]:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        check_file(path)
+        with array_errors():
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise AtmError(f"{path}: no such file, expected training data of the ATM family.") from None
     except (OSError, ValueError) as error:

@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from configs.arrays import array_errors
+from configs.guard import check_file
 from models.dreamdiffusion.items import pretrain_item
 from models.training.draws import Draws, Indices
 from models.training.errors import DatasetError
@@ -132,7 +134,9 @@ def open_folder(
 
 def _map(path: Path) -> NDArray[Any]:
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        check_file(path)
+        with array_errors():
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise DatasetError(
             f"{path} is not an array ({error}): remove it or write it anew."

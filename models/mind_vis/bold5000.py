@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from configs.arrays import array_errors
 from configs.guard import open_file, read_text
 from models.mind_vis.data import PATCH_SIZE, Faults, Part, Pictures, Responses, fit, join
 from models.things_eeg2.errors import ThingsError
@@ -175,7 +176,7 @@ def _voxels(folder: Path, subject: str) -> Float64:
 
 def _region(path: Path) -> Float64:
     try:
-        with open_file(path) as stream:
+        with open_file(path) as stream, array_errors():
             found = np.load(stream, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path} is not an array ({error}): get it again.") from None

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from configs.arrays import array_errors
 from configs.guard import open_file, read_text
 from models.mind_vis.data import PATCH_SIZE, Faults, Part, Responses, fit, join
 from models.training.errors import DatasetError
@@ -199,7 +200,11 @@ def _voxels(path: Path, name: str, mask: NDArray[np.bool_]) -> Float64:
 
 def _array(path: Path, name: str, *, what: str) -> NDArray[Any]:
     try:
-        with open_file(path) as stream, np.load(stream, allow_pickle=False) as file:
+        with (
+            open_file(path) as stream,
+            array_errors(),
+            np.load(stream, allow_pickle=False) as file,
+        ):
             if name not in file.files:
                 raise DatasetError(
                     f"{path} has no {name!r} ({what}), expected GOD's arrays {TRAIN} to {ORDER} "

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from configs.arrays import array_errors
 from configs.guard import open_file
 from models.mind_vis.arrays import normalise, pad_to_length, padded_length, window_means
 from models.mind_vis.data import PATCH_SIZE, Faults
@@ -45,10 +46,14 @@ def load_hcp(
 
 def _subject(path: Path, faults: Faults, patch_size: int) -> Float64:
     try:
-        with open_file(path) as stream, np.load(stream, allow_pickle=False) as file:
+        with (
+            open_file(path) as stream,
+            array_errors(),
+            np.load(stream, allow_pickle=False) as file,
+        ):
             parts = [np.asarray(file[region], dtype=np.float64) for region in REGIONS]
-        series = np.concatenate(parts, axis=-1)
-    except (OSError, ValueError, KeyError) as error:
+            series = np.concatenate(parts, axis=-1)
+    except (OSError, ValueError) as error:
         raise DatasetError(
             f"{path} is not as MinD-Vis prepares it ({error}), expected the arrays "
             f"{', '.join(REGIONS)} (n_volumes, n_voxels)."

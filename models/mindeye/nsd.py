@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from configs.arrays import array_errors
 from configs.guard import check_file
 from models.mindeye.errors import MindEyeError
 from pipeline.values import Float32
@@ -183,8 +184,9 @@ def _bytes(place: Place) -> bytes:
 def _array(sample: Sample, kind: str) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
     place = sample.members[kind]
     try:
-        found = np.load(io.BytesIO(_bytes(place)), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with array_errors():
+            found = np.load(io.BytesIO(_bytes(place)), allow_pickle=False)
+    except (OSError, ValueError) as error:
         raise MindEyeError(
             f"{place.path}: {sample.key}.{kind} is no plain array ({error}): it is refused, since "
             "reading it could run code."

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from configs.arrays import array_errors
 from configs.guard import check_file, read_text
 from configs.plain import plain
 from models.pictures import WIDTHS, picture_encoder
@@ -56,10 +57,11 @@ def read_table(path: Path) -> tuple[NDArray[Any], list[str]]:
     labels = path.with_suffix(".txt")
     try:
         check_file(path)
-        vectors = np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        with array_errors():
+            vectors = np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
         # Not splitlines(): a label may hold U+2028 and others that end a line there.
         lines = read_text(labels, limit=_LABELS_LIMIT).removesuffix("\n").split("\n")
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError) as error:
         raise RetrievalError(
             f"{path} cannot be read as a table of vectors ({error}), expected plain numbers "
             f"(n_vectors, n_features) and {labels.name} beside it with a label a line."

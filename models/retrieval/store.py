@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from configs.arrays import array_errors
 from configs.guard import check_file, read_text
 from models.weights import hash_file
 from pipeline.errors import PhospheneError
@@ -305,8 +306,9 @@ def make_facts(
 def _mapped(path: Path) -> NDArray[Any]:
     try:
         check_file(path)
-        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
+        with array_errors():
+            return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError) as error:
         raise RetrievalError(f"{path} is damaged ({error}): make the store anew.") from None
 
 

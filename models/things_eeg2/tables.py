@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
+from configs.arrays import array_errors
 from models.things_eeg2.errors import ThingsError
 
 MAX_VALUES = 1_000_000
@@ -106,7 +107,8 @@ def _start(mapped: mmap.mmap) -> int:
         return 0
     version = npy.read_magic(mapped)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    dtype = read(mapped)[2]
+    with array_errors():
+        dtype = read(mapped)[2]
     if not dtype.hasobject:
         raise _RefusedError(f"it holds a plain array of {dtype}")
     return mapped.tell()

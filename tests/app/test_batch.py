@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 import threading
 from pathlib import Path
@@ -20,6 +21,7 @@ from app.cli import main
 from app.commands import evaluate
 from app.errors import AppError
 from app.evaluation.collecting import collect
+from app.evaluation.joined import by_system
 from app.output import bar
 from app.runtime.lock import LOCK
 from models.atm.toy import write_toy_weights
@@ -60,6 +62,36 @@ def test_inputs_are_named_as_what_they_are(tmp_path: Path) -> None:
     assert sessions([tmp_path], out=out) == [Input(tmp_path / "p1", "p1")]
     with pytest.raises(AppError, match="holds no session"):
         sessions([tmp_path / "p2"], out=out)
+
+
+def test_a_name_is_no_longer_than_a_folders_can_be(tmp_path: Path) -> None:
+    deep = tmp_path / ("\u00fc" * 120) / ("\u00e9" * 120) / "a.edf"
+    deep.parent.mkdir(parents=True)
+    deep.touch()
+    (found,) = recordings([tmp_path], out=tmp_path / "out")
+    (tmp_path / f"{found.name}-999").mkdir()
+    assert found.name.startswith("\u00fc" * 100)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_a_name_that_is_no_text_is_written_in_letters(tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"\x1b[31mcaf\xff\n.edf")
+    try:
+        odd.touch()
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    (found,) = recordings([tmp_path], out=tmp_path / "out")
+    assert found.name == "_[31mcaf__"
+    folder = BatchFolder(tmp_path / "out", "generate", {})
+    with folder.held():
+        folder.write({"inputs": [{"input": str(found.path)}]})
+    written = json.loads((tmp_path / "out" / BATCH).read_text(encoding="utf-8"))
+    assert written["inputs"][0]["input"].endswith("caf?\n.edf")
+
+
+def test_a_session_is_not_joined_with_itself(tmp_path: Path) -> None:
+    with pytest.raises(AppError, match="is given twice, expected each once"):
+        by_system([tmp_path / "a", tmp_path / "b" / ".." / "a"])
 
 
 def test_only_what_is_whole_and_unchanged_is_done(tmp_path: Path) -> None:

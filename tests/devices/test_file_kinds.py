@@ -125,6 +125,25 @@ def test_our_own_export_is_read_back_with_its_gap(tmp_path: Path) -> None:
     assert np.diff(times).max() == pytest.approx(20.01)
 
 
+def test_notes_in_the_letters_of_a_country_are_read_and_that_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "old.edf"
+    write_edf(path, CHANNELS, events=[(2, "Tuer"), (5, "face")])
+    path.write_bytes(path.read_bytes().replace(b"Tuer", "T\xfc r".encode("latin-1")))
+    recording = open_recording(path)
+    recording.close()
+    assert [event.label for event in recording.events] == ["T\xfc r", "face"]
+    assert any("read as Latin-1" in sentence for sentence in recording.warnings)
+
+
+def test_a_stretch_that_is_marked_twice_is_one(tmp_path: Path) -> None:
+    path = write_fif(tmp_path / "s_raw.fif", [(2, 0, "face"), (9, 2, "BAD_ACQ_SKIP")])
+    recording = open_recording(path)
+    recording.close()
+    assert [w for w in recording.warnings if "without data" in w] == [
+        "s_raw.fif has one stretch without data: a gap each."
+    ]
+
+
 def test_a_start_behind_the_pause_gives_the_rest(tmp_path: Path) -> None:
     path = tmp_path / "p.edf"
     write_edf(path, CHANNELS, starts=[*range(5), *range(25, 30)], events=[(2, "a"), (27.5, "b")])
@@ -621,8 +640,10 @@ def test_single_samples_that_text_lacks_keep_their_place(tmp_path: Path, every: 
     np.testing.assert_array_equal(grid.data[3, numbers], [k % 50 for k in numbers])
 
 
-def test_the_sd_cards_own_text_says_what_to_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize("small", [False, True])
+def test_the_sd_cards_own_text_says_what_to_do(tmp_path: Path, small: bool) -> None:
     path = tmp_path / "OBCI_01.TXT"
-    path.write_text("".join(f"{k:02X},FFE4A1,FFE4A2,FFE4A3,FFE4A4\n" for k in range(9)))
+    rows = "".join(f"{k:02X},FFE4A1,FFE4A2,FFE4A3,FFE4A4\n" for k in range(9))
+    path.write_text(rows.lower() if small else rows)
     with pytest.raises(FileError, match=r"SD card.*convert it with the OpenBCI GUI"):
         open_recording(path)

@@ -121,6 +121,13 @@ def test_its_stream_and_its_report_say_so(tmp_path: Path) -> None:
         ({"responses": np.full((3, 5, 80), "a")}, "values that are no finite numbers"),
         ({"times": 1000 * TIMES}, "in seconds from onset"),
         ({"size": 1e6}, "up to 1e.06 microvolts, .*--responses-scale"),
+        ({"size": 2e-5}, "up to 2e-05 microvolts, expected 0.01 to 1000"),
+        ({"times": np.array(["a"] * len(TIMES))}, "values that are no finite numbers"),
+        ({"times": TIMES + 0j}, "values that are no finite numbers"),
+        ({"labels": np.array([b"cat", b"dog", b"tree"])}, "labels of shape .*expected text"),
+        ({"labels": np.array([["cat"], ["dog"], ["tree"]])}, r"shape \(3, 1\) .*one dimension"),
+        ({"labels": np.array(["cat", "dog", "cat"])}, "labels of which two are the same"),
+        ({"ch_names": np.array(["Oz", "OZ", "O2", "Pz", "TP9"])}, "ch_names of which two"),
         ({"responses": np.array([{"a": 1}])}, "Python objects"),
     ],
 )

@@ -18,6 +18,7 @@ from devices.files.volumes import write_npz
 from devices.player import Player
 from devices.virtual.scanner import ScanSettings, simulate_scan
 from pipeline.errors import ConfigurationError
+from tests.configs.test_arrays import foreign
 
 N, V = 8, 5
 BETAS = np.random.default_rng(0).normal(size=(N, V)).astype(np.float32)
@@ -94,6 +95,18 @@ def test_names_unit_and_simulation_are_kept(tmp_path: Path) -> None:
     check_refusal(lambda: write_npz(tmp_path / "sim.npz", made.held))
 
 
+def _odd_npy(folder: Path) -> Path:
+    (folder / "scan.npy").write_bytes(foreign("{'descr': (\n"))
+    return folder / "scan.npy"
+
+
+def _odd_npz(folder: Path) -> Path:
+    _npz(folder, onsets=[1.0], labels=["a"], tr=2.0)
+    with zipfile.ZipFile(folder / "scan.npz", "a") as archive:
+        archive.writestr("betas.npy", foreign("{'descr': ("))
+    return folder / "scan.npz"
+
+
 REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "no event table": (_npy, "no event table"),
     "no labels": (lambda f: _npz(f, betas=BETAS, tr=2.0), "no onsets and no labels"),
@@ -120,6 +133,8 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda f: _npy(f, np.array([{"a": 1}], dtype=object), table=_table()),
         "holds Python objects",
     ),
+    "an npy whose header is no array's": (_odd_npy, "is no array of NumPy"),
+    "an npz whose header is no array's": (_odd_npz, "array betas, is no array of NumPy"),
     "objects in an npz": (
         lambda f: _npz(f, betas=BETAS, tr=2.0, onsets=[1.0], labels=np.array([1, ""], object)),
         "holds Python objects",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from pathlib import Path
 
@@ -212,6 +213,16 @@ def test_what_is_no_such_checkpoint_is_refused(tmp_path: Path) -> None:
     torch.save({"model": object()}, tmp_path / "code.pth")
     with pytest.raises(CheckpointError, match="could run code"):
         run_import("labram", tmp_path / "code.pth", tmp_path / "out")
+    (tmp_path / "folder.pth").mkdir()
+    with pytest.raises(CheckpointError, match="pth: a folder, expected a checkpoint"):
+        run_import("labram", tmp_path / "folder.pth", tmp_path / "out")
+    (tmp_path / "empty.pth").touch()
+    with pytest.raises(CheckpointError, match="no checkpoint of torch"):
+        run_import("labram", tmp_path / "empty.pth", tmp_path / "out")
+    # An old protocol, which torch warns of before it refuses: a warning would fail this test.
+    (tmp_path / "old.pth").write_bytes(pickle.dumps({"model": object()}, protocol=4))
+    with pytest.raises(CheckpointError, match="could run code"):
+        run_import("labram", tmp_path / "old.pth", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
