@@ -51,6 +51,7 @@ class Stage:
 
 def stages(out: Path, renders: Path, names: Path) -> tuple[Stage, ...]:
     """Every stage in order; steps and seeds are fixed here or in the stage's own defaults."""
+    made = out / "gallery" / "fluent_emoji"
     extras = out / "gallery" / "extras.safetensors"
     features = out / "gallery" / "features.safetensors"
     every = out / "pictures" / "every_picture.safetensors"
@@ -63,7 +64,7 @@ def stages(out: Path, renders: Path, names: Path) -> tuple[Stage, ...]:
             module="build_gallery",
             arguments=(
                 *package, "--names", str(names),
-                "--out", str(out / "gallery"), "--extras", str(extras),
+                "--out", str(made), "--extras", str(extras),
                 "--features", str(features),
             ),
             quick=("--variants", "0"),
@@ -81,7 +82,7 @@ def stages(out: Path, renders: Path, names: Path) -> tuple[Stage, ...]:
             name="ae",
             module="train_autoencoder",
             arguments=(*package, "--out", str(out / "ae")),
-            quick=("--steps", "2"),
+            quick=("--steps", "2", "--batch", "4"),
         ),
         Stage(
             name="dec",
@@ -91,7 +92,7 @@ def stages(out: Path, renders: Path, names: Path) -> tuple[Stage, ...]:
                 "--steps", "3000", "--lr", "1.2e-3", "--texture", "4", "--seed", "2",
                 "--out", str(out / "dec"),
             ),
-            quick=("--steps", "2"),
+            quick=("--steps", "2", "--batch", "4"),
         ),
         Stage(
             name="latents",
@@ -114,15 +115,15 @@ def stages(out: Path, renders: Path, names: Path) -> tuple[Stage, ...]:
                 "--latents", str(canonical), *vae,
                 "--prior", str(out / "prior"), "--out", str(out / "unet"),
             ),
-            quick=("--steps", "2"),
+            quick=("--steps", "2", "--batch", "4"),
         ),
         Stage(
             name="encoder",
             module="train_encoder",
             arguments=("--out", str(out / "encoder")),
             quick=(
-                "--ridge-epochs", "512", "--pretrain-steps", "2", "--steps", "2",
-                "--bank-seconds", "20", "--noise-epochs", "128",
+                "--ridge-epochs", "96", "--pretrain-steps", "1", "--steps", "1",
+                "--bank-seconds", "16", "--noise-epochs", "16",
             ),
         ),
         Stage(
@@ -150,7 +151,7 @@ def stages(out: Path, renders: Path, names: Path) -> tuple[Stage, ...]:
                 "--weights", str(out / "encoder" / "weights"),
                 "--out", str(out / "judge-encoder"), "--stimuli", "60", "--no-baselines",
             ),
-            quick=("--people", "2", "--stimuli", "4", "--boards", "cyton"),
+            quick=("--people", "2", "--stimuli", "4", "--boards", "cyton", "--snrs", "1"),
         ),
     )  # fmt: skip
 
@@ -240,7 +241,7 @@ def report(out: Path) -> str:
     if (DOCS / "encoder.json").exists():
         shipped |= encoder_figures(DOCS / "encoder.json")
     ours = Path("pipeline/gallery/fluent_emoji/phosphene-gallery-64.safetensors")
-    theirs = out / "gallery" / "phosphene-gallery-64.safetensors"
+    theirs = out / "gallery" / "fluent_emoji" / "phosphene-gallery-64.safetensors"
     same = ours.exists() and hash_file(ours) == hash_file(theirs)
     # Another kind of processor rounds otherwise: equal bytes are expected on the same one only.
     sentence = "equal, byte for byte" if same else "NOT the one that ships"

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +13,8 @@ from diffusers.models.embeddings import PixArtAlphaTextProjection
 from PIL import Image
 from safetensors.torch import save_file
 
-from models.embedded.generator import load_generator
-from models.embedded.sampler import EmbeddedSampler
 from models.training.draws import Draws
 from pipeline.gallery import load_gallery
-from research.embedded import every_picture, latents, train_autoencoder, train_prior, train_unet
 from research.embedded import renders as pictures
 from research.embedded.autoencoding import CONFIG, fold, texture_loss
 from research.embedded.latents import (
@@ -263,47 +257,3 @@ def test_run_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path) -> None:
     assert ended[0] == ended[1]
     lines = [json.loads(x) for x in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
     assert [x["step"] for x in lines if "loss" in x] == [1, 2, 3, 4, 5, 6]
-
-
-def test_every_stage_of_the_generators_training_starts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """From a package of a few pictures to weights that draw, one step each."""
-    gallery = load_gallery()
-    package, known = tmp_path / "renders.tgz", tmp_path / "every_picture.safetensors"
-    chosen = [each for each in gallery.stimuli[::64] if each.code_point]
-    stems = sorted({str(each.code_point) for each in chosen} | {"1f600", "1f601", "2049"})
-    with tarfile.open(package, "w") as archive:
-        for stem in stems:
-            content = io.BytesIO()
-            _render().save(content, "WEBP")
-            member = tarfile.TarInfo(f"package/assets/{stem}.webp")
-            member.size = len(content.getvalue())
-            archive.addfile(member, io.BytesIO(content.getvalue()))
-    vectors = np.eye(64, dtype=np.float32)[: len(stems)]
-    every_picture.write(known, stems, vectors)
-    out = tmp_path / "out"
-    monkeypatch.setattr(train_autoencoder, "N_FOLD", 2)
-
-    def start(module: Any, *arguments: object) -> None:
-        monkeypatch.setattr("sys.argv", ["stage", *map(str, arguments)])
-        module.main()
-
-    one = ("--steps", 1, "--batch", 2)
-    start(train_autoencoder, "--renders", package, "--out", out / "ae", *one)
-    start(
-        train_autoencoder, "--renders", package, "--out", out / "dec", *one, "--fold",
-        "--part", "decoder", "--init", out / "ae" / "vae",
-    )  # fmt: skip
-    start(
-        latents, "--canonical", "--renders", package, "--pictures", known, "--every", 64,
-        "--vae", out / "dec" / "vae", "--out", out / "latents.safetensors",
-    )  # fmt: skip
-    pool = ("--latents", out / "latents.safetensors")
-    start(train_prior, *pool, "--out", out / "prior", *one, "--solve", 1)
-    start(
-        train_unet, *pool, "--vae", out / "dec" / "vae", "--prior", out / "prior",
-        "--out", out / "unet", *one,
-    )  # fmt: skip
-    sampler = EmbeddedSampler(load_generator(out / "unet" / "weights"))
-    assert sampler.draw(gallery.embeddings[:1], seeds=(0,)).shape == (1, 128, 128, 3)
