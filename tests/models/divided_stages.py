@@ -132,7 +132,7 @@ class Divided:
         runs = self._root / "runs" / self.name
         # First as if no launcher had started two: each alone, at once.
         if engine.rank == 0:
-            whole = self._run(loop, single, runs / "one", stop_after=N_STEPS)
+            whole = self._run(loop, single, runs / "one", save_every=cut, stop_after=N_STEPS)
         else:
             parts = self._run(half, single, runs / "parts", n_parts=2, stop_after=2)
             (runs / "parts" / "losses.json").write_text(json.dumps(parts))
@@ -164,10 +164,18 @@ class Divided:
         def on_step(progress: Progress) -> None:
             losses.append(progress.losses["loss"])
 
-        # DDP leaves hooks on what it has wrapped.
-        self._task.module = copy.deepcopy(self._module)  # type: ignore[misc]
         config = replace(loop, gradient_accumulation_steps=n_parts)
-        train(self._task, config, engine=engine, out=out, save_every=1, on_step=on_step, **how)
+        how = {"engine": engine, "out": out, "on_step": on_step} | how
+        if isinstance(engine, SingleDevice):
+            before = {name: value.clone() for name, value in self._module.state_dict().items()}
+            self._task.module = self._module  # type: ignore[misc]
+            train(self._task, config, **how)
+            self._module.load_state_dict(before)
+            self._module.zero_grad(set_to_none=True)
+        else:
+            # DDP leaves hooks on what it has wrapped.
+            self._task.module = copy.deepcopy(self._module)  # type: ignore[misc]
+            train(self._task, config, **how)
         return losses
 
     def _moved(self, out: Path) -> float:

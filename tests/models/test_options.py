@@ -48,26 +48,29 @@ def _draw(drawer: Drawer) -> tuple[Uint8, tuple[str, ...]]:
 
 
 @functools.cache
-def _loaded(system: str) -> System:
+def _loaded(system: str, guidance: float | None) -> System:
     """As its preset loads it. Drawing options are said anew to each drawer, but for one (below)."""
-    return load_system(_of(system))
+    return load_system(_of(system).model_copy(update={"guidance_scale": guidance}))
 
 
 @functools.cache
 def _plain(system: str) -> tuple[Uint8, tuple[str, ...]]:
-    return _draw(Drawer(_loaded(system), DrawingOptions()))
+    return _draw(Drawer(_loaded(system, None), DrawingOptions()))
 
 
 def _drawer(system: str, option: str) -> Drawer:
     options = DRAWING.get(option, DrawingOptions())
+    if option == "guidance":
+        return Drawer(_loaded(system, GUIDANCE), options)
     if option in DECODER or options.prior_steps is not None:
         return open_drawer(_of(system).model_copy(update=DECODER.get(option, {})), options)
-    return Drawer(_loaded(system), options)
+    return Drawer(_loaded(system, None), options)
 
 
+GUIDANCE = 12.0
 DECODER: dict[str, dict[str, object]] = {
     "steps": {"num_inference_steps": 3},
-    "guidance": {"guidance_scale": 7.5},
+    "guidance": {"guidance_scale": GUIDANCE},
     "adapter": {"adapter": "no-such-adapter"},
     "align": {"align": True},
     "weights": {"weights": "no-such-folder"},
@@ -105,19 +108,17 @@ def test_no_option_is_ignored_in_silence(system: str, option: str) -> None:
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_guidance_acts_and_is_stated(system: str) -> None:
     pictures = {}
-    for guidance in (None, 1.0, 12.0):
-        config = _of(system).model_copy(update={"guidance_scale": guidance})
-        shared = guidance is None
-        drawer = Drawer(_loaded(system) if shared else load_system(config), DrawingOptions())
+    for guidance in (None, 1.0, GUIDANCE):
+        drawer = Drawer(_loaded(system, guidance), DrawingOptions())
         stated = drawer.facts()
-        assert stated["steps"] == config.num_inference_steps
+        assert stated["steps"] == _of(system).num_inference_steps
         assert guidance is None or stated["guidance"] == guidance
         mode = "fused" if "fused" in drawer.modes else drawer.modes[0]
         made, _ = drawer.draw(drawer.encode(_epoch(system)), seed=1, mode=mode, label="")
         pictures[guidance] = next(iter(made.values()))
         published = PUBLISHED_GUIDANCE.get(system, 1.0)
         assert guidance is not None or stated["guidance"] == published
-    assert (pictures[1.0] != pictures[12.0]).any()
+    assert (pictures[1.0] != pictures[GUIDANCE]).any()
     assert (pictures[None] != pictures[1.0]).any() == (system in PUBLISHED_GUIDANCE)
 
 
