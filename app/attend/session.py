@@ -84,8 +84,8 @@ class Tally:
     trials: list[dict[str, Any]] = field(default_factory=list)
     n_late: int = 0
 
-    def add(self, ended: Ended) -> None:
-        """Count a look."""
+    def add(self, ended: Ended, *, words: Sequence[str] = ()) -> None:
+        """Count a look; `words` of the targets where each look has others."""
         decision = ended.decision
         self.n_late += ended.n_late
         self.trials.append(
@@ -100,6 +100,10 @@ class Tally:
                 "reason": ended.reason,
             }
         )
+        if words:
+            trial = self.trials[-1]
+            for key in ("target", "decided"):
+                trial[f"{key}_words"] = None if trial[key] is None else words[trial[key]]
 
     def figures(self) -> dict[str, Any]:
         """Accuracy, bits a minute and what they rest on.
@@ -328,7 +332,7 @@ class AttendSession:
         return {key: path, f"{key}_sha256": sha}
 
     def _take(self, ended: Ended) -> None:
-        self.tally.add(ended)
+        self.tally.add(ended, words=() if self._composer is None else self.labels)
         if self._calibration is not None:
             self._calibration.take(ended)
         index = len(self.tally.trials) - 1

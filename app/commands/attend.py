@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from app.attend.choosing import Pictures
     from app.attend.live import LiveSetup
     from app.attend.reading import Ended, Stepped
+    from app.attend.session import AttendSession
     from app.view_models.attend.light import Flicker
     from configs import SessionConfig
     from devices.virtual.looker import Looker
@@ -227,9 +228,7 @@ def run(args: argparse.Namespace) -> int:
                 n_changes=SIMULATED_CHANGES if is_virtual else None,
                 run=table_of(options, adapter, composes=composes, arithmetic=_arithmetic(attend)),
             )
-            summary = session.play(
-                is_asked_to_end=end.asked.is_set, on_event=_progress(session.labels)
-            )
+            summary = session.play(is_asked_to_end=end.asked.is_set, on_event=_progress(session))
         finally:
             source.close()
         clear_progress()
@@ -417,14 +416,15 @@ def _pictures(config: SessionConfig, composes: bool, arithmetic: int) -> Callabl
     return make
 
 
-def _progress(labels: Any) -> Callable[[Stepped | Ended], None]:
+def _progress(session: AttendSession) -> Callable[[Stepped | Ended], None]:
     from app.attend.reading import Stepped
 
     def show(event: Stepped | Ended) -> None:
         if isinstance(event, Stepped):
             step = event.step
             show_progress(
-                f"look {event.look + 1}  {step.seconds:4.1f} s  {labels[step.best]} "
+                f"look {event.look + 1}  {step.seconds:4.1f} s  "
+                f"{session.labels[step.best]} "
                 f"{step.posterior.max():.0%}"
             )
 
@@ -434,8 +434,13 @@ def _progress(labels: Any) -> Callable[[Stepped | Ended], None]:
 def _lines(figures: dict[str, Any], is_simulated: bool, labels: Any) -> list[str]:
     lines = []
     for trial in figures["trials"]:
-        decided = "not sure" if trial["decided"] is None else labels[trial["decided"]]
-        asked = "" if trial["target"] is None else f" (asked for: {labels[trial['target']]})"
+        # A composition's looks each have words of their own.
+        target, answer = (
+            None if trial[key] is None else trial.get(f"{key}_words", labels[trial[key]])
+            for key in ("target", "decided")
+        )
+        decided = "not sure" if answer is None else answer
+        asked = "" if target is None else f" (asked for: {target})"
         seconds = "-" if trial["seconds"] is None else f"{trial['seconds']:.1f} s"
         lines.append(f"Look {trial['look'] + 1}: {decided} after {seconds}{asked}")
     if figures["accuracy"] is not None:

@@ -262,6 +262,8 @@ def test_each_choice_in_the_window_offers_another_grid(
     found = live.summary["attend"]["composition"]
     assert [step["kind"] for step in found["path"]][-1] == "done"
     assert len(grids) == len(found["path"]), "each choice but the last offers a grid"
+    said = [trial["decided_words"] for trial in live.summary["attend"]["trials"]]
+    assert [words for words in said if words] == [step["words"] for step in found["path"]]
     assert "undo" in grids[1]
     assert (tmp_path / "out" / found["image"]).is_file()
     assert (tmp_path / "out" / found["prompt_image"]).is_file()
