@@ -15,8 +15,8 @@ from app.recordings import recordings_below
 from app.runtime.folder import EVENTS
 
 RECORDING = "recording.xdf"
-LONGEST_NAME = 240
-"""Bytes of a name: a folder's has at most 255, and a number may follow."""
+LONGEST_NAME = 200
+"""Bytes of a name; a folder's name has at most 255, and a number and a system may follow."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,26 +30,23 @@ from tests.waiting import wait_for
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no such signal")
-def test_one_that_fails_or_dies_does_not_end_the_others() -> None:
-    tasks = ["a", "refuse", "die", "b", "c"]
-    found = dict(run_each(work, tasks, jobs=2, asked=threading.Event()))
-    assert {k: why for k, why in found.items() if not why} == {0: "", 3: "", 4: ""}
-    assert found[1] == "it is no recording, expected one."
-    assert "ended by SIGKILL" in found[2]
-
-
-def test_what_is_under_way_is_given_up_when_asked(tmp_path: Path) -> None:
+def test_one_that_fails_or_dies_does_not_end_the_others(tmp_path: Path) -> None:
     asked, begun = threading.Event(), tmp_path / "begun"
-    found: list[tuple[int, str]] = []
+    tasks = ["a", "refuse", "die", "b", str(begun)]
+    found: dict[int, str] = {}
     runner = threading.Thread(
-        target=lambda: found.extend(run_each(work, [str(begun)], jobs=1, asked=asked))
+        target=lambda: found.update(run_each(work, tasks, jobs=2, asked=asked))
     )
     runner.start()
-    wait_for(begun.exists)
+    wait_for(lambda: begun.exists() and len(found) == 4)
+    # What is under way is given up when asked.
     asked.set()
     runner.join(30)
     assert not runner.is_alive()
-    assert found == []
+    assert {k: why for k, why in found.items() if not why} == {0: "", 3: ""}
+    assert found[1] == "it is no recording, expected one."
+    assert "ended by SIGKILL" in found[2]
+    assert 4 not in found
 
 
 def test_inputs_are_named_as_what_they_are(tmp_path: Path) -> None:
@@ -60,6 +57,11 @@ def test_inputs_are_named_as_what_they_are(tmp_path: Path) -> None:
     found = recordings([tmp_path, tmp_path / "p1", tmp_path / "p2" / "a.edf"], out=out)
     assert [each.name for each in found] == ["p1", "p2-a", "p2-b", "p1", "a"]
     assert sessions([tmp_path], out=out) == [Input(tmp_path / "p1", "p1")]
+    long = tmp_path / ("\N{MICROSCOPE}" * 60) / ("\N{MICROSCOPE}" * 60 + ".edf")
+    long.parent.mkdir()
+    long.touch()
+    (of_bytes,) = recordings([tmp_path], out=tmp_path / "p1")[-1:]
+    (tmp_path / "out" / f"{of_bytes.name}-dreamdiffusion-2").mkdir()  # a name that a disk takes
     with pytest.raises(AppError, match="holds no session"):
         sessions([tmp_path / "p2"], out=out)
 

@@ -7,7 +7,6 @@ what to do about it.
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from PySide6.QtCore import QTimer, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
@@ -89,7 +88,7 @@ class StatusBar(QFrame):
         url = self._session.snapshot.feed if self._session.active else ""
         self.feed.setVisible(bool(url))
         if url and not self._copied.isActive():
-            self.feed.setText(f"Pictures at {urlsplit(url).netloc}")
+            self.feed.setText(f"Pictures at {url.partition('://')[2].partition('/')[0]}")
 
     def _copy_feed(self) -> None:
         QApplication.clipboard().setText(self._session.snapshot.feed)
