@@ -29,7 +29,7 @@ class Repetitions:
 
     def __init__(self) -> None:
         self._names: tuple[str, ...] = ()
-        self._open: dict[tuple[str, int], Float64] = {}
+        self._open: dict[tuple[str, str, int], Float64] = {}
 
     def take(
         self, label: str, ranking: Ranking, *, prior: Mapping[str, float], n_top: int
@@ -39,7 +39,7 @@ class Repetitions:
         Parameters
         ----------
         label : str
-            The marker's.
+            The marker's; with another truth it is another stimulus.
         ranking : Ranking
             All candidates with their probabilities; among other candidates than before, all groups
             begin anew.
@@ -59,9 +59,9 @@ class Repetitions:
         evidence = np.log([max(given[name], SMALLEST) for name in names]) - before
         total, found = np.asarray(evidence, dtype=np.float64), []
         for size in SIZES:
-            half = self._open.pop((label, size), None)
+            half = self._open.pop((label, ranking.truth, size), None)
             if half is None:
-                self._open[label, size] = total
+                self._open[label, ranking.truth, size] = total
                 break
             total = half + total
             found.append(_ranked(size, names, total + before, ranking.truth, n_top))

@@ -345,9 +345,10 @@ class AttendSession:
         rank = None
         if ended.cue is not None:
             rank = int(np.flatnonzero(order == ended.cue)[0]) + 1
-            self._identified.add(label, labels[int(order[0])], rank)
         image, sha, hashed, confidence = self._draw(ended, index)
         is_decided = decision.answer is not None
+        if rank is not None and is_decided:
+            self._identified.add(label, labels[int(order[0])], rank)
         reason = "" if is_decided else f"not sure after {decision.seconds:.1f} s"
         self._note(
             Result(

@@ -449,6 +449,11 @@ def _lines(figures: dict[str, Any], is_simulated: bool, labels: Any) -> list[str
             f"{figures['chance']:.1%}), {figures['not_sure']} not sure, "
             f"{figures['bits_per_minute'] or 0:.1f} bits a minute."
         )
+    if figures["trials"] and figures["not_sure"] == figures["looks"] and not figures["converged"]:
+        lines.append(
+            "Nothing was decided: the looks of somebody new teach, and are believed once some of "
+            "them agree. Give more looks, or calibrate first (--calibrate)."
+        )
     if is_simulated:
         lines.append("The EEG was simulated: this says nothing of people.")
     return lines

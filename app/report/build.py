@@ -73,7 +73,7 @@ def render(record: SessionRecord, stimuli: Stimuli, *, with_pictures: bool = Tru
         presentation(record),
         sections.refusals(record),
         sections.settings(record),
-        sections.footer(),
+        sections.footer(record),
     ]
     template = resources.files("app.report").joinpath("template.html").read_text(encoding="utf-8")
     return Template(template).substitute(

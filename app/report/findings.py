@@ -163,6 +163,12 @@ def _simulated(record: SessionRecord) -> str:
             "person. A published model of images predicted them, whose code no decoder of ours was "
             "trained on; the background around them is ours."
         )
+    if record.table("attend"):
+        return (
+            "The EEG is simulated: a virtual person's visual cortex answers the light of the one "
+            "picture that is looked at. The figures say that the software works, and nothing of "
+            "people."
+        )
     snr = as_number(dig(record.settings, "simulation", "snr"))
     size = {None: "", 1.0: "", 0.0: " without any response to the stimuli (the control)"}.get(
         snr, f" with responses at {snr} times the size that the decoder was trained on"

@@ -320,15 +320,19 @@ def _leaf(value: object) -> str:
     return clean(f"{value:g}" if isinstance(value, float) else str(value))
 
 
-def footer() -> Markup:
+def footer(record: SessionRecord) -> Markup:
     """Say what the pictures are, and are not."""
+    if record.table("attend"):
+        shows = "the picture that was attended to, as far as a look's EEG tells"
+    else:
+        shows = "what the decoder made of about a second of EEG after the stimulus"
     return element(
         "footer",
         element(
             "p",
-            "A decoded picture shows what the decoder made of about a second of EEG after the "
-            "stimulus. It is drawn by a generator that can only draw what it learnt: a sharp "
-            "picture is no sign of a right one. Judge by the identification figures, not by looks.",
+            f"A decoded picture shows {shows}. It is drawn by a generator that can only draw what "
+            "it learnt: a sharp picture is no sign of a right one. Judge by the identification "
+            "figures, not by looks.",
         ),
         element("p", "Made by Phosphene. Not a medical device. One file, nothing is loaded."),
     )

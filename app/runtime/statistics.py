@@ -14,6 +14,7 @@ import numpy as np
 
 from app.accuracy import INTERVAL, TEST, Accuracy, Identification
 from app.port import StageTimes
+from pipeline.values import Outcome
 
 STAGES = tuple(StageTimes.__slots__)
 PARTS = tuple(name for name in STAGES if name != "total_after_epoch")
@@ -86,7 +87,7 @@ def accuracy_of_events(lines: Iterable[Mapping[str, Any]]) -> Accuracy | None:
     found: Identification | None = None
     for line in lines:
         rank, chance, top = line.get("rank"), line.get("chance"), line.get("top")
-        if line.get("learnt"):
+        if line.get("learnt") or line.get("outcome") == Outcome.UNSURE:
             continue
         if not isinstance(rank, int) or not isinstance(chance, float) or not 0 < chance <= 1:
             continue

@@ -45,7 +45,9 @@ def main(argv: list[str] | None = None) -> int:
     """Fill the page, one kind of data after the other."""
     args = parser().parse_args(argv)
     given = sys.argv[1:] if argv is None else argv
-    command = shlex.join(["python", "-m", "research.leaderboard", *given])
+    # Where this machine keeps its files is nobody's business.
+    words = [Path(word).name if Path(word).is_absolute() else word for word in given]
+    command = shlex.join(["python", "-m", "research.leaderboard", *words])
     found: dict[str, list[Row]] = {name: [] for name in PARTS}
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
         pending = {pool.submit(part, args): name for name, part in PARTS.items()}

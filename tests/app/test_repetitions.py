@@ -56,6 +56,8 @@ def test_labels_do_not_mix_and_other_candidates_begin_anew() -> None:
     sums = Repetitions()
     assert feed([0.6], "a", sums) == feed([0.6], "b", sums) == [()]
     assert [each.n for each in feed([0.6], "a", sums)[0]] == [2]
+    other = sums.take("b", ranking(0.4, truth="house"), prior={}, n_top=1)
+    assert other == (), "a label whose meaning changed is another stimulus"
     three = Ranking((("car", 0.5), ("face", 0.3), ("house", 0.2)), "face")
     assert sums.take("b", three, prior={}, n_top=1) == ()
     (both,) = sums.take("b", three, prior={}, n_top=1)
