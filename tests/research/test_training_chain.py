@@ -90,6 +90,9 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setitem(train_unet.PRIOR, "hidden_size", 64)
     monkeypatch.setattr(train_autoencoder, "N_FOLD", 2)
     monkeypatch.setattr(train_encoder, "BATCH", 32)
+    # Seconds each, and run by the encoder's own tests.
+    for name in ("solve_straight", "measure_noise"):
+        monkeypatch.setattr(train_encoder, name, lambda *_, **__: None)
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return tmp_path
