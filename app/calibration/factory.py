@@ -126,10 +126,21 @@ class CalibrationFactory:
         other people, learnt from where that helps; `before` is the calibration that is extended.
         With `asks` the flow waits for classes and pictures after reading, but for a session of
         ours, which says.
+
+        Raises
+        ------
+        AppError
+            A recording is given twice.
         """
-        from app.calibration.reading import recording_of, settings_of, speaks_for_itself
+        from app.calibration.reading import (
+            check_once,
+            recording_of,
+            settings_of,
+            speaks_for_itself,
+        )
 
         paths = [*([path] if isinstance(path, Path) else path), *others]
+        check_once(paths)
         if choice is None and options != NO_OPTIONS:
             from app.runtime.launch import choice_of
 

@@ -7,6 +7,7 @@ its recording is used as it stands.
 
 from __future__ import annotations
 
+import filecmp
 import math
 import os
 import threading
@@ -92,6 +93,31 @@ def others_of(paths: Sequence[Path], own: Sequence[Path], subject: str) -> list[
             "people's: leave it out, or name another folder."
         )
     return found
+
+
+def check_once(paths: Sequence[Path]) -> None:
+    """Refuse a recording that is given twice, by its path or as a copy.
+
+    Raises
+    ------
+    AppError
+        It would be tested on what was learnt from it.
+    """
+    files = [recording_of(path) for path in paths]
+    seen: dict[int, list[Path]] = {}
+    for path in files:
+        try:
+            size = path.stat().st_size
+        except OSError:
+            continue  # reading it says what is wrong
+        for other in seen.setdefault(size, []):
+            if path.samefile(other) or filecmp.cmp(path, other, shallow=False):
+                same = "given twice" if path.samefile(other) else f"a copy of {other}"
+                raise AppError(
+                    f"{path} is {same}, expected each recording once: a decoder would be tested "
+                    "on what it learnt from."
+                )
+        seen[size].append(path)
 
 
 BIDS_RECORDINGS = (".edf", ".bdf", ".vhdr", ".set", ".fif")

@@ -13,7 +13,7 @@ from app.calibration.collection import Collection
 from app.calibration.data import joined_data
 from app.calibration.extending import earlier, unlike
 from app.calibration.factory import person_of, without_narrower
-from app.calibration.reading import ReadPart, others_of, read_recording
+from app.calibration.reading import ReadPart, check_once, others_of, read_recording
 from app.errors import AppError
 from configs import SessionConfig
 from models.adapters import AdapterStore, CalibrationData
@@ -93,6 +93,17 @@ def test_what_cannot_be_extended_is_said(tmp_path: Path) -> None:
     assert unlike(["a", "a", "b"], ["a"]) == ["a (2)", "a (3)", "b"]
     assert person_of(Path("ds/sub-02/eeg/sub-02_task-x_eeg.edf"), 3) == "02"
     assert person_of(Path("his.fif"), 3) == "other-4"
+
+
+def test_a_recording_is_learnt_from_once(tmp_path: Path) -> None:
+    for name, content in (("a.edf", b"one"), ("b.edf", b"two"), ("c.edf", b"one")):
+        (tmp_path / name).write_bytes(content)
+    a, b, c = (tmp_path / f"{name}.edf" for name in "abc")
+    check_once([a, b, tmp_path / "not there.edf"])
+    with pytest.raises(AppError, match=r"a\.edf is given twice, expected each recording once"):
+        check_once([a, b, a])
+    with pytest.raises(AppError, match=r"c\.edf is a copy of .*a\.edf"):
+        check_once([a, b, c])
 
 
 def test_nobody_is_among_the_others_of_themselves(tmp_path: Path) -> None:
