@@ -184,16 +184,20 @@ def below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
-def save_tensors(path: Path, state: Mapping[str, Tensor], *, meta: str = "") -> None:
-    """Write tensors so that a file is either the old one or whole.
+def save_tensors(
+    path: Path, state: Mapping[str, Tensor], *, meta: str = "", for_transformers: bool = False
+) -> None:
+    """Write tensors so that a file is either the old one or whole, and the same for the same.
 
-    `meta` is free text (JSON) for the file's header.
+    `meta` is free text (JSON) for the file's header. A file `for_transformers` says its format
+    instead, without which their older versions open none: of two entries the order would be chance.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-    # older transformers (4.48) open no file without a format.
-    save_file(plain, partial, metadata={"format": "pt", "phosphene": meta})
+    save_file(
+        plain, partial, metadata={"format": "pt"} if for_transformers else {"phosphene": meta}
+    )
     partial.replace(path)
 
 

@@ -12,7 +12,6 @@ from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from models.embedded.colours import from_perceptual, to_perceptual
 from models.embedded.flatness import background_of
@@ -160,6 +159,8 @@ def _cosines() -> Float32:
 
 @lru_cache(maxsize=512)
 def _look(row: int, size: int) -> Look:
+    from scipy import ndimage  # costs a start as much as torch; few pictures are blends
+
     gallery = _known()
     picture = gallery.image(gallery.labels[row], size=size)
     far = np.abs(picture.astype(np.int16) - np.array(gallery.background)).max(2) > _OUTLINE

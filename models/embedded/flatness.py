@@ -7,7 +7,6 @@ background from a faint thing. NumPy only.
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from pipeline.gallery.pictures import BACKGROUND
 from pipeline.values import Float32, Uint8
@@ -37,7 +36,10 @@ def flattened(pixels: Uint8) -> Uint8:
     """
     colour = background_of(pixels)
     far = np.abs(pixels - colour.astype(np.int16)).max(axis=2)
-    far = ndimage.maximum_filter1d(ndimage.maximum_filter1d(far, _NEAR, 0), _NEAR, 1)
+    for axis in (0, 1):
+        rim = [(_NEAR // 2, _NEAR // 2) if axis == each else (0, 0) for each in (0, 1)]
+        windows = np.lib.stride_tricks.sliding_window_view(np.pad(far, rim), _NEAR, axis)
+        far = windows.max(axis=-1)
     low, high = LEVELS
     stays = np.clip(far - low, 0, high - low)[..., None] / np.float32(high - low)
     own = _untinted(colour)

@@ -141,7 +141,8 @@ def _versatile_diffusion(folder: Path, out: Path) -> str:
                 f"{folder / part} holds no weights, expected {_WEIGHTS[0]} or {_WEIGHTS[2]} of "
                 "huggingface.co/shi-labs/versatile-diffusion: fetch the whole part."
             )
-        save_tensors(out / place / f"{name}.safetensors", tensors_of(load_checkpoint(found[0])))
+        tensors = tensors_of(load_checkpoint(found[0]))
+        save_tensors(out / place / f"{name}.safetensors", tensors, for_transformers=True)
         text = json.dumps(config, indent=2) + "\n"
         (out / place / "config.json").write_text(text, encoding="utf-8")
     return "Versatile Diffusion, its image path"
