@@ -7,10 +7,12 @@ background from a faint thing. NumPy only.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.gallery.pictures import BACKGROUND
 from pipeline.values import Float32, Uint8
 
+Int16 = npt.NDArray[np.int16]
 LEVELS = (4, 8)
 """What differs from the background by no more than the first, with all that is near, is background;
 what differs by the second is none of it; between, in part."""
@@ -35,16 +37,24 @@ def flattened(pixels: Uint8) -> Uint8:
     colour is the gallery's, as far towards fog as what was drawn.
     """
     colour = background_of(pixels)
-    far = np.abs(pixels - colour.astype(np.int16)).max(axis=2)
-    for axis in (0, 1):
-        rim = [(_NEAR // 2, _NEAR // 2) if axis == each else (0, 0) for each in (0, 1)]
-        windows = np.lib.stride_tricks.sliding_window_view(np.pad(far, rim), _NEAR, axis)
-        far = windows.max(axis=-1)
-    low, high = LEVELS
-    stays = np.clip(far - low, 0, high - low)[..., None] / np.float32(high - low)
-    own = _untinted(colour)
-    made: Uint8 = np.rint(own + (pixels - own) * stays).astype(np.uint8)
+    away = np.abs(pixels - colour.astype(np.int16))
+    far = np.maximum(np.maximum(away[..., 0], away[..., 1]), away[..., 2])
+    far = _largest_near(_largest_near(far).T).T
+    (low, high), own = LEVELS, _untinted(colour)
+    made = pixels.copy()
+    made[far <= low] = own
+    part = (far > low) & (far < high)
+    stays = (far[part, None] - low) / np.float32(high - low)
+    made[part] = np.rint(own + (pixels[part] - own) * stays)
     return made
+
+
+def _largest_near(values: Int16) -> Int16:
+    """Largest of each value and those up to two rows away, same shape."""
+    padded = np.pad(values, ((_NEAR // 2, _NEAR // 2), (0, 0)))
+    shifted = [padded[row : row + len(values)] for row in range(_NEAR)]
+    largest: Int16 = np.maximum.reduce(shifted)
+    return largest
 
 
 def _untinted(colour: Uint8) -> Float32:
