@@ -55,9 +55,9 @@ class Repetitions:
         if names != self._names:
             self._names, self._open = names, {}
         given = dict(ranking.top)
-        before = np.log([prior.get(name, 1.0) for name in names])
-        evidence = np.log([max(given[name], SMALLEST) for name in names]) - before
-        total, found = np.asarray(evidence, dtype=np.float64), []
+        before = np.log([prior.get(name, 1.0) for name in names]) if prior else np.zeros(len(names))
+        total = np.log(np.maximum([given[name] for name in names], SMALLEST)) - before
+        found = []
         for size in SIZES:
             half = self._open.pop((label, ranking.truth, size), None)
             if half is None:

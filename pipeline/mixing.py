@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from pipeline.errors import ConfigurationError
 from pipeline.gallery import Gallery
+from pipeline.gallery.pictures import object_of
 from pipeline.values import Float32, Float64, Uint8
 
 Bool = npt.NDArray[np.bool_]
@@ -35,8 +36,6 @@ DIRECTIONS: Final = (*HUES, "light", "dark", "plain", "colourful")
 """Names of the directions; the last four are styles."""
 _SHARE: Final = 12
 """Pictures that show a direction most."""
-_OUTLINE: Final = 8
-"""Levels by which an object differs from the background."""
 _LEAST_OBJECT: Final = 0.1
 """Share of a picture that its object covers before it stands for a colour or style."""
 
@@ -141,11 +140,11 @@ class Mixing:
 @lru_cache(maxsize=4)
 def _examples(gallery: Gallery) -> dict[str, tuple[str, ...]]:
     """Upright pictures by how much their objects show of each direction, most first."""
-    upright, ground = gallery.subset(kind="upright"), np.array(gallery.background, dtype=np.int16)
+    upright = gallery.subset(kind="upright")
     shown = {}
     for label in upright.labels:
         pixels = upright.image(label)[::4, ::4].reshape(-1, 3)
-        objects = pixels[np.abs(pixels.astype(np.int16) - ground).max(axis=1) > _OUTLINE]
+        objects = pixels[object_of(pixels, gallery.background)]
         if len(objects) >= _LEAST_OBJECT * len(pixels):
             shown[label] = _colours_of(objects)
     return {name: tuple(sorted(shown, key=lambda each: -shown[each][name])) for name in DIRECTIONS}

@@ -302,34 +302,30 @@ class AttendSession:
         if composer is None or pictures is None:
             return {}
         table = composer.table
-        if self._folder is not None and composer.mix is not None:
+        if (folder := self._folder) is not None and composer.mix is not None:
             mixture = composer.mix.label
-            picture = pictures.composed(mixture).pixels
-            table |= self._write_composed(self._folder, 0, picture, mixture, "image")
+            provenance = {
+                "Software": "Phosphene",
+                "phosphene:mode": "attend, composed",
+                "phosphene:mixture": mixture,
+                "phosphene:prompt": composer.prompt,
+                "phosphene:seed": str(pictures.seed),
+            }
+
+            def write(key: str, number: int, pixels: Uint8) -> None:
+                png = encode_png(pixels, provenance)
+                path, sha = folder.write_image(number, png, below="composition")
+                table.update({key: path, f"{key}_sha256": sha})
+
+            write("image", 0, pictures.composed(mixture).pixels)
             try:
                 words = pictures.prompted(composer.prompt, mixture)
             except PhospheneError as error:
                 table["prompt_problem"] = str(error)
             else:
                 if words is not None:
-                    table |= self._write_composed(self._folder, 1, words, mixture, "prompt_image")
+                    write("prompt_image", 1, words)
         return {"composition": table}
-
-    def _write_composed(
-        self, folder: SessionFolder, number: int, pixels: Uint8, mixture: str, key: str
-    ) -> dict[str, str]:
-        """Write a picture of what was composed; give its place and hash."""
-        composer, pictures = self._composer, self._pictures
-        provenance = {
-            "Software": "Phosphene",
-            "phosphene:mode": "attend, composed",
-            "phosphene:mixture": mixture,
-            "phosphene:prompt": "" if composer is None else composer.prompt,
-            "phosphene:seed": "" if pictures is None else str(pictures.seed),
-        }
-        png = encode_png(pixels, provenance)
-        path, sha = folder.write_image(number, png, below="composition")
-        return {key: path, f"{key}_sha256": sha}
 
     def _take(self, ended: Ended) -> None:
         self.tally.add(ended, words=() if self._composer is None else self.labels)

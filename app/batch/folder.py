@@ -132,11 +132,10 @@ class BatchFolder:
 
     def places(self, inputs: Sequence[Input]) -> list[Place]:
         """Find each input's folder; two of one name get numbers, and keep them."""
-        taken: dict[Path, Path] = {}
+        taken: set[Path] = set()
         places = []
         for each in inputs:
-            key = (each.name, str(each.path.resolve()))
-            number = 1
+            source, number = str(each.path.resolve()), 1
             while True:
                 folder = self.path / (each.name if number == 1 else f"{each.name}-{number}")
                 number += 1
@@ -146,12 +145,12 @@ class BatchFolder:
                     places.append(Place(each, folder, is_done=False))
                     break
                 stamp = _read(folder / STAMP) if (folder / STAMP).is_file() else {}
-                if stamp.get("input") != key[1]:
+                if stamp.get("input") != source:
                     continue
                 why = "" if stamp.get("fingerprint") == fingerprint(each.path) else _changed(folder)
                 places.append(Place(each, folder, is_done=not why, why_not=why))
                 break
-            taken[folder] = each.path
+            taken.add(folder)
         return places
 
     def part(self, place: Place) -> Path:

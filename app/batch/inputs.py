@@ -12,9 +12,8 @@ from pathlib import Path
 
 from app.errors import AppError
 from app.recordings import recordings_below
-from app.runtime.folder import EVENTS
+from app.runtime.folder import EVENTS, RECORDING
 
-RECORDING = "recording.xdf"
 LONGEST_NAME = 200
 """Bytes of a name; a folder's name has at most 255, and a number and a system may follow."""
 

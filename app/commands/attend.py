@@ -180,6 +180,7 @@ def run(args: argparse.Namespace) -> int:
         revision=past_revision(attend) if attend else REVISION,
     )
     composes = bool(_given(args.compose, attend.get("compose"), False))
+    arithmetic = _arithmetic(attend)
     adapter = open_adapter(config, attend.get("adapter_sha256"))
     calibration = Calibration() if args.calibrate else None
     n_looks = N_LOOKS if args.calibrate and args.looks is None else args.looks
@@ -220,13 +221,13 @@ def run(args: argparse.Namespace) -> int:
                 source,
                 options,
                 out=out,
-                pictures=_pictures(config, composes, _arithmetic(attend)),
+                pictures=_pictures(config, composes, arithmetic),
                 cues=cues(config.seed, n_targets),
                 n_looks=n_looks,
                 adapter=adapter,
                 calibration=calibration,
                 n_changes=SIMULATED_CHANGES if is_virtual else None,
-                run=table_of(options, adapter, composes=composes, arithmetic=_arithmetic(attend)),
+                run=table_of(options, adapter, composes=composes, arithmetic=arithmetic),
             )
             summary = session.play(is_asked_to_end=end.asked.is_set, on_event=_progress(session))
         finally:

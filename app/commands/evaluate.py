@@ -23,6 +23,7 @@ from app.ending import FINISHING, orderly
 from app.errors import AppError
 from app.output import clear_progress, show_progress, table, write_json, write_note, write_text
 from app.recordings import recordings_below
+from app.runtime.folder import RECORDING
 
 if TYPE_CHECKING:
     from app.batch.inputs import Input
@@ -320,8 +321,8 @@ def _preset(system: str) -> str:
 def _recordings(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    if (path / "recording.xdf").is_file():
-        return [path / "recording.xdf"]
+    if (path / RECORDING).is_file():
+        return [path / RECORDING]
     return recordings_below(path)
 
 
@@ -410,7 +411,7 @@ def _audit(args: argparse.Namespace, sets: Sequence[Pictures]) -> list[tuple[str
 
     for each in sessions_of(sets):
         show_progress(f"auditing {each.name}")
-        recording = each.record.folder / "recording.xdf"
+        recording = each.record.folder / RECORDING
         material = auditing.of_recording(recording, SessionConfig())
         more = (auditing.learnt_trials(each), auditing.closed_set(each))
         add(each.name, auditing.with_prompts(material, each), *more)

@@ -135,9 +135,11 @@ def run(args: argparse.Namespace) -> int:
     for path in args.data:
         if not path.exists():  # before gigabytes are loaded
             raise AppError(f"{path}: no such file or folder, expected what --data says in --help.")
-    if args.jobs is None:
-        check_given(*args.data)
-    inputs = recordings(args.data, out=args.out)
+    try:
+        inputs = recordings(args.data, out=args.out)
+    except AppError:
+        check_given(*args.data)  # a pipe is why there is nothing to read
+        raise
     if args.jobs is None and [each.path for each in inputs] == args.data[:1]:
         return run_one(argparse.Namespace(**{**vars(args), "data": args.data[0]}))
     tasks = [(each, {"data": each.path}) for each in inputs]

@@ -19,6 +19,7 @@ from app.batch.pool import run_each
 from app.ending import FINISHING, Ending, orderly
 from app.errors import AppError
 from app.output import bar, clear_progress, show_progress, write_json, write_note, write_text
+from configs.plain import plain
 
 MOST_NAMED = 100
 """Failed inputs that are named on the terminal; `batch.json` has all."""
@@ -93,8 +94,8 @@ def run_many(
             if state.is_open(place)
         ]
         _work(todo, folder, state, jobs=args.jobs or 1, end=end)
-        finish([place.folder for place in state.places if place in state.done])
         document = folder.write({"inputs": state.rows()})
+        finish([place.folder for place in state.places if place in state.done])
     state.say(args)
     if args.json:
         write_json(document)
@@ -121,15 +122,24 @@ def _work(
     with contextlib.closing(outcomes):
         for n_ended, (number, reason) in enumerate(outcomes, 1):
             place, _ = todo[number]
-            if reason:
+            why = reason or _finished(folder, place, before[number])
+            if why:
                 folder.drop(place)
-                state.why[place] = reason
+                state.why[place] = why
             else:
-                folder.finish(place, before[number])
                 state.done.add(place)
             each, n = (time.monotonic() - begun) / n_ended, len(state.done) + len(state.why)
             show_progress(bar(n, total, len(state.why), seconds_each=each))
     clear_progress()
+
+
+def _finished(folder: BatchFolder, place: Place, before: str) -> str:
+    """Give results their place; why it cannot be done, or nothing."""
+    try:
+        folder.finish(place, before)
+    except OSError as error:
+        return f"its results cannot be put in their place ({error.strerror or error})."
+    return ""
 
 
 def _one(task: Task) -> None:
@@ -168,7 +178,7 @@ class _State:
         """Name what failed, and how far it is."""
         failed = [place for place in self.places if place in self.why]
         for place in failed[:MOST_NAMED]:
-            why, path = self.why[place], str(place.input.path)
+            why, path = self.why[place], plain(str(place.input.path))
             write_note(f"failed: {why if why.startswith(path) else f'{path}: {why}'}")
         if len(failed) > MOST_NAMED:
             write_note(f"failed: {len(failed) - MOST_NAMED} more, named in {args.out / BATCH}")

@@ -126,7 +126,7 @@ def _find(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from app.output import table, write_json, write_text
-    from app.runtime.remote.finding import find_servers
+    from app.runtime.remote.finding import NONE_FOUND, find_servers
 
     found = find_servers()
     if args.json:
@@ -135,7 +135,7 @@ def _find(args: argparse.Namespace) -> int:
         rows = [[each.name, each.url, each.system] for each in found]
         write_text(table(["server", "address", "system"], rows))
     else:
-        write_text("No server announces itself on this network (phosphene serve --announce).")
+        write_text(NONE_FOUND)
     return 0
 
 

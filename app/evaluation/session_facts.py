@@ -17,6 +17,7 @@ import numpy as np
 from app.accuracy import Identification
 from app.evaluation.sets import SessionPictures
 from app.report.record import Event, SessionRecord, as_number, dig
+from app.runtime.folder import RECORDING
 from configs import DecoderConfig
 from models.evaluation.protocol import repetition_curve
 from models.metrics.retrieval import retrieval
@@ -86,7 +87,7 @@ def _of_embeddings(sessions: Sequence[SessionPictures], *, seed: int) -> dict[st
         return nothing
     labels, found = list(gallery.labels), []
     for each in sessions:
-        recording = each.record.folder / "recording.xdf"
+        recording = each.record.folder / RECORDING
         vectors = embeddings_of(recording, each.events) if recording.is_file() else {}
         found += [
             (labels.index(e.label), vectors[e.index].reshape(-1))

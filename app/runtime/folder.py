@@ -32,6 +32,7 @@ from pipeline.values import StreamInfo, StreamRole, Uint8
 SESSIONS = Path("sessions")
 """Where sessions lie that were given no folder, from the current one."""
 EVENTS, SESSION, SUMMARY, REPORT = "events.jsonl", "session.toml", "summary.json", "report.html"
+RECORDING = "recording.xdf"
 RESERVE = ".phosphene.reserve"
 """A file that is given up at the end, so that events and summary find room on a full disk."""
 _RESERVED = 192 << 10
@@ -206,7 +207,7 @@ class SessionFolder:
     @property
     def recording(self) -> Path:
         """Where the XDF goes."""
-        return self.path / "recording.xdf"
+        return self.path / RECORDING
 
     def write_session(
         self,

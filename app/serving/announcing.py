@@ -31,28 +31,25 @@ def announced(host: str, port: int, *, system: str, tls: bool) -> Iterator[None]
         import zeroconf
     everywhere = host in ("0.0.0.0", "::")  # noqa: S104 - looked for, not listened at
     addresses = _addresses() if everywhere else [_address(host)]
+    asked = zeroconf.InterfaceChoice.All if everywhere else addresses
     name = socket.gethostname().split(".")[0][:50] or "server"
-    try:
-        with contextlib.closing(
-            zeroconf.Zeroconf(interfaces=zeroconf.InterfaceChoice.All if everywhere else addresses)
-        ) as network:
-            network.register_service(
-                zeroconf.ServiceInfo(
-                    SERVICE,
-                    f"{name}-{port}.{SERVICE}",
-                    port=port,
-                    parsed_addresses=addresses,
-                    properties={"system": system, "tls": "1" if tls else "0"},
-                ),
-                allow_name_change=True,
-            )
-            yield
-            network.unregister_all_services()
-    except (OSError, zeroconf.Error) as error:
-        raise AppError(
-            f"the server cannot be announced ({error or type(error).__name__}): leave --announce "
-            "out, and tell clients its address."
-        ) from None
+    service = zeroconf.ServiceInfo(
+        SERVICE,
+        f"{name}-{port}.{SERVICE}",
+        port=port,
+        parsed_addresses=addresses,
+        properties={"system": system, "tls": "1" if tls else "0"},
+    )
+    with contextlib.ExitStack() as ending:
+        try:
+            network = ending.enter_context(contextlib.closing(zeroconf.Zeroconf(interfaces=asked)))
+            network.register_service(service, allow_name_change=True)
+        except (OSError, zeroconf.Error) as error:
+            raise AppError(
+                f"the server cannot be announced ({error or type(error).__name__}): leave "
+                "--announce out, and tell clients its address."
+            ) from None
+        yield  # closing it takes the announcement back; what the server raises is its own
 
 
 def _address(host: str) -> str:

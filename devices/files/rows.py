@@ -247,8 +247,7 @@ class RowReader:
 
     def _piece(self, taken: list[tuple[int, Row]], breaks: Sequence[FileBreak]) -> Piece:
         numbers = np.array([number for number, _ in taken])
-        with np.errstate(over="ignore"):
-            data = to_float32(np.array([row.values for _, row in taken], np.float64))
+        data = to_float32(np.array([row.values for _, row in taken], np.float64))
         events = [
             FileEvent(number / self.sfreq, f"{row.marker:g}")
             for number, row in taken

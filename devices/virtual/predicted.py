@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from devices.errors import FileError
 from devices.files.arrays import Arrays
+from pipeline.values import to_float32
 from pipeline.virtual_brain.predicted import PredictedResponses
 
 NAMES = ("responses", "ch_names", "times", "labels")
@@ -60,8 +61,7 @@ def read_predicted(path: Path, *, scale: float = 1.0) -> PredictedResponses:
             f"{path} has times from {times[0]:g} to {times[-1]:g}, expected at least four, "
             "growing, in seconds from onset (-1 at least, 0.2 to 3 at the end)."
         )
-    with np.errstate(over="ignore"):
-        scaled = (scale * data).astype(np.float32)
+    scaled = to_float32(data, scale)
     largest = float(np.abs(scaled).max())
     if not SMALLEST_UV <= largest <= LARGEST_UV:
         raise FileError(

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from models.embedded.colours import from_perceptual, to_perceptual
 from models.embedded.flatness import background_of
 from pipeline.gallery import Gallery, load_gallery
+from pipeline.gallery.pictures import object_of
 from pipeline.values import Float32, Float64, Uint8, read_only
 
 Int64 = npt.NDArray[np.int64]
@@ -27,8 +28,6 @@ N_FIRST = 8
 """Nearest known pictures that are tried as one of the two; the other may be any."""
 UNDECIDED = 0.1
 """So close to the middle, the seed decides whose the shape is."""
-_OUTLINE = 8
-"""Levels by which an object differs from the background."""
 _FAINTEST = 0.05
 """Length below which there is nothing but fog to colour."""
 _ALIKE = 0.03
@@ -163,8 +162,7 @@ def _look(row: int, size: int) -> Look:
 
     gallery = _known()
     picture = gallery.image(gallery.labels[row], size=size)
-    far = np.abs(picture.astype(np.int16) - np.array(gallery.background)).max(2) > _OUTLINE
-    solid = ndimage.binary_fill_holes(far)
+    solid = ndimage.binary_fill_holes(object_of(picture, gallery.background))
     cover = ndimage.gaussian_filter(solid.astype(np.float32), _SOFT)
     core = ndimage.binary_erosion(solid, iterations=_RIM)
     distance, (down, across) = ndimage.distance_transform_edt(~core, return_indices=True)

@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from configs.guard import read_bytes
@@ -24,6 +25,8 @@ from pipeline.values import Uint8, read_only
 
 BACKGROUND = (210, 214, 220)
 """Behind what covers its picture only in part, sRGB."""
+OUTLINE = 8
+"""Levels by which an object differs from the background."""
 FORMATS = ("JPEG", "PNG", "WEBP")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 FILE_LIMIT = 64 * 2**20
@@ -99,6 +102,13 @@ def read_picture(path: Path, *, sha256: str = "") -> Image.Image:
             f"{path} is no picture that can be read ({'another format' if is_unknown else error}), "
             "expected a JPEG, PNG or WebP file: save it anew."
         ) from error
+
+
+def object_of(pixels: Uint8, background: tuple[int, int, int]) -> NDArray[np.bool_]:
+    """Which pixels (..., 3) are an object's: more than `OUTLINE` levels off the background."""
+    away = np.abs(pixels.astype(np.int16) - np.array(background, dtype=np.int16))
+    is_object: NDArray[np.bool_] = away.max(axis=-1) > OUTLINE
+    return is_object
 
 
 def square(picture: Image.Image, background: tuple[int, int, int] = BACKGROUND) -> Image.Image:

@@ -226,6 +226,9 @@ def test_the_figures_of_all_are_one_table(tmp_path: Path) -> None:
         ("p1", "pixcorr", "0.5", ""),
         ("p2", "pixcorr", "0.25", ""),
     ]
+    (tmp_path / "p1" / "evaluation.json").write_text('{"sets": 1}')
+    with pytest.raises(AppError, match=r"p1/evaluation\.json is damaged or gone: delete .*p1"):
+        collect(tmp_path, [tmp_path / "p1"])
 
 
 def test_the_bar_says_how_far_it_is() -> None:

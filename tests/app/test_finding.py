@@ -35,6 +35,14 @@ def test_a_server_is_found_on_loopback() -> None:
     assert [(each.url, each.system) for each in found] == [("https://127.0.0.1:7", "embedded")]
 
 
+def test_what_ends_an_announced_server_is_not_called_the_announcement() -> None:
+    with (
+        pytest.raises(OSError, match="the disk is gone"),
+        announced("127.0.0.1", 7, system="embedded", tls=True),
+    ):
+        raise OSError("the disk is gone")
+
+
 def test_what_strangers_announce_is_no_more_than_words() -> None:
     def info(**more: object) -> SimpleNamespace:
         given = {"name": f"evil\x1b[2J.{finding.SERVICE}", "port": 9, "properties": {}}

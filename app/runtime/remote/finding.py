@@ -25,6 +25,7 @@ SECONDS = 3.0
 """How long answers are waited for."""
 MOST = 32
 """Servers that are looked at; a network of one exhibit has one."""
+NONE_FOUND = "No server announces itself on this network (phosphene serve --announce)."
 _LONGEST = 60
 
 

@@ -64,13 +64,11 @@ class ServersModel:
         thread = self._thread
         if thread is None or thread.is_alive():
             return False
+        from app.runtime.remote.finding import NONE_FOUND
+
         self._thread = None
         self.servers, error = self._found or ((), "")
-        self.said = error or (
-            f"{len(self.servers)} found."
-            if self.servers
-            else "No server announces itself on this network (phosphene serve --announce)."
-        )
+        self.said = error or (f"{len(self.servers)} found." if self.servers else NONE_FOUND)
         return True
 
     def has_ticket(self, url: str) -> bool:

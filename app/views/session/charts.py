@@ -242,7 +242,7 @@ class AccuracyChart(Painted):
         painter.drawText(foot, _RIGHT, chance)
         if self._summed:
             painter.setPen(self.theme.color("muted"))
-            words = f"Repetitions summed  {self._summed}"
+            words = elided(metrics, f"Repetitions summed  {self._summed}", foot.width())
             painter.drawText(foot.translated(0, self._below), _LEFT, words)
         painter.end()
 

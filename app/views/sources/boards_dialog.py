@@ -27,7 +27,7 @@ from app.view_models.sources.electrodes import behind, toggled
 from app.views.common.painted import Button, Combo, set_text, set_tone, text_label
 from app.views.common.theme import Theme, px
 from app.views.sources.electrode_picker import ElectrodePicker
-from app.views.sources.peak_to_peak_bars import SwingBars
+from app.views.sources.peak_to_peak_bars import PeakToPeakBars
 
 POLL_MS = 60
 CONTACT_TONES = {"good": "good", "high": "warn"}
@@ -57,7 +57,7 @@ class BoardsDialog(QDialog):
         self.behind = Button("Back of the head", tip="The sites that are best for pictures")
         self.own = Button("The board's own", tip="The names that the board comes with")
         self.verdict = text_label("", "caption")
-        self.bars = SwingBars()
+        self.bars = PeakToPeakBars()
         self.test_button = Button("Test connection", icon_name="wave", tip="Listen to the board")
         self.measure_button = Button(
             "Impedances", tip="Measure the contact of each electrode (some seconds each)"

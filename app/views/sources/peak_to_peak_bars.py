@@ -20,7 +20,7 @@ TOP_UV = 187_000.0
 """Beyond this an amplifier of 24 bits at gain 24 is at its end."""
 
 
-class SwingBars(Painted):
+class PeakToPeakBars(Painted):
     """Peak to peak by channel."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
