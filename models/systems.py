@@ -161,6 +161,23 @@ def _synchronise() -> None:
         torch.cuda.synchronize()
 
 
+def check_window(encoder: Encoder, *, tmin: float, tmax: float) -> None:
+    """Refuse windows of `tmin` to `tmax` s if the encoder does, before anything is drawn.
+
+    Raises
+    ------
+    PhospheneError
+        What the encoder says of such an epoch; one sentence.
+    """
+    spec = encoder.spec
+    slack = 1.5 / spec.input.sfreq
+    if spec.input.kind != "eeg" or spec.input.n_times:
+        return
+    if tmin - slack <= spec.tmin and spec.tmax <= tmax + slack:
+        return
+    encoder.encode(noise_epoch(replace(spec, tmin=tmin, tmax=tmax)))
+
+
 def noise_epoch(spec: EncoderSpec, *, seed: int = 0, oversampling: int = 1) -> Epoch:
     """Make an epoch of noise that an encoder takes, at `oversampling` times its rate."""
     given = spec.input

@@ -166,10 +166,11 @@ class Worker:
         *,
         tell: Callable[[Stepped | Switched], None] = lambda _: None,
     ) -> None:
-        from models.systems import load_system
+        from models.systems import check_window, load_system
 
         self._config = config
         system: System = load_system(config.decoder)
+        check_window(system.encoder, tmin=config.epochs.tmin, tmax=config.epochs.tmax)
         self._system = system
         self._sampler = system.sampler
         self._built: Found | None = None

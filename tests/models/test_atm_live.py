@@ -20,6 +20,7 @@ from models.atm.generation import ADAPTER_FILE
 from models.atm.input import montage_map, network_input
 from models.atm.live import AtmEncoder, AtmSampler
 from models.atm.toy import TOY_SIZE, write_toy_weights
+from models.systems import check_window
 from models.things_eeg2.montage import CH_NAMES, POSTERIOR
 from pipeline.values import Epoch, Info
 
@@ -148,6 +149,15 @@ def test_presets_cover_the_epoch_that_the_networks_want() -> None:
         assert preset.epochs.tmin <= 0
         assert preset.epochs.tmax >= 1
         assert isinstance(preset.decoder, DecoderConfig)
+
+
+def test_windows_that_every_epoch_would_fail_by_are_refused_at_once(
+    system: tuple[AtmEncoder, AtmSampler],
+) -> None:
+    encoder, _ = system
+    check_window(encoder, tmin=-0.2, tmax=1.0)
+    with pytest.raises(AtmError, match=r"from -0\.2 to 0\.8 s, expected from 0 or before to 1 s"):
+        check_window(encoder, tmin=-0.2, tmax=0.8)
 
 
 def test_the_last_channel_reaches_the_embedding_unless_dropped_as_published() -> None:
