@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from app.runtime.decoder import Decoder
-from app.runtime.messages import Answer, Job, job_of
+from app.runtime.messages import Answer, Job, Overrides, job_of
 from configs import SessionConfig
 from models.attend.encoder import SYSTEM_NAME, evidence_epoch
 from pipeline.errors import PhospheneError
@@ -79,7 +79,7 @@ class Draws(Protocol):
         ...
 
     @property
-    def settled(self) -> Mapping[str, str | int | float]:
+    def settled(self) -> Overrides:
         """Device, back-end and type by name, as settings of `decoder`."""
         ...
 
@@ -130,7 +130,7 @@ class Here:
         return self._sampler.spec.space
 
     @property
-    def settled(self) -> Mapping[str, str | int | float]:
+    def settled(self) -> Overrides:
         """Device, back-end and type by name."""
         return {} if self._system is None else self._system.settled
 

@@ -139,7 +139,7 @@ class Ready:
     options: Mapping[str, str | int | float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     pace: Pace | None = None
-    settled: Mapping[str, str | int | float] = field(default_factory=dict)
+    settled: Overrides = field(default_factory=dict)
     """Device, back-end and type by name, as settings of `decoder`: what `auto` came to."""
     machine: str = ""
     """What computes: the CPU's name, or the GPU's."""

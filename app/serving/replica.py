@@ -20,7 +20,7 @@ import numpy as np
 from app.runtime.encoders import Encoders, Steered, check_encoder
 from app.runtime.messages import AdapterKey, Answer, Job, Ready, Steer, epoch_of, job_of
 from app.runtime.remote.adapters import AdapterFiles
-from app.runtime.remote.wire import Served
+from app.runtime.remote.wire import Served, drawing_of
 from configs import SessionConfig
 from configs.private import make_private
 from models.adapters.archive import LIMITS
@@ -108,12 +108,7 @@ class Replica:
             options=self._system.options,
             remarks=self._system.remarks,
             pace=self._system.measure(),
-            settled={
-                **settled,
-                "threads": config.decoder.threads,
-                "generator_revision": config.decoder.generator_revision,
-                "blend": config.decoder.blend,
-            },
+            settled={**drawing_of(config.decoder), **settled},
             machine=machine_name(sampler.spec.device),
         )
         self._warm()

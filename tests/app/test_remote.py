@@ -30,6 +30,7 @@ from app.runtime.remote.wire import (
     Refusal,
     Served,
     answer_of,
+    drawing_of,
     pack,
     ready_table,
     unpack,
@@ -53,7 +54,7 @@ READY = Ready(
     "cpu",
     {"torch": "2"},
     pace=Pace(0.01, 1, 0.01, 0.0),
-    settled={"device": "cpu", "backend": "eager", "dtype": "float32", "threads": 3},
+    settled=drawing_of(DecoderConfig(threads=3, blend=False)),
     machine="a CPU",
 )
 CONFIG = SessionConfig(decoder=DecoderConfig(remote=URL))
@@ -197,7 +198,7 @@ def test_a_server_sets_nothing_but_how_it_draws() -> None:
     answer = (200, pack(OpenAnswer(session="ab" * 16, ready=ready_table(spying))))
     transport: Any = Answering(answer)
     found = RemoteSession(CONFIG, transport=transport).ready.settled
-    assert set(found) == {"device", "backend", "dtype", "threads"}
+    assert found == READY.settled
     odd = replace(READY, settled={"backend": "rm -rf"})
     transport = Answering((200, pack(OpenAnswer(session="ab" * 16, ready=ready_table(odd)))))
     with pytest.raises(PhospheneError, match="settings that are none"):

@@ -21,6 +21,7 @@ from app.runtime.remote.wire import (
     Served,
     WireError,
     answer_of,
+    drawing_of,
     job_from,
     pack,
     ready_from,
@@ -29,6 +30,7 @@ from app.runtime.remote.wire import (
     served_from,
     unpack,
 )
+from configs import DecoderConfig
 from models.api import EncoderSpec, InputSpec
 from models.pace import Pace
 
@@ -105,11 +107,14 @@ def test_what_a_server_says_of_itself_comes_back() -> None:
         {"torch": "2"},
         options={"steps": 1},
         pace=Pace(0.1, 2, 0.3, 0.1),
-        settled={"backend": "eager", "threads": 2},
+        settled=drawing_of(DecoderConfig(threads=2)),
         machine="a CPU",
     )
     body = msgpack.packb(ready_table(ready))
-    assert ready_from(msgpack.unpackb(body, use_list=False)) == ready
+    found = ready_from(msgpack.unpackb(body, use_list=False))
+    assert found == ready
+    # A flag that arrives as 1 is no setting any more.
+    assert repr(found.settled) == repr(ready.settled)
 
 
 BROKEN = {

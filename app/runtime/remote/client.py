@@ -19,6 +19,7 @@ from app.runtime.remote.adapters import AdapterFiles, read_adapter
 from app.runtime.remote.ticket import read_ticket
 from app.runtime.remote.transport import GoneError, Transport
 from app.runtime.remote.wire import (
+    DRAWING,
     AdapterAnswer,
     AdapterRequest,
     CloseRequest,
@@ -44,7 +45,6 @@ PICTURES = 8.0
 """The same in pictures: a batch, and the one before it."""
 LOADING = 60.0
 """Longest wait for a server to load an adapter, s."""
-_SETTLED = ("device", "backend", "dtype", "threads", "generator_revision", "blend")
 
 
 class RefusedByServerError(AppError):
@@ -222,9 +222,9 @@ class RemoteSession:
 
 def _trusted(ready: Ready, decoder: DecoderConfig, *, url: str) -> Ready:
     """What a server says of itself, as far as a client may take it: settings of drawing only."""
-    settled = {name: ready.settled[name] for name in _SETTLED if name in ready.settled}
+    settled = {name: ready.settled[name] for name in DRAWING if name in ready.settled}
     try:
-        checked = overridden(decoder, settled)  # type: ignore[arg-type]
+        checked = overridden(decoder, settled)
     except ValidationError:
         raise WireError(f"the server at {url} draws by settings that are none.") from None
     return replace(

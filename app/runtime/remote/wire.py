@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from app.errors import AppError
-from app.runtime.messages import AdapterKey, Answer, Job, Ready, Steer
-from configs import FilterConfig
+from app.runtime.messages import AdapterKey, Answer, Job, Overrides, Ready, Steer
+from configs import DecoderConfig, FilterConfig
 from configs.plain import plain
 from models.api import EncoderSpec
 from models.pace import Pace
@@ -436,9 +436,21 @@ def _picture(value: Numbers, what: str) -> NDArray[np.uint8]:
 
 _SPEC = TypeAdapter(EncoderSpec)
 _PACE = TypeAdapter(Pace)
-_TABLE: TypeAdapter[Mapping[str, str | int | float]] = TypeAdapter(Mapping[str, str | int | float])
+_OPTIONS: TypeAdapter[Mapping[str, str | int | float]] = TypeAdapter(
+    Mapping[str, str | int | float]
+)
+_SETTLED: TypeAdapter[Overrides] = TypeAdapter(Overrides)
 _VERSIONS: TypeAdapter[Mapping[str, str]] = TypeAdapter(Mapping[str, str])
 _REMARKS: TypeAdapter[tuple[str, ...]] = TypeAdapter(tuple[str, ...])
+
+
+DRAWING: Final = ("device", "backend", "dtype", "threads", "generator_revision", "blend")
+"""Settings of `decoder` that a server decides for its sessions: how it draws, and no more."""
+
+
+def drawing_of(decoder: DecoderConfig) -> Overrides:
+    """How a decoder of these settings draws, as a server says it and a client takes it."""
+    return decoder.model_dump(include=set(DRAWING))
 
 
 def spec_table(spec: EncoderSpec) -> dict[str, Any]:
@@ -474,12 +486,12 @@ def ready_from(table: Mapping[str, Any]) -> Ready:
         sampler_sha256=plain(str(table.get("sampler_sha256", "")), limit=64),
         device=plain(str(table.get("device", "")), limit=40),
         versions=_checked(_VERSIONS, table.get("versions"), "versions"),
-        options=_checked(_TABLE, table.get("options"), "options"),
+        options=_checked(_OPTIONS, table.get("options"), "options"),
         remarks=tuple(
             plain(each, limit=500) for each in _checked(_REMARKS, table.get("remarks"), "remarks")
         ),
         pace=None if pace is None else _checked(_PACE, pace, "pace"),
-        settled=_checked(_TABLE, table.get("settled"), "settled"),
+        settled=_checked(_SETTLED, table.get("settled"), "settled"),
         machine=plain(str(table.get("machine", ""))),
     )
 
