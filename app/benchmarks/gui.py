@@ -153,13 +153,18 @@ def _contenders(
     frames = {
         "scroll": _ours(stream, n_channels, window, "scroll"),
         "sweep": _ours(stream, n_channels, window, "sweep"),
-        "pyqtgraph": _pyqtgraph(stream, n_channels, window),
     }
-    try:
-        frames["mne-lsl viewer"] = _mne_lsl(stream, n_channels, window, n_new)
-    except ImportError as error:
-        return frames, f"mne-lsl viewer ({error}); pip install 'phosphene[peers]'"
-    return frames, ""
+    peers: dict[str, Callable[[], Frame]] = {
+        "pyqtgraph": lambda: _pyqtgraph(stream, n_channels, window),
+        "mne-lsl viewer": lambda: _mne_lsl(stream, n_channels, window, n_new),
+    }
+    left_out = []
+    for name, peer in peers.items():
+        try:
+            frames[name] = peer()
+        except ImportError as error:
+            left_out.append(f"{name} ({error})")
+    return frames, f"{', '.join(left_out)}; pip install 'phosphene[peers]'" if left_out else ""
 
 
 def _ours(stream: _Stream, n_channels: int, window: float, mode: str) -> Frame:
