@@ -66,8 +66,9 @@ def hash_folder(folder: Path) -> str:
 
 
 def write_hashes(folder: Path) -> Path:
-    """Write `hashes.json` over every file of a folder of weights, sorted by path."""
-    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / HASHES)
+    """Write `hashes.json` over every file of a folder of weights but its card, sorted by path."""
+    without = (folder / HASHES, folder / "README.md")
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p not in without)
     table = {path.relative_to(folder).as_posix(): hash_file(path) for path in paths}
     target = folder / HASHES
     target.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +22,7 @@ DATA = (
     "app/report/template.html",
     "configs/presets/*.toml",
     "models/embedded/weights/*.json",
+    "models/embedded/weights/README.md",
     "models/embedded/weights/*/config.json",
     "models/embedded/weights/*/graph.onnx",
     "models/embedded/weights/*/*.safetensors",
@@ -27,6 +30,7 @@ DATA = (
     "models/embedded/weights/revision_1/*/*.safetensors",
     "models/pictures/weights/*.json",
     "models/pictures/weights/LICENSE",
+    "models/pictures/weights/README.md",
     "models/pictures/weights/NOTICE",
     "models/pictures/weights/graph.onnx",
     "models/pictures/weights/model.safetensors",
@@ -53,8 +57,8 @@ def tracked() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def held(tracked: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Return the names of the files in a wheel that was built from the tracked files."""
+def wheel(tracked: list[str], tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """Return a wheel that was built from the tracked files."""
     tree = tmp_path_factory.mktemp("tree")
     for name in tracked:
         if not name.startswith(("docs/", "tests/")):
@@ -65,7 +69,13 @@ def held(tracked: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[s
     done = subprocess.run(build, cwd=tree, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     [wheel] = wheels.glob("*.whl")
-    return [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name]
+    return zipfile.ZipFile(wheel)
+
+
+@pytest.fixture(scope="module")
+def held(wheel: zipfile.ZipFile) -> list[str]:
+    """Return the names of its files, but for its own metadata."""
+    return [name for name in wheel.namelist() if ".dist-info/" not in name]
 
 
 def test_the_wheel_holds_every_module_of_the_packages_and_no_other(
@@ -84,3 +94,24 @@ def test_every_other_file_of_the_wheel_is_meant_to_be_there(held: list[str]) -> 
     assert stray == [], "not listed in DATA: leave them out of the packages, or list them"
     idle = [each for each in DATA if not any(fnmatch(name, each) for name in others)]
     assert idle == [], "listed in DATA, but not in the wheel"
+
+
+def test_its_licences_are_those_of_what_it_holds(wheel: zipfile.ZipFile, held: list[str]) -> None:
+    [metadata] = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+    said = email.message_from_bytes(wheel.read(metadata))
+    licences = set(said["License-Expression"].lower().split(" and "))
+    cards = [name for name in held if name.endswith("weights/README.md")]
+    networks = {name.partition("/weights/")[0] for name in held if "/weights/" in name}
+    assert {name.partition("/weights/")[0] for name in cards} == networks, "weights without a card"
+    found = {
+        re.findall(r"^license: (\S+)$", wheel.read(n).decode(), re.MULTILINE)[0] for n in cards
+    }
+    assert found == licences
+    texts = [name for name in held if Path(name).name in ("LICENSE", "NOTICE")]
+    assert {"LICENSE", "NOTICE", *texts} == set(said.get_all("License-File"))
+
+
+def test_no_file_of_it_names_a_folder_of_who_built_it(wheel: zipfile.ZipFile) -> None:
+    homes = re.compile(rb"/(?:home|root|Users|work|tmp|builds?)/|[A-Z]:\\\\Users")
+    data = [n for n in wheel.namelist() if Path(n).suffix in (".json", ".onnx", ".safetensors")]
+    assert [name for name in data if homes.search(wheel.read(name))] == []
