@@ -37,7 +37,6 @@ PACKAGES = (
     "pydantic",
     "safetensors",
     "pillow",
-    "pyqtgraph",
     "PySide6-Essentials",
 )
 EXTRAS = ("brainflow", "mne-lsl", "accelerate", "transformers", "torch-tensorrt", "ray")
@@ -92,10 +91,7 @@ def check_versions() -> Check:
 
 def check_accelerator() -> Check:
     """Try torch in a process of its own, and say what draws here and why."""
-    code = (
-        "import json, sys; from models.probing import probe_torch as p; json.dump(p(), sys.stdout)"
-    )
-    answer, reason = run_probe(code)
+    answer, reason = run_probe("models.probing", "probe_torch")
     if answer is None:
         return Check("decoder", Status.ERROR, f"torch cannot be used: {reason}", "install again")
     from models.probing import probe_backends
@@ -205,18 +201,13 @@ def check_qt() -> Check:
     from app.display import has_display, install_line, missing_packages
 
     shown = has_display()
-    code = (
-        "import json, sys; from PySide6 import __version__; from PySide6.QtGui import "
-        "QGuiApplication as A; a = A([]); json.dump({'qt': __version__, 'platform': "
-        "a.platformName()}, sys.stdout)"
-    )
     environment = {} if shown else {"QT_QPA_PLATFORM": "offscreen"}
     missing = missing_packages()
     if missing:
         found = "system libraries that Qt needs are missing: sessions run headless"
         advice = f"Debian, Ubuntu: {install_line(missing)}"
         return Check("window", Status.NOTE, found, advice, {"display": shown, "missing": missing})
-    answer, reason = run_probe(code, **environment)
+    answer, reason = run_probe("app.views.probe", "probe_qt", **environment)
     data = {"display": shown, **(answer or {})}
     if answer is None:
         return Check("window", Status.NOTE, f"Qt cannot start: {reason}", "install again", data)
@@ -226,11 +217,11 @@ def check_qt() -> Check:
     return Check("window", Status.OK, f"Qt {answer['qt']} on {answer['platform']}", data=data)
 
 
-def run_probe(code: str, **environment: str) -> tuple[dict[str, Any] | None, str]:
-    """Run Python code that prints one JSON table; return it, or None and the reason."""
+def run_probe(module: str, function: str, **environment: str) -> tuple[dict[str, Any] | None, str]:
+    """Call a function in a process of its own; return its table, or None and the reason."""
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-c", code],
+            [sys.executable, "-P", "-m", "app.probe", module, function],
             capture_output=True,
             text=True,
             timeout=PROBE_TIMEOUT,

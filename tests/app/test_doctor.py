@@ -96,15 +96,17 @@ def test_a_missing_package_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"),
+    ("module", "function", "reason"),
     [
-        ("raise RuntimeError('driver is broken')", "RuntimeError: driver is broken"),
-        ("import os; os.abort()", "the process ended with"),
-        ("print('hello')", "the answer is not JSON"),
+        ("os", "getlogin_of_nobody", "KeyError: 'getlogin_of_nobody'"),
+        ("os", "abort", "the process ended with"),
+        ("builtins", "copyright", "the answer is not JSON"),
     ],
 )
-def test_a_library_that_dies_does_not_take_the_doctor_along(code: str, reason: str) -> None:
-    answer, found = diagnosis.run_probe(code)
+def test_a_library_that_dies_does_not_take_the_doctor_along(
+    module: str, function: str, reason: str
+) -> None:
+    answer, found = diagnosis.run_probe(module, function)
     assert answer is None
     assert reason in found
 
