@@ -24,6 +24,7 @@ from app.errors import AppError
 from app.runtime.messages import Ready
 from app.runtime.remote.adapters import AdapterFiles
 from app.runtime.remote.wire import Served
+from app.serving.connection import impatient_protocol
 from app.serving.gate import Gate
 from app.serving.replica import Replica, Work
 from app.serving.service import Declined, ReplicaService
@@ -146,7 +147,6 @@ def _ray(serving: ServingConfig) -> Iterator[None]:
                 num_cpus=max(1, round(serving.max_replicas * max(serving.cpus, 0.01) + 1)),
                 object_store_memory=256 << 20,
                 _temp_dir=folder,
-                _node_ip_address="127.0.0.1",
                 **quiet,
             )
             ending.callback(_shut_down, before)
@@ -226,10 +226,13 @@ def serve_here(
     MissingExtraError
         Ray is not installed.
     """
-    # Both are read once, when Ray is imported. Its statistics of use go nowhere, and who has no
-    # token of its own gets nothing from the ports that it opens between its processes.
+    # All are read once, when Ray is imported. Its statistics of use go nowhere, the ports between
+    # its processes listen at this machine's own address, and ask for its own token.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     if serving.address is None:
+        # Its name says Windows and macOS, where it is off already; it does the same on Linux. Ray
+        # takes `_node_ip_address = "127.0.0.1"` for the machine's outer address.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     with extras_named("serving"):
@@ -297,6 +300,7 @@ async def _serve(
     server = Server(
         uvicorn.Config(
             gate,
+            http=impatient_protocol(),
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -161,11 +161,11 @@ class Batcher(Generic[_Item, _Result]):
             waited = now - each.since
             if each.future.done():  # whoever asked has gone
                 continue
-            if waited > each.budget:
+            if waited + self._expected > max(each.budget, SLACK * self._expected):
                 each.future.set_exception(
                     OverloadError(
-                        f"the epoch waited {waited:.2g} s, longer than the {each.budget:.2g} s "
-                        "that its session waits."
+                        f"the epoch waited {waited:.2g} s, and its picture would come later than "
+                        f"the {each.budget:.2g} s that its session waits."
                     )
                 )
                 continue

@@ -56,6 +56,8 @@ BODY_TIMEOUT = 15.0
 """Longest time for a body to come, s: who sends a byte a minute keeps nothing open."""
 CHECK_EVERY = 1.0
 """How often it is asked whether anything decodes, s."""
+KIND = b"application/msgpack"
+"""Of every body, both ways."""
 STATUS: dict[RefusalCode, int] = {
     "token": 401,
     "session": 410,
@@ -175,6 +177,8 @@ class Gate:
             route = self._routes.get((method, path))
             if route is None:
                 raise RefusedError("invalid", "there is nothing at this address.")
+            if method == "POST":
+                _check_kind(scope)
             limit = MAX_ADAPTER if path == "/v1/adapter" else MAX_BODY
             answer = await route(client, await _body(scope, receive, limit=limit))
         except RefusedError as error:
@@ -187,7 +191,7 @@ class Gate:
             _LOG.exception("a request failed")
             await self._refuse(send, path, "failed", f"the server failed ({type(error).__name__}).")
             return
-        kind = b"text/plain; version=0.0.4" if path == "/metrics" else b"application/msgpack"
+        kind = b"text/plain; version=0.0.4" if path == "/metrics" else KIND
         await _send(send, 200, answer, kind=kind)
         if path == "/v1/decode":
             self.figures.seconds.observe(self._clock() - began)
@@ -359,6 +363,13 @@ class Gate:
             )
 
 
+def _check_kind(scope: Scope) -> None:
+    """Refuse what does not even say that it is msgpack, as a web page's form."""
+    given = dict(scope["headers"]).get(b"content-type", b"").partition(b";")[0]
+    if given.strip().lower() != KIND:
+        raise RefusedError("invalid", f"the body's type is not {KIND.decode()}.")
+
+
 async def _body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
     """Read a request's body, at most `limit` bytes and `BODY_TIMEOUT` s of it."""
     said = dict(scope["headers"]).get(b"content-length", b"0")
@@ -390,7 +401,7 @@ async def _send(
     status: int,
     body: bytes,
     *,
-    kind: bytes = b"application/msgpack",
+    kind: bytes = KIND,
     close: bool = False,
 ) -> None:
     headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]

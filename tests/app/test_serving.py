@@ -42,8 +42,9 @@ from models.api import EncoderSpec, InputSpec
 from tests.app.test_wire import job
 
 pytest.importorskip("prometheus_client", reason="a server counts with phosphene[serve]")
+from app.serving.connection import impatient_protocol
 from app.serving.counting import Audit, Figures
-from app.serving.gate import Gate
+from app.serving.gate import KIND, Gate
 
 SPEC = EncoderSpec("toy", InputSpec(100.0), 0.0, 0.04, None, None, 4)
 READY = Ready(SPEC, "0" * 64, "cpu", {})
@@ -174,6 +175,27 @@ def test_what_waited_too_long_is_never_run() -> None:
     assert held.batches == [[0]]
 
 
+def test_what_would_come_too_late_by_now_is_not_run_either() -> None:
+    now = [0.0]
+    held = Held()
+
+    async def scene() -> None:
+        made = batcher(held, clock=lambda: now[0], max_batch=1)
+        first = asyncio.create_task(made.submit(0, budget=10))
+        await until(lambda: held.batches)
+        second = asyncio.create_task(made.submit(1, budget=7))
+        await until(lambda: made.n_waiting == 1)
+        now[0] = 4.0  # less than the 7 s, but a second picture would be there after 8
+        held.go.set()
+        await first
+        with pytest.raises(OverloadError, match="later than the 7 s"):
+            await second
+        await made.close()
+
+    run(scene())
+    assert held.batches == [[0]]
+
+
 def test_a_batch_that_fails_fails_its_own_and_the_next_is_run() -> None:
     def fails(items: Sequence[int]) -> list[int]:
         if 0 in items:
@@ -288,9 +310,13 @@ class Door:
         method: str = "POST",
         token: str | None = None,
         length: int | None = None,
+        kind: bytes = KIND,
     ) -> tuple[int, bytes]:
         given = self.token if token is None else token
-        headers = [(b"content-length", str(len(body) if length is None else length).encode())]
+        headers = [
+            (b"content-type", kind),
+            (b"content-length", str(len(body) if length is None else length).encode()),
+        ]
         if given:
             headers.append((b"authorization", f"Bearer {given}".encode()))
         sent: list[Any] = []
@@ -392,6 +418,38 @@ def test_strangers_are_refused_before_a_byte_is_read(door: Door) -> None:
     assert door.counted('phosphene_refusals_total{reason="size"} 2.0')
 
 
+def test_a_head_that_does_not_come_or_never_ends_is_closed(door: Door) -> None:
+    pytest.importorskip("uvicorn", reason="uvicorn is not here: pip install 'phosphene[serve]'")
+    from uvicorn import Config
+    from uvicorn.server import ServerState
+
+    config = Config(
+        door.gate, lifespan="off", log_config=None, ws="none", h11_max_incomplete_event_size=4096
+    )
+    config.load()
+    made = impatient_protocol(0.05)
+
+    async def scene(sent: bytes) -> bytes:
+        loop = asyncio.get_running_loop()
+        own = await loop.create_server(
+            lambda: made(config, ServerState(), {}), host="127.0.0.1", port=0
+        )
+        async with own:
+            reader, writer = await asyncio.open_connection(*own.sockets[0].getsockname())
+            writer.write(sent)
+            found = await reader.read()
+            writer.close()
+        return found
+
+    whole = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+    assert run(scene(b"GET /heal")) == b""
+    # The next head is waited for no longer than the first, once it has begun.
+    answer = run(scene(whole + b"POST /v1/dec"))
+    assert b" 200 OK" in answer
+    assert answer.endswith(b"ok\n")
+    assert b" 400 " in run(scene(whole[:-2] + b"x: " + bytes(5000)))
+
+
 def test_what_is_no_epoch_of_this_session_is_refused(
     door: Door, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -408,6 +466,8 @@ def test_what_is_no_epoch_of_this_session_is_refused(
         assert await door.refused("/v1/decode", epoch(session, 4)) == "replayed"
         assert await door.refused("/v1/decode", epoch(session, 3)) == "replayed"
         assert await door.refused("/v1/spy") == "invalid"
+        form = await door.refused("/v1/decode", epoch(session, 5), kind=b"text/plain")
+        assert form == "invalid"
         assert len(door.backend.works) == 1
 
     run(scene())
