@@ -223,6 +223,9 @@ class DecoderConfig(_Frozen):
     """The embedded generator draws an embedding that lies between two pictures it knows as one
     thing: the shape of one in the colours of the other. Off: as both, one over the other, and
     sessions that were recorded before this existed."""
+    graph_revision: Literal[1, 2] = 2
+    """In which steps ONNX Runtime computes the embedded generator's networks: 1 as in sessions that
+    were recorded with it, 2 in fewer. Pictures of one are not those of the other to the bit."""
     num_inference_steps: int = Field(default=1, ge=1, le=1000)
     """Steps of the sampler. The shipped generator is sharpest in one; more add grain yet."""
     guidance_scale: float | None = Field(default=None, ge=1, le=30)

@@ -42,6 +42,7 @@ def load_sampler(config: DecoderConfig) -> sampler.EmbeddedSampler:
         guidance_scale=1.0 if config.guidance_scale is None else config.guidance_scale,
         flat=config.generator_revision >= FLAT_FROM,
         blend=config.blend,
+        graph_revision=config.graph_revision,
         device=choose_device(config.device),
         dtype=choose_dtype(config),
     )

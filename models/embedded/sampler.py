@@ -21,7 +21,7 @@ from torch import Tensor
 from models.api import SamplerSpec
 from models.embedded.blends import find_blend
 from models.embedded.flatness import flattened
-from models.embedded.generator import REVISION, Generator, load_generator
+from models.embedded.generator import REVISION, WEIGHTS, Generator, load_generator
 from models.sampling import denoisers, schedules, solvers
 from models.sampling.denoisers import Network
 from models.sampling.noise import seeded_noise
@@ -32,10 +32,10 @@ from pipeline.gallery import SPACE
 from pipeline.values import Embedding, GeneratedImage
 
 MAX_STEPS = 50
-UNET_GRAPH, DECODER_GRAPH = (
-    Path(__file__).with_name("weights") / part / "graph.onnx" for part in ("unet", "vae")
-)
-"""Networks without weights for ONNX Runtime; `python -m research.embedded.graphs` makes them."""
+GRAPHS = {1: "graph.onnx", 2: "graph_2.onnx"}
+"""Networks without weights for ONNX Runtime, by revision; each has the same networks in other
+steps, and so other last bits. `python -m research.embedded.graphs` makes them."""
+GRAPH_REVISION = max(GRAPHS)
 
 
 class EmbeddedSampler:
@@ -56,6 +56,8 @@ class EmbeddedSampler:
     blend : bool
         Draw what lies between two known pictures as one thing: the shape of one of them in the
         colours of the other.
+    graph_revision : int
+        Which of `GRAPHS` an engine of ONNX Runtime is.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class EmbeddedSampler:
         guidance_scale: float = 1.0,
         flat: bool = True,
         blend: bool = True,
+        graph_revision: int = GRAPH_REVISION,
     ) -> None:
         if not 1 <= num_inference_steps <= MAX_STEPS:
             raise ConfigurationError(
@@ -80,7 +83,10 @@ class EmbeddedSampler:
         self._guidance = float(guidance_scale)
         self._is_flat, self._blends = flat, blend
         # Guidance asks for two at once, which the graphs are not for.
-        unet, decoder = (None, None) if self._guidance > 1.0 else (UNET_GRAPH, DECODER_GRAPH)
+        file = None if self._guidance > 1.0 else GRAPHS[graph_revision]
+        unet, decoder = (
+            None if file is None else WEIGHTS / part / file for part in ("unet", "vae")
+        )
         self._unet = Part(generator.unet, "unet", graph=unet)
         self._decoder = Part(generator.vae.decoder, "decoder", graph=decoder)
         # Made once, not at every picture.
@@ -228,6 +234,7 @@ def load_sampler(
     guidance_scale: float = 1.0,
     flat: bool = True,
     blend: bool = True,
+    graph_revision: int = GRAPH_REVISION,
     device: torch.device | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> EmbeddedSampler:
@@ -238,4 +245,5 @@ def load_sampler(
         guidance_scale=guidance_scale,
         flat=flat,
         blend=blend,
+        graph_revision=graph_revision,
     )

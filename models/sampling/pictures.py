@@ -25,8 +25,9 @@ def to_pixels(images: Tensor) -> NDArray[np.uint8]:
     DrawingError
         A number is none: the weights are damaged, or their precision is too low.
     """
-    is_finite = torch.isfinite(images).all()  # asked before the copy, known when it is there
-    pixels = (images.float().clamp(-1, 1) + 1).mul(127.5).round().to(torch.uint8)
+    # Asked before the copy, known when it is there; of two numbers, NaN among them if there is one.
+    is_finite = torch.isfinite(torch.stack(torch.aminmax(images))).all()
+    pixels = images.float().clamp(-1, 1).add_(1).mul_(127.5).round_().to(torch.uint8)
     made = pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     if not bool(is_finite):
         raise DrawingError(

@@ -38,7 +38,7 @@ def main() -> None:
         if options.keep_as is not None and changes(options.weights / part, WEIGHTS / part):
             kept = WEIGHTS / f"revision_{options.keep_as}" / part
             # A graph holds no weights: one is good for every revision.
-            shutil.copytree(WEIGHTS / part, kept, ignore=shutil.ignore_patterns("graph.onnx"))
+            shutil.copytree(WEIGHTS / part, kept, ignore=shutil.ignore_patterns("graph*.onnx"))
         shutil.copytree(
             options.weights / part,
             WEIGHTS / part,

@@ -444,7 +444,10 @@ _VERSIONS: TypeAdapter[Mapping[str, str]] = TypeAdapter(Mapping[str, str])
 _REMARKS: TypeAdapter[tuple[str, ...]] = TypeAdapter(tuple[str, ...])
 
 
-DRAWING: Final = ("device", "backend", "dtype", "threads", "generator_revision", "blend")
+DRAWING: Final = (
+    *("device", "backend", "dtype", "threads"),
+    *("generator_revision", "blend", "graph_revision"),
+)
 """Settings of `decoder` that a server decides for its sessions: how it draws, and no more."""
 
 

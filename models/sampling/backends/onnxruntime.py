@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from models.sampling.backends.base import Target
+from models.sampling.backends.base import BackendError, Target
 from pipeline.extras import extras_named
 
 if TYPE_CHECKING:
@@ -60,7 +60,9 @@ class OnnxRuntime:
                 optimize=False,
                 verbose=False,
             )
-        return _without_weights(program, module)
+        if program is None:
+            raise BackendError("torch exported nothing.")
+        return without_weights(program.model_proto, module)
 
     def load(self, engine: bytes, weights: Mapping[str, Tensor], target: Target) -> Run:
         """Open a session on the graph and the weights; optimising it takes about 0.1 s."""
@@ -92,11 +94,11 @@ class OnnxRuntime:
         return run
 
 
-def _without_weights(program: Any, module: nn.Module) -> bytes:
-    """The graph as bytes: what is a weight of `module` is left out, to be given at loading."""
+def without_weights(model: Any, module: nn.Module) -> bytes:
+    """Write an ONNX model as bytes; weights of `module` are left out, to be given at loading."""
     from onnx import TensorProto
 
-    model, weights = program.model_proto, module.state_dict()
+    weights = module.state_dict()
     for each in model.graph.initializer:
         if each.name in weights:
             each.ClearField("raw_data")
