@@ -21,7 +21,7 @@ import pytest
 from hypothesis import settings
 from pytestqt.qtbot import QtBot
 
-from devices.lsl_settings import machine_only
+from devices.lsl_settings import machine_only, quiet
 from tests.forking import _forked_decoders, share_server, spawned  # noqa: F401 - fixtures
 from tests.waiting import PATIENCE
 
@@ -49,6 +49,9 @@ _LSL_FOLDER = Path(tempfile.mkdtemp(prefix="phosphene-lsl-"))
 _LSL_CONFIG = _LSL_FOLDER / "lsl_api.cfg"
 _LSL_CONFIG.write_text(machine_only(f"phosphene-{uuid.uuid4().hex[:12]}"), encoding="utf-8")
 os.environ["LSLAPICFG"] = str(_LSL_CONFIG)
+if "devices.lsl" in sys.modules:
+    # Imported before this worker was forked (`tests.nursery`): liblsl has the text of another file.
+    quiet()
 
 SHARED = Path(
     os.environ.get("PHOSPHENE_SHARED", Path(__file__).resolve().parents[2] / "shared")

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from multiprocessing import forkserver, resource_tracker
+from multiprocessing import connection, forkserver, resource_tracker
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 import pytest
 
 from app.runtime import processes
+from tests import nursery
 
 PRELOAD = ["torch", "scipy.signal", "diffusers.models.autoencoders", "diffusers.models.unets"]
 """What takes a decoder most of its start. Installed packages only: the server of Python 3.11 knows
@@ -57,9 +59,25 @@ def share_server(config: pytest.Config) -> None:
             server._forkserver_alive_fd = os.open(os.devnull, os.O_RDONLY)
             server.ensure_running = resource_tracker.ensure_running
     elif config.getoption("numprocesses", None):
+        _begin(config, server)
+
+
+def _begin(config: pytest.Config, server: Any) -> None:
+    if sys.platform != "linux":
+        # What other systems' libraries do not stand: to be forked once they are loaded.
         _context()
         server.ensure_running()
         os.environ[_SERVER] = server._forkserver_address
+        return
+    # As `ensure_running`, but in a process that goes on to be the workers' parent.
+    address = connection.arbitrary_address("AF_UNIX")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        alive, server._forkserver_alive_fd = os.pipe()
+        os.environ[_SERVER] = server._forkserver_address = address
+        nursery.begin(config, PRELOAD, listener.fileno(), alive)
+        os.close(alive)
 
 
 def _program(environment: Mapping[str, str], folder: str, code: str, said: str) -> None:

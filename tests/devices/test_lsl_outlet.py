@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
+from pathlib import Path
 
 import mne
 import numpy as np
@@ -32,6 +34,12 @@ from tests.devices.lsl_tools import has_markers, has_samples, packets, read_unti
 from tests.waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.lsl
+
+
+def test_a_worker_of_the_suite_has_a_session_of_its_own() -> None:
+    outlet = pylsl.StreamOutlet(pylsl.StreamInfo("alone", "EEG", 1, 100.0, "float32", "alone"))
+    settings = Path(os.environ["LSLAPICFG"]).read_text("utf-8")
+    assert f"SessionID = {outlet.get_info().session_id()}\n" in settings
 
 
 def connect(outlet: Outlet) -> Connection:
