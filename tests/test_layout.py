@@ -87,8 +87,13 @@ def shipped() -> tuple[tuple[str, ast.Module], ...]:
     )
 
 
+@cache
+def nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(tree))
+
+
 def imported(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
@@ -97,8 +102,7 @@ def imported(tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 @cache
 def calls(tree: ast.Module) -> tuple[tuple[str, ast.Call], ...]:
-    nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
-    return tuple((dotted(node.func), node) for node in nodes)
+    return tuple((dotted(node.func), node) for node in nodes(tree) if isinstance(node, ast.Call))
 
 
 def dotted(node: ast.expr) -> str:
@@ -108,8 +112,12 @@ def dotted(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ast.unparse(node)
 
 
+SAFETY = {"allow_pickle", "local_files_only", "weights_only"}
+"""Options that the checks ask for; to spell all others takes seconds."""
+
+
 def keywords(call: ast.Call) -> dict[str, str]:
-    return {k.arg: ast.unparse(k.value) for k in call.keywords if k.arg is not None}
+    return {k.arg: ast.unparse(k.value) for k in call.keywords if k.arg in SAFETY}
 
 
 CONNECT = {"connect", "connect_ex", "create_connection", "sendto", "bind", "create_server"}
@@ -117,7 +125,7 @@ CONNECT = {"connect", "connect_ex", "create_connection", "sendto", "bind", "crea
 
 def connects_to_nobody(module: str, tree: ast.Module) -> bool:
     """Whether a module asks `socket` only for its own host, or shuts what is connected."""
-    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    used = {node.attr for node in nodes(tree) if isinstance(node, ast.Attribute)}
     names = {"gethostname"} if "gethostname" in used else {"socket", "SHUT_RDWR"}
     return module == "socket" and names <= used and not used & CONNECT
 
@@ -217,7 +225,7 @@ def test_only_a_systems_own_folder_knows_its_name() -> None:
     names = set(read_registry().systems)
     found = {}
     for name, tree in shipped():
-        said = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)} & names
+        said = {node.value for node in nodes(tree) if isinstance(node, ast.Constant)} & names
         owned = (ROOT / name).with_name("system.py").exists() or name.split("/")[0] not in PACKAGES
         if said - KNOWS_SYSTEMS.get(name, set()) and not owned:
             found[name] = said

@@ -6,6 +6,7 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -113,14 +114,19 @@ def test_a_circle_is_found_and_named() -> None:
     assert circle(rooms(planted, "app.a")) == []
 
 
+@cache
+def parsed(path: Path) -> tuple[ast.AST, ...]:
+    """Return every node of a module, which two checks look through."""
+    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def texts(module: str) -> Iterator[str]:
     """Return the strings of a module's code, its docstrings left out."""
     path = ROOT / (module.replace(".", "/") + ".py")
     if not path.exists():
         path = path.with_suffix("") / "__init__.py"
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
+    alone = {id(node.value) for node in parsed(path) if isinstance(node, ast.Expr)}
+    for node in parsed(path):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in alone:
             yield node.value
 
@@ -167,23 +173,24 @@ def of(module: str) -> str:
     return module.partition(".")[0]
 
 
-def montages(tree: ast.Module) -> Iterator[tuple[str, ...]]:
+def montages(path: Path) -> Iterator[tuple[str, ...]]:
     """Return every run of four and more electrodes that a module spells out."""
-    for node in ast.walk(tree):
+    names = frozenset(electrode_names())
+    for node in parsed(path):
         labels: list[str] = []
         if isinstance(node, ast.Tuple | ast.List):
             words = [each.value for each in node.elts if isinstance(each, ast.Constant)]
             labels = [word for word in words if isinstance(word, str)]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             labels = node.value.split()
-        if len(labels) >= 4 and all(label in electrode_names() for label in labels):
+        if len(labels) >= 4 and names.issuperset(labels):
             yield tuple(labels)
 
 
 def test_a_montage_is_spelt_out_once() -> None:
     found: dict[tuple[str, ...], list[str]] = {}
     for path in sorted(p for package in SHIPPED for p in (ROOT / package).rglob("*.py")):
-        for labels in set(montages(ast.parse(path.read_text(encoding="utf-8")))):
+        for labels in set(montages(path)):
             found.setdefault(labels, []).append(str(path.relative_to(ROOT)))
     assert {labels: where for labels, where in found.items() if len(where) > 1} == {}
     assert CYTON in found
