@@ -150,6 +150,7 @@ def _fill_in_past(table: dict[str, Any], run: Mapping[str, Any]) -> None:
         decoder.setdefault("generator_revision", 1)
         decoder.setdefault("blend", False)
         decoder.setdefault("graph_revision", 1)
+        decoder.setdefault("own_pictures", False)
         # A recording that is read again sends nobody's EEG anywhere: that is asked for anew.
         decoder.pop("remote", None)
 

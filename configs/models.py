@@ -226,6 +226,10 @@ class DecoderConfig(_Frozen):
     graph_revision: Literal[1, 2] = 2
     """In which steps ONNX Runtime computes the embedded generator's networks: 1 as in sessions that
     were recorded with it, 2 in fewer. Pictures of one are not those of the other to the bit."""
+    own_pictures: bool = True
+    """The embedded generator draws what is nearest to a picture of a gallery of your own from that
+    picture, behind fog by confidence. Off: as it draws what it never saw, a cloud of colours, and
+    sessions that were recorded before this existed."""
     num_inference_steps: int = Field(default=1, ge=1, le=1000)
     """Steps of the sampler. The shipped generator is sharpest in one; more add grain yet."""
     guidance_scale: float | None = Field(default=None, ge=1, le=30)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import platformdirs
@@ -21,6 +21,9 @@ from configs import FilterConfig
 from configs.guard import read_text
 from models.weights import WeightState, WeightStatus, check_weights
 from pipeline.values import Embedding, Epoch, Float32, Float64, GeneratedImage, Info, Uint8
+
+if TYPE_CHECKING:
+    from pipeline.gallery import Gallery
 
 CLIP_H_IMAGE = "clip-vit-h-14-image"
 """Space of OpenCLIP ViT-H/14 image vectors (1024)."""
@@ -191,6 +194,18 @@ class SamplesBatches(Protocol):
 
     def sample_batch(self, embeddings: Sequence[Embedding], *, seeds: Sequence[int]) -> Uint8:
         """Draw (n, height, width, 3) sRGB. Raises `PhospheneError` for another shape."""
+        ...
+
+
+@runtime_checkable
+class KnowsGalleries(Protocol):
+    """A sampler that can draw pictures of a gallery that it was not trained on."""
+
+    def know(self, gallery: Gallery) -> None:
+        """Draw the gallery's own pictures from now on where an embedding means one of them.
+
+        Raises `PhospheneError` where it cannot.
+        """
         ...
 
 

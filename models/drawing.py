@@ -109,7 +109,9 @@ def _asked(options: DrawingOptions) -> list[tuple[str, bool]]:
     ]
 
 
-def open_drawer(config: DecoderConfig, options: DrawingOptions) -> Drawer:
+def open_drawer(
+    config: DecoderConfig, options: DrawingOptions, *, gallery: str | None = None
+) -> Drawer:
     """Load a system for drawing.
 
     Raises
@@ -117,4 +119,4 @@ def open_drawer(config: DecoderConfig, options: DrawingOptions) -> Drawer:
     PhospheneError
         As `load_system`, or an option that the system has not.
     """
-    return Drawer(load_system(config), options)
+    return Drawer(load_system(config, gallery=gallery), options)

@@ -25,6 +25,7 @@ from models.api import (
     Encoder,
     EncoderSpec,
     ExpectsCovariance,
+    KnowsGalleries,
     Sampler,
     SavesMemory,
     StatesOptions,
@@ -47,6 +48,7 @@ from models.sampling.backends.choice import Choice, choose
 from models.sampling.backends.engines import Engine, Say, weights_hash
 from models.sampling.parts import HasParts, Part
 from models.sampling.watching import timed, watched
+from pipeline.gallery import load_gallery
 from pipeline.values import Epoch, Info
 
 QUICK = 1.0
@@ -197,11 +199,14 @@ def noise_epoch(spec: EncoderSpec, *, seed: int = 0, oversampling: int = 1) -> E
     )
 
 
-def load_system(config: DecoderConfig, *, say: Say = lambda _: None) -> System:
+def load_system(
+    config: DecoderConfig, *, gallery: str | None = None, say: Say = lambda _: None
+) -> System:
     """Load the encoder and the generator that `config` names, and what draws for them.
 
     An engine that was built before is used at once. One that is asked for by name and is not there
     is built first; `say` takes its progress. With `config.build` "meanwhile" it is `System.due`.
+    `gallery` is a session's: a generator that can draws its own pictures (`config.own_pictures`).
 
     Raises
     ------
@@ -210,9 +215,9 @@ def load_system(config: DecoderConfig, *, say: Say = lambda _: None) -> System:
         is not installed; one sentence.
     """
     if config.backend == "eager" and config.dtype == "float32":
-        return load_plain(config)
+        return load_plain(config, gallery=gallery)
     choice = choose(config)
-    system = load_plain(_settled(config, choice))
+    system = load_plain(_settled(config, choice), gallery=gallery)
     is_put_off = config.build == "meanwhile"
     found = find_engine(_drawing(system), choice, say=say, is_put_off=is_put_off)
     if choice.first[0].name != "eager":
@@ -264,8 +269,10 @@ def _eager_dtype(config: DecoderConfig) -> str:
     return str(choose_dtype(config)).removeprefix("torch.")
 
 
-def load_plain(config: DecoderConfig) -> System:
+def load_plain(config: DecoderConfig, *, gallery: str | None = None) -> System:
     """Load the encoder and the generator that `config` names; eager draws.
+
+    `gallery` as in `load_system`.
 
     Raises
     ------
@@ -284,6 +291,8 @@ def load_plain(config: DecoderConfig) -> System:
             f"the generator {sampler.spec.name} takes {sampler.spec.space or 'its own'!r}: "
             f"{_fitting(encoder.spec.space)}."
         )
+    if gallery is not None and config.own_pictures and isinstance(sampler, KnowsGalleries):
+        sampler.know(load_gallery(gallery))
     idle = (
         f"{config.system} follows nobody: --align (decoder.align) changes nothing with it."
         if config.align and not isinstance(encoder, Aligning)

@@ -38,7 +38,7 @@ class System:
         self.name = settings.decoder.system
         self.settings = settings
         with repeatable(settings.decoder.threads):
-            loaded = load(settings.decoder)
+            loaded = load(settings.decoder, gallery=settings.gallery)
             self._encoders = Encoders(settings, loaded.encoder)
         self._encoder, self._sampler = loaded.encoder, loaded.sampler
         self.spec: EncoderSpec = self._encoder.spec

@@ -119,7 +119,7 @@ class Here:
         self._system: System | None = None
         self._sampler: Sampler
         if config.decoder.system == SYSTEM_NAME:
-            self._system = load_system(decoding(config).decoder)
+            self._system = load_system(decoding(config).decoder, gallery=config.gallery)
             self._sampler = self._system.sampler
         else:
             self._sampler = load_sampler(config.decoder)

@@ -153,7 +153,7 @@ def run_one(args: argparse.Namespace) -> int:
 
     check_given(args.data)
     config, options = _config(args), _options(args)
-    drawer = _drawer(config.decoder, options)
+    drawer = _drawer(config.decoder, options, config.gallery)
     modes = _modes(args.mode, drawer)
     make_folder(args.out)
     if options.adaptive and modes == ("separate",):
@@ -207,11 +207,11 @@ def run_one(args: argparse.Namespace) -> int:
 
 
 @lru_cache(maxsize=1)
-def _drawer(config: DecoderConfig, options: DrawingOptions) -> Drawer:
+def _drawer(config: DecoderConfig, options: DrawingOptions, gallery: str | None) -> Drawer:
     """Load a system; of many inputs all are drawn by the one that is loaded."""
     from models.drawing import open_drawer
 
-    return open_drawer(config, options)
+    return open_drawer(config, options, gallery=gallery)
 
 
 def _config(args: argparse.Namespace) -> SessionConfig:
@@ -233,8 +233,22 @@ def _config(args: argparse.Namespace) -> SessionConfig:
     }
     config = load(preset, args.config)
     if session is not None:  # a stream without labels got them from its session's settings
-        config = config.model_copy(update={"source": session.source})
+        update = {"source": session.source, "gallery": config.gallery or _gallery(session)}
+        config = config.model_copy(update=update)
     return apply_overrides(config, overrides | choice_overrides(args))
+
+
+def _gallery(session: SessionConfig) -> str | None:
+    """A session's gallery, as far as it is still there; whoever has it not goes without."""
+    from pipeline.errors import GalleryError
+    from pipeline.gallery import load_gallery
+
+    try:
+        load_gallery(session.gallery)
+    except GalleryError as error:
+        write_note(f"Note: pictures are drawn without the session's gallery: {error}")
+        return None
+    return session.gallery
 
 
 def _preset(system: str) -> str:

@@ -76,7 +76,7 @@ def session_baselines(
     config = session_of(folder)
     if config is None:
         raise AppError(f"{folder} has no session.toml, expected one: --baselines loads its system.")
-    system = load_system(config.decoder)
+    system = load_system(config.decoder, gallery=config.gallery)
     items = list(items)[:MOST]
     rng = np.random.default_rng([seed, 109])
     noise = [

@@ -169,7 +169,7 @@ class Worker:
         from models.systems import check_window, load_system
 
         self._config = config
-        system: System = load_system(config.decoder)
+        system: System = load_system(config.decoder, gallery=config.gallery)
         check_window(system.encoder, tmin=config.epochs.tmin, tmax=config.epochs.tmax)
         self._system = system
         self._sampler = system.sampler

@@ -108,7 +108,8 @@ class Replica:
             options=self._system.options,
             remarks=self._system.remarks,
             pace=self._system.measure(),
-            settled={**drawing_of(config.decoder), **settled},
+            # Clients' galleries stay with them.
+            settled={**drawing_of(config.decoder), **settled, "own_pictures": False},
             machine=machine_name(sampler.spec.device),
         )
         self._warm()

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from models.embedded.fog import FOG
 from pipeline.gallery.pictures import BACKGROUND
 from pipeline.values import Float32, Uint8
 
 LEVELS = (4, 8)
 """What differs from the background by no more than the first, with all that is near, is background;
 what differs by the second is none of it; between, in part."""
-FOG = (150, 155, 164)
-"""Colour of a picture of nothing, sRGB."""
 _NEAR = 5
 """Side of the neighbourhood, pixels."""
 

@@ -13,14 +13,14 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from configs.guard import read_text
 from models.checkpoints import CheckpointError, load_checkpoint, load_into
-from models.embedded.networks import Autoencoder, AutoencoderConfig, Prior, Projection
+from models.embedded.networks import Autoencoder, AutoencoderConfig, Encoder, Prior, Projection
 from models.embedded.unet import UNet, UNetConfig
 from pipeline.errors import PhospheneError
 
@@ -152,6 +152,30 @@ def load_generator(
     return Generator(vae, unet, projection, prior, digest.hexdigest(), scale)
 
 
+def load_picture_encoder(
+    folder: Path | None = None, *, revision: int = REVISION, like: Tensor
+) -> Encoder:
+    """Load the autoencoder's other half, for the device and precision of `like`.
+
+    Raises
+    ------
+    GeneratorError
+        The weights hold none that can be read.
+    """
+    path = part_folder("vae", revision) if folder is None else folder / "vae"
+    try:
+        half = _load(path, _make_encoder, below_name="encoder.")
+    except (CheckpointError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        reason = str(error).splitlines()[0]
+        raise GeneratorError(
+            f"{path} has no encoder of pictures ({reason}), expected an AutoencoderDC's: turn "
+            "decoder.own_pictures off, or take the autoencoder whole."
+        ) from error
+    encoder = cast("Encoder", half["encoder"])
+    encoder.to(like.device, like.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return encoder.eval().requires_grad_(False)
+
+
 def _load(
     folder: Path, make: Callable[[dict[str, Any]], _Module], *, below_name: str = ""
 ) -> _Module:
@@ -178,6 +202,10 @@ def _correction_scale(root: Path) -> float:
 
 def _make_autoencoder(table: dict[str, Any]) -> Autoencoder:
     return Autoencoder(AutoencoderConfig.of(table))
+
+
+def _make_encoder(table: dict[str, Any]) -> nn.ModuleDict:
+    return nn.ModuleDict({"encoder": Encoder(AutoencoderConfig.of(table, encodes=True))})
 
 
 def _sizes(table: dict[str, Any]) -> dict[str, Any]:

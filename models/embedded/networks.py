@@ -1,4 +1,4 @@
-"""The generator's other networks in plain torch: the decoder of latents, projection, prior.
+"""The generator's other networks in plain torch: the autoencoder's two, projection, prior.
 
 Owns the layers, named and computed as diffusers' `AutoencoderDC`, `ImageProjection` and
 `PixArtAlphaTextProjection`, of which they are the parts that draw; `unet` says why.
@@ -27,27 +27,35 @@ _FIXED: Mapping[str, Any] = {
     "upsample_block_type": "pixel_shuffle",
 }
 """What a file of settings may say beside `AutoencoderConfig`'s fields, and only so."""
+_FIXED_ENCODER: Mapping[str, Any] = {
+    "downsample_block_type": "pixel_unshuffle",
+    "encoder_block_types": "ResBlock",
+    "encoder_out_shortcut": False,
+}
+"""The same of what encodes."""
 
 
 @dataclass(frozen=True, slots=True)
 class AutoencoderConfig:
-    """Sizes of what decodes, by diffusers' names."""
+    """Sizes of what decodes and encodes, by diffusers' names."""
 
     latent_channels: int
     decoder_block_out_channels: tuple[int, ...]
     decoder_layers_per_block: tuple[int, ...]
+    encoder_block_out_channels: tuple[int, ...] = ()
+    encoder_layers_per_block: tuple[int, ...] = ()
     scaling_factor: float = 1.0
 
     @classmethod
-    def of(cls, table: Mapping[str, Any]) -> AutoencoderConfig:
-        """Read diffusers' table of settings.
+    def of(cls, table: Mapping[str, Any], *, encodes: bool = False) -> AutoencoderConfig:
+        """Read diffusers' table of settings, of what decodes, or of what encodes as well.
 
         Raises
         ------
         ValueError
             It asks for what this network has not.
         """
-        require(table, _FIXED)
+        require(table, {**_FIXED, **(_FIXED_ENCODER if encodes else {})})
         layers = tuple(table["decoder_layers_per_block"])
         if layers[0] != 0 or 0 in layers[1:]:
             raise ValueError(f"decoder_layers_per_block is {layers}, expected 0 and then none of 0")
@@ -55,6 +63,8 @@ class AutoencoderConfig:
             latent_channels=table["latent_channels"],
             decoder_block_out_channels=tuple(table["decoder_block_out_channels"]),
             decoder_layers_per_block=layers,
+            encoder_block_out_channels=tuple(table.get("encoder_block_out_channels", ())),
+            encoder_layers_per_block=tuple(table.get("encoder_layers_per_block", ())),
             scaling_factor=table.get("scaling_factor", 1.0),
         )
 
@@ -92,6 +102,29 @@ class Decoder(nn.Module):
             x = block(x)
         x = self.norm_out(x.movedim(1, -1)).movedim(-1, 1)
         return cast("Tensor", self.conv_out(functional.relu(x)))
+
+
+class Encoder(nn.Module):
+    """Images (n, 3, height, width) in -1..1 to latents, not scaled."""
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        widths, layers = config.encoder_block_out_channels, config.encoder_layers_per_block
+        self.conv_in = _Downsample(3, widths[1], shortcut=False)
+        self.down_blocks = nn.ModuleList()
+        for i, (width, n_layers) in enumerate(zip(widths, layers, strict=True)):
+            blocks: list[nn.Module] = [_ResBlock(width) for _ in range(n_layers)]
+            if n_layers and i < len(widths) - 1:
+                blocks.append(_Downsample(width, widths[i + 1], shortcut=True))
+            self.down_blocks.append(nn.Sequential(*blocks))
+        self.conv_out = nn.Conv2d(widths[-1], config.latent_channels, 3, padding=1)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Encode."""
+        x = self.conv_in(hidden_states)
+        for block in self.down_blocks:
+            x = block(x)
+        return cast("Tensor", self.conv_out(x))
 
 
 class _RMSNorm(nn.Module):
@@ -134,6 +167,22 @@ class _Upsample(nn.Module):
         size = x.shape[1] * self._repeats
         repeated = x.repeat_interleave(self._repeats, dim=1, output_size=size)
         return made + functional.pixel_shuffle(repeated, _FACTOR)
+
+
+class _Downsample(nn.Module):
+    def __init__(self, n_in: int, n_out: int, *, shortcut: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(n_in, n_out // _FACTOR**2, 3, padding=1)
+        self._group = n_in * _FACTOR**2 // n_out if shortcut else 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = functional.pixel_unshuffle(self.conv(x), _FACTOR)
+        if not self._group:
+            return made
+        folded = functional.pixel_unshuffle(x, _FACTOR)
+        n, width, *size = folded.shape
+        grouped = folded.reshape(n, width // self._group, self._group, *size)
+        return made + grouped.mean(dim=2)
 
 
 class Projection(nn.Module):

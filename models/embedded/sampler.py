@@ -10,7 +10,8 @@ The network gives the correction from the prior's guess to the clean latents.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +22,22 @@ from torch import Tensor
 from models.api import SamplerSpec
 from models.embedded.blends import find_blend
 from models.embedded.flatness import flattened
-from models.embedded.generator import REVISION, WEIGHTS, Generator, load_generator
+from models.embedded.generator import (
+    REVISION,
+    WEIGHTS,
+    Generator,
+    GeneratorError,
+    load_generator,
+    load_picture_encoder,
+)
+from models.embedded.own_pictures import OwnPictures
 from models.sampling import denoisers, schedules, solvers
 from models.sampling.denoisers import Network
 from models.sampling.noise import seeded_noise
 from models.sampling.parts import Part
 from models.sampling.pictures import to_pixels
 from pipeline.errors import ConfigurationError, ShapeError
-from pipeline.gallery import SPACE
+from pipeline.gallery import SPACE, Gallery, load_gallery
 from pipeline.values import Embedding, GeneratedImage
 
 MAX_STEPS = 50
@@ -58,6 +67,8 @@ class EmbeddedSampler:
         colours of the other.
     graph_revision : int
         Which of `GRAPHS` an engine of ONNX Runtime is.
+    load_encoder : callable or None
+        Loads the autoencoder's other half, which `know` needs.
     """
 
     def __init__(
@@ -69,6 +80,7 @@ class EmbeddedSampler:
         flat: bool = True,
         blend: bool = True,
         graph_revision: int = GRAPH_REVISION,
+        load_encoder: Callable[[], Callable[[Tensor], Tensor]] | None = None,
     ) -> None:
         if not 1 <= num_inference_steps <= MAX_STEPS:
             raise ConfigurationError(
@@ -82,6 +94,8 @@ class EmbeddedSampler:
         self._generator = generator
         self._guidance = float(guidance_scale)
         self._is_flat, self._blends = flat, blend
+        self._load_encoder = load_encoder
+        self._own: OwnPictures | None = None
         # Guidance asks for two at once, which the graphs are not for.
         file = None if self._guidance > 1.0 else GRAPHS[graph_revision]
         unet, decoder = (
@@ -119,8 +133,34 @@ class EmbeddedSampler:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """None: every setting acts."""
-        return ()
+        """One where pictures of the gallery's own are drawn."""
+        if self._own is None:
+            return ()
+        name = self._own.gallery.name
+        return (
+            f"What is nearest to a picture of the gallery {name!r} is drawn from the gallery's own "
+            "picture, behind fog by confidence (decoder.own_pictures): the generator was not "
+            "trained on it.",
+        )
+
+    def know(self, gallery: Gallery) -> None:
+        """Draw a gallery's own pictures where an embedding is nearest to one of them.
+
+        Raises
+        ------
+        GeneratorError
+            The weights have no encoder of pictures.
+        """
+        if SPACE not in gallery.tables or gallery.sha256 == load_gallery().sha256:
+            return
+        if self._load_encoder is None:
+            raise GeneratorError(
+                "this generator has no encoder of pictures, expected one for the gallery's own: "
+                "turn decoder.own_pictures off."
+            )
+        encode = self._load_encoder()
+        like, size = self._generator.like, self.spec.size[0]
+        self._own = OwnPictures(gallery, lambda x: self._scaling * encode(x.to(like)), size=size)
 
     def sample(self, embedding: Embedding, *, seed: int) -> GeneratedImage:
         """Draw the picture of an embedding.
@@ -174,19 +214,26 @@ class EmbeddedSampler:
             )
         like = self._generator.like
         vectors = np.array(vectors)
+        owns = [None if self._own is None else self._own.find(vector) for vector in vectors]
         blends = [
-            find_blend(vector, seed=seed) if self._blends else None
-            for vector, seed in zip(vectors, seeds, strict=True)
+            find_blend(vector, seed=seed) if self._blends and own is None else None
+            for vector, seed, own in zip(vectors, seeds, owns, strict=True)
         ]
         for row, blend in enumerate(blends):
             if blend is not None:
                 vectors[row] = blend.vector
         conditions = torch.from_numpy(vectors).to(like, non_blocking=True)
         noise = seeded_noise(seeds, self._generator.latent_shape, like=like)
-        pixels = self.decode(self._denoise(next(noise), conditions))
-        if self._is_flat:
-            pixels = np.stack([flattened(picture) for picture in pixels])
-        for row, blend in enumerate(blends):
+        latents = next(noise)
+        if None in owns:
+            latents = self._denoise(latents, conditions)
+        for row, own in enumerate(owns):
+            if own is not None and self._own is not None:
+                latents[row] = self._own.latents(own, float(np.linalg.norm(vectors[row])))[0]
+        pixels = self.decode(latents)
+        for row, (own, blend) in enumerate(zip(owns, blends, strict=True)):
+            if self._is_flat and own is None:
+                pixels[row] = flattened(pixels[row])
             if blend is not None:
                 pixels[row] = blend.colour(pixels[row])
         return pixels
@@ -239,11 +286,13 @@ def load_sampler(
     dtype: torch.dtype = torch.float32,
 ) -> EmbeddedSampler:
     """Load the sampler with its weights (None: those that ship); `device` None: the CPU."""
+    generator = load_generator(folder, revision=revision, device=device, dtype=dtype)
     return EmbeddedSampler(
-        load_generator(folder, revision=revision, device=device, dtype=dtype),
+        generator,
         num_inference_steps=num_inference_steps,
         guidance_scale=guidance_scale,
         flat=flat,
         blend=blend,
         graph_revision=graph_revision,
+        load_encoder=partial(load_picture_encoder, folder, revision=revision, like=generator.like),
     )

@@ -29,24 +29,18 @@ from diffusers import AutoencoderDC
 from PIL import Image
 from safetensors.torch import save_file
 
+from models.embedded.fog import BLIND, CLEAR, veiled
 from pipeline.gallery import Gallery, Stimulus, load_gallery
 from research.embedded import every_picture
 from research.embedded import renders as pictures
 
 FOG_LEVELS = (0.0, 0.12, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0)
-CLEAR, BLIND = 0.85, 0.10
-"""Lengths of a condition from which on a picture is clear, and below which it is all fog."""
 N_POSE = 4
 SCALING = 1.08
 """Makes the gallery's latents unit variance; the encoder's own are so over all renders."""
 N_CLEAR = 5
 N_FOGGED = 1
 N_EXTRA = 1
-
-
-def fog_of(length: float | npt.NDArray[np.float64]) -> float | npt.NDArray[np.float64]:
-    """Fog of the picture that belongs to a condition of this length, 0 to 1."""
-    return np.clip((CLEAR - np.asarray(length)) / (CLEAR - BLIND), 0.0, 1.0)
 
 
 def length_of(fog: float | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -136,7 +130,7 @@ def main() -> None:
             n_poses = (N_CLEAR if level == 0 else N_FOGGED) if inside else N_EXTRA
             for _ in range(1 if options.canonical else n_poses):
                 four = rng.standard_normal(N_POSE) * (0.0 if options.canonical else 1.0)
-                picture = pictures.fog(draw(stimulus, renders, four), fog)
+                picture = veiled(draw(stimulus, renders, four), fog)
                 batch.append(pictures.to_array(picture))
                 numbers.append(four)
                 owners.append(owner)

@@ -24,8 +24,6 @@ BACKGROUND = (210, 214, 220)
 """The gallery's background, sRGB: light enough for black objects, dark enough for white ones."""
 FILL = 0.86
 """Side of a render relative to the side of its picture, in the gallery's own pose."""
-FOG = (150, 155, 164)
-"""What a condition without content looks like, sRGB."""
 KEPT_APART_SEED = 18
 
 
@@ -152,17 +150,6 @@ def checkerboard(size: int, side: str, *, n_cells: int = 8, swap: bool = False) 
     }[side]  # fmt: skip
     pixels[:, columns] = np.where(board[:, columns, None], 236, 22)
     return Image.fromarray(pixels)
-
-
-def fog(picture: Image.Image, amount: float) -> Image.Image:
-    """Veil a picture: 0 leaves it, 1 leaves nothing but `FOG`; between, blurred and pale."""
-    if amount <= 0.0:
-        return picture
-    side = picture.width
-    radius = float(side * (0.005 + 0.06 * amount) * amount)
-    blurred = picture.filter(ImageFilter.GaussianBlur(radius))
-    pale = ImageEnhance.Color(blurred).enhance(1.0 - amount)
-    return Image.blend(pale, flat_background(side, FOG), min(1.0, amount**1.2))
 
 
 def to_array(picture: Image.Image) -> Uint8:

@@ -20,6 +20,7 @@ import torch
 from diffusers import AutoencoderDC
 from PIL import Image
 
+from models.embedded.fog import veiled
 from models.training.draws import Draws, Indices
 from models.training.loop import Batch
 from research.embedded import renders as pictures
@@ -44,7 +45,7 @@ def random_picture(
     if rng.random() < 0.04:
         side = ("left", "right", "full")[rng.integers(3)]
         picture = pictures.checkerboard(size, side, n_cells=8, swap=bool(rng.integers(2)))
-        return pictures.fog(picture, float(rng.choice([0.0, 0.0, rng.random()])))
+        return veiled(picture, float(rng.choice([0.0, 0.0, rng.random()])))
     pose = pictures.Pose(
         angle=float(rng.normal(0, 14) + 180 * rng.integers(2)),
         scale=float(rng.uniform(0.6, 1.5)),
@@ -56,7 +57,7 @@ def random_picture(
     plain = rng.random() < 0.5
     background = pictures.flat_background(size) if plain else pictures.random_background(rng, size)
     picture = pictures.compose(renders[names[rng.integers(len(names))]], pose, background)
-    return pictures.fog(picture, float(rng.random())) if rng.random() < 0.12 else picture
+    return veiled(picture, float(rng.random())) if rng.random() < 0.12 else picture
 
 
 def to_tensor(batch: list[pictures.Uint8]) -> torch.Tensor:

@@ -29,11 +29,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from models.embedded.fog import BLIND, CLEAR
 from models.embedded.generator import FILE
 from models.training.draws import Draws, Indices
 from models.training.loop import Batch
 from pipeline.gallery import load_gallery
-from research.embedded.latents import BLIND, CLEAR, FOG_LEVELS, SCALING
+from research.embedded.latents import FOG_LEVELS, SCALING
 from research.embedded.runs import DrawnTask, Recipe, Run, parse_recipe
 
 UNET = {

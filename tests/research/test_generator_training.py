@@ -13,19 +13,12 @@ from diffusers.models.embeddings import PixArtAlphaTextProjection
 from PIL import Image
 from safetensors.torch import save_file
 
+from models.embedded.fog import BLIND, CLEAR, FOG, fog_of, veiled
 from models.training.draws import Draws
 from pipeline.gallery import load_gallery
 from research.embedded import renders as pictures
 from research.embedded.autoencoding import CONFIG, fold, texture_loss
-from research.embedded.latents import (
-    BLIND,
-    CLEAR,
-    FOG_LEVELS,
-    N_POSE,
-    SCALING,
-    fog_of,
-    length_of,
-)
+from research.embedded.latents import FOG_LEVELS, N_POSE, SCALING, length_of
 from research.embedded.runs import Recipe, Run
 from research.embedded.train_prior import exact_batches, solve, widened
 from research.embedded.train_unet import Pool, couple
@@ -76,12 +69,12 @@ def test_fog_and_length_are_inverse_on_the_slope() -> None:
 
 def test_full_fog_shows_nothing_and_no_fog_changes_nothing() -> None:
     picture = pictures.compose(_render(), pictures.Pose(), pictures.flat_background(64))
-    assert pictures.fog(picture, 0.0) is picture
+    assert veiled(picture, 0.0) is picture
     np.testing.assert_array_equal(
-        pictures.to_array(pictures.fog(picture, 1.0)),
-        np.broadcast_to(np.array(pictures.FOG, np.uint8), (64, 64, 3)),
+        pictures.to_array(veiled(picture, 1.0)),
+        np.broadcast_to(np.array(FOG, np.uint8), (64, 64, 3)),
     )
-    contrast = [pictures.to_array(pictures.fog(picture, f)).std() for f in FOG_LEVELS]
+    contrast = [pictures.to_array(veiled(picture, f)).std() for f in FOG_LEVELS]
     assert contrast == sorted(contrast, reverse=True)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from app.errors import AppError
-from app.runtime.messages import Answer, Job, Load, Loaded, Ready
+from app.runtime.messages import Answer, Job, Load, Loaded, Overrides, Ready
 from app.runtime.remote.adapters import AdapterFiles, read_adapter
 from app.runtime.remote.ticket import read_ticket
 from app.runtime.remote.transport import GoneError, Transport
@@ -222,7 +222,9 @@ class RemoteSession:
 
 def _trusted(ready: Ready, decoder: DecoderConfig, *, url: str) -> Ready:
     """What a server says of itself, as far as a client may take it: settings of drawing only."""
-    settled = {name: ready.settled[name] for name in DRAWING if name in ready.settled}
+    # A server of before has no galleries of its clients either, and does not say so.
+    said: Overrides = {"own_pictures": False, **ready.settled}
+    settled: Overrides = {name: said[name] for name in DRAWING if name in said}
     try:
         checked = overridden(decoder, settled)
     except ValidationError:
