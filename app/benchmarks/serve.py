@@ -46,6 +46,10 @@ KILLED = 40.0
 """Length of the load in which the replica is killed, s."""
 N_COMPARED, N_EPOCHS = 12, 4
 """Headsets of each load, and epochs of each, that are decoded again here."""
+N_CLIENTS = 5
+"""Sessions whose server is killed."""
+IDLE_FOR, IDLE_SHARE = 4.0, 0.05
+"""Their processes have loaded when they have used less of a core than that, for so many s."""
 GONE = "gone: "
 """Of an epoch for which no server answers: a session decodes it on its own machine."""
 GOAL_BATCH = 0.8
@@ -177,7 +181,7 @@ def run_serve_bench(minutes: float = 0.3, quick: bool = False) -> dict[str, Any]
                 everything[n] = _load(configs[:n], template, seconds=60 * minutes)
                 loads[f"{n} headsets"] = _figures(everything[n])
             killed = _kill_replica(process.pid, configs[:8], template)
-            gone, own = _kill_server(process, configs[0], template)
+            gone, own = _kill_server(process, configs[:N_CLIENTS], template)
     compared = _compare(system, config, everything)
     single = next(iter(loads.values()))["p95_s"]
     rows += [
@@ -190,7 +194,12 @@ def run_serve_bench(minutes: float = 0.3, quick: bool = False) -> dict[str, Any]
             1,
             goal="at most 1",
         ),
-        _row("s until a client decodes here, server killed", gone, GOAL_LOCAL, goal="at most 3"),
+        _row(
+            f"s until the last of {N_CLIENTS} clients decodes here, server killed",
+            max(gone),
+            GOAL_LOCAL,
+            goal="at most 3",
+        ),
         _row("epochs without an outcome, replica killed", killed.pop("lost"), 0, goal="0"),
         _row("hostile requests that were not refused", _n_taken(hostile), 0, goal="0"),
     ]
@@ -376,38 +385,81 @@ def _kill_replica(leader: int, configs: Sequence[SessionConfig], template: Job) 
     }
 
 
+class _Client:
+    """A session's own decoder, as `run` has it, and when each of its answers came."""
+
+    def __init__(self, number: int, config: SessionConfig, template: Job) -> None:
+        self.number, self._template, self._at = number, template, 0
+        self.answers: list[tuple[Answer, float]] = []
+        self.decoder = Decoder(config, on_answer=self._take)
+        self.decoder.start()
+
+    def _take(self, _job: Job, answer: Answer, _returned: float) -> None:
+        self.answers.append((answer, time.monotonic()))
+
+    def ask(self, n: int) -> None:
+        for _ in range(n):
+            job = epoch_number(self._template, self.number, self._at)
+            self.decoder.submit(job, policy="wait")
+            self._at += 1
+
+    def here_after(self, killed: float) -> float:
+        """From the server's end to the first picture of this machine, s."""
+        here = [at for answer, at in self.answers if not answer.decoded_by and not answer.error]
+        return round(min(here) - killed, 3) if here else float("inf")
+
+    @property
+    def words(self) -> Counter[str]:
+        """Where its epochs were decoded."""
+        return Counter(
+            "failed" if a.error or a.overload else "there" if a.decoded_by else "here"
+            for a, _ in self.answers
+        )
+
+
 def _kill_server(
-    process: subprocess.Popen[str], config: SessionConfig, template: Job
-) -> tuple[float, dict[str, int]]:
-    """Kill the server under a session's own decoder: s until this machine decodes."""
-    answers: list[tuple[Answer, float]] = []
-    arrived = threading.Condition()
-
-    def take(_job: Job, answer: Answer, _returned: float) -> None:
-        with arrived:
-            answers.append((answer, time.monotonic()))
-            arrived.notify_all()
-
-    decoder = Decoder(config, on_answer=take)
-    decoder.start()
+    process: subprocess.Popen[str], configs: Sequence[SessionConfig], template: Job
+) -> tuple[list[float], dict[str, int]]:
+    """Kill the server under several sessions' own decoders: s until this machine decodes, each."""
+    clients = [_Client(number, config, template) for number, config in enumerate(configs)]
     try:
-        if not decoder.wait_ready(120):
-            raise AppError(f"the session did not begin: {decoder.refusal}")
-        for at in range(3):
-            decoder.submit(epoch_number(template, 0, at), policy="wait")
-        decoder.drain(120)
-        time.sleep(15.0)  # long enough for the decoder here to be loaded beside
+        for each in clients:
+            if not each.decoder.wait_ready(120):
+                raise AppError(f"the session did not begin: {each.decoder.refusal}")
+            each.ask(2)
+        for each in clients:
+            each.decoder.drain(120)
+        _wait_idle(process.pid)  # the decoders here are loaded beside
         process.kill()
         process.wait(10)
         killed = time.monotonic()
-        for at in range(3, 6):
-            decoder.submit(epoch_number(template, 0, at), policy="wait")
-        decoder.drain(120)
+        for each in clients:
+            each.ask(2)
+        for each in clients:
+            each.decoder.drain(120)
     finally:
-        decoder.close()
-    here = [at for answer, at in answers if not answer.decoded_by and not answer.error]
-    words = [("there" if a.decoded_by else "here") if not a.error else "failed" for a, _ in answers]
-    return round(min(here) - killed if here else float("inf"), 3), dict(Counter(words))
+        for each in clients:
+            each.decoder.close()
+    words = sum((each.words for each in clients), Counter[str]())
+    return [each.here_after(killed) for each in clients], dict(words)
+
+
+def _wait_idle(other_than: int) -> None:
+    """Wait until this process's children have loaded what they load, or for two minutes."""
+    import psutil
+
+    def used() -> float:
+        times = [
+            each.cpu_times()
+            for each in psutil.Process().children(recursive=True)
+            if other_than not in (each.pid, *(parent.pid for parent in each.parents()))
+        ]
+        return float(sum(each.user + each.system for each in times))
+
+    before, until = -1.0, time.monotonic() + 120
+    while (now := used()) - before > IDLE_SHARE * IDLE_FOR and time.monotonic() < until:
+        before = now
+        time.sleep(IDLE_FOR)
 
 
 def _hostile(configs: Sequence[SessionConfig], template: Job) -> dict[str, str]:

@@ -166,12 +166,14 @@ class Gate:
         began = self._clock()
         method, path = str(scope["method"]), str(scope["path"])
         if (method, path) == ("GET", "/healthz"):
-            await _send(send, 200, b"ok\n", kind=b"text/plain")
+            await _send(send, 200, b"ok\n", kind=b"text/plain", close=_has_body(scope))
             return
         if (method, path) == ("GET", "/readyz"):
             words = b"ok\n" if self.is_ready else b"not ready\n"
-            await _send(send, 200 if self.is_ready else 503, words, kind=b"text/plain")
+            status, close = 200 if self.is_ready else 503, _has_body(scope)
+            await _send(send, status, words, kind=b"text/plain", close=close)
             return
+        body: bytes | None = None
         try:
             client = self._client(scope)
             route = self._routes.get((method, path))
@@ -180,9 +182,12 @@ class Gate:
             if method == "POST":
                 _check_kind(scope)
             limit = MAX_ADAPTER if path == "/v1/adapter" else MAX_BODY
-            answer = await route(client, await _body(scope, receive, limit=limit))
+            body = await _body(scope, receive, limit=limit)
+            answer = await route(client, body)
         except RefusedError as error:
-            await self._refuse(send, path, error.code, str(error))
+            # What nobody has read is not read to its end either: the connection is closed.
+            unread = body is None and _has_body(scope)
+            await self._refuse(send, path, error.code, str(error), close=unread)
             return
         except WireError as error:
             await self._refuse(send, path, "invalid", str(error))
@@ -209,12 +214,14 @@ class Gate:
             raise RefusedError("token", "a ticket of this server is needed.")
         return client
 
-    async def _refuse(self, send: Send, path: str, code: RefusalCode, reason: str) -> None:
+    async def _refuse(
+        self, send: Send, path: str, code: RefusalCode, reason: str, *, close: bool = False
+    ) -> None:
         self.figures.refusals.labels(code).inc()
         if path == "/v1/decode":
             self.figures.epochs.labels(code).inc()
         body = pack(Refusal(refused=code, reason=reason[:2000]))
-        await _send(send, STATUS[code], body, close=code in ("token", "size"))
+        await _send(send, STATUS[code], body, close=close)
 
     # -- requests ---------------------------------------------------------------------------------
 
@@ -361,6 +368,11 @@ class Gate:
                 outcomes=dict(session.outcomes),
                 adapters=[sha256[:12] for sha256 in session.adapters],
             )
+
+
+def _has_body(scope: Scope) -> bool:
+    headers = dict(scope["headers"])
+    return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
 
 
 def _check_kind(scope: Scope) -> None:

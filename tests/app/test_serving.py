@@ -301,6 +301,7 @@ class Door:
             **options,
         )
         self.n_read = 0
+        self.closes = False
 
     async def ask(
         self,
@@ -330,6 +331,7 @@ class Door:
 
         scope = {"type": "http", "method": method, "path": path, "headers": headers}
         await self.gate(scope, receive, send)
+        self.closes = (b"connection", b"close") in sent[0]["headers"]
         return sent[0]["status"], sent[1]["body"]
 
     async def open(self, *, token: str | None = None, **update: Any) -> str:
@@ -407,6 +409,14 @@ def test_strangers_are_refused_before_a_byte_is_read(door: Door) -> None:
         for token in ("", "x" * 43, door.token[:-1]):
             for path in ("/v1/open", "/v1/decode", "/v1/adapter", "/metrics"):
                 assert await door.refused(path, epoch(session, 0), token=token) == "token"
+                assert door.closes
+        assert await door.refused("/v1/spy", epoch(session, 0)) == "invalid"
+        assert await door.refused("/v1/open", epoch(session, 0), kind=b"text/plain") == "invalid"
+        assert door.closes
+        assert (await door.ask("/healthz", b"much", method="GET"))[0] == 200
+        assert door.closes
+        assert (await door.ask("/healthz", method="GET"))[0] == 200
+        assert not door.closes
         assert door.n_read == read
         assert await door.refused("/v1/decode", epoch(session, 0), length=2 << 30) == "size"
         assert door.n_read == read
