@@ -1,9 +1,10 @@
 """Figures of the window of attending, and the film `docs/img/attend.gif` of its live view.
 
-Owns both runs. The film is what the view shows step by step of a virtual person under a virtual
+Owns the runs. The film is what the view shows step by step of a virtual person under a virtual
 clock: `python -m research.figures.attend_window`; with `live` the window runs in real time instead,
-and prints redraws a second and how long after its last sample each decision is in the window.
-No screen shows either (offscreen), and the flickering grid itself is in no picture.
+and prints redraws a second and how long after its last sample each decision is in the window; with
+`stills` it writes `attend-grid.png` and `attend-view.png` of such a run, at the first look whose
+answer is sure. No screen shows any of it (offscreen).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from app.attend.live import LiveAttend, LiveSetup, LiveSnapshot
 from app.attend.reading import Ended, LookOptions, Stepped
 from app.attend.session import AttendSession
 from app.commands.gui import application
-from app.view_models.attend.grid_frames import GridFrames
+from app.view_models.attend.grid_frames import GridFrames, Stage
 from app.view_models.attend.warning import Answered
 from app.views.attend.view import AttendView
 from app.views.common.theme import DARK, apply_theme
@@ -40,6 +41,9 @@ from pipeline.values import Uint8
 
 OUT = Path(__file__).parents[2] / "docs" / "img" / "attend.gif"
 N_TARGETS, N_LOOKS = 12, 7
+N_STILL = 20
+SURE = 0.9
+"""Confidence of the picture in the stills."""
 FILMED = (5, 6)
 """Looks of the film."""
 EVERY = 2
@@ -135,6 +139,40 @@ def film() -> None:
     flat[0].save(OUT, save_all=True, append_images=flat[1:], duration=200, loop=0, optimize=True)
 
 
+def stills() -> None:
+    """Write the grid and the live view of one moment of a run in real time."""
+    app = application()
+    with tempfile.TemporaryDirectory() as folder:
+        setup = LiveSetup(
+            load_preset("attend"),
+            LookOptions(),
+            n_targets=N_STILL,
+            n_looks=N_LOOKS,
+            cued=True,
+            looker=Looker(number=1),
+            out=Path(folder) / "session",
+        )
+        running = LiveAttend(setup)
+        view = AttendView(running, clock=pylsl.local_clock)
+        view.show()
+        for button in (view.warning.accept, view.warning.understood, view.warning.begin):
+            button.click()
+        is_sure = False
+        while not is_sure and running.snapshot().phase not in ("ended", "failed"):
+            app.processEvents()
+            drawn = running.snapshot().drawn
+            window = view.grid
+            flickers = window is not None and window.grid_frames.stage is Stage.FLICKER
+            is_sure = flickers and drawn is not None and drawn.confidence > SURE
+            time.sleep(0.002)
+        view.refresh()
+        app.processEvents()
+        if view.grid is not None:
+            view.grid.grab().save(str(OUT.with_name("attend-grid.png")))
+        view.grab().save(str(OUT.with_name("attend-view.png")))
+        view.shut_down()
+
+
 def live() -> None:
     """Run the window in real time; print its figures."""
     app = application()
@@ -174,4 +212,5 @@ def live() -> None:
 
 if __name__ == "__main__":
     apply_theme(application(), DARK)
-    live() if "live" in sys.argv[1:] else film()
+    asked = sys.argv[1] if len(sys.argv) > 1 else "film"
+    {"film": film, "live": live, "stills": stills}[asked]()

@@ -12,11 +12,11 @@ from PIL import Image, ImageDraw
 
 from configs import DecoderConfig, load_config
 from models.embedded.fog import FOG
-from models.embedded.generator import WEIGHTS, load_generator, load_picture_encoder
+from models.embedded.generator import WEIGHTS, load_picture_encoder
 from models.embedded.sampler import EmbeddedSampler, load_sampler
 from models.systems import load_plain
 from pipeline.errors import PhospheneError
-from pipeline.gallery import SPACE, Gallery, load_gallery
+from pipeline.gallery import SPACE, Gallery, load_gallery, pictures
 from pipeline.gallery.making import find_pictures, make_gallery
 from pipeline.values import Float32, Uint8
 
@@ -66,7 +66,7 @@ def test_the_encoder_is_diffusers_own() -> None:
     """To the bit."""
     picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
     theirs = AutoencoderDC.from_pretrained(WEIGHTS / "vae", local_files_only=True).float()
-    like = load_generator().like
+    like = torch.zeros(1)
     theirs.to(memory_format=torch.channels_last)
     with torch.no_grad():
         mine = load_picture_encoder(like=like)(picture)
@@ -111,28 +111,23 @@ def test_a_session_asks_for_it_and_earlier_ones_did_not(own: Gallery) -> None:
     assert any("'own'" in each and "decoder.own_pictures" in each for each in said)
     off = settings.model_copy(update={"own_pictures": False})
     assert not load_plain(off, gallery=str(own.folder)).remarks
-    assert not load_plain(settings, gallery="fluent-emoji").remarks
     recorded = Path(__file__).parents[1] / "fixtures" / "sessions" / "plain" / "session.toml"
     assert not load_config(recorded).decoder.own_pictures
 
 
-def test_a_picture_that_is_gone_and_weights_without_encoder_are_said(
-    own: Gallery, alone: EmbeddedSampler
-) -> None:
-    with pytest.raises(PhospheneError, match=r"decoder\.own_pictures"):
-        EmbeddedSampler(load_generator()).know(own)
-    gone = own.subset(labels=own.labels)
-    assert gone.folder is not None
-    moved = gone.folder / gone.stimuli[0].image
-    content = moved.read_bytes()
-    sampler = load_sampler()
-    sampler.know(own)
-    try:
-        moved.unlink()
-        from pipeline.gallery import pictures
+def test_the_generators_own_gallery_is_none_of_these(alone: EmbeddedSampler) -> None:
+    alone.know(load_gallery())
+    assert not alone.remarks
 
-        pictures.read_square.cache_clear()
+
+def test_a_picture_that_is_gone_is_said(own: Gallery, knowing: EmbeddedSampler) -> None:
+    assert own.folder is not None
+    file = own.folder / own.stimuli[0].image
+    content = file.read_bytes()
+    file.unlink()
+    pictures.read_square.cache_clear()
+    try:
         with pytest.raises(PhospheneError, match="missing"):
-            sampler.draw(own.tables[SPACE][:1], seeds=(0,))
+            knowing.draw(own.tables[SPACE][:1], seeds=(0,))
     finally:
-        moved.write_bytes(content)
+        file.write_bytes(content)
