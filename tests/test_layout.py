@@ -60,6 +60,7 @@ ASKED_FOR = {
     "app/serving/announcing.py": {"socket", "zeroconf"},
     "app/benchmarks/serve.py": {"http"},
     "app/serving/application.py": {"ray", "socket", "uvicorn"},
+    "app/serving/connection.py": {"uvicorn"},
 }
 UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 """Modules that run code while reading data."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import ipaddress
 import os
 from pathlib import Path
 
+import psutil
 import pytest
 
 from app.benchmarks.serve import server
@@ -20,6 +22,18 @@ if not os.environ.get("PHOSPHENE_RAY"):
     pytest.skip("starts Ray, half a minute: PHOSPHENE_RAY=1", allow_module_level=True)
 
 
+def abroad(leader: int) -> set[str]:
+    """Processes of a server that listen at another address than this machine's own."""
+    found = set()
+    parent = psutil.Process(leader)
+    for each in [parent, *parent.children(recursive=True)]:
+        for one in each.net_connections("tcp"):
+            where = ipaddress.ip_address(one.laddr.ip.removeprefix("::ffff:"))
+            if one.status == psutil.CONN_LISTEN and not where.is_loopback:
+                found.add(each.cmdline()[0].partition(" ")[0])
+    return found
+
+
 def test_an_epoch_is_decoded_by_a_replica(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PHOSPHENE_HOME", str(tmp_path))
     with server(tmp_path) as (process, url):
@@ -31,5 +45,6 @@ def test_an_epoch_is_decoded_by_a_replica(tmp_path: Path, monkeypatch: pytest.Mo
         assert (answer.error, answer.overload) == ("", "")
         assert answer.pixels is not None
         assert answer.decoded_by == url
+        assert abroad(process.pid) <= {"ray::ServeReplica:phosphene:Decoder"}
     assert process.returncode in (0, 130)
     assert (tmp_path / "server" / "audit.jsonl").read_text().count("session") >= 1
