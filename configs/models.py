@@ -237,6 +237,12 @@ class DecoderConfig(_Frozen):
     queue_size: int = Field(default=4, ge=1, le=256)
     """Event epochs that may wait for the decoder, also while it loads; one more ends as
     `overload`."""
+    max_batch: int = Field(default=1, ge=1, le=64)
+    """Live epochs that wait for the decoder and are drawn in one call, at most; 1: each alone. What
+    waits alone is drawn alone. A batch's pictures come together, when the last is done, which is
+    sooner for all of them and later for the first; the recording says who shared one, so that a
+    replay repeats its bits. `decoder.queue_size` bounds it. Engines are for one picture, so that
+    only `backend = "eager"` has batches, and only generators that know them: the embedded one."""
     policy: Literal["auto", "queue", "newest"] = "auto"
     """What an epoch does that comes while a picture is drawn: `queue` waits in line, `newest` takes
     the place of the one that waits. `auto`: `queue` for events; windows without markers wait in

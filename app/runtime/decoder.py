@@ -296,18 +296,23 @@ class Decoder:
                 if process is None or connection is None:
                     self._answer(job, Answer(job.index, error=self._refusal))
                     return
-            answer = self._ask(process, connection, waiting)
-            if answer is not None:
+            group = self._gather(waiting)
+            answers = self._ask(process, connection, group)
+            for each, answer in zip(group, answers, strict=False):
                 failures = 0
-                self._answer(job, replace(answer, overrides=self._overrides))
-                if self._step_down(answer.fault):
+                self._answer(each.job, replace(answer, overrides=self._overrides))
+            unanswered = [each.job for each in group[len(answers) :]]
+            if not unanswered:
+                if any(self._step_down(fault) for fault in {each.fault for each in answers}):
                     process, connection = self._respawn(process, connection)
                 continue
-            if self._closing.is_set():
-                self._answer(job, Answer(job.index, error="the session ended"))
+            is_over = self._closing.is_set()
+            reason = "the session ended" if is_over else "the decoder process died or hung"
+            for each_job in unanswered:
+                self._answer(each_job, Answer(each_job.index, error=reason))
+            if is_over:
                 continue
             failures += 1
-            self._answer(job, Answer(job.index, error="the decoder process died or hung"))
             if failures > MAX_RESTARTS:
                 self._give_up(f"the decoder process failed {failures} times in a row")
             else:
@@ -363,13 +368,27 @@ class Decoder:
             return answer
         return replace(answer, vector=None, pixels=None, control_pixels=None, aged=age)
 
+    def _gather(self, first: Waiting) -> list[Waiting]:
+        """Take what waits behind a live job, as far as one call may draw it (decoder.max_batch)."""
+        decoder, group = self._config.decoder, [first]
+        # A replay repeats the batches that were recorded; a server makes its own.
+        if first.job.overrides is not None or decoder.remote is not None:
+            return group
+        self._give_up_aged()
+        while len(group) < decoder.max_batch and (more := self._jobs.get(0)) is not None:
+            group.append(more)
+        return group
+
     def _ask(
-        self, process: SpawnProcess, connection: Connection, waiting: Waiting
-    ) -> Answer | None:
+        self, process: SpawnProcess, connection: Connection, group: list[Waiting]
+    ) -> list[Answer]:
+        """Let a group be decoded; the answers that came, in its order, fewer where it died."""
+        answers: list[Answer] = []
         try:
             sent = time.monotonic()
             self._drawing = sent, None
-            connection.send(waiting.job)
+            jobs = tuple(each.job for each in group)
+            connection.send(jobs if len(jobs) > 1 else jobs[0])
             silence = self._longest_silence()
             deadline = sent + silence
             while (left := deadline - time.monotonic()) > 0 and not self._closing.is_set():
@@ -377,10 +396,13 @@ class Decoder:
                 if not heard:
                     continue
                 if connection not in heard:
-                    return None
+                    return answers
                 answer = connection.recv()
                 if isinstance(answer, Answer):
-                    return self._judge(answer, waiting, sent)
+                    answers.append(self._judge(answer, group[len(answers)], sent))
+                    if len(answers) == len(group):
+                        return answers
+                    deadline = time.monotonic() + silence
                 if isinstance(answer, Stepped):
                     deadline = time.monotonic() + silence
                     if answer.step is not None:
@@ -390,7 +412,7 @@ class Decoder:
             _LOG.debug("the decoder's pipe broke", exc_info=True)
         finally:
             self._drawing = None
-        return None
+        return answers
 
     def _longest_silence(self) -> float:
         """How long a job may give no sign of life, s."""

@@ -60,8 +60,8 @@ class Past:
     """What a recorded session decided: outcomes by marker index, changes of the adapter.
 
     `observed` are the epochs that failed after alignment had taken them in; `overrides` those that
-    were decoded with other settings than the session began with; `batches` those that a server
-    drew together with others.
+    were decoded with other settings than the session began with; `batches` those that were drawn
+    together with others.
     """
 
     outcomes: Mapping[int, str] = field(default_factory=dict)

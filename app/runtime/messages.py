@@ -77,7 +77,7 @@ class Job:
     overrides: Overrides | None = None
     """What it has to be drawn with: in a replay, as it was recorded. None: as the decoder runs."""
     batch: Batch | None = None
-    """In a replay: the batch that a server drew it in, whose sums it has to repeat."""
+    """In a replay: the batch that it was drawn in, whose sums it has to repeat."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,7 +117,7 @@ class Answer:
     decoded_by: str = ""
     """Address of the server that decoded it; empty: this machine."""
     batch: Batch | None = None
-    """The batch that a server drew it in; None: it was drawn here, alone."""
+    """The batch that it was drawn in; None: it was drawn alone."""
     began: bool = False
     """What follows the person (alignment, doubt) began anew with it: another place decoded."""
     network: float = 0.0

@@ -38,6 +38,8 @@ def ready_words(ready: Ready, config: SessionConfig, expected: float) -> str:
     """Say that the decoder is ready, on what it computes, and how long a picture takes."""
     threads = config.decoder.threads
     pace = f", {in_words(expected)} a picture" if expected else ""
+    if (most := config.decoder.max_batch) > 1:
+        pace += f", up to {most} together"
     return f"ready ({ready.device}, {threads} thread{'s' if threads != 1 else ''}{pace})"
 
 

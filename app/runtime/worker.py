@@ -11,9 +11,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
@@ -34,14 +34,15 @@ from app.runtime.messages import (
 )
 from app.runtime.smoothing import Smoothing
 from configs import SessionConfig
+from models.api import Encoder, SamplesBatches
 from models.faults import fault_of
 from models.sampling.backends.machine import machine_name
 from models.sampling.backends.spawn import process_time
-from models.sampling.batches import sample_as
+from models.sampling.batches import Batch, may_share, sample_as, sample_together
 from models.sampling.watching import watched
 from pipeline.errors import PhospheneError
 from pipeline.surrogates import phase_scrambled
-from pipeline.values import Embedding, Uint8
+from pipeline.values import Embedding, Epoch, Uint8
 
 if TYPE_CHECKING:
     from models.engines import Found
@@ -93,9 +94,10 @@ def main(connection: Connection, config: SessionConfig) -> None:
             # Beside the encoder that goes on decoding; a daemon, so that it never delays the end.
             threading.Thread(target=load, args=(request,), name="adapter", daemon=True).start()
             continue
-        answer = worker.decode(request)
-        with sending:
-            connection.send(answer)
+        jobs = request if isinstance(request, tuple) else (request,)
+        for answer in worker.decode_together(jobs):
+            with sending:
+                connection.send(answer)
 
 
 def stand_by(connection: Connection, config: SessionConfig) -> None:
@@ -185,12 +187,20 @@ class Worker:
             device=system.sampler.spec.device,
             versions=system.versions,
             options=system.options,
-            remarks=system.remarks,
+            remarks=(*system.remarks, *self._batch_remarks()),
             pace=self._pace,
             settled=system.settled,
             can_save_memory=system.can_save_memory,
             machine=machine_name(system.sampler.spec.device),
         )
+
+    def _batch_remarks(self) -> tuple[str, ...]:
+        most = self._config.decoder.max_batch
+        if most == 1 or (isinstance(self._sampler, SamplesBatches) and not self._system.engine):
+            return ()
+        engine, name = self._system.engine, self._sampler.spec.name
+        why = f"{name} draws each alone" if engine is None else f"{engine.backend} draws each alone"
+        return (f"decoder.max_batch = {most} changes nothing: {why}.",)
 
     @property
     def waits_for_engine(self) -> bool:
@@ -262,9 +272,21 @@ class Worker:
 
     def decode(self, job: Job) -> Answer:
         """Answer one job; never raises."""
+        return self.decode_together((job,))[0]
+
+    def decode_together(self, jobs: Sequence[Job]) -> list[Answer]:
+        """Answer several jobs, encoded one after the other and drawn in one call; never raises."""
         self.switch()
+        made = [self._encode(job) for job in jobs]
+        encoded = [each for each in made if isinstance(each, _Encoded)]
+        shared = self._share(encoded)
+        pictures = [None] * len(encoded) if shared is None else shared
+        drawn = iter([self._finish(*each) for each in zip(encoded, pictures, strict=True)])
+        return [next(drawn) if isinstance(each, _Encoded) else each for each in made]
+
+    def _encode(self, job: Job) -> _Encoded | Answer:
+        """Encode a job's epoch; an answer where there is nothing to draw."""
         started, observed = time.monotonic(), False
-        control: Uint8 | None = None
         try:
             epoch = epoch_of(job)
             encoder = self._steered.take(job.steer)
@@ -273,23 +295,13 @@ class Worker:
             if not job.draw:
                 return Answer(index=job.index, observed=True)
             embedding = self._smoothing.take(encoder.encode(epoch), job.steer)
-            encoded = time.monotonic()
-            pixels = self._draw(embedding, job)
-            sampled = time.monotonic()
-            if job.control:
-                scrambled = encoder.encode(phase_scrambled(epoch, seed=job.seed))
-                control = self._draw(scrambled, replace(job, batch=None))
         except Exception as error:  # noqa: BLE001 - the thread's top loop: every failure is told
-            words = f"{type(error).__name__}: {error}"
-            return Answer(job.index, observed=observed, error=words, fault=fault_of(error))
-        return Answer(
+            return _failure(job, error, observed=observed)
+        answer = Answer(
             index=job.index,
             vector=np.array(embedding.vector),
-            pixels=pixels,
             started=started,
-            encoded=encoded,
-            sampled=sampled,
-            control_pixels=control,
+            encoded=time.monotonic(),
             observed=True,
             alignment=self._steered.alignment,
             drift=self._steered.drift,
@@ -297,8 +309,40 @@ class Worker:
             confidence=embedding.confidence,
             classes=embedding.classes,
         )
+        return _Encoded(job, epoch, encoder, embedding, answer)
+
+    def _share(self, encoded: Sequence[_Encoded]) -> list[tuple[Uint8, Batch]] | None:
+        """Draw several together; None where that cannot be, or fails: each is drawn alone then."""
+        embeddings = [each.embedding for each in encoded]
+        # An engine is built for one picture at a time; a batch would leave it.
+        if self._system.engine is not None or not may_share(self._sampler, embeddings):
+            return None
+        seeds = [each.job.seed for each in encoded]
+        with suppress(PhospheneError, RuntimeError), watched(self._watch(encoded[0].job)):
+            return sample_together(self._sampler, embeddings, seeds=seeds)
+        return None
+
+    def _finish(self, each: _Encoded, picture: tuple[Uint8, Batch] | None) -> Answer:
+        """Answer with a picture that was drawn with others, or (None) draw it."""
+        job, control = each.job, None
+        try:
+            pixels, batch = (self._draw(each.embedding, job), None) if picture is None else picture
+            sampled = time.monotonic()
+            if job.control:
+                scrambled = each.encoder.encode(phase_scrambled(each.epoch, seed=job.seed))
+                control = self._draw(scrambled, replace(job, batch=None))
+        except Exception as error:  # noqa: BLE001 - the thread's top loop: every failure is told
+            return _failure(job, error, observed=True)
+        return replace(
+            each.answer, pixels=pixels, sampled=sampled, control_pixels=control, batch=batch
+        )
 
     def _draw(self, embedding: Embedding, job: Job) -> Uint8:
+        with watched(self._watch(job)):
+            return sample_as(self._sampler, embedding, seed=job.seed, batch=job.batch)
+
+    def _watch(self, job: Job) -> Callable[[int, int], bool]:
+        """Give signs of life while a job's picture is drawn."""
         pace, run = self._pace, -1
 
         def watch(taken: int, n: int) -> bool:
@@ -312,5 +356,20 @@ class Worker:
             return False
 
         self._told_at = time.monotonic()
-        with watched(watch):
-            return sample_as(self._sampler, embedding, seed=job.seed, batch=job.batch)
+        return watch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Encoded:
+    """A job whose epoch is encoded, and its answer but for the picture."""
+
+    job: Job
+    epoch: Epoch
+    encoder: Encoder
+    embedding: Embedding
+    answer: Answer
+
+
+def _failure(job: Job, error: Exception, *, observed: bool) -> Answer:
+    words = f"{type(error).__name__}: {error}"
+    return Answer(job.index, observed=observed, error=words, fault=fault_of(error))

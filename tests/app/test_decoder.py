@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from multiprocessing.connection import Connection
 
 import numpy as np
@@ -33,16 +34,17 @@ def queued(size: int) -> SessionConfig:
 def toy_decoder(connection: Connection, config: SessionConfig) -> None:
     """Answer each job with its own data's sum; die on label `die`, hang on `hang`."""
     connection.send(Ready(SPEC, "0" * 64, "cpu", {}))
-    while (job := connection.recv()) is not None:
-        if job.event == "die":
-            os._exit(3)
-        if job.event == "hang":
-            time.sleep(60)
-        vector = np.full(4, job.data.sum(), np.float32)
-        now = time.monotonic()
-        connection.send(
-            Answer(job.index, vector, np.zeros((2, 2, 3), np.uint8), now, now, time.monotonic())
-        )
+    while (request := connection.recv()) is not None:
+        jobs = request if isinstance(request, tuple) else (request,)
+        for at, job in enumerate(jobs):
+            if job.event == "die":
+                os._exit(3)
+            if job.event == "hang":
+                time.sleep(60)
+            vector = np.full(4, job.data.sum(), np.float32)
+            now, black = time.monotonic(), np.zeros((2, 2, 3), np.uint8)
+            batch = (len(jobs), at) if len(jobs) > 1 else None
+            connection.send(Answer(job.index, vector, black, now, now, now, batch=batch))
 
 
 def stuck(connection: Connection, config: SessionConfig) -> None:
@@ -91,17 +93,23 @@ def test_jobs_are_answered_in_order_and_drained(collected: Collected) -> None:
     ]
 
 
-def test_a_crash_costs_one_picture_and_the_next_is_decoded(collected: Collected) -> None:
-    decoder = Decoder(queued(8), on_answer=collected, target=toy_decoder)
+def test_a_crash_costs_what_was_asked_for_and_the_next_is_decoded(collected: Collected) -> None:
+    """Live epochs that wait share a call, up to `max_batch`; those of a replay never do."""
+    config = SessionConfig(decoder=DecoderConfig(queue_size=16, max_batch=3))
+    decoder = Decoder(config, on_answer=collected, target=toy_decoder)
+    # They wait until it is ready.
+    for index in range(9):
+        given = job(index, "die" if index == 6 else "")
+        assert decoder.submit(replace(given, overrides={}) if index < 2 else given)
     decoder.start()
     try:
-        assert decoder.wait_ready(PATIENCE)
-        for index, event in enumerate(["", "die", ""]):
-            decoder.submit(job(index, event), policy="wait")
         assert decoder.drain(PATIENCE)
     finally:
         decoder.close()
-    assert [bool(a.error) for a in collected.answers] == [False, True, False]
+    assert [a.index for a in collected.answers] == list(range(9))
+    assert [bool(a.error) for a in collected.answers] == [6 <= i < 8 for i in range(9)]
+    batches = [a.batch for a in collected.answers]
+    assert batches == [None, None, (3, 0), (3, 1), (3, 2), (3, 0), None, None, None]
     assert decoder.n_restarts == 1
 
 

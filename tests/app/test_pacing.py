@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -125,6 +126,13 @@ def test_the_real_process_measures_instead_of_drawing_and_shows_its_steps(
     assert worker.decode(given).error == ""
     assert told == [Stepped(7, step) for step in range(7)]
     assert len(asked) == 10
+    # Three in one call, and one of them again as it was drawn, to the bit.
+    jobs = [replace(given, index=index, seed=index) for index in (8, 9, 10)]
+    three = worker.decode_together(jobs)
+    assert len(asked) == 16
+    assert [each.batch for each in three] == [(3, 0), (3, 1), (3, 2)]
+    again = worker.decode(replace(jobs[1], batch=three[1].batch))
+    np.testing.assert_array_equal(again.pixels, three[1].pixels)
 
 
 def test_a_quick_picture_says_nothing_on_its_way() -> None:

@@ -160,6 +160,7 @@ class DueSystem:
 
     found: Found
     due: str | None = "an engine"
+    engine: Any = None
     encoder: Any = field(default_factory=lambda: ToyEncoder(0, "none"))
     sampler: Any = field(default_factory=ToySampler)
     versions: Any = ()

@@ -107,6 +107,7 @@ class ToySystem:
     encoder: ToyEncoder
     sampler: ToySampler
     due: None = None
+    engine: None = None
 
     @property
     def versions(self) -> dict[str, str]:
