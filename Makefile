@@ -24,7 +24,7 @@ help:
 	@echo "make test      install with the test tools and run the tests (ARGS=\"tests/app\")"
 	@echo "make gui       install and open the window"
 	@echo "make check     what CI runs: lint, types, layers, tests"
-	@echo "make lint      ruff, mypy --strict and import-linter, without the tests"
+	@echo "make lint      ruff, mypy --strict, import-linter and deptry, without the tests"
 	@echo "make test-lowest  the tests with the oldest versions that pyproject.toml allows"
 	@echo "make train-embedded  train the embedded model again, from the packages (hours; ARGS=--quick)"
 	@echo "make site      build the documentation as a site: build/site/index.html"
@@ -53,6 +53,7 @@ lint: $(DEV_STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry . --no-ansi
 
 format: $(DEV_STAMP)
 	$(BIN)/ruff check --fix --exit-zero --quiet .

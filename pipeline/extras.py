@@ -42,6 +42,7 @@ EXTRAS: Final = MappingProxyType(
         "zeroconf": "serve",
         "ifaddr": "serve",
         "psutil": "serve",
+        "pyqtgraph": "peers",
         "pythonosc": "osc",
         "mne_realtime": "mne-realtime",
         "shtab": "completion",

@@ -43,6 +43,7 @@ DATA = (
 )
 """What the wheel holds beside modules and its own metadata."""
 
+PICTURES = "https://raw.githubusercontent.com/phosphene/phosphene/main/"
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
 
 
@@ -96,7 +97,9 @@ def test_every_other_file_of_the_wheel_is_meant_to_be_there(held: list[str]) -> 
     assert idle == [], "listed in DATA, but not in the wheel"
 
 
-def test_its_licences_are_those_of_what_it_holds(wheel: zipfile.ZipFile, held: list[str]) -> None:
+def test_its_metadata_tell_licences_and_lead_to_pictures(
+    wheel: zipfile.ZipFile, held: list[str]
+) -> None:
     [metadata] = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
     said = email.message_from_bytes(wheel.read(metadata))
     licences = set(said["License-Expression"].lower().split(" and "))
@@ -107,6 +110,12 @@ def test_its_licences_are_those_of_what_it_holds(wheel: zipfile.ZipFile, held: l
         re.findall(r"^license: (\S+)$", wheel.read(n).decode(), re.MULTILINE)[0] for n in cards
     }
     assert found == licences
+    page = said.get_payload()
+    assert re.findall(r'src="([^"]+)"', page), "the page on PyPI has no picture"
+    leads = re.findall(r'src="([^"]+)"', page) + re.findall(r"\]\(([^)#]+)", page)
+    assert [link for link in leads if not link.startswith("https://")] == []
+    beside = [link.removeprefix(PICTURES) for link in leads if link.startswith(PICTURES)]
+    assert [name for name in beside if not (ROOT / name).is_file()] == []
     texts = [name for name in held if Path(name).name in ("LICENSE", "NOTICE")]
     assert {"LICENSE", "NOTICE", *texts} == set(said.get_all("License-File"))
 
