@@ -7,15 +7,17 @@ export's libraries need it so). Knows nothing of file formats.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from configs import SourceConfig
+from configs.plain import encodable
 from configs.units import unit_scale
 from devices.boards import COUNTER
 from devices.choosing import StreamChoice
@@ -41,6 +43,34 @@ _VOLTAGES: Final = ("eeg", "eog", "ecg", "emg", "")
 """Types of channels that `--unit` speaks of."""
 LONGEST_FILL: Final = 600.0
 """Lost time beyond this is not filled, s: the recording was two recordings."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Runs:
+    """When the samples of a grid were taken: `times` of each run, the local clock, s."""
+
+    sfreq: float
+    starts: tuple[int, ...]
+    times: tuple[Float64, ...]
+    n_times: int
+
+    def sample_at(self, t: float) -> int | None:
+        """Return the sample nearest to `t` (local clock, s); None outside of the recording."""
+        half = 0.5 / self.sfreq
+        runs = list(zip(reversed(self.starts), reversed(self.times), strict=True))
+        # A clock that jumped back gives a time twice: one that has samples is meant.
+        within = [run for run in runs if run[1][0] - half <= t <= run[1][-1] + half]
+        for start, times in within or runs:
+            if t >= times[0] - half:
+                place = int(np.searchsorted(times, t))
+                if place == len(times):
+                    # Behind this stretch: within a gap, or between two samples at a seam.
+                    sample = start + place - 1 + round((t - float(times[-1])) * self.sfreq)
+                    return sample if sample < self.n_times else None
+                if place and t - times[place - 1] < times[place] - t:
+                    place -= 1
+                return start + place
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +103,17 @@ class Continuous:
     n_filled : int
         Samples of filled gaps.
     warnings : tuple of str
-    manufacturer : str
-        Who made the device, as the recording says.
+    manufacturer, model, reference : str
+        Who made the device, what it is called, and what its voltages are measured against, as the
+        recording says.
     is_simulated : bool
         Whether the recording says that no person stands behind it.
+    positions : mapping of str to (x, y, z)
+        Electrodes in the head's coordinates, m, as the recording has them.
+    measured_at : datetime or None
+        When it began, as the file says.
+    runs : Runs
+        Which sample was taken when.
     """
 
     data: Float32
@@ -89,8 +126,13 @@ class Continuous:
     n_filled: int
     warnings: tuple[str, ...]
     manufacturer: str = ""
+    model: str = ""
+    reference: str = ""
     is_simulated: bool = False
     bads: tuple[str, ...] = ()
+    positions: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    measured_at: datetime | None = None
+    runs: Runs = field(default_factory=lambda: Runs(1.0, (), (), 0))
 
 
 def read_continuous(
@@ -120,7 +162,7 @@ def read_continuous(
             for item in items:
                 reader.take(item)
         reader.finish()
-        warnings = recording.warnings
+        warnings, measured_at = recording.warnings, recording.measured_at
     finally:
         recording.close()
     if not reader.grid.n_times:
@@ -128,8 +170,37 @@ def read_continuous(
     return replace(
         reader.result(warnings),
         manufacturer=stream.manufacturer,
+        model=_said(stream.desc, "acquisition", "model"),
+        reference=_said(stream.desc, "reference", "label"),
         is_simulated=stream.is_simulated,
+        positions=dict(_positions(stream)),
+        measured_at=measured_at,
     )
+
+
+def _said(desc: Mapping[str, Any], *keys: str) -> str:
+    """A text of a stream's description; empty where there is none."""
+    found: Any = desc
+    for key in keys:
+        below = found.get(key) if isinstance(found, Mapping) else None
+        found = below[0] if isinstance(below, list) and below else None
+    return encodable(found).strip() if isinstance(found, str) else ""
+
+
+def _positions(stream: StreamInfo) -> Iterator[tuple[str, tuple[float, float, float]]]:
+    """Positions of a stream's channels, which LSL's convention has in mm."""
+    channels = stream.desc.get("channels")
+    first = channels[0] if isinstance(channels, list) and channels else None
+    nodes = first.get("channel") if isinstance(first, Mapping) else None
+    if not isinstance(nodes, list) or len(nodes) != len(stream.ch_names):
+        return
+    for name, node in zip(stream.ch_names, nodes, strict=True):
+        try:
+            x, y, z = (1e-3 * float(_said(node, "location", axis)) for axis in "XYZ")
+        except ValueError:
+            continue
+        if np.isfinite([x, y, z]).all() and (x, y, z) != (0.0, 0.0, 0.0):
+            yield name, (x, y, z)
 
 
 def _with_picks(source: SourceConfig, stream: StreamInfo) -> SourceConfig:
@@ -186,6 +257,9 @@ class _Grid:
             self.n_times += n_lost
             self.n_filled += n_lost
 
+    def runs(self) -> Runs:
+        return Runs(self.sfreq, tuple(self.starts), tuple(self.times), self.n_times)
+
     def hopeless(self) -> NDArray[np.bool_]:
         """Channels whose values were unusable for most of the recording, one flag each."""
         n_times = sum(len(flags) for _, flags in self.flags)
@@ -202,24 +276,6 @@ class _Grid:
             for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
                 found.append(GridEvent(first + start, "BAD_values", stop - start))
         return found
-
-    def sample_at(self, t: float) -> int | None:
-        """The sample nearest to `t` (local clock, s); None outside of the recording."""
-        half = 0.5 / self.sfreq
-        runs = list(zip(reversed(self.starts), reversed(self.times), strict=True))
-        # A clock that jumped back gives a time twice: one that has samples is meant.
-        within = [run for run in runs if run[1][0] - half <= t <= run[1][-1] + half]
-        for start, times in within or runs:
-            if t >= times[0] - half:
-                place = int(np.searchsorted(times, t))
-                if place == len(times):
-                    # Behind this stretch: within a gap, or between two samples at a seam.
-                    sample = start + place - 1 + round((t - float(times[-1])) * self.sfreq)
-                    return sample if sample < self.n_times else None
-                if place and t - times[place - 1] < times[place] - t:
-                    place -= 1
-                return start + place
-        return None
 
 
 class _Reader:
@@ -265,8 +321,9 @@ class _Reader:
 
     def result(self, warnings: tuple[str, ...]) -> Continuous:
         found, n_left_out = [], self._n_unreadable
+        runs = self.grid.runs()
         for onset, label in self._onsets:
-            sample = self.grid.sample_at(onset)
+            sample = runs.sample_at(onset)
             if sample is None:
                 n_left_out += 1
             else:
@@ -279,6 +336,7 @@ class _Reader:
         gaps = [*self.grid.gaps, *self.grid.bad_stretches(~hopeless)]
         return Continuous(
             bads=bads,
+            runs=runs,
             data=np.concatenate(self.grid.blocks, axis=1),
             ch_names=self._ingest.display_names,
             ch_types=self._info.ch_types,
@@ -295,8 +353,9 @@ class _Reader:
 
     def _marked(self) -> Iterator[GridEvent]:
         """Stretches that the recording marks as unusable."""
+        runs = self.grid.runs()
         for low, high, label in self._refused:
-            first, last = self.grid.sample_at(low), self.grid.sample_at(high)
+            first, last = runs.sample_at(low), runs.sample_at(high)
             if first is not None:
                 last = self.grid.n_times if last is None else last
                 yield GridEvent(first, label, max(0, last - first))

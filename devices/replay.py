@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -121,6 +122,11 @@ class RecordedSource:
     def duration(self) -> float | None:
         """Length of the recording, s; None where only reading it to the end would tell."""
         return self._recording.duration
+
+    @property
+    def measured_at(self) -> datetime | None:
+        """When the recording began, as the file says; None: it does not."""
+        return self._recording.measured_at
 
     @property
     def loop(self) -> bool:

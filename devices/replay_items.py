@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from devices.choosing import StreamChoice, choose_streams
 from devices.files import open_recording
-from devices.files.base import Recording
+from devices.files.base import Dated, Recording
 from devices.files.formats import XDF
 from devices.files.xdf import streams_of
 from devices.recorder import decode_state, decode_time
@@ -45,6 +46,11 @@ class Items(Protocol):
     @property
     def duration(self) -> float | None:
         """Length in s; None: unknown."""
+        ...
+
+    @property
+    def measured_at(self) -> datetime | None:
+        """When it began; None: the file does not say."""
         ...
 
     def warnings(self) -> tuple[str, ...]:
@@ -107,6 +113,10 @@ class _Xdf:
             for d in self._file.damage
         )
         return (*self._notes, *damage)
+
+    @property
+    def measured_at(self) -> datetime | None:
+        return self._file.created
 
     @property
     def duration(self) -> float | None:
@@ -178,6 +188,10 @@ class _Other:
 
     def warnings(self) -> tuple[str, ...]:
         return tuple(self._file.warnings)
+
+    @property
+    def measured_at(self) -> datetime | None:
+        return self._file.measured_at if isinstance(self._file, Dated) else None
 
     @property
     def duration(self) -> float | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -101,6 +102,16 @@ class Recording(Protocol):
         ...
 
 
+@runtime_checkable
+class Dated(Protocol):
+    """A recording that knows when it was made."""
+
+    @property
+    def measured_at(self) -> datetime | None:
+        """When it began; None: the file does not say."""
+        ...
+
+
 class OfFile:
     """What every recording of one file says alike; its reader sets both."""
 
@@ -127,6 +138,7 @@ def eeg_info(
     ch_units: Sequence[str] = (),
     positions: Mapping[str, tuple[float, float, float]] | None = None,
     manufacturer: str = "",
+    reference: str = "",
     is_simulated: bool = False,
 ) -> StreamInfo:
     """Describe a file's EEG as a headset would describe its stream.
@@ -151,6 +163,8 @@ def eeg_info(
     desc: dict[str, Any] = {"channels": [{"channel": channels}]}
     if manufacturer:
         desc["manufacturer"] = [manufacturer]
+    if reference:
+        desc["reference"] = [{"label": [reference]}]
     if is_simulated:
         desc["simulation"] = [{"file": [path.name]}]
     return StreamInfo(

@@ -18,6 +18,8 @@ from configs.guard import TABLE_LIMIT, read_text
 from devices.errors import FileError
 from devices.files.base import FileEvent
 
+SIMULATED = "Simulated EEG of a virtual headset: no person was recorded."
+"""How the task's description of a recording begins that our own export says is simulated."""
 _UNITS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
 
 
@@ -35,6 +37,8 @@ class Sidecars:
     ch_units: dict[str, str] | None = None
     bads: tuple[str, ...] = ()
     positions: dict[str, tuple[float, float, float]] | None = None
+    reference: str = ""
+    """What the voltages are measured against; empty where nobody says."""
     is_simulated: bool = False
     """As our own export says of a virtual headset's recording."""
 
@@ -54,6 +58,8 @@ def read_sidecars(path: Path) -> Sidecars:
     events = path.with_name(f"{base}_events.tsv")
     channels = path.with_name(f"{base}_channels.tsv")
     rows = _rows(channels) if channels.exists() else []
+    about = _json(path.with_suffix(".json"))
+    reference = about.get("EEGReference")
     return Sidecars(
         events=tuple(_event(row, events, k) for k, row in enumerate(_rows(events), 2))
         if events.exists()
@@ -67,8 +73,14 @@ def read_sidecars(path: Path) -> Sidecars:
         },
         bads=tuple(row["name"] for row in rows if row.get("status", "").lower() == "bad"),
         positions=_positions(path, base),
-        is_simulated=_json(path.with_suffix(".json")).get("Simulated") is True,
+        reference=reference if isinstance(reference, str) and _given(reference) else "",
+        is_simulated=_is_simulated(about),
     )
+
+
+def _is_simulated(about: dict[str, Any]) -> bool:
+    task = about.get("TaskDescription")
+    return about.get("Simulated") is True or (isinstance(task, str) and task.startswith(SIMULATED))
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -99,6 +100,7 @@ class MneRecording(OfFile):
                 ch_types=[types[name] for name in chosen],
                 ch_units=units,
                 positions=self._positions(),
+                reference=self._sidecars.reference,
                 is_simulated=self._sidecars.is_simulated,
             ),
             marker_info(path),
@@ -108,6 +110,12 @@ class MneRecording(OfFile):
     def duration(self) -> float | None:
         """Length, s, pauses included."""
         return self._timeline.duration
+
+    @property
+    def measured_at(self) -> datetime | None:
+        """When it began; None: the file does not say."""
+        found = self._raw.info["meas_date"]
+        return found if isinstance(found, datetime) else None
 
     @property
     def events(self) -> Sequence[FileEvent]:

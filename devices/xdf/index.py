@@ -13,13 +13,22 @@ import struct
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from devices.xdf.heads import USUAL, Layout, believable, read_head, samples_head
-from devices.xdf.layout import BOUNDARY, MAGIC, Tag, header_info, parse_xml, read_tree
+from devices.xdf.layout import (
+    BOUNDARY,
+    MAGIC,
+    Tag,
+    created_at,
+    header_info,
+    parse_xml,
+    read_tree,
+)
 from pipeline.values import StreamInfo
 
 
@@ -63,6 +72,7 @@ class Index:
         self.streams: dict[int, XdfStream] = {}
         self.layouts: dict[int, Layout] = {}
         self.damage: list[Damage] = []
+        self.created: datetime | None = None
         self._reported: set[tuple[int, int, str]] = set()
         self.start = array("q")
         self.stop = array("q")
@@ -171,7 +181,9 @@ class Index:
                 return None
         elif tag in (Tag.STREAM_HEADER, Tag.STREAM_FOOTER):
             return self._index_xml(tag, position, start, end)
-        elif tag != Tag.FILE_HEADER:
+        elif tag == Tag.FILE_HEADER:
+            self.created = created_at(self._data[start:end])
+        else:
             if not believable(self._data, end, size):
                 return None
             self.report(position, end, f"a chunk of the unknown kind {tag}; it is left out")

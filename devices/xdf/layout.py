@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from enum import IntEnum
 from typing import Any
 from xml.etree import ElementTree
@@ -154,6 +155,14 @@ def parse_xml(content: bytes) -> ElementTree.Element:
         return ElementTree.fromstring(text)  # noqa: S314 (no document type: checked above)
     except ElementTree.ParseError as error:
         raise ValueError(f"its XML cannot be parsed ({error})") from error
+
+
+def created_at(content: bytes) -> datetime | None:
+    """When a file was begun, by its header; None where it does not say so readably."""
+    try:
+        return datetime.fromisoformat(text_of(read_tree(parse_xml(content)), "datetime"))
+    except ValueError:
+        return None
 
 
 def header_info(root: ElementTree.Element) -> tuple[str, StreamInfo]:

@@ -84,6 +84,8 @@ class XdfFile:
     ----------
     streams : dict of int to XdfStream
         In order of appearance.
+    created : datetime or None
+        When it was begun, by its header.
     damage : list of Damage
         What the index pass could not read; decoding may add more.
 
@@ -102,6 +104,7 @@ class XdfFile:
             self._map.close()
             raise
         self.streams: dict[int, XdfStream] = self._index.streams
+        self.created = self._index.created
         self.damage: list[Damage] = self._index.damage
 
     @property

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import time
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from app.cli import main
+from app.runtime.folder import encode_png
 from configs import SourceConfig
-from devices.bids_export import BidsName
+from devices.bids.writing import BidsName
 from devices.choosing import StreamChoice
 from devices.continuous import GridEvent, read_continuous
 from devices.errors import RecordingError
 from devices.xdf import XdfWriter
+from pipeline.gallery import load_gallery
 from pipeline.values import StreamInfo
 from tests.devices.xdf_tools import eeg_stream, marker_stream
 
@@ -44,10 +49,35 @@ def write_session(folder: Path) -> np.ndarray:
         for first in range(0, 2000, 10):
             writer.write_samples(1, data[first : first + 10], stamps[first : first + 10])
         # EEG sample n is at 100 + n / 250 on our clock; the markers' sender reads 90 s less.
-        for number, label in ((100, "face"), (1060, "in the\tgap"), (1800, '{"label": "house"}')):
+        for number, label in ((100, "bride"), (1060, "in the\tgap"), (1800, '{"label": "house"}')):
             writer.write_samples(2, (label,), np.array([10.0 + number / SFREQ]))
         writer.write_samples(2, ("far away",), np.array([10.0 + 9999.0]))
+        writer.add_stream(3, replace(eeg_stream(64, 0.0), type="Embedding"), {"role": "embedding"})
+        vector = load_gallery().embedding("bride")
+        writer.write_samples(3, vector[np.newaxis], np.array([100 + 100 / SFREQ]))
     return data
+
+
+def write_results(folder: Path) -> np.ndarray:
+    """What a session leaves of those markers: one picture, one refusal; the embedding."""
+    gallery = load_gallery()
+    vector = gallery.embedding("bride")
+    png = encode_png(gallery.image("bride"), {})
+    (folder / "images").mkdir()
+    (folder / "images" / "000000.png").write_bytes(png)
+    decoded = {
+        **{"index": 0, "t_onset": 100 + 100 / SFREQ, "label": "bride", "outcome": "decoded"},
+        **{"top": [["bride", 0.5]], "chance": 0.1, "rank": 1, "image": "images/000000.png"},
+        "image_sha256": hashlib.sha256(png).hexdigest(),
+        "embedding_sha256": hashlib.sha256(vector.tobytes()).hexdigest(),
+    }
+    refused = {"index": 1, "t_onset": 100 + 1060 / SFREQ, "label": "a gap", "outcome": "gap"}
+    lines = "".join(json.dumps(each) + "\n" for each in (decoded, refused))
+    (folder / "events.jsonl").write_text(lines, encoding="utf-8")
+    (folder / "summary.json").write_text('{"stimuli": {"shown": 1}}', encoding="utf-8")
+    run = f'[run]\ngallery = "{gallery.name}"\ngallery_sha256 = "{gallery.sha256}"\n'
+    (folder / "session.toml").write_text(run, encoding="utf-8")
+    return vector
 
 
 def read_back(path: Path) -> Any:
@@ -63,6 +93,7 @@ def test_a_session_is_read_back_equal_with_its_events(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = write_session(tmp_path / "session")
+    vector = write_results(tmp_path / "session")
     command = [
         *("export", str(tmp_path / "session"), "--bids", str(tmp_path / "bids")),
         *("--subject", "01", "--task", "faces", "--line-freq", "50", "--json"),
@@ -82,7 +113,7 @@ def test_a_session_is_read_back_equal_with_its_events(
     np.testing.assert_allclose(got[1000 + GAP :], expected[1000:], rtol=1e-6)
     assert not got[1000 : 1000 + GAP].any()
     found = {a["description"]: a["onset"] * SFREQ for a in raw.annotations}
-    for label, number in {"face": 100, "in the gap": 1060, "house": 1800}.items():
+    for label, number in {"bride": 100, "in the gap": 1060, "house": 1800}.items():
         assert abs(found[label] - number) <= 0.5
     assert abs(found["BAD_ACQ_SKIP"] - 1000) <= 0.5
     assert abs(found["BAD_values"] - 1500 - GAP) <= 0.5
@@ -94,11 +125,79 @@ def test_a_session_is_read_back_equal_with_its_events(
     sidecar = json.loads((folder / "sub-01_task-faces_eeg.json").read_text(encoding="utf-8"))
     assert (sidecar["SamplingFrequency"], sidecar["PowerLineFrequency"]) == (250, 50)
 
+    check_what_was_shown(tmp_path / "bids", raw)
+    check_what_was_decoded(tmp_path / "bids" / "derivatives" / "phosphene", vector)
     before = sorted((p, p.stat().st_mtime_ns) for p in folder.rglob("*"))
     assert main(command) == 1
     assert "never overwritten" in capsys.readouterr().err
     assert sorted((p, p.stat().st_mtime_ns) for p in folder.rglob("*")) == before
     assert main([*command, "--run", "2"]) == 0
+
+
+def check_what_was_shown(root: Path, raw: Any) -> None:
+    shown = next(each for each in raw.annotations.extras if each.get("stim_file") != "n/a")
+    picture = root / "stimuli" / shown["stim_file"]
+    gallery = load_gallery()
+    stimulus = gallery.stimuli[gallery.index("bride")]
+    assert gallery.folder is not None
+    assert picture.read_bytes() == (gallery.folder / stimulus.image).read_bytes()
+    assert shown["HED"].endswith("Visual-presentation, (Image, Label/bride)")
+    assert "MIT" in picture.with_name("LICENSE.txt").read_text(encoding="utf-8")
+    about = table_of(root / "sub-01" / "eeg" / "sub-01_task-faces_events.json")
+    assert about["trial_type"]["HED"]["in the gap"] == "Event, Label/in-the-gap"
+    assert about["StimulusPresentation"]["SoftwareName"] == "Phosphene"
+    described = table_of(root / "dataset_description.json")
+    assert (described["HEDVersion"], described["Name"]) == ("8.3.0", "bids")
+    assert abs(time.time() - raw.info["meas_date"].timestamp()) < 3600
+
+
+def check_what_was_decoded(root: Path, vector: np.ndarray) -> None:
+    described = table_of(root / "dataset_description.json")
+    assert described["DatasetType"] == "derivative"
+    assert described["GeneratedBy"][0]["Name"] == "Phosphene"
+    folder = root / "sub-01" / "eeg"
+    stem = "sub-01_task-faces_desc-decoded"
+    head, *rows = [
+        line.split("\t")
+        for line in (folder / f"{stem}_events.tsv").read_text(encoding="utf-8").splitlines()
+    ]
+    decoded, refused = (dict(zip(head, row, strict=True)) for row in rows)
+    said = [decoded[key] for key in ("onset", "decoded", "rank", "embedding")]
+    assert said == ["0.400000", "bride", "1", "0"]
+    assert (refused["trial_type"], refused["picture"], refused["decoded"]) == ("gap", "n/a", "n/a")
+    np.testing.assert_array_equal(np.load(folder / f"{stem}_embeddings.npy"), vector[np.newaxis])
+    with Image.open(folder / decoded["picture"]) as picture:
+        assert picture.size == (128, 128)
+    about = table_of(folder / f"{stem}_events.json")
+    assert about["Phosphene"]["Sources"] == ["bids:raw:sub-01/eeg/sub-01_task-faces_eeg.vhdr"]
+
+
+def test_references_and_positions_go_on_as_they_are_known(tmp_path: Path) -> None:
+    names = ("Fp1", "Oz", "here", "C3")
+    head = {"reference": [{"label": ["M1"]}]}
+    known = replace(eeg_stream(), ch_names=names, desc=head)
+    folder = export(write_recording(tmp_path / "a.xdf", known), tmp_path / "bids", "01")
+    assert table_of(folder / "sub-01_task-rest_eeg.json")["EEGReference"] == "M1"
+    system = table_of(folder / "sub-01_space-CapTrak_coordsystem.json")
+    assert "not measured on this head" in system["EEGCoordinateSystemDescription"]
+    places = places_of(folder / "sub-01_space-CapTrak_electrodes.tsv")
+    assert places["here"] == ["n/a"] * 3
+    assert float(places["Oz"][1]) < 0 < float(places["Fp1"][1])
+
+    # What stands beside a file is read again, and said to come from there.
+    again = export(folder / "sub-01_task-rest_eeg.vhdr", tmp_path / "again", "02")
+    assert table_of(again / "sub-02_task-rest_eeg.json")["EEGReference"] == "M1"
+    system = table_of(again / "sub-02_space-CapTrak_coordsystem.json")
+    assert "as the recording brings them" in system["EEGCoordinateSystemDescription"]
+    found = places_of(again / "sub-02_space-CapTrak_electrodes.tsv")
+    for name in ("Fp1", "Oz"):
+        apart = np.array(found[name], float) - np.array(places[name], float)
+        assert np.abs(apart).max() < 2e-3
+
+
+def places_of(path: Path) -> dict[str, list[str]]:
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    return {line.split("\t")[0]: line.split("\t")[1:4] for line in lines}
 
 
 @pytest.mark.parametrize(
@@ -207,7 +306,7 @@ def test_a_simulated_person_is_called_so_in_every_file(tmp_path: Path) -> None:
     real = write_recording(tmp_path / "real.xdf", eeg_stream())
     folder = export(virtual, root, "v1")
     sidecar = table_of(folder / "sub-v1_task-rest_eeg.json")
-    assert (sidecar["Manufacturer"], sidecar["Simulated"]) == ("n/a", True)
+    assert sidecar["Manufacturer"] == "n/a"
     assert "CapManufacturer" not in sidecar
     assert "no person was recorded" in sidecar["TaskDescription"]
     description = table_of(root / "dataset_description.json")
@@ -220,7 +319,7 @@ def test_a_simulated_person_is_called_so_in_every_file(tmp_path: Path) -> None:
     # A person beside it, then the same code for both: each row says what is true of it.
     sidecar = table_of(export(real, root, "p1") / "sub-p1_task-rest_eeg.json")
     assert sidecar["Manufacturer"] == "Ours"
-    assert "Simulated" not in sidecar
+    assert "simulated" not in sidecar.get("TaskDescription", "").lower()
     assert participants(root) == {"sub-v1": "yes", "sub-p1": "no"}
     export(virtual, root, "v1", "--run", "2")
     export(virtual, root, "p1", "--run", "2")
@@ -232,7 +331,8 @@ def test_a_simulated_person_is_called_so_in_every_file(tmp_path: Path) -> None:
 
     # It stays so when what was exported is read and exported again.
     again = export(folder / "sub-v1_task-rest_eeg.vhdr", tmp_path / "again", "v9")
-    assert table_of(again / "sub-v9_task-rest_eeg.json")["Simulated"] is True
+    told = table_of(again / "sub-v9_task-rest_eeg.json")
+    assert "no person was recorded" in told["TaskDescription"]
 
 
 def test_a_real_recording_names_its_own_maker_and_no_other(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from configs import SessionConfig, SourceConfig
-from devices.bids_export import BidsName, write_bids
+from devices.bids.writing import BidsName, write_bids
 from devices.choosing import StreamChoice
 from devices.continuous import read_continuous
 from devices.errors import FileError

@@ -7,28 +7,31 @@ here, at the border. Knows nothing of how recordings are read.
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
+from datetime import UTC
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from devices.bids.describing import (
+    Credits,
+    describe_dataset,
+    describe_electrodes,
+    describe_recording,
+)
+from devices.bids.electrodes import place_electrodes
+from devices.bids.events import Shown, describe_events, write_pictures
+from devices.bids.tables import plain
 from devices.continuous import Continuous
 from devices.errors import RecordingError
 from pipeline.extras import extras_named
 
-SIMULATED: Final = (
-    "Simulated EEG of a virtual headset: no person was recorded. Its responses are made of the "
-    "pictures' embeddings, by the code that Phosphene's decoder was trained on."
-)
-"""What every file that describes a simulated recording says."""
 _MNE_TYPES: Final = {"eeg", "eog", "ecg", "emg", "misc", "bio", "stim", "resp", "gsr"}
 _WORD: Final = re.compile(r"[A-Za-z0-9]{1,64}")
 
@@ -59,9 +62,28 @@ class BidsName:
 
 
 def write_bids(
-    recording: Continuous, root: Path, name: BidsName, *, line_freq: float | None = None
+    recording: Continuous,
+    root: Path,
+    name: BidsName,
+    *,
+    line_freq: float | None = None,
+    credits: Credits | None = None,
+    shown: Shown | None = None,
+    derive: Callable[[Path, Path], object] = lambda _root, _raw: None,
 ) -> Path:
     """Write a recording into a data set, new or old; return its `.vhdr`.
+
+    Parameters
+    ----------
+    line_freq : float, optional
+        Of the mains, Hz.
+    credits : Credits, optional
+        Name, authors and licence of the data set.
+    shown : Shown, optional
+        The pictures that its markers name.
+    derive : callable
+        Takes a folder that will be put into the data set as it is, and the `.vhdr`'s path within
+        it; writes what was derived from the recording.
 
     Raises
     ------
@@ -72,6 +94,7 @@ def write_bids(
     """
     mne_bids = _load()
     raw = _make_raw(recording, line_freq)
+    placed = place_electrodes(raw, recording)
     target = mne_bids.BIDSPath(
         root=root,
         subject=name.subject,
@@ -101,7 +124,19 @@ def write_bids(
                 overwrite=False,
                 verbose="ERROR",
             )
-            _say_origin(recording, beside)
+            stem = str(beside.fpath.with_suffix("")).removesuffix("_eeg")
+            describe_recording(recording, beside.fpath.with_suffix(".json"))
+            describe_electrodes(beside.fpath.parent, placed)
+            labels = describe_events(Path(f"{stem}_events.tsv"), shown or Shown())
+            write_pictures(Path(scratch), shown or Shown(), labels)
+            describe_dataset(
+                Path(scratch),
+                name.subject,
+                credits or Credits(),
+                folder=root.resolve().name,
+                is_simulated=recording.is_simulated,
+            )
+            derive(Path(scratch), beside.fpath.relative_to(scratch))
             _move(Path(scratch), root, tables=tables)
     except OSError as error:
         # NumPy says how many bytes went through, and not why.
@@ -110,64 +145,6 @@ def write_bids(
             f"{root} cannot be written ({reason}): free disk space or give another folder."
         ) from error
     return Path(target.fpath)
-
-
-def _say_origin(recording: Continuous, target: Any) -> None:
-    """Say who made the device, or that there was none; MNE-BIDS names the file format's maker."""
-    root, is_simulated = Path(target.root), recording.is_simulated
-    maker = "n/a" if is_simulated else _plain(recording.manufacturer)
-    about = {"Simulated": True, "TaskDescription": SIMULATED} if is_simulated else {}
-    _change_json(target.fpath.with_suffix(".json"), {"Manufacturer": maker, **about})
-    description = root / "dataset_description.json"
-    made_by: list[dict[str, str]] = _read_json(description).get("GeneratedBy", [])
-    others = [entry for entry in made_by if entry.get("Name") != "Phosphene"]
-    own = next((entry for entry in made_by if entry not in others), {})
-    own = own | {"Name": "Phosphene", "Version": version("phosphene")}
-    if is_simulated:
-        own["Description"] = f"{SIMULATED} participants.tsv says whose data this is true of."
-    _change_json(description, {"GeneratedBy": [own, *others]})
-    _mark_participant(root, f"sub-{target.subject}", is_simulated=is_simulated)
-    readme = root / "README"
-    text = readme.read_text(encoding="utf-8-sig") if readme.exists() else ""
-    if is_simulated and SIMULATED not in text:
-        readme.write_text(
-            f"{SIMULATED}\nparticipants.tsv says of whom.\n\n{text}", encoding="utf-8"
-        )
-
-
-def _mark_participant(root: Path, participant: str, *, is_simulated: bool) -> None:
-    """Keep the column `simulated` of participants.tsv; people of other exports have n/a there."""
-    path = root / "participants.tsv"
-    head, *rows = [line.split("\t") for line in _lines(path)]
-    if "simulated" not in head:
-        if not is_simulated:
-            return
-        head.append("simulated")
-    place = head.index("simulated")
-    rows = [[*row, *["n/a"] * (len(head) - len(row))] for row in rows]
-    for row in rows:
-        if row[0] == participant:
-            word = "yes" if is_simulated else "no"
-            row[place] = word if row[place] in ("n/a", word) else "in part"
-    table = "".join("\t".join(row) + "\n" for row in (head, *rows))
-    path.write_text(table, encoding="utf-8-sig")
-    levels = {"yes": "no person", "no": "a person", "in part": "both, recording by recording"}
-    about = {"Description": "Whether the EEG is simulated", "Levels": levels}
-    _change_json(root / "participants.json", {"simulated": about})
-
-
-def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    table = json.loads(path.read_text(encoding="utf-8-sig")) if path.exists() else {}
-    return table if isinstance(table, dict) else {}
-
-
-def _change_json(path: Path, changes: dict[str, Any]) -> None:
-    text = json.dumps(_read_json(path) | changes, indent=4, ensure_ascii=False)
-    path.write_text(f"{text}\n", encoding="utf-8")
 
 
 def _copy_tables(root: Path, scratch: Path, name: BidsName) -> set[Path]:
@@ -196,6 +173,8 @@ def _make_raw(recording: Continuous, line_freq: float | None) -> Any:
     info = mne.create_info(list(recording.ch_names), recording.sfreq, types)
     raw = mne.io.RawArray(recording.data.astype(np.float64) * 1e-6, info, verbose="ERROR")
     raw.info["bads"] = list(recording.bads)
+    if recording.measured_at is not None:
+        raw.set_meas_date(recording.measured_at.astimezone(UTC))
     with raw.info._unlock():  # noqa: SLF001 - MNE's own way; its setter refuses None
         raw.info["line_freq"] = line_freq
     rows = sorted((*recording.events, *recording.gaps), key=lambda event: event.sample)
@@ -205,15 +184,10 @@ def _make_raw(recording: Continuous, line_freq: float | None) -> Any:
                 # Counted in samples: an event stands exactly on the one that it is nearest to.
                 onset=[row.sample / recording.sfreq for row in rows],
                 duration=[row.n_times / recording.sfreq for row in rows],
-                description=[_plain(row.label) for row in rows],
+                description=[plain(row.label) for row in rows],
             )
         )
     return raw
-
-
-def _plain(label: str) -> str:
-    """A label that a table of tabs and lines can hold."""
-    return " ".join(label.split()) or "n/a"
 
 
 @contextlib.contextmanager
