@@ -38,6 +38,7 @@ from pipeline.values import (
     StreamRole,
     StreamState,
 )
+from pipeline.volumes import KIND
 
 _VOLTAGES: Final = ("eeg", "eog", "ecg", "emg", "")
 """Types of channels that `--unit` speaks of."""
@@ -153,6 +154,11 @@ def read_continuous(
     recording = RecordedSource(path, board=board, choice=choice)
     try:
         stream = recording.streams[StreamRole.EEG]
+        if stream.ch_types and set(stream.ch_types) == {KIND}:
+            raise FileError(
+                f"{path} holds volumes of fMRI, expected EEG: voxels without a scanner's geometry "
+                "have no place in a BIDS data set; give an EEG recording."
+            )
         reader = _Reader(
             _with_picks(choice.source, stream),
             stream,

@@ -13,6 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from app.report.record import SessionRecord, as_text, dig
+from configs.plain import plain
 from devices.bids.events import Shown, ShownPicture
 from pipeline.errors import GalleryError
 from pipeline.gallery import Gallery, load_gallery
@@ -35,18 +36,19 @@ def shown_pictures(record: SessionRecord, *, with_files: bool) -> tuple[Shown, s
     if (record.number("stimuli", "shown") or 0) > 0:
         made_with = as_text(dig(record.settings, "run", "phosphene"), version("phosphene"))
         presentation = {"SoftwareName": "Phosphene", "SoftwareVersion": made_with}
-    named = as_text(dig(record.settings, "run", "gallery"))
-    if not named:
+    wanted = as_text(dig(record.settings, "run", "gallery_sha256"))
+    if not wanted:
         return Shown(presentation=presentation), ""
     where = as_text(dig(record.settings, "gallery"))
     try:
         gallery = load_gallery(where or None)
     except GalleryError as error:
         return Shown(presentation=presentation), f"The pictures are left out: {error}"
-    if gallery.sha256 != dig(record.settings, "run", "gallery_sha256"):
+    if gallery.sha256 != wanted:
         return (
             Shown(presentation=presentation),
-            f"The pictures are left out: the gallery {named!r} is another one than the session's.",
+            f"The pictures are left out: the gallery {plain(gallery.name)!r} is another one than "
+            "the session's.",
         )
     labels = dict.fromkeys(event.label for event in record.events)
     known = [label for label in labels if label in set(gallery.labels)]

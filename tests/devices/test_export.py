@@ -195,6 +195,15 @@ def test_references_and_positions_go_on_as_they_are_known(tmp_path: Path) -> Non
         assert np.abs(apart).max() < 2e-3
 
 
+def test_voxels_are_no_eeg(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stream = replace(eeg_stream(), ch_types=("fmri",) * 4, desc={})
+    path = str(write_recording(tmp_path / "a.xdf", stream))
+    command = ["export", path, "--bids", str(tmp_path / "b"), "--subject", "1", "--task", "t"]
+    assert main(command) == 1
+    assert "holds volumes of fMRI, expected EEG" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
 def places_of(path: Path) -> dict[str, list[str]]:
     lines = path.read_text(encoding="utf-8-sig").splitlines()
     return {line.split("\t")[0]: line.split("\t")[1:4] for line in lines}
@@ -203,7 +212,7 @@ def places_of(path: Path) -> dict[str, list[str]]:
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("formats/eeglab_data.set", SourceConfig()),
+        ("formats/testbva.vhdr", SourceConfig()),
         ("xdf/p300-checkerboard.xdf", SourceConfig()),
         ("xdf/ssvep-dsi7.xdf", SourceConfig()),
     ],
