@@ -135,7 +135,7 @@ def test_a_session_s_generator_draws_without_its_brain(
             return GeneratedImage(np.full((8, 8, 3), seed, np.uint8), seed, 0, 0.0)
 
     system = SimpleNamespace(encoder=Brain(), sampler=Artist())
-    monkeypatch.setattr("models.systems.load_system", lambda _config: system)
+    monkeypatch.setattr("models.systems.load_system", lambda _config, **_named: system)
     folder = session(tmp_path / "session")
     with pytest.raises(AppError, match=r"no session\.toml"):
         session_baselines(SessionPictures(folder), [0])

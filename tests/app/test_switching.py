@@ -206,7 +206,7 @@ class FakeEngine:
 def test_the_worker_tells_before_the_first_picture_of_the_engine(
     monkeypatch: pytest.MonkeyPatch, found: Found, words: str, settled: Any
 ) -> None:
-    monkeypatch.setattr("models.systems.load_system", lambda _: DueSystem(found))
+    monkeypatch.setattr("models.systems.load_system", lambda _, **_named: DueSystem(found))
     told: list[Stepped | Switched] = []
     config = SessionConfig(decoder=DecoderConfig(build="meanwhile"))
     one = Worker(config, tell=told.append)

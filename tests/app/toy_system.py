@@ -150,7 +150,8 @@ def load_encoder(config: DecoderConfig, *, plain: ToyEncoder | None = None) -> T
     return ToyEncoder(table["seed"], text)
 
 
-def load_system(config: DecoderConfig) -> ToySystem:
+def load_system(config: DecoderConfig, *, gallery: str | None = None) -> ToySystem:
+    del gallery
     return ToySystem(load_encoder(config), ToySampler())
 
 
