@@ -89,8 +89,10 @@ def build_application(config: SessionConfig, serving: ServingConfig) -> Applicat
         options["autoscaling_config"] = {
             "min_replicas": serving.min_replicas,
             "max_replicas": serving.max_replicas,
-            # A batch under way and one that waits: more, and epochs grow old.
-            "target_ongoing_requests": 1.5 * serving.max_batch,
+            # Half a batch on the average. Not more: what comes too late is refused, so that no
+            # more than a batch and a half are ever under way, however many ask.
+            "target_ongoing_requests": max(1.0, serving.max_batch / 2),
+            "upscale_delay_s": 10.0,
         }
     else:
         options["num_replicas"] = serving.min_replicas
