@@ -22,6 +22,7 @@ from configs.guard import read_text
 from models.checkpoints import CheckpointError, load_checkpoint, load_into
 from models.embedded.networks import Autoencoder, AutoencoderConfig, Encoder, Prior, Projection
 from models.embedded.unet import UNet, UNetConfig
+from models.embedded.upscaler import Upscaler, UpscalerConfig
 from pipeline.errors import PhospheneError
 
 if TYPE_CHECKING:
@@ -150,6 +151,28 @@ def load_generator(
         module.to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         module.eval().requires_grad_(False)
     return Generator(vae, unet, projection, prior, digest.hexdigest(), scale)
+
+
+def load_upscaler(*, like: Tensor) -> tuple[Upscaler, str]:
+    """Load the upscaler that ships, for the device and precision of `like`, and its SHA-256.
+
+    Raises
+    ------
+    GeneratorError
+        Its weights are missing or damaged.
+    """
+    path = WEIGHTS / "upscaler"
+    try:
+        upscaler = _load(path, lambda table: Upscaler(UpscalerConfig(**_sizes(table))))
+        digest = hashlib.sha256((path / FILE).read_bytes()).hexdigest()
+    except (CheckpointError, OSError, ValueError, KeyError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise GeneratorError(
+            f"the upscaler in {path} cannot be read ({reason}): reinstall Phosphene, or set "
+            "decoder.size = 128."
+        ) from error
+    upscaler.to(like.device, like.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return upscaler.eval().requires_grad_(False), digest
 
 
 def load_picture_encoder(

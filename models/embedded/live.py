@@ -43,6 +43,7 @@ def load_sampler(config: DecoderConfig) -> sampler.EmbeddedSampler:
         flat=config.generator_revision >= FLAT_FROM,
         blend=config.blend,
         graph_revision=config.graph_revision,
+        size=config.size,
         device=choose_device(config.device),
         dtype=choose_dtype(config),
     )

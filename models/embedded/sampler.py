@@ -10,6 +10,7 @@ The network gives the correction from the prior's guess to the clean latents.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -29,8 +30,10 @@ from models.embedded.generator import (
     GeneratorError,
     load_generator,
     load_picture_encoder,
+    load_upscaler,
 )
 from models.embedded.own_pictures import OwnPictures
+from models.embedded.upscaler import FACTOR, Upscaler
 from models.sampling import denoisers, schedules, solvers
 from models.sampling.denoisers import Network
 from models.sampling.noise import seeded_noise
@@ -38,9 +41,11 @@ from models.sampling.parts import Part
 from models.sampling.pictures import to_pixels
 from pipeline.errors import ConfigurationError, ShapeError
 from pipeline.gallery import SPACE, Gallery, load_gallery
-from pipeline.values import Embedding, GeneratedImage
+from pipeline.values import Embedding, GeneratedImage, Uint8
 
 MAX_STEPS = 50
+SMALL = 128
+"""Side of what the networks draw, pixels; larger is upscaled."""
 GRAPHS = {1: "graph.onnx", 2: "graph_2.onnx"}
 """Networks without weights for ONNX Runtime, by revision; each has the same networks in other
 steps, and so other last bits. `python -m research.embedded.graphs` makes them."""
@@ -67,6 +72,8 @@ class EmbeddedSampler:
         colours of the other.
     graph_revision : int
         Which of `GRAPHS` an engine of ONNX Runtime is.
+    upscaler : (Upscaler, str) or None
+        What doubles the pixels of a picture, and its SHA-256.
     load_encoder : callable or None
         Loads the autoencoder's other half, which `know` needs.
     """
@@ -80,6 +87,7 @@ class EmbeddedSampler:
         flat: bool = True,
         blend: bool = True,
         graph_revision: int = GRAPH_REVISION,
+        upscaler: tuple[Upscaler, str] | None = None,
         load_encoder: Callable[[], Callable[[Tensor], Tensor]] | None = None,
     ) -> None:
         if not 1 <= num_inference_steps <= MAX_STEPS:
@@ -95,6 +103,8 @@ class EmbeddedSampler:
         self._guidance = float(guidance_scale)
         self._is_flat, self._blends = flat, blend
         self._load_encoder = load_encoder
+        self._upscaler = None if upscaler is None else upscaler[0]
+        self._upscaler_sha256 = "" if upscaler is None else upscaler[1]
         self._own: OwnPictures | None = None
         # Guidance asks for two at once, which the graphs are not for.
         file = None if self._guidance > 1.0 else GRAPHS[graph_revision]
@@ -112,12 +122,16 @@ class EmbeddedSampler:
         """What it takes and draws."""
         _, height, width = self._generator.latent_shape
         scale = self._generator.vae.spatial_compression_ratio
+        digest = self._generator.sha256
+        if self._upscaler is not None:
+            scale *= FACTOR
+            digest = hashlib.sha256(f"{digest} {self._upscaler_sha256}".encode()).hexdigest()
         return SamplerSpec(
             name="embedded",
             space=SPACE,
             size=(scale * height, scale * width),
             steps=len(self._levels) - 1,
-            sha256=self._generator.sha256,
+            sha256=digest,
             device=str(self._generator.like.device),
         )
 
@@ -159,7 +173,8 @@ class EmbeddedSampler:
                 "turn decoder.own_pictures off."
             )
         encode = self._load_encoder()
-        like, size = self._generator.like, self.spec.size[0]
+        like = self._generator.like
+        size = self._generator.vae.spatial_compression_ratio * self._generator.latent_shape[1]
         self._own = OwnPictures(gallery, lambda x: self._scaling * encode(x.to(like)), size=size)
 
     def sample(self, embedding: Embedding, *, seed: int) -> GeneratedImage:
@@ -236,7 +251,16 @@ class EmbeddedSampler:
                 pixels[row] = flattened(pixels[row])
             if blend is not None:
                 pixels[row] = blend.colour(pixels[row])
-        return pixels
+        return pixels if self._upscaler is None else self._upscaled(self._upscaler, pixels)
+
+    def _upscaled(self, upscaler: Upscaler, pixels: Uint8) -> Uint8:
+        """Pictures (n, height, width, 3) with twice the pixels, one by one."""
+        like, made = self._generator.like, []
+        for picture in pixels:
+            levels = torch.from_numpy(picture).permute(2, 0, 1)[None].to(like)
+            small = (levels / 127.5 - 1.0).contiguous(memory_format=torch.channels_last)
+            made.append(to_pixels(upscaler(small))[0])
+        return np.stack(made)
 
     def _denoise(self, latents: Tensor, conditions: Tensor) -> Tensor:
         """Go from noise to scaled latents."""
@@ -281,6 +305,7 @@ def load_sampler(
     guidance_scale: float = 1.0,
     flat: bool = True,
     blend: bool = True,
+    size: int = 128,
     graph_revision: int = GRAPH_REVISION,
     device: torch.device | None = None,
     dtype: torch.dtype = torch.float32,
@@ -294,5 +319,6 @@ def load_sampler(
         flat=flat,
         blend=blend,
         graph_revision=graph_revision,
+        upscaler=load_upscaler(like=generator.like) if size > SMALL else None,
         load_encoder=partial(load_picture_encoder, folder, revision=revision, like=generator.like),
     )

@@ -446,7 +446,7 @@ _REMARKS: TypeAdapter[tuple[str, ...]] = TypeAdapter(tuple[str, ...])
 
 DRAWING: Final = (
     *("device", "backend", "dtype", "threads"),
-    *("generator_revision", "blend", "graph_revision", "own_pictures"),
+    *("generator_revision", "blend", "graph_revision", "own_pictures", "size"),
 )
 """Settings of `decoder` that a server decides for its sessions: how it draws, and no more."""
 
