@@ -150,6 +150,7 @@ class Derived:
         }
         table["trial_type"]["HED"] = {name: _hed(name) for name in outcomes}
         run = dict(dig(self.record.settings, "run") or {})
+        run.pop("replay_of", None)  # a place on somebody's disk
         decoder = {key: value for key, value in run.items() if isinstance(value, str | int | float)}
         # One table: validators take each key of this file for a column's.
         made = {"Decoder": decoder, "Simulated": self._is_simulated, **_sources(raw)}

@@ -76,6 +76,7 @@ def write_results(folder: Path) -> np.ndarray:
     (folder / "events.jsonl").write_text(lines, encoding="utf-8")
     (folder / "summary.json").write_text('{"stimuli": {"shown": 1}}', encoding="utf-8")
     run = f'[run]\ngallery = "{gallery.name}"\ngallery_sha256 = "{gallery.sha256}"\n'
+    run += 'replay_of = "/home/somebody/recording.xdf"\n'
     (folder / "session.toml").write_text(run, encoding="utf-8")
     return vector
 
@@ -170,6 +171,7 @@ def check_what_was_decoded(root: Path, vector: np.ndarray) -> None:
         assert picture.size == (128, 128)
     about = table_of(folder / f"{stem}_events.json")
     assert about["Phosphene"]["Sources"] == ["bids:raw:sub-01/eeg/sub-01_task-faces_eeg.vhdr"]
+    assert "somebody" not in json.dumps(about)  # no place on a disk is given away
 
 
 def test_references_and_positions_go_on_as_they_are_known(tmp_path: Path) -> None:
