@@ -15,6 +15,7 @@ from app.commands.common import (
 )
 from app.ending import FINISHING, orderly
 from app.output import write_json, write_note, write_text
+from app.runtime.folder import RECORDING
 
 if TYPE_CHECKING:
     from app.export.derivative import Derived
@@ -95,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _recording_of(path: Path) -> Path:
     """The recording of a session folder, or the file itself."""
-    return path / "recording.xdf" if path.is_dir() else path
+    return path / RECORDING if path.is_dir() else path
 
 
 def _report(

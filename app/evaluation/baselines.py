@@ -18,6 +18,7 @@ from app.errors import AppError
 from app.evaluation.session_facts import embeddings_of
 from app.evaluation.sets import SessionPictures
 from app.generation.items import session_of
+from app.runtime.folder import RECORDING
 from pipeline.values import Embedding, Float32, Uint8
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _of_vector(like: Embedding, vector: Float32) -> Embedding:
 
 def _vectors(pictures: SessionPictures, like: Embedding) -> list[Float32]:
     """What the session decoded, in the shape that its generator takes; empty: not recorded."""
-    recording = pictures.record.folder / "recording.xdf"
+    recording = pictures.record.folder / RECORDING
     if not recording.is_file():
         return []
     found = embeddings_of(recording, pictures.events).values()

@@ -13,6 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from app.report.record import SessionRecord, as_text, dig
+from app.runtime.folder import EVENTS, RECORDING, SUMMARY
 from configs.plain import plain
 from devices.bids.events import Shown, ShownPicture
 from pipeline.errors import GalleryError
@@ -84,6 +85,6 @@ def _picture(gallery: Gallery, label: str, folder: str, *, with_files: bool) -> 
 def session_of(path: Path) -> Path | None:
     """The session folder that a path is, or that a recording lies in; None for any other file."""
     folder = path if path.is_dir() else path.parent
-    is_session = (folder / "summary.json").exists() and (folder / "events.jsonl").exists()
-    is_its_recording = path.is_dir() or path.name == "recording.xdf"
+    is_session = (folder / SUMMARY).exists() and (folder / EVENTS).exists()
+    is_its_recording = path.is_dir() or path.name == RECORDING
     return folder if is_session and is_its_recording else None

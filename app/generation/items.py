@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from app.errors import AppError
+from app.runtime.folder import RECORDING, SESSION
 from app.runtime.results import seed_of
 from configs import SessionConfig, load_config
 from pipeline.values import Embedding, Epoch, Info, Outcome, Uint8, Verdict
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from devices.choosing import StreamChoice
     from models.drawing import Drawer
 
-RECORDING, SETTINGS = "recording.xdf", "session.toml"
 MNE_EPOCHS = ("-epo.fif", "_epo.fif", "-epo.fif.gz", "_epo.fif.gz")
 MICROVOLTS = 1e6
 
@@ -130,7 +130,7 @@ def _items(
 
 def session_of(path: Path) -> SessionConfig | None:
     """Settings of the session that made a recording, where they lie beside it."""
-    beside = (path if path.is_dir() else path.parent) / SETTINGS
+    beside = (path if path.is_dir() else path.parent) / SESSION
     return load_config(beside) if beside.is_file() else None
 
 
