@@ -7,8 +7,6 @@ weights is written anew.
 
 from __future__ import annotations
 
-import logging
-import warnings
 from typing import Any
 
 import torch
@@ -16,7 +14,7 @@ from torch import Tensor, nn
 
 from models.embedded.generator import WEIGHTS, load_generator
 from models.embedded.sampler import EmbeddedSampler
-from models.sampling.backends.onnxruntime import without_weights
+from models.sampling.backends.onnxruntime import exported, without_weights
 from models.sampling.parts import Flat
 from models.weights import write_hashes
 from research.embedded.lean import lean
@@ -33,7 +31,7 @@ def main() -> None:
             if part.seen is None or part.graph is None:
                 raise SystemExit(f"{part.name} took no part in the picture")
             # Not of inference mode, which exporting cannot record.
-            examples = tuple(each.clone().contiguous() for each in part.seen.tensors)
+            examples = tuple(each.clone() for each in part.seen.tensors)
             graph = _graph(Flat(lean(part.module), part.seen).eval(), examples)
             part.graph.write_bytes(graph)
             print(f"{part.graph}: {len(graph)} bytes")
@@ -42,21 +40,8 @@ def main() -> None:
 
 def _graph(module: nn.Module, examples: tuple[Tensor, ...]) -> bytes:
     """Export; what depends on no input and no weight is computed once and for all."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            module,
-            examples,
-            input_names=[f"x{i}" for i in range(len(examples))],
-            output_names=["y"],
-            dynamo=True,
-            optimize=False,
-            verbose=False,
-        )
-    if program is None:
-        raise SystemExit("torch exported nothing")
-    return without_weights(_folded(program.model_proto, set(module.state_dict())), module)
+    model = _folded(exported(module, examples), set(module.state_dict()))
+    return without_weights(model, module)
 
 
 def _folded(model: Any, weights: set[str]) -> Any:

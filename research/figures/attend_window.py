@@ -9,11 +9,13 @@ answer is sure. No screen shows any of it (offscreen).
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -139,14 +141,15 @@ def film() -> None:
     flat[0].save(OUT, save_all=True, append_images=flat[1:], duration=200, loop=0, optimize=True)
 
 
-def stills() -> None:
-    """Write the grid and the live view of one moment of a run in real time."""
-    app = application()
+@contextlib.contextmanager
+def _window(n_targets: int) -> Iterator[tuple[LiveAttend, AttendView, list[bool]]]:
+    """Open the window on a virtual person in real time; the list is filled when it is over."""
+    application()
     with tempfile.TemporaryDirectory() as folder:
         setup = LiveSetup(
             load_preset("attend"),
             LookOptions(),
-            n_targets=N_STILL,
+            n_targets=n_targets,
             n_looks=N_LOOKS,
             cued=True,
             looker=Looker(number=1),
@@ -154,9 +157,19 @@ def stills() -> None:
         )
         running = LiveAttend(setup)
         view = AttendView(running, clock=pylsl.local_clock)
+        over: list[bool] = []
+        view.over.connect(lambda: over.append(True))
         view.show()
         for button in (view.warning.accept, view.warning.understood, view.warning.begin):
             button.click()
+        yield running, view, over
+        view.shut_down()
+
+
+def stills() -> None:
+    """Write the grid and the live view of one moment of a run in real time."""
+    app = application()
+    with _window(N_STILL) as (running, view, _):
         is_sure = False
         while not is_sure and running.snapshot().phase not in ("ended", "failed"):
             app.processEvents()
@@ -170,29 +183,12 @@ def stills() -> None:
         if view.grid is not None:
             view.grid.grab().save(str(OUT.with_name("attend-grid.png")))
         view.grab().save(str(OUT.with_name("attend-view.png")))
-        view.shut_down()
 
 
 def live() -> None:
     """Run the window in real time; print its figures."""
     app = application()
-    with tempfile.TemporaryDirectory() as folder:
-        setup = LiveSetup(
-            load_preset("attend"),
-            LookOptions(),
-            n_targets=N_TARGETS,
-            n_looks=N_LOOKS,
-            cued=True,
-            looker=Looker(number=1),
-            out=Path(folder) / "session",
-        )
-        running = LiveAttend(setup)
-        view = AttendView(running, clock=pylsl.local_clock)
-        over: list[bool] = []
-        view.over.connect(lambda: over.append(True))
-        view.show()
-        for button in (view.warning.accept, view.warning.understood, view.warning.begin):
-            button.click()
+    with _window(N_TARGETS) as (running, view, over):
         rates: list[float] = []
         while not over:
             app.processEvents()
@@ -200,7 +196,6 @@ def live() -> None:
             if now.redraws:
                 rates.append(now.redraws)
             time.sleep(0.002)
-        view.shut_down()
     figures = running.summary["attend"] if running.summary else {}
     after = ", ".join(f"{each:.0f}" for each in view.shown_after_ms)
     sys.stdout.write(

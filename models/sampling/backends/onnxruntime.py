@@ -45,24 +45,7 @@ class OnnxRuntime:
         """
         with extras_named("building an engine for ONNX Runtime"):
             import onnxscript  # noqa: F401 - what torch exports with
-        import torch
-
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            program = torch.onnx.export(
-                module,
-                tuple(each.contiguous() for each in examples),
-                input_names=[f"x{i}" for i in range(len(examples))],
-                output_names=["y"],
-                dynamo=True,
-                # Its optimiser would fold weights into new ones; ONNX Runtime has its own.
-                optimize=False,
-                verbose=False,
-            )
-        if program is None:
-            raise BackendError("torch exported nothing.")
-        return without_weights(program.model_proto, module)
+        return without_weights(exported(module, examples), module)
 
     def load(self, engine: bytes, weights: Mapping[str, Tensor], target: Target) -> Run:
         """Open a session on the graph and the weights; optimising it takes about 0.1 s."""
@@ -92,6 +75,34 @@ class OnnxRuntime:
             return torch.from_numpy(session.run(None, given)[0])
 
         return run
+
+
+def exported(module: nn.Module, examples: tuple[Tensor, ...]) -> Any:
+    """A network as an ONNX model by torch: inputs `x0`, `x1`, ..., output `y`.
+
+    Raises
+    ------
+    BackendError
+        Torch makes none of it.
+    """
+    import torch
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module,
+            tuple(each.contiguous() for each in examples),
+            input_names=[f"x{i}" for i in range(len(examples))],
+            output_names=["y"],
+            dynamo=True,
+            # Its optimiser would fold weights into new ones; ONNX Runtime has its own.
+            optimize=False,
+            verbose=False,
+        )
+    if program is None:
+        raise BackendError("torch exported nothing.")
+    return program.model_proto
 
 
 def without_weights(model: Any, module: nn.Module) -> bytes:
