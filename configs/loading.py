@@ -3,9 +3,11 @@
 Owns the one loader; its error gives file, key, value and rule in one line. A `session.toml` of
 an earlier run is accepted: the tables that describe the run (`run`, `streams`) are set aside.
 
-A file by hand is taken strictly: a misspelt key is an error. A file that another version wrote is
-taken as far as this one knows it: what is unknown is left out, what is not allowed gets its
-default, and each is named in a warning. No file is ever written here.
+A file by hand is taken strictly: a misspelt key is an error. Where it names a preset that exists,
+what it leaves out is that preset's. A file that the app wrote states its `schema_version` and every
+setting that is not its default, so that it takes nothing from a preset. A file that another version
+wrote is taken as far as this one knows it: what is unknown is left out, what is not allowed gets
+its default, and each is named in a warning. No file is ever written here.
 """
 
 from __future__ import annotations
@@ -69,6 +71,11 @@ def list_presets() -> tuple[str, ...]:
 
 def load_preset(name: str) -> SessionConfig:
     """Load a preset by name; raise `ConfigError` naming the known ones."""
+    return validate(_preset(name), where=f"preset {name}")
+
+
+def _preset(name: str) -> dict[str, Any]:
+    """Read a preset's own settings, its name among them."""
     shipped, others = _shipped(), find_plugins(PRESETS).found
     try:
         if name in shipped:
@@ -83,7 +90,7 @@ def load_preset(name: str) -> SessionConfig:
         table = tomllib.loads(text)
     except (PluginError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"preset {name} cannot be used: {error}") from None
-    return validate({"preset": name, **table}, where=f"preset {name}")
+    return {"preset": name, **table}
 
 
 def load_config(path: Path) -> SessionConfig:
@@ -119,9 +126,20 @@ def read_config(path: Path) -> LoadedConfig:
         table.pop(name, None)
     if run and "options" not in run:
         _forget_idle_guidance(table)
+    if not run and "schema_version" not in table and table.get("preset") in list_presets():
+        table = _changed(_preset(table["preset"]), table)
     if writer is None:
         return LoadedConfig(validate(table, where=str(path)), run=run)
     return replace(_take_known(table, where=f"{path} (written by {writer})"), run=run)
+
+
+def _changed(preset: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
+    """Lay a file's settings over a preset's, one by one within their tables."""
+    both = {**preset, **table}
+    for name, theirs in preset.items():
+        if isinstance(theirs, dict) and isinstance(both[name], dict):
+            both[name] = {**theirs, **both[name]}
+    return both
 
 
 def _forget_idle_guidance(table: dict[str, Any]) -> None:

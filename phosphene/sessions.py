@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from app.report.record import Event, SessionRecord, read_picture, read_record
+from app.runtime.folder import RECORDING
 from configs import SessionConfig
 from pipeline.errors import ConfigurationError
 from pipeline.values import Float32, Uint8, read_only
@@ -45,7 +46,7 @@ class Session:
     @property
     def recording(self) -> Path:
         """The raw streams as they came, `recording.xdf`; a path for `open_recording`."""
-        return self.folder / "recording.xdf"
+        return self.folder / RECORDING
 
     def records(self) -> list[dict[str, Any]]:
         """One flat record an event: `pandas.DataFrame(session.records())`."""

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from app import recordings
 from app.calibration.channels import use_of
 from app.calibration.collection import Collection
-from app.calibration.files import DATA_FOLDER, RECORDING
+from app.calibration.files import DATA_FOLDER
 from app.calibration.flow import Flow
 from app.calibration.ports import Calibrating, Trainer
 from app.calibration.schedule import Choices
 from app.calibration.steps import Training
 from app.calibration.words import never_came
 from app.errors import FolderError
-from app.runtime.folder import SESSIONS, default_out
+from app.runtime.folder import RECORDING, SESSIONS, default_out
 from app.source_options import NO_OPTIONS, SourceOptions
 from configs import SessionConfig
 from devices.choosing import StreamChoice

@@ -22,7 +22,6 @@ from configs.private import make_private, open_private
 
 DATA_FOLDER = "calibration"
 """Folder of the epochs, as `CalibrationData.save` writes them."""
-RECORDING = "recording.xdf"
 ABOUT_NAME = "calibration.json"
 REPORT_NAME = "calibration.html"
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.calibration.collection import USABLE, Collection, by_markers
-from app.calibration.files import RECORDING
 from app.errors import AppError
 from app.port import EpochEvent, Phase
 from app.recordings import file_sha256
+from app.runtime.folder import RECORDING
 from configs import SessionConfig, load_config
 from configs.guard import read_text
 from devices.choosing import StreamChoice

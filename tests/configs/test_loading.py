@@ -144,6 +144,27 @@ def test_a_saved_run_loads_as_it_was(tmp_path: Path, name: str) -> None:
     assert load_config(write(tmp_path, text)) == config
 
 
+def test_a_file_by_hand_changes_the_preset_that_it_names(tmp_path: Path) -> None:
+    text = 'preset = "dreamdiffusion"\nseed = 9\n[epochs]\ntmax = 0.4\n'
+    preset = load_preset("dreamdiffusion")
+    epochs = preset.epochs.model_copy(update={"tmax": 0.4})
+    expected = preset.model_copy(update={"seed": 9, "epochs": epochs})
+    assert load_config(write(tmp_path, text)) == expected
+    # A name that no preset has is a name, and what was saved is whole.
+    assert load_config(write(tmp_path, 'preset = "own"\n')) == SessionConfig(preset="own")
+    for saved in ("schema_version = 1\n", ""):
+        whole = f'{saved}preset = "dreamdiffusion"\n' + ("" if saved else "[run]\nseconds = 1\n")
+        assert load_config(write(tmp_path, whole)).epochs == SessionConfig().epochs
+
+
+def test_a_setting_that_was_cleared_stays_cleared_in_a_saved_preset(tmp_path: Path) -> None:
+    demo = load_preset("demo")
+    assert demo.markers.source_id is not None
+    markers = demo.markers.model_copy(update={"source_id": None})
+    cleared = demo.model_copy(update={"markers": markers})
+    assert load_config(write(tmp_path, tomli_w.dumps(cleared.to_table()))) == cleared
+
+
 optional_hz = st.none() | st.floats(0.01, 200)
 
 
