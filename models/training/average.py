@@ -12,6 +12,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from models.training.sharding import share
+
 
 class WeightAverage:
     """Averages `values` by parameter name, float32, beside a module's trained parameters.
@@ -42,7 +44,7 @@ class WeightAverage:
     def load(self, values: Mapping[str, Tensor]) -> None:
         """Continue from saved averages."""
         for name, value in self.values.items():
-            value.copy_(values[name])
+            value.copy_(share(values[name], value))
 
     @torch.no_grad()
     def put(self) -> None:

@@ -17,16 +17,20 @@ from typing import Any, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.fsdp import FSDPModule
 
 from models.accelerators import choose_device
 from models.training.errors import TrainingError
+from models.training.sharding import shard, unshard
 from models.training.together import join_norms
 from pipeline.extras import extras_named
 
 Precision = Literal["no", "bf16"]
 Asked = Literal["auto", "no", "bf16"]
-SHARDED = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
+REFUSED = ("DEEPSPEED", "MEGATRON_LM")
 """Ways of `accelerate launch` that no checkpoint of ours would be whole with."""
+FSDP = "ACCELERATE_USE_FSDP"
+"""Set by `accelerate launch --use_fsdp`."""
 
 
 def choose_precision(asked: str, device: str = "") -> Precision:
@@ -105,10 +109,12 @@ class Engine(Protocol):
         """Precision of the products; parameters and optimiser are float32."""
         ...
 
-    def prepare(
-        self, module: nn.Module, optimizer: torch.optim.Optimizer
-    ) -> tuple[nn.Module, torch.optim.Optimizer]:
-        """Put both where they run."""
+    def prepare(self, module: nn.Module) -> nn.Module:
+        """Put a module where it runs, before there is an optimiser of its parameters."""
+        ...
+
+    def release(self, module: nn.Module) -> None:
+        """Give a prepared module back whole, when its training has ended."""
         ...
 
     def accumulate(
@@ -152,11 +158,12 @@ class SingleDevice:
         self.device = device
         self.precision = precision
 
-    def prepare(
-        self, module: nn.Module, optimizer: torch.optim.Optimizer
-    ) -> tuple[nn.Module, torch.optim.Optimizer]:
-        """Move the module; the optimiser holds the same parameters."""
-        return module.to(self.device), optimizer
+    def prepare(self, module: nn.Module) -> nn.Module:
+        """Move the module."""
+        return module.to(self.device)
+
+    def release(self, module: nn.Module) -> None:
+        """Nothing: it is whole."""
 
     def accumulate(
         self, module: nn.Module, *, last: bool
@@ -192,10 +199,10 @@ class Accelerated:
     """Any number of processes, as `accelerate launch` started them."""
 
     def __init__(self, precision: Precision, tracker: str, folder: str, device: str) -> None:
-        if any(os.environ.get(f"ACCELERATE_USE_{kind}") == "true" for kind in SHARDED):
+        if any(os.environ.get(f"ACCELERATE_USE_{kind}") == "true" for kind in REFUSED):
             raise TrainingError(
-                "a training is not sharded here (FSDP, DeepSpeed, Megatron): every process holds "
-                "the whole network; launch it with --multi_gpu."
+                "a training is not divided by DeepSpeed or Megatron here: launch it with "
+                "--multi_gpu, or with --use_fsdp where a network is too large for one GPU."
             )
         with extras_named("training in several processes, or with a tracker,"):
             from accelerate import Accelerator, DistributedDataParallelKwargs
@@ -233,13 +240,15 @@ class Accelerated:
         """Count of processes."""
         return int(self._accelerator.num_processes)
 
-    def prepare(
-        self, module: nn.Module, optimizer: torch.optim.Optimizer
-    ) -> tuple[nn.Module, torch.optim.Optimizer]:
-        """Wrap the module for its processes; the optimiser holds the same parameters."""
+    def prepare(self, module: nn.Module) -> nn.Module:
+        """Wrap the module for its processes; its parameters stay the same objects."""
         if self.n_processes > 1:
             join_norms(module, self.device)
-        return self._accelerator.prepare_model(module), optimizer
+        made: nn.Module = self._accelerator.prepare_model(module)
+        return made
+
+    def release(self, module: nn.Module) -> None:
+        """Nothing: each process holds the whole."""
 
     def accumulate(
         self, module: nn.Module, *, last: bool
@@ -279,6 +288,36 @@ class Accelerated:
             self._accelerator.end_training()
 
 
+class Sharded(Accelerated):
+    """Several processes that each hold a part of the network, its gradients and moments."""
+
+    def __init__(self, precision: Precision, tracker: str, folder: str, device: str) -> None:
+        # accelerate would divide on GPUs only, and by rules of its own.
+        asked = os.environ.pop(FSDP)
+        try:
+            super().__init__(precision, tracker, folder, device)
+        finally:
+            os.environ[FSDP] = asked
+
+    def prepare(self, module: nn.Module) -> nn.Module:
+        """Divide the module in place: its parameters become others."""
+        join_norms(module, self.device)
+        shard(module, self.device, self.n_processes)
+        return module
+
+    def release(self, module: nn.Module) -> None:
+        """Gather the whole in every process, on the CPU."""
+        unshard(module)
+
+    def accumulate(
+        self, module: nn.Module, *, last: bool
+    ) -> contextlib.AbstractContextManager[Any]:
+        """Average gradients over processes only where they are used."""
+        if isinstance(module, FSDPModule):
+            module.set_requires_gradient_sync(last)
+        return contextlib.nullcontext()
+
+
 def make_engine(
     *, precision: Precision = "no", tracker: str = "", folder: str = "", device: str = ""
 ) -> Engine:
@@ -294,6 +333,9 @@ def make_engine(
     device : str
         A device for one process; empty: the GPU if there is one.
     """
-    if tracker or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if several and os.environ.get(FSDP) == "true":
+        return Sharded(precision, tracker, folder, device)
+    if several or tracker:
         return Accelerated(precision, tracker, folder, device)
     return SingleDevice(choose_device(device), precision)

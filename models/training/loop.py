@@ -152,7 +152,8 @@ def train(
     if isinstance(task, CountsSteps):
         task.count_steps(steps_per_pass)
     torch.manual_seed(config.seed)
-    module, optimizer = engine.prepare(task.module, task.make_optimizer())
+    module = engine.prepare(task.module)
+    optimizer = task.make_optimizer()
     average = WeightAverage(task.module, config.ema_decay) if config.ema_decay else None
     kept: dict[str, Any] = {
         "module": task.module,
@@ -197,14 +198,14 @@ def train(
         if stopped:
             end = step
         if step % save_every == 0 or step == end:
-            if engine.rank == 0:
-                save_run(out, step=step, **kept)
+            save_run(out, step=step, writes=engine.rank == 0, **kept)
             engine.wait()
     if average is not None:
         average.put()
     val_loss = _validate(task, config, engine) if step == n_steps else None
     if val_loss is not None:
         engine.log({"val_loss": val_loss}, step)
+    engine.release(task.module)
     engine.finish()
     report = {"step": step, "n_steps": n_steps, "losses": losses, "val_loss": val_loss}
     return report | {"first_losses": first, "precision": engine.precision}

@@ -14,11 +14,13 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from models.checkpoints import save_tensors
 from models.training.average import WeightAverage
 from models.training.division import DIVIDES
 from models.training.errors import TrainingError
+from models.training.sharding import share, whole
 
 RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 """Buffers of batch norms, which training changes as well."""
@@ -46,28 +48,39 @@ def save_run(
     optimizer: torch.optim.Optimizer,
     facts: dict[str, Any],
     average: WeightAverage | None = None,
-) -> Path:
-    """Write the checkpoint of a step, whole or not at all; drop the oldest."""
+    writes: bool = True,
+) -> None:
+    """Write the checkpoint of a step, whole or not at all; drop the oldest.
+
+    Where processes hold shards, each of them calls this, and the one that `writes` does.
+    """
     root = folder / "checkpoints"
     target = root / f"step-{step:08d}"
-    partial = root / f".{target.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    save_tensors(partial / "trained.safetensors", trained_state(module))
     moments = {
         f"{index}.{key}": torch.as_tensor(value)
         for index, values in optimizer.state_dict()["state"].items()
         for key, value in values.items()
     }
-    save_tensors(partial / "optimizer.safetensors", moments)
+    tables = {"trained": trained_state(module), "optimizer": moments}
     if average is not None:
-        save_tensors(partial / "average.safetensors", average.values)
+        tables["average"] = dict(average.values)
+    for table in tables.values():
+        for name, value in table.items():
+            if isinstance(value, DTensor):
+                # Gathered one by one, and kept off the GPU.
+                table[name] = whole(value.detach()).cpu() if writes else whole(value).new_empty(0)
+    if not writes:
+        return
+    partial = root / f".{target.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for name, table in tables.items():
+        save_tensors(partial / f"{name}.safetensors", table)
     (partial / "run.json").write_text(json.dumps({"step": step, **facts}, indent=2) + "\n")
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
     for old in list_runs(folder)[:-KEPT]:
         shutil.rmtree(old)
-    return target
 
 
 def list_runs(folder: Path) -> list[Path]:
@@ -125,13 +138,16 @@ def load_run(
         )
     with torch.no_grad():
         for name, value in own.items():
-            value.copy_(trained[name])
+            value.copy_(share(trained[name], value))
     if average is not None:
         average.load(means)
     table = optimizer.state_dict()
     table["state"] = {}
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
     for key, value in moments.items():
         index, name = key.split(".", 1)
-        table["state"].setdefault(int(index), {})[name] = value
+        of = parameters[int(index)]
+        moment = share(value, of) if value.shape == of.shape else value
+        table["state"].setdefault(int(index), {})[name] = moment
     optimizer.load_state_dict(table)
     return saved

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -24,8 +25,8 @@ from models.atm.data import write_epochs
 from models.multimodal.modalities import Modality
 from models.registry import find_entry, find_system
 from models.stages import StageRequest
-from models.training import asked, make_engine, state
-from models.training.engine import Engine, SingleDevice
+from models.training import asked, make_engine, sharding, state
+from models.training.engine import FSDP, Engine, SingleDevice
 from models.training.loop import LoopConfig, Progress, Task, train
 from models.training.state import list_runs
 from pipeline.gallery import load_gallery
@@ -40,6 +41,11 @@ MAE = {
     **{"embed_dim": 32, "depth": 1, "num_heads": 4},
     **{"decoder_embed_dim": 16, "decoder_depth": 1, "decoder_num_heads": 4},
 }
+SHARDED = (
+    *("dreamdiffusion-a", "dreamdiffusion-b", "mind-vis-a1", "contrast-attend-diffuse-phase-1"),
+    *("atm-encoder", "mindeye-high-level", "mindeye-low-level", "sana-sprint-projector"),
+)
+"""Stages that two processes continue with a part of the network each."""
 MASKED = ("a", "a1", "a2", "phase-1", "phase-2")
 NO_WARM_UP = {"warmup_passes": 1e-3}
 MINDEYE = {"model": {"hidden": 16, "n_blocks": 1, "projector": 8}, "training": {"lr": 1e-3}}
@@ -114,8 +120,9 @@ def stages(root: Path) -> Iterator[tuple[str, str, Path, dict[str, Any]]]:
 class Divided:
     """Takes the loop's place in a stage."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, sharded: Engine) -> None:
         self.name = ""
+        self._sharded = sharded
         self.found: dict[str, dict[str, float]] = {}
         self._root = root
 
@@ -139,8 +146,10 @@ class Divided:
         engine.wait()
         two = self._run(half, engine, runs / "two", stop_after=cut)
         checkpoint = runs / "one" / "checkpoints" / f"step-{cut:08d}"
-        to_two = self._run(half, engine, runs / "to-two", resume=checkpoint, stop_after=N_STEPS)
+        on = self._sharded if self.name in SHARDED else engine
+        to_two = self._run(half, on, runs / "to-two", resume=checkpoint, stop_after=N_STEPS)
         if engine.rank == 0:
+            is_whole = self._is_as_saved(runs / "to-two")
             to_one = self._run(loop, single, runs / "two", stop_after=N_STEPS)
             losses = runs / "parts" / "losses.json"
             self.found[self.name] = {
@@ -150,6 +159,7 @@ class Divided:
                 "parts": _apart(json.loads(losses.read_text()), whole[:2]),
                 "weights": _weights_apart(runs / "two", runs / "one"),
                 "weights to two": _weights_apart(runs / "to-two", runs / "one"),
+                "is whole": is_whole,
                 "weights of parts": _weights_apart(runs / "parts", runs / "one"),
                 "moved": self._moved(runs / "one"),
             }
@@ -173,10 +183,16 @@ class Divided:
             self._module.load_state_dict(before)
             self._module.zero_grad(set_to_none=True)
         else:
-            # DDP leaves hooks on what it has wrapped.
+            # DDP leaves hooks on what it has wrapped, FSDP other parameters.
             self._task.module = copy.deepcopy(self._module)  # type: ignore[misc]
             train(self._task, config, **how)
         return losses
+
+    def _is_as_saved(self, out: Path) -> bool:
+        """Whether the module holds all that its run kept, also where processes held shards."""
+        saved = load_file(list_runs(out)[-1] / "trained.safetensors")
+        made = self._task.module.state_dict()
+        return all(torch.equal(made[name], value) for name, value in saved.items())
 
     def _moved(self, out: Path) -> float:
         before = self._module.state_dict()
@@ -231,7 +247,10 @@ def main(root: Path) -> None:
         return plain(*args, **more)
 
     functional.scaled_dot_product_attention = still  # type: ignore[assignment]
-    divided = asked.train = Divided(root)  # type: ignore[assignment]
+    sharding.LEAST = 1
+    with patch.dict("os.environ", {FSDP: "true"}):
+        sharded = make_engine(device="cpu")
+    divided = asked.train = Divided(root, sharded)  # type: ignore[assignment]
     for system, stage, data, given in stages(root):
         divided.name = f"{system}-{stage}"
         common = {"batch_size": N_ITEMS, "lr": 1e-2} | (NO_WARM_UP if stage in MASKED else {})

@@ -89,6 +89,7 @@ def test_a_run_continues_with_another_number_of_processes(
             assert apart[what] < 1e-5, (stage, what)
         for what in ("weights", "weights to two"):
             assert apart[what] < 1e-3 * apart["moved"], (stage, what)
+        assert apart["is whole"], stage
 
 
 def test_parts_add_up_to_the_step(found: dict[str, dict[str, float]]) -> None:

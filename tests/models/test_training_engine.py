@@ -163,10 +163,10 @@ def test_an_absent_tracker_is_not_left_out_silently(monkeypatch: pytest.MonkeyPa
         make_engine(tracker="wandb", folder="unused", device="cpu")
 
 
-def test_a_sharded_launch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+def test_a_launch_that_would_not_be_whole_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(TrainingError, match=r"is not sharded here .* launch it with --multi_gpu"):
+    with pytest.raises(TrainingError, match=r"DeepSpeed or Megatron here: launch it with --multi"):
         make_engine(device="cpu")
 
 
