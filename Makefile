@@ -12,9 +12,9 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 
 # `make demo ARGS="--duration 30"`, `make test ARGS="tests/pipeline -k filter"`.
 ARGS ?=
-# The suite waits on clocks and streams as much as it computes: on two cores, a third worker computes
+# The suite waits on clocks and streams as much as it computes: on two cores, two workers compute
 # while two wait. Tests that keep real time stand a load far above that.
-WORKERS ?= 3
+WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help demo gui test test-lowest check lint format install install-dev train-embedded site clean

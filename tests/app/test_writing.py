@@ -23,7 +23,7 @@ from app.runtime.folder import RESERVE, SessionFolder, encode_png
 from app.runtime.lock import LOCK
 from app.runtime.session import Session
 from app.runtime.writing import PatientFiles
-from configs import EpochsConfig, OutletsConfig, RecordingConfig, SessionConfig
+from configs import DecoderConfig, EpochsConfig, OutletsConfig, RecordingConfig, SessionConfig
 from devices.hostile import HostileSettings, HostileSource
 from devices.replay import RecordedSource
 from pipeline.values import Outcome
@@ -195,6 +195,8 @@ def test_a_folder_that_cannot_be_finished_stays_locked_for_recovery(disk: FullDi
 def config_of(fallback: Path | None) -> SessionConfig:
     return SessionConfig(
         buffer=60.0,
+        # The source runs ahead of any decoder that has no processor to itself: every epoch waits.
+        decoder=DecoderConfig(queue_size=256, max_wait=None),
         epochs=EpochsConfig(reject_uv={}),
         outlets=OutletsConfig(enabled=False),
         recording=RecordingConfig(
