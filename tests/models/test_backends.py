@@ -8,9 +8,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch import Tensor, nn
@@ -269,8 +271,37 @@ def test_a_build_that_crashes_costs_a_sentence() -> None:
         build_apart({}, say=lambda _: None, program="models.there_is_none")
 
 
+def test_a_build_ends_though_a_forked_process_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "leaves_one.py").write_text(
+        "import json, subprocess, sys\n"
+        "stays = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "print(json.dumps({'say': str(stays.pid)}), flush=True)\n"
+        "print(json.dumps({'refused': 'no'}), flush=True)\n"
+        "import os; os._exit(0)\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    said: list[str] = []
+    with pytest.raises(BackendError, match=r"^no$"):
+        build_apart({}, say=said.append, program="leaves_one")
+    stays = psutil.Process(int(said[0]))  # or there was nothing to wait for
+    stays.kill()
+
+
+@pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
+def test_openvino_cannot_tell_its_maker_anything() -> None:
+    told = "import sys; from models.sampling.backends import openvino as ours; ours._library()"
+    asked = f"{told}; import openvino.tools.ovc.telemetry_utils as u; print(u.tm.__name__)"
+    made = subprocess.run(
+        [sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert made.stdout.strip() == "openvino.tools.ovc.telemetry_stub"
+
+
 def test_a_build_that_fails_says_the_error_and_not_what_comes_after_it() -> None:
-    complaints = io.StringIO("Traceback\nlib.ConversionError: no complex\n(Refer to the trace.)\n")
+    complaints = "Traceback\nlib.ConversionError: no complex\n(Refer to the trace.)\n"
     assert spawn._end(1, complaints) == "ended with 1: lib.ConversionError: no complex"
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from models.sampling.backends.base import Target
@@ -34,11 +36,10 @@ class OpenVino:
 
     def build(self, module: nn.Module, examples: tuple[Tensor, ...], target: Target) -> bytes:
         """Convert from torch, fix the sizes, compile."""
-        import openvino
+        openvino = _library()
         from openvino.frontend import FrontEndManager
         from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-        # Not `openvino.convert_model`, which reports its use to its maker (openvino-telemetry).
         frontend = FrontEndManager().load_by_framework("pytorch")
         trace = traced(module, tuple(each.contiguous() for each in examples))
         decoder = TorchScriptPythonDecoder(trace)  # kept: OpenVINO holds it by no reference
@@ -52,8 +53,9 @@ class OpenVino:
 
     def load(self, engine: bytes, weights: Mapping[str, Tensor], target: Target) -> Run:  # noqa: ARG002
         """Import a compiled network."""
-        import openvino
         import torch
+
+        openvino = _library()
 
         compiled = openvino.Core().import_model(io.BytesIO(engine), "CPU", _settings(target))
         request = compiled.create_infer_request()
@@ -63,6 +65,18 @@ class OpenVino:
             return torch.from_numpy(request.infer(given)[0])
 
         return run
+
+
+def _library() -> ModuleType:
+    """Import OpenVINO, without what tells its maker of each import.
+
+    That is sent from a forked process, which may never end.
+    """
+    # To Python such a module is absent, and OpenVINO then has nothing to send with.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
 
 
 def _settings(target: Target) -> dict[str, Any]:

@@ -5,15 +5,16 @@ Owns the process and what it says. What it does is `models.compiling`'s.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from configs import DecoderConfig
 from models.sampling.backends.base import BackendError, Target
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 PROGRAM = "models.compiling"
 
+_POLL = 0.1
+"""Between two looks at what it has written, s."""
 
 _ERROR = re.compile(r"[\w.]+(Error|Exception)\b")
 _computed = [0.0, 0.0]
@@ -61,24 +64,27 @@ def build_apart(request: Mapping[str, Any], *, say: Say, program: str = PROGRAM)
     BackendError
         The process was refused something, or ended by itself.
     """
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", program],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=complaints,
-            text=True,
-        )
-        with process:
-            if process.stdin is None or process.stdout is None:
-                raise BackendError("the building process has no pipes.")
+    # Files, not pipes: whose end never comes where a library has forked a process that stays.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        words, complaints = Path(folder) / "words", Path(folder) / "complaints"
+        with words.open("wb") as out, complaints.open("wb") as err:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", program],
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=err,
+                text=True,
+            )
+        with process, words.open(encoding="utf-8", errors="replace") as lines:
+            if process.stdin is None:
+                raise BackendError("the building process has no pipe.")
             _computed[:] = [sum(_computed), 0.0]
             # Kept open meanwhile: its end tells that process that nobody waits any more.
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
             refused = ""
             try:
-                for line in process.stdout:
+                for line in _written(lines, process):
                     refused = _take(line, say) or refused
             except BaseException:
                 process.kill()  # Ctrl-C, or whoever listens is gone
@@ -86,8 +92,23 @@ def build_apart(request: Mapping[str, Any], *, say: Say, program: str = PROGRAM)
         if refused:
             raise BackendError(refused)
         if process.returncode:
-            complaints.seek(0)
-            raise BackendError(f"the process that built it {_end(process.returncode, complaints)}.")
+            said = complaints.read_text(encoding="utf-8", errors="replace")
+            raise BackendError(f"the process that built it {_end(process.returncode, said)}.")
+
+
+def _written(lines: TextIO, process: subprocess.Popen[str]) -> Iterator[str]:
+    """The lines that a process writes into a file, until it has ended."""
+    part = ""
+    has_ended = False
+    while not has_ended:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_POLL)
+        has_ended = process.returncode is not None
+        for line in lines:
+            part += line
+            if part.endswith("\n"):
+                yield part
+                part = ""
 
 
 def _take(line: str, say: Say) -> str:
@@ -105,8 +126,8 @@ def _take(line: str, say: Say) -> str:
     return str(word.get("refused", ""))
 
 
-def _end(code: int, complaints: Any) -> str:
-    last = [line.strip() for line in complaints.read()[-4000:].splitlines() if line.strip()]
+def _end(code: int, complaints: str) -> str:
+    last = [line.strip() for line in complaints[-4000:].splitlines() if line.strip()]
     if code < 0:
         return f"crashed (signal {-code})"
     named = [line for line in last if _ERROR.match(line)] or last  # some say more after it
