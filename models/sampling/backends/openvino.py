@@ -5,11 +5,10 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Mapping
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from models.sampling.backends.base import Target
-from models.sampling.backends.machine import cpu_flags, has_bfloat16
+from models.sampling.backends.machine import has_bfloat16
 from models.sampling.backends.trace import traced
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ class OpenVino:
         return run
 
 
-def _library() -> ModuleType:
+def _library() -> Any:
     """Import OpenVINO, without what tells its maker of each import.
 
     That is sent from a forked process, which may never end.
@@ -80,14 +79,12 @@ def _library() -> ModuleType:
 
 
 def _settings(target: Target) -> dict[str, Any]:
-    settings = {
+    return {
         "INFERENCE_PRECISION_HINT": _HINTS[target.dtype],
         "INFERENCE_NUM_THREADS": target.threads,
         "NUM_STREAMS": 1,
         # Cores are left to the system's choice: acquisition and the window share them.
         "ENABLE_CPU_PINNING": False,
+        # OpenVINO 2026.4.1 crashes when it fuses attention in float32, by AVX2 and by AVX-512.
+        "SNIPPETS_MODE": "DISABLE",
     }
-    if not cpu_flags() & {"avx512f", "sme"}:
-        # OpenVINO 2026.4.1 crashes when it fuses attention for CPUs of AVX2 alone.
-        settings["SNIPPETS_MODE"] = "DISABLE"
-    return settings
