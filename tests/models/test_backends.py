@@ -21,13 +21,16 @@ from configs import DecoderConfig, load_preset
 from models import ahead, compiling
 from models.sampling.backends import choice as choosing
 from models.sampling.backends import engines, spawn
-from models.sampling.backends.base import Backend, BackendError, Target
+from models.sampling.backends.base import Backend, BackendError, Target, missing
 from models.sampling.backends.cache import EngineCache, Key, Manifest
+from models.sampling.backends.checks import check_part
 from models.sampling.backends.choice import BACKENDS, Choice, choose
 from models.sampling.backends.engines import Engine, build, key_of, load, load_shipped, prepare
+from models.sampling.backends.machine import has_bfloat16
+from models.sampling.backends.openvino import OpenVino
 from models.sampling.backends.spawn import build_apart
 from models.sampling.backends.trace import Trace
-from models.sampling.parts import Part, Run
+from models.sampling.parts import Flat, Part, Run
 from models.systems import load_system, noise_epoch
 
 
@@ -239,6 +242,34 @@ def test_a_planted_engine_is_refused(
         _loaded(part, backend, cache, key)
 
 
+class Timed(nn.Module):
+    """A noise level of hundreds becomes angles, and these scale the values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        angles = time.reshape(-1, 1) * torch.linspace(0.01, 1, 4)[None]
+        return torch.as_tensor(x * self.linear(torch.cat([angles.cos(), angles.sin()], dim=-1)))
+
+
+@pytest.mark.skipif(
+    not has_bfloat16() or bool(missing(OpenVino())), reason="no OpenVINO, or a CPU of float32 alone"
+)
+def test_openvino_keeps_the_angles_of_noise_levels_exact() -> None:
+    """Rounded to bfloat16, an angle of 997 is one of 996."""
+    torch.manual_seed(0)
+    part, target = Part(Timed(), "unet"), Target("cpu", "bfloat16")
+    part(torch.randn(1, 8), torch.tensor(997.0))
+    assert part.seen is not None
+    engine = OpenVino().build(Flat(part.module, part.seen).eval(), part.seen.tensors, target)
+    run = OpenVino().load(engine, {}, target)
+    assert check_part(part, run, dtype="bfloat16") < 0.02
+    with pytest.raises(BackendError, match="cut short"):
+        OpenVino().load(engine[:7], {}, target)
+
+
 def test_a_key_depends_on_all_that_an_engine_depends_on() -> None:
     part, backend = _linear(0), FakeBuilder()
 
@@ -250,6 +281,9 @@ def test_a_key_depends_on_all_that_an_engine_depends_on() -> None:
     assert name() == name(steps=1)
     changed = Part(part.module, "unet", state="lora")
     assert len({name(), name(threads=2), name(_linear(1)), name(changed)}) == 4
+    before = name()
+    backend.revision = 2  # type: ignore[attr-defined]
+    assert name() != before
 
 
 def test_a_change_of_state_leaves_the_engine() -> None:

@@ -101,6 +101,16 @@ class Refits(Builds, Protocol):
         ...
 
 
+@runtime_checkable
+class Revised(Backend, Protocol):
+    """A back-end of ours that builds otherwise than before from the same network."""
+
+    @property
+    def revision(self) -> int:
+        """How often that changed, from 1: engines of an earlier one are built anew."""
+        ...
+
+
 def torch_dtypes(kind: str) -> tuple[str, ...]:
     """Types that torch's own kernels compute in, half precision first where it is faster."""
     if kind == "cpu":

@@ -23,6 +23,7 @@ from models.sampling.backends.base import (
     Builds,
     Prepares,
     Refits,
+    Revised,
     Target,
     versions_of,
 )
@@ -118,6 +119,8 @@ def key_of(
         "options": {name: value for name, value in options.items() if name != "steps"},
         "parts": {part.name: _architecture(part) for part in parts},
     }
+    if isinstance(backend, Revised):
+        facts["revision"] = backend.revision
     return Key(facts, weights_hash(parts) if weights is None else weights)
 
 
