@@ -161,6 +161,16 @@ def caught(*, for_good: bool) -> Iterator[Ending]:
             os.close(heard)
 
 
+def take_back() -> None:
+    """Install the handlers again, where a library has put its own beneath the interpreter.
+
+    Ray's writes a stack at SIGTERM and aborts three seconds later, whatever is being finished.
+    """
+    if _now:
+        for number in SIGNALS:
+            signal.signal(number, signal.getsignal(number))
+
+
 def _handle(_number: int, _frame: FrameType | None) -> None:
     """Nothing: `_listen` acts, also while C code keeps the main thread."""
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,16 +99,34 @@ def items_of(
         `data` cannot be read, holds no epoch, or lacks one that was picked.
     """
     wanted = None if picks is None else set(picks)
-    seen: set[int] = set()
+    there: list[int] = []
     is_mne = data.name.endswith(MNE_EPOCHS)
     epochs = _mne_epochs(data) if is_mne else _recorded(data, config, board, choice)
-    for item in _items(data, drawer, epochs, config, average=average, picks=wanted):
-        seen.add(item.index)
-        yield item
-    missing = sorted((wanted or set()) - seen)
-    if missing or not seen:
-        what = f"item {missing[0]}" if missing else "epoch that can be decoded"
-        raise AppError(f"{data} has no {what}: choose others with --picks, or give other data.")
+    for index, make in _items(data, drawer, epochs, config, average=average):
+        there.append(index)
+        if wanted is None or index in wanted:
+            yield make()
+    if not there:
+        raise AppError(f"{data} has no epoch that can be decoded: give other data.")
+    missing = sorted((wanted or set()).difference(there))
+    if missing:
+        raise AppError(
+            f"{data} has no item {missing[0]}, it has {_ranges(there)}: choose among them with "
+            "--picks."
+        )
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Rising numbers as `--picks` takes them; of many ranges the first ones."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    texts = ["-".join(map(str, run)) for run in runs]
+    most = 12
+    return ",".join(texts[:most]) + (f",... up to {numbers[-1]}" if len(texts) > most else "")
 
 
 def _items(
@@ -117,15 +136,18 @@ def _items(
     config: SessionConfig,
     *,
     average: bool | None,
-    picks: set[int] | None,
-) -> Iterator[Item]:
+) -> Iterator[tuple[int, Callable[[], Item]]]:
+    """Each item's number, and what makes it."""
     if (data / "eeg.npy").is_file():
-        yield from _prepared(data, drawer, config.seed, average is not False, picks)
+        yield from _prepared(data, drawer, config.seed, average is not False)
         return
+
+    def make(epoch: Epoch, n_averaged: int) -> Item:
+        own, shown = seed_of(config.seed, epoch), _shown(epoch.event, config.gallery)
+        return Item(epoch.index, epoch.event, drawer.encode(epoch), own, n_averaged, shown)
+
     for epoch, n_averaged in _averaged(epochs) if average else ((each, 1) for each in epochs):
-        if picks is None or epoch.index in picks:
-            own, shown = seed_of(config.seed, epoch), _shown(epoch.event, config.gallery)
-            yield Item(epoch.index, epoch.event, drawer.encode(epoch), own, n_averaged, shown)
+        yield epoch.index, partial(make, epoch, n_averaged)
 
 
 def session_of(path: Path) -> SessionConfig | None:
@@ -206,22 +228,21 @@ def _shown(label: str, gallery_name: str | None) -> Uint8 | None:
 
 
 def _prepared(
-    folder: Path, drawer: Drawer, seed: int, average: bool, picks: set[int] | None
-) -> Iterator[Item]:
+    folder: Path, drawer: Drawer, seed: int, average: bool
+) -> Iterator[tuple[int, Callable[[], Item]]]:
     from models.atm.data import open_epochs
 
     data = open_epochs(folder, [])
     data = data.averaged() if average else data
     pictures = _manifest(folder)
-    for index in range(len(data)):
-        if picks is not None and index not in picks:
-            continue
+
+    def make(index: int) -> Item:
         batch = data.batch([index])
         eeg = batch.eeg[0].numpy()
         image = int(batch.image_ids)
         name = pictures[image] if image < len(pictures) else ""
         digest = hashlib.sha256(seed.to_bytes(8, "little") + eeg.tobytes()).digest()
-        yield Item(
+        return Item(
             index,
             _concept(name),
             drawer.encode_prepared(
@@ -231,6 +252,9 @@ def _prepared(
             len(data.items[index]),
             _picture(folder / "images" / name) if name else None,
         )
+
+    for index in range(len(data)):
+        yield index, partial(make, index)
 
 
 def _manifest(folder: Path) -> list[str]:

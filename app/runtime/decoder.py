@@ -32,6 +32,7 @@ from app.runtime.messages import (
     Overrides,
     Ready,
     Refused,
+    StandsBy,
     Stepped,
     Switched,
 )
@@ -119,6 +120,7 @@ class Decoder:
             target = main if config.decoder.remote is None else remote_main
         self._target = target
         self._place = ""
+        self._here = ""
         self._server: Ready | None = None
         self._start_timeout = start_timeout
         self._job_timeout = job_timeout
@@ -147,11 +149,17 @@ class Decoder:
         """What it is doing, in a few words."""
         drawing, pace = self._drawing, None if self._ready is None else self._ready.pace
         if drawing is None or pace is None or self._expected < SHOWN:
-            return f"ready at {host_of(self._place)}" if self._place else self._state
+            return self._where if self._place or self._here else self._state
         since, step = drawing
         left = in_words(max(0.0, self._expected - (time.monotonic() - since)))
         how_far = "" if step is None else f"step {step} of {pace.n_steps}, "
         return f"drawing ({how_far}about {left} left)"
+
+    @property
+    def _where(self) -> str:
+        """Where a server decodes, or did: there, and whether it could be done here."""
+        here = self._here and f"the decoder here {self._here}"
+        return ", ".join(filter(None, (self._place and f"ready at {host_of(self._place)}", here)))
 
     @property
     def expected(self) -> float:
@@ -441,6 +449,9 @@ class Decoder:
         elif isinstance(word, Moved):
             self._place, self._server = word.place, word.server or self._server
             self._warn(word.sentence)
+        elif isinstance(word, StandsBy):
+            self._here = "cannot take over" if word.reason else ""
+            self._warn(word.sentence)
 
     def _switch(self, word: Switched) -> None:
         """Take in that another back-end draws from the next answer on."""
@@ -500,6 +511,7 @@ class Decoder:
             ours, process.sentinel, timeout=self._start_timeout, closing=self._closing
         )
         if isinstance(word, Ready):
+            self._here = "is loading" if word.server else ""
             self._ready = word
             self._take_pace(word.pace)
             self._state = ready_words(word, self._config, self._expected)

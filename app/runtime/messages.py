@@ -196,6 +196,17 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
+class StandsBy:
+    """Sent once beside a server, when the decoder of this machine is loaded, or cannot be.
+
+    `sentence` says which, for a person; `reason` is empty where it can take over.
+    """
+
+    sentence: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """Sent instead of `Ready` when the models cannot be loaded; `reason` is a sentence."""
 

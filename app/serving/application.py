@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.ending import take_back
 from app.errors import AppError
 from app.runtime.messages import Ready
 from app.runtime.remote.adapters import AdapterFiles
@@ -155,6 +156,7 @@ def _ray(serving: ServingConfig) -> Iterator[None]:
         else:
             ray.init(address=serving.address, namespace=NAME, **quiet)
             ending.callback(ray.shutdown)
+        take_back()
         serve.start(proxy_location="Disabled")
         if serving.address is not None:  # our own Ray takes all with it
             ending.callback(serve.delete, NAME)

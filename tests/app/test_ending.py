@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ import pylsl
 import pytest
 
 from app.benchmarks.soak import idle_decoder
-from app.ending import caught, orderly
+from app.ending import caught, orderly, take_back
 from app.port import Phase
 from app.runtime.decoder import Decoder
 from app.runtime.processes import end_process, start_process
@@ -112,6 +113,15 @@ def test_the_handlers_of_before_come_back() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
     with orderly() as nobody:
         assert nobody.code == 0
+
+
+def test_signals_are_taken_back_from_a_library_that_took_them() -> None:
+    with caught(for_good=False), orderly(PATIENCE) as end:
+        # Beneath the interpreter, as Ray's library does: 1 is SIG_IGN.
+        ctypes.CDLL(None).signal(int(signal.SIGTERM), ctypes.c_void_p(1))
+        take_back()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert end.asked.wait(PATIENCE)
 
 
 def test_a_session_whose_waiter_is_interrupted_ends_whole(tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ def test_dreamdiffusion_draws_in_few_steps_and_as_published(
         ("atm", "epochs", ("--mode", "fused"), "atm has no mode 'fused'"),
         ("atm", "epochs", ("--oracle-prompt",), "no oracle-prompt: leave the option out"),
         ("atm", "epochs", ("--adaptive",), "no adaptive"),
-        ("atm", "epochs", ("--picks", "9"), "has no item 9"),
+        ("atm", "epochs", ("--picks", "9"), "has no item 9, it has 0-3: choose"),
         ("atm", "epochs", ("--picks", "a"), "expected numbers or ranges"),
         ("atm", "epochs", ("--samples", "0"), "expected 1 or more"),
         ("atm", "nothing", (), "holds no recording, expected one of"),

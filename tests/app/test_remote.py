@@ -19,7 +19,7 @@ import pytest
 from app.foreign import other_place
 from app.runtime.closing import describe_run
 from app.runtime.decoding import read_past
-from app.runtime.messages import Answer, Job, Load, Loaded, Moved, Ready, Steer
+from app.runtime.messages import Answer, Job, Load, Loaded, Moved, Ready, StandsBy, Steer
 from app.runtime.remote.client import RefusedByServerError, RemoteSession
 from app.runtime.remote.process import Places
 from app.runtime.remote.ticket import Ticket, TicketError, place_of, read_ticket, write_ticket
@@ -322,6 +322,52 @@ def test_epochs_go_there_then_here_then_there_again_each_with_a_word(
     here: Any = places._local.worker
     assert here.jobs == [2, 3]
     assert here.n_forgotten == 1
+
+
+def test_until_the_decoder_here_stands_by_an_epoch_has_an_outcome_in_its_time(
+    there: There, words: list[Any]
+) -> None:
+    loads = threading.Event()
+
+    def slow(config: SessionConfig, *, tell: Any) -> Here:
+        loads.wait(60.0)
+        return Here(config, tell=tell)
+
+    config = SessionConfig(decoder=DecoderConfig(remote=URL, max_wait=0.05))
+    places: Any = Places(
+        config,
+        send=words.append,
+        open_session=there.open,
+        make_local=slow,  # type: ignore[arg-type]
+        probe_every=60.0,
+    )
+    places.start()
+    places.announce()
+    there.is_up = False
+    answer = places.decode(plain_job())
+    assert "still loading" in answer.overload
+    assert not any(isinstance(each, StandsBy) for each in words)
+    loads.set()
+    wait_for(lambda: isinstance(words[-1], StandsBy))
+    assert "stands by" in words[-1].sentence
+    assert not words[-1].reason
+    assert places.decode(plain_job()).observed
+    places.close()
+
+
+def test_a_machine_that_could_not_take_over_says_so_before_it_must(
+    there: There, words: list[Any]
+) -> None:
+    def missing(config: SessionConfig, *, tell: Any) -> Any:
+        raise PhospheneError("the weights are missing.")
+
+    places = Places(CONFIG, send=words.append, open_session=there.open, make_local=missing)
+    places.start()
+    places.announce()
+    wait_for(lambda: isinstance(words[-1], StandsBy))
+    assert "cannot take over" in words[-1].sentence
+    assert words[-1].reason == "the weights are missing."
+    places.close()
 
 
 def test_a_server_that_is_not_there_at_first_is_used_when_it_comes(

@@ -2,7 +2,7 @@
 
 Owns going over: to the server while it answers, here while it does not, back when it is back. It
 answers the pipe that `app.runtime.worker` answers. The local decoder is loaded beside, so that no
-epoch waits for it; where its weights are missing, that is said when it is needed.
+epoch waits for it, and a word says when it can take over, or that it cannot.
 """
 
 from __future__ import annotations
@@ -12,7 +12,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
-from app.runtime.messages import Answer, Job, Load, Loaded, Moved, Ready, Refused, Stepped, Switched
+from app.runtime.messages import (
+    Answer,
+    Job,
+    Load,
+    Loaded,
+    Moved,
+    Ready,
+    Refused,
+    StandsBy,
+    Stepped,
+    Switched,
+)
 from app.runtime.remote.client import RefusedByServerError, RemoteSession
 from app.runtime.remote.transport import GoneError
 from app.runtime.worker import Worker, telling
@@ -23,7 +34,7 @@ PROBE_EVERY = 1.0
 """How often a server that is gone is looked for, s; longer after each failure."""
 PROBE_MAX = 15.0
 LOCAL_TIMEOUT = 20.0
-"""Longest wait of an epoch for the decoder here to be loaded, s."""
+"""Longest wait for the decoder here to be loaded, of what may wait for as long as it likes, s."""
 
 
 def main(connection: Connection, config: SessionConfig) -> None:
@@ -76,15 +87,16 @@ class Local:
         self.config = config
         self._make = make
         self._tell: Callable[[Stepped | Switched], None] = lambda _: None
+        self._done: Callable[[], None] = lambda: None
         self.worker: Worker | None = None
         self.reason = ""
         self._loaded = threading.Event()
         self._thread = threading.Thread(target=self._load, name="local", daemon=True)
         self._folders: list[Load] = []
 
-    def start(self, tell: Callable[[Stepped | Switched], None]) -> None:
-        """Begin to load."""
-        self._tell = tell
+    def start(self, tell: Callable[[Stepped | Switched], None], done: Callable[[], None]) -> None:
+        """Begin to load; `done` is called in the thread that does, also where it cannot be."""
+        self._tell, self._done = tell, done
         self._thread.start()
 
     def wait(self, timeout: float) -> Worker | None:
@@ -96,6 +108,11 @@ class Local:
 
             make_repeatable(self.config.decoder.threads)  # torch keeps a part of this by thread
         return self.worker
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether loading has ended, well or not."""
+        return self._loaded.is_set()
 
     def load(self, request: Load) -> Loaded | None:
         """Have an adapter loaded, at once or as soon as there is a decoder."""
@@ -117,6 +134,7 @@ class Local:
             self.reason = f"{type(error).__name__}: {error}"
         finally:
             self._loaded.set()
+            self._done()
 
 
 class Places:
@@ -158,6 +176,8 @@ class Places:
         self._here = 0
         """Epochs that were decoded here since the server decoded the last one."""
         self._word = Moved("", "")
+        self._tells = False
+        """Whether to say, when that is known, that the decoder here is loaded, or is none."""
         self.refusal = ""
         self.ready: Ready | None = None
 
@@ -177,12 +197,13 @@ class Places:
         update = dict(settled) if settled.get("device") == "cpu" else {}
         decoder = self._config.decoder.model_copy(update={**update, "build": "first"})
         self._local.config = self._config.model_copy(update={"decoder": decoder})
-        self._local.start(self._send)
+        self._local.start(self._send, self._stand_by)
         if self._remote is not None:
             self.ready = self._remote.ready
             self._word = Moved(
                 self._url,
-                f"EEG leaves this machine: {self._url} decodes it, as was asked for.",
+                f"EEG leaves this machine: {self._url} decodes it, as was asked for. The decoder "
+                "here is loaded beside; until it stands by, a server that goes costs pictures.",
                 self._remote.ready,
             )
             return
@@ -200,8 +221,24 @@ class Places:
         self._look_for_it()
 
     def announce(self) -> None:
-        """Say where epochs are decoded."""
+        """Say where epochs are decoded, and whether this machine could take over."""
         self._send(self._word)
+        with self._lock:
+            # Where no server was there to begin with, the decoder here has been waited for.
+            self._tells = self._remote is not None
+        self._stand_by()
+
+    def _stand_by(self) -> None:
+        """Say once that the decoder here is loaded, or is none, when there is a session to hear."""
+        with self._lock:
+            if not self._tells or not self._local.is_loaded:
+                return
+            self._tells = False
+        reason = self._local.reason
+        sentence = f"The decoder of this machine stands by, to take over from {self._url}."
+        if reason:
+            sentence = f"This machine cannot take over from {self._url}: {reason}"
+        self._send(StandsBy(sentence, reason))
 
     def _opened(self) -> RemoteSession:
         """Open a session there, with the adapters that this one uses."""
@@ -250,10 +287,14 @@ class Places:
         return self._decode_here(job)
 
     def _decode_here(self, job: Job) -> Answer:
-        worker = self._local.wait(LOCAL_TIMEOUT)
+        # No longer than a picture may wait: the next epochs would wait behind it.
+        max_wait = self._config.decoder.max_wait or LOCAL_TIMEOUT
+        worker = self._local.wait(min(max_wait, LOCAL_TIMEOUT))
         if worker is None:
-            why = self._local.reason or "the decoder here is still loading"
-            return Answer(job.index, error=f"{self._url} does not decode, and here: {why}")
+            away = f"{self._url} does not decode, and here"
+            if self._local.reason:
+                return Answer(job.index, error=f"{away}: {self._local.reason}")
+            return Answer(job.index, overload=f"{away} the decoder is still loading")
         began = self._here == 0
         if began:
             worker.forget()
