@@ -134,11 +134,7 @@ def caught(*, for_good: bool) -> Iterator[Ending]:
     if sys.platform != "win32":
         os.set_blocking(told, False)
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number, handler in before.items():
-        # `nohup` asks to ignore hang-ups. An ignored SIGINT is a shell's background job, and who
-        # sends it one by its number still means it.
-        if not (number.name == "SIGHUP" and handler is signal.SIG_IGN):
-            signal.signal(number, _handle)
+    _install()
     wakeup = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
     listener = threading.Thread(target=_listen, args=(heard, ending), name="signals", daemon=True)
     listener.start()
@@ -162,13 +158,21 @@ def caught(*, for_good: bool) -> Iterator[Ending]:
 
 
 def take_back() -> None:
-    """Install the handlers again, where a library has put its own beneath the interpreter.
+    """Install the handlers again, where a library has put its own.
 
-    Ray's writes a stack at SIGTERM and aborts three seconds later, whatever is being finished.
+    Ray has two for SIGTERM: one raises `SystemExit`; one, beneath the interpreter, writes a stack
+    and aborts three seconds later, whatever is being finished.
     """
     if _now:
-        for number in SIGNALS:
-            signal.signal(number, signal.getsignal(number))
+        _install()
+
+
+def _install() -> None:
+    for number in SIGNALS:
+        # `nohup` asks to ignore hang-ups. An ignored SIGINT is a shell's background job, and who
+        # sends it one by its number still means it.
+        if not (number.name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN):
+            signal.signal(number, _handle)
 
 
 def _handle(_number: int, _frame: FrameType | None) -> None:

@@ -117,7 +117,8 @@ def test_the_handlers_of_before_come_back() -> None:
 
 def test_signals_are_taken_back_from_a_library_that_took_them() -> None:
     with caught(for_good=False), orderly(PATIENCE) as end:
-        # Beneath the interpreter, as Ray's library does: 1 is SIG_IGN.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # And beneath the interpreter, as Ray does: 1 is SIG_IGN.
         ctypes.CDLL(None).signal(int(signal.SIGTERM), ctypes.c_void_p(1))
         take_back()
         os.kill(os.getpid(), signal.SIGTERM)
