@@ -190,7 +190,7 @@ class HighLevelTask(_OneCycleTask):
             voxels = np.stack([each[draw % len(each)] for each in scans])
         else:
             voxels = mean_voxels(shards, indices.tolist())
-        mix = draws.for_part(losses.draw_mix)
+        mix = draws.for_step(losses.draw_mix)
         return {
             "voxels": torch.from_numpy(voxels),
             "images": self._images(shards, indices, draws, training=training),

@@ -96,10 +96,9 @@ class Draws:
         own = zip(self.indices, self._generators(), strict=True)
         return [draw(int(index), generator) for index, generator in own]
 
-    def for_part(self, draw: Callable[[int, torch.Generator], _Drawn]) -> _Drawn:
-        """Call `draw` with a part's count of items, of all processes; the same in each of them."""
-        n = len(self.items) // self.n_parts
-        return [draw(n, self.generator) for _ in range(self.n_parts)][self.part]
+    def for_step(self, draw: Callable[[int, torch.Generator], _Drawn]) -> _Drawn:
+        """Call `draw` with the step's count of items; the same in every part and process."""
+        return draw(len(self.items), self.generator)
 
     def _rows(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
         n = len(self.items)

@@ -24,7 +24,7 @@ from models.training.draws import Draws, Indices
 from models.training.engine import Engine
 from models.training.errors import TrainingError
 from models.training.state import list_runs, load_run, read_run, save_run
-from models.training.together import joined
+from models.training.together import Parts, has_norms, joined
 
 Batch = Mapping[str, Tensor]
 
@@ -166,6 +166,8 @@ def train(
         },
         "average": average,
     }
+    # Batch norms are a part's own, and there is no end to what parts would have in common.
+    parts = None if division.n_parts == 1 or has_norms(task.module) else Parts(division.n_parts)
     step = 0 if checkpoint is None else load_run(checkpoint, **kept)["step"]
     end = min(n_steps, stop_after or n_steps)
     losses: dict[str, float] = {}
@@ -177,11 +179,12 @@ def train(
             task.begin_step(optimizer, step / steps_per_pass)
         # A decoder in the same process may have turned gradients off for good.
         with torch.enable_grad():
-            losses, stopped = _step(
+            losses, stopped, parts = _step(
                 task,
                 config,
                 engine,
                 division,
+                parts=parts,
                 module=module,
                 optimizer=optimizer,
                 step=step,
@@ -217,24 +220,40 @@ def _step(
     engine: Engine,
     division: Division,
     *,
+    parts: Parts | None,
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
     step: int,
     lr: float,
     stop: Callable[[], bool],
-) -> tuple[dict[str, float], bool]:
-    """Make one step; return its losses, and whether a process was asked to stop."""
+) -> tuple[dict[str, float], bool, Parts | None]:
+    """Make one step; return its losses, whether a process was asked to stop, and `parts`.
+
+    None instead of these, where nothing of a part depends on the others.
+    """
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.zero_grad(set_to_none=True)
     n_parts = division.n_parts
     sums: dict[str, Tensor] = {}
-    for part in range(n_parts):
+
+    @lru_cache(maxsize=None if parts is not None else 1)
+    def batch(part: int) -> Batch:
         draws = step_draws(task.n_train, config.seed, division, step=step, part=part)
-        batch = task.batch(draws.indices, draws, training=True)
+        return task.batch(draws.indices, draws, training=True)
+
+    def forward(part: int) -> dict[str, Tensor]:
+        with engine.autocast(), joined(division.rank, division.n_processes, parts):
+            made: dict[str, Tensor] = module(**_moved(batch(part), engine.device))
+            return made
+
+    if parts is not None and not parts.settle(forward):
+        parts = None
+    for part in range(n_parts):
+        if parts is not None:
+            parts.begin(part)
         with engine.accumulate(module, last=part == n_parts - 1):
-            with engine.autocast(), joined(division.rank, division.n_processes):
-                losses = module(**_moved(batch, engine.device))
+            losses = forward(part)
             engine.backward(losses["loss"] / n_parts)
         for name, value in losses.items():
             each = value.detach().float() / n_parts
@@ -253,7 +272,7 @@ def _step(
             f"the loss of step {step} is {values['loss']}: the data hold values that are not "
             "finite, or the rate is too high; lower `lr` and continue from the last checkpoint."
         )
-    return values, n_asked > 0
+    return values, n_asked > 0, parts
 
 
 def _moved(batch: Batch, device: torch.device) -> dict[str, Tensor]:

@@ -1,8 +1,8 @@
-"""What a step's processes compute together: contrasts, mixes and batch norms over all their items.
+"""What a step's processes and parts compute together: contrasts, mixes, batch norms of all items.
 
 DDP averages gradients, which makes the gradient of one large batch for losses that are means over
 items. What compares items needs those of all processes. A module calls `gathered` and `own`
-without knowing of processes: outside `joined` (one process, validation) both return what they got.
+without knowing of either: outside `joined` (one process, validation) both return what they got.
 Gradients go through: every process computes the same loss of all items, and DDP's mean of what
 each one contributes is then that loss' gradient exactly.
 """
@@ -10,7 +10,7 @@ each one contributes is then that loss' gradient exactly.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -20,32 +20,100 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 _place: ContextVar[tuple[int, int]] = ContextVar("place", default=(0, 1))
 """Number of this process, and count of processes that have a step in common."""
+_parts: ContextVar[Parts | None] = ContextVar("parts", default=None)
 
 
 @contextlib.contextmanager
-def joined(rank: int, n_processes: int) -> Iterator[None]:
-    """Within: the forward passes of `n_processes` belong to one step."""
-    token = _place.set((rank, n_processes))
+def joined(rank: int, n_processes: int, parts: Parts | None = None) -> Iterator[None]:
+    """Within: the forward passes of `n_processes`, and of `parts`, belong to one step."""
+    tokens = _place.set((rank, n_processes)), _parts.set(parts)
     try:
         yield
     finally:
-        _place.reset(token)
+        _place.reset(tokens[0])
+        _parts.reset(tokens[1])
+
+
+class Parts:
+    """What the parts of one step, computed one after the other, have in common.
+
+    Parts are run without gradients until what each one gathers is what it gathers when it has the
+    others' rows; then with gradients, each beside those rows (Gao et al. 2021, arXiv 2101.06983,
+    for rows that depend on rows as well). Gradients of the parts then add up to the whole step's.
+    """
+
+    def __init__(self, n_parts: int) -> None:
+        self.n_parts = n_parts
+        self.part = 0
+        self._call = 0
+        self._before: list[list[Tensor]] = []
+        self._rows: list[list[Tensor]] = []
+
+    def settle(self, run: Callable[[int], object]) -> bool:
+        """Run each part, until rows stay; return whether anything is gathered at all."""
+        self._before, n_passes = [], 0
+        while True:
+            self._rows, n_passes = [], n_passes + 1
+            for part in range(self.n_parts):
+                self.begin(part)
+                with torch.no_grad():
+                    run(part)
+                if not self._rows:
+                    return False
+            before, self._before = self._before, self._rows
+            is_same = bool(before) and all(
+                torch.equal(a, b)
+                for old, new in zip(before, self._rows, strict=True)
+                for a, b in zip(old, new, strict=True)
+            )
+            # After as many passes as there are calls all that one depends on has arrived, also
+            # where a device does not repeat its sums to the bit.
+            if is_same or n_passes > len(self._rows):
+                return True
+
+    def begin(self, part: int) -> None:
+        """Be at the start of a part's forward pass."""
+        self.part, self._call = part, 0
+
+    def join(self, rows: Tensor) -> Tensor:
+        """Put a part's rows among those of all parts."""
+        call, self._call = self._call, self._call + 1
+        if not torch.is_grad_enabled():
+            if call == len(self._rows):
+                self._rows.append([])
+            self._rows[call].append(rows)
+        known = self._before[call] if call < len(self._before) else [rows] * self.n_parts
+        if rows.requires_grad:
+            # Each part has the loss of all, of which the step takes the mean.
+            rows = rows.view_as(rows)
+            rows.register_hook(lambda grad: grad * self.n_parts)  # type: ignore[no-untyped-call]
+        return torch.cat([*known[: self.part], rows, *known[self.part + 1 :]])
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """Rows (n, ...) of every process below each other, in the order of the step's items."""
+    """Rows (n, ...) of every process and part below each other, in the order of the items.
+
+    Of parts, gradients come back from what every part computes of all rows alike, as a contrast.
+    """
     rank, n_processes = _place.get()
-    if n_processes == 1:
-        return rows
-    made: Tensor = _Gather.apply(rows, rank, n_processes)  # type: ignore[no-untyped-call]
-    return made
+    if n_processes > 1:
+        rows = _Gather.apply(rows, rank, n_processes)  # type: ignore[no-untyped-call]
+    parts = _parts.get()
+    return rows if parts is None else parts.join(rows)
 
 
 def own(rows: Tensor) -> Tensor:
-    """The rows of this process among those of all."""
-    rank, n_processes = _place.get()
-    n = len(rows) // n_processes
-    return rows[rank * n : (rank + 1) * n]
+    """The rows of this process and part among those of all."""
+    (rank, n_processes), parts = _place.get(), _parts.get()
+    n_parts, part = (1, 0) if parts is None else (parts.n_parts, parts.part)
+    n = len(rows) // (n_processes * n_parts)
+    at = part * n_processes + rank
+    return rows[at * n : (at + 1) * n]
+
+
+def has_norms(module: nn.Module) -> bool:
+    """Whether a module normalises by its batch, of which each part has its own."""
+    return any(isinstance(each, _BatchNorm) for each in module.modules())
 
 
 class _Gather(torch.autograd.Function):

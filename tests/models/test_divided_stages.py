@@ -23,16 +23,8 @@ from tests.forking import run_programs
 from tests.models.divided_stages import LINE
 from tests.models.line import Line
 
-COMPARES = {
-    "atm-encoder",
-    "contrast-attend-diffuse-phase-1",
-    "mindeye-high-level",
-    "mindeye-low-level",
-    "mindeye-person",
-}
-"""Stages whose loss compares items: among a part's, as everybody's contrasts are."""
-NORMS = {"atm-multimodal-train"}
-"""Stages with batch norms, whose statistics are a part's; ATM's encoder is of both kinds."""
+NORMS = {"atm-encoder", "atm-multimodal-train"}
+"""Stages with batch norms, whose statistics are a part's."""
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +86,7 @@ def test_a_run_continues_with_another_number_of_processes(
 
 def test_parts_add_up_to_the_step(found: dict[str, dict[str, float]]) -> None:
     for stage, apart in found.items():
-        if stage in COMPARES | NORMS:
+        if stage in NORMS:
             assert apart["parts"] > 1e-4, stage  # else it need not be listed
         else:
             assert apart["parts"] < 1e-5, stage
@@ -130,7 +122,7 @@ def test_rows_are_drawn_alike_however_a_step_is_divided(
         for whole_step, rows in zip(once, zip(*shares, strict=True), strict=True):
             assert torch.equal(torch.cat(rows), whole_step), size
     halves = [Division(12, rank, 2, 1).draws(items, 5, part=0) for rank in (0, 1)]
-    mixes = [half.for_part(draw_mix).partner.tolist() for half in halves]
+    mixes = [half.for_step(draw_mix).partner.tolist() for half in halves]
     assert mixes[0] == mixes[1]
     assert len(mixes[0]) == 12
     assert len({int(half.seed()) for half in halves}) == 2
