@@ -23,6 +23,7 @@ from pytestqt.qtbot import QtBot
 
 from devices.lsl_settings import machine_only, quiet
 from tests.forking import _forked_decoders, share_server, spawned  # noqa: F401 - fixtures
+from tests.reports import Reports
 from tests.waiting import PATIENCE
 
 # How long an example takes is the machine's load, not the code's right or wrong.
@@ -59,6 +60,9 @@ SHARED = Path(
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if "PHOSPHENE_TEST_REPORTS" not in os.environ:  # one for all processes of a run
+        os.environ["PHOSPHENE_TEST_REPORTS"] = str(os.getpid())
+        config.pluginmanager.register(Reports())
     share_server(config)
     if config.getoption("numprocesses", None):
         # By what tests take (below), not by how many there are.

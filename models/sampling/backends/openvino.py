@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import struct
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -46,7 +45,7 @@ class OpenVino:
 
     def build(self, module: nn.Module, examples: tuple[Tensor, ...], target: Target) -> bytes:
         """Convert from torch, fix the sizes, compile."""
-        openvino = _library()
+        import openvino
         from openvino.frontend import FrontEndManager
         from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
@@ -83,23 +82,13 @@ class OpenVino:
         return run
 
 
-def _library() -> Any:
-    """Import OpenVINO, without what tells its maker of each import.
-
-    That is sent from a forked process, which may never end.
-    """
-    # To Python such a module is absent, and OpenVINO then has nothing to send with.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
-
-    return openvino
-
-
 class _Request:
     """A compiled network that takes arrays by name."""
 
     def __init__(self, engine: bytes, target: Target) -> None:
-        compiled = _library().Core().import_model(io.BytesIO(engine), "CPU", _settings(target))
+        import openvino
+
+        compiled = openvino.Core().import_model(io.BytesIO(engine), "CPU", _settings(target))
         self._names = [each.get_any_name() for each in compiled.inputs]
         self._request = compiled.create_infer_request()
 
@@ -108,8 +97,10 @@ class _Request:
 
 
 def _compiled(model: Any, target: Target) -> bytes:
+    import openvino
+
     stream = io.BytesIO()
-    _library().Core().compile_model(model, "CPU", _settings(target)).export_model(stream)
+    openvino.Core().compile_model(model, "CPU", _settings(target)).export_model(stream)
     return stream.getvalue()
 
 
@@ -119,7 +110,7 @@ def _split(model: Any) -> Any:
     The network has their values as inputs from then on. Angles that a layer with weights has a part
     in stay: they are computed as the layer is.
     """
-    openvino = _library()
+    import openvino
     from openvino import opset13
 
     ends: list[Any] = []
