@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -157,6 +159,33 @@ def _own_user_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+
+
+def _copy_made(source: Path, target: Path) -> None:
+    """Copy the engines and toys that `target` lacks, each of them whole or not at all."""
+    for each in source.glob("*/[!.]*"):
+        place = target / each.relative_to(source)
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            part = Path(tempfile.mkdtemp(prefix=".part-", dir=place.parent))
+            shutil.copytree(each, part / each.name)
+            # Where another worker was first, its copy is as good.
+            with contextlib.suppress(OSError):
+                (part / each.name).rename(place)
+            shutil.rmtree(part)
+
+
+@pytest.fixture(autouse=True)
+def _made_once(_own_user_folders: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Share engines (ten seconds of a processor) and toys among workers, but between tests only."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    own = Path(os.environ["XDG_CACHE_HOME"]) / "phosphene"
+    shared = tmp_path_factory.getbasetemp().parent / "made"
+    _copy_made(shared, own)
+    yield
+    _copy_made(own, shared)
 
 
 @pytest.fixture(autouse=True)

@@ -49,7 +49,10 @@ def display(tmp_path: Path) -> Iterator[Screen]:
 
 @pytest.fixture
 def environment(tmp_path: Path, display: Screen) -> dict[str, str]:
-    """Folders, LSL and a browser of its own: `xdg-open` writes down what it should open."""
+    """Folders, LSL and a browser of its own: `xdg-open` writes down what it should open.
+
+    The cache is the tests': an engine is not built once more.
+    """
     lsl = tmp_path / "lsl_api.cfg"
     lsl.write_text(machine_only(f"e2e-{uuid.uuid4().hex[:12]}"))
     bin_folder = tmp_path / "bin"
@@ -58,7 +61,6 @@ def environment(tmp_path: Path, display: Screen) -> dict[str, str]:
     browser.write_text(f'#!/bin/sh\necho "$1" >> "{tmp_path}/opened"\n')
     browser.chmod(0o755)
     names = (
-        "XDG_CACHE_HOME",
         "XDG_CONFIG_HOME",
         "XDG_DATA_HOME",
         "XDG_DOCUMENTS_DIR",
