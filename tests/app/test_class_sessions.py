@@ -30,6 +30,7 @@ from tests.app.class_recording import CHANNELS, write_person
 from tests.models.adapter_files import edit_part, small_adapter
 
 CLASSES = ("face-upright", "house-inverted", "nothing-known")
+N_TRIALS = 72
 
 
 def command(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any, str]:
@@ -56,7 +57,9 @@ def test_two_commands_from_a_recording_to_scored_pictures(
 ) -> None:
     monkeypatch.setenv("PHOSPHENE_HOME", str(tmp_path / "home"))
     names = (*CHANNELS, "Fp1", "Fp2")
-    path = write_person(tmp_path / "person_raw.fif", CLASSES, ch_names=names, bad="Fp1")
+    path = write_person(
+        tmp_path / "person_raw.fif", CLASSES, n_trials=N_TRIALS, ch_names=names, bad="Fp1"
+    )
     words = ("--headless", "--from", str(path), "--labels", ",".join(CLASSES), "--until", "70%")
     code, about, said = command(
         capsys, "calibrate", *words, "--subject", "kim", "--out", str(tmp_path / "c")
@@ -92,12 +95,12 @@ def test_two_commands_from_a_recording_to_scored_pictures(
     events = lines_of(tmp_path / "r")
     assert {e["outcome"] for e in events if e["label"] == "press"} == {"ignored"}
     decoded = [e for e in events if e["outcome"] == "decoded"]
-    assert len(decoded) >= 0.95 * 90
+    assert len(decoded) >= 0.95 * N_TRIALS
     assert all(set(e["classes"]) == set(CLASSES) for e in decoded)
     assert all(abs(sum(e["classes"].values()) - 1) < 1e-4 for e in decoded)
     assert all(e["chance"] == pytest.approx(1 / 3) for e in decoded)
     learnt = [e for e in decoded if e.get("learnt")]
-    assert summary["learnt"] == len(learnt) == pytest.approx(0.7 * 90, abs=6)
+    assert summary["learnt"] == len(learnt) == pytest.approx(0.7 * N_TRIALS, abs=6)
     assert summary["accuracy"]["n"] == len(decoded) - len(learnt)
     assert summary["accuracy"]["accuracy"] > 0.6
     assert sum(map(sum, summary["confusion"])) == summary["accuracy"]["n"]
