@@ -184,11 +184,11 @@ def _ticket(args: argparse.Namespace, serving: ServingConfig, tokens: Any, folde
 def _serve(args: argparse.Namespace, serving: ServingConfig, tokens: Any, folder: Path) -> int:
     from app.ending import FINISHING, orderly
     from app.errors import AppError
-    from app.output import write_json, write_lines
+    from app.output import write_json, write_lines, write_note
     from app.runtime.remote.ticket import Ticket, place_of, write_ticket
     from app.serving.announcing import announced
     from app.serving.application import serve_here
-    from app.serving.certificates import fingerprint
+    from app.serving.certificates import expired, fingerprint
 
     if not serving.is_loopback and not (serving.tls and tokens.clients):
         lacks = "TLS (--tls)" if not serving.tls else "a client (phosphene serve --ticket NAME)"
@@ -198,6 +198,8 @@ def _serve(args: argparse.Namespace, serving: ServingConfig, tokens: Any, folder
         )
     config = decoded_by(args)
     certificate = _certificate(serving, folder)
+    if certificate is not None and (words := expired(certificate[0])):
+        write_note(f"Warning: {words}")
     told = contextlib.ExitStack()
 
     def on_ready(port: int) -> None:

@@ -51,6 +51,31 @@ def fingerprint(certificate: Path) -> str:
     return hashlib.sha256(der).hexdigest()
 
 
+def expired(certificate: Path) -> str:
+    """Say that a certificate has expired, and what that means; empty where it has not.
+
+    Raises
+    ------
+    CertificateError
+        It cannot be read.
+    """
+    from cryptography import x509
+
+    try:
+        until = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+    except (OSError, ValueError) as error:
+        raise CertificateError(
+            f"{certificate} cannot be read ({error}), expected a certificate in PEM."
+        ) from None
+    if until > datetime.datetime.now(datetime.UTC):
+        return ""
+    return (
+        f"{certificate} has expired on {until:%Y-%m-%d}: clients with a ticket go on, since theirs "
+        "names this very certificate; what checks dates (Prometheus) does not. Delete it and its "
+        "key to have a new one made, and make new tickets."
+    )
+
+
 def _make(certificate: Path, key: Path) -> None:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization

@@ -438,14 +438,20 @@ class Echo(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_only_the_certificate_of_the_ticket_is_spoken_to(tmp_path: Path) -> None:
+def test_only_the_certificate_of_the_ticket_is_spoken_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("cryptography", reason="certificates are made with phosphene[serve]")
-    from app.serving.certificates import fingerprint, own_certificate
+    from app.serving import certificates
+    from app.serving.certificates import expired, fingerprint, own_certificate
 
     certificate, key = own_certificate(tmp_path / "server")
     if os.name != "nt":
         assert key.stat().st_mode & 0o077 == 0
     assert own_certificate(tmp_path / "server") == (certificate, key)
+    assert not expired(certificate)
+    monkeypatch.setattr(certificates, "_DAYS", 0)
+    assert "has expired on 2" in expired(own_certificate(tmp_path / "old")[0])
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
