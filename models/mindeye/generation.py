@@ -22,7 +22,9 @@ from models.mindeye.prior import TokenPrior
 from models.mindeye.prior_diffusion import by_cls_norm, prior_states
 from models.mindeye.reconstruction import SCALING_FACTOR, Drawing, best_of
 from models.mindeye.targets import ClipTokens, clip_normalised
+from models.sampling.decoding import Decoding
 from models.sampling.noise import seeded_noise
+from models.sampling.parts import Part
 from models.sampling.pictures import to_pixels
 from models.sampling.solvers import last
 from pipeline.errors import ShapeError
@@ -60,11 +62,18 @@ class TokenSampler:
     ) -> None:
         self._networks, self._sizes = networks, sizes
         self._drawing, self._settings, self._spec = drawing, settings, spec
+        self._unet = Part(networks.unet, "unet")
+        self._decoder = Part(Decoding(networks.vae), "decoder")
 
     @property
     def spec(self) -> SamplerSpec:
         """What it takes and draws."""
         return self._spec
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What an engine can take the place of; prior and judge take little of a picture."""
+        return self._unet, self._decoder
 
     @property
     def options(self) -> Mapping[str, str | int | float]:
@@ -144,20 +153,19 @@ class TokenSampler:
 
     def _draw(self, tokens: Tensor, start: Tensor | None, seed: int) -> Tensor:
         """Image (1, 3, height, width), about -1..1."""
-        unet, vae = self._networks.unet, self._networks.vae
-        weight = unet.conv_in.weight
+        weight = self._networks.unet.conv_in.weight
         shape = (LATENT_CHANNELS, *(side // self._networks.factor for side in self._spec.size))
         # Not the prior's numbers again: those are drawn from the seed itself.
         noise = next(seeded_noise(_seeds(seed, 2)[1:], shape, like=weight))
 
         def network(x: Tensor, time: Tensor, context: Tensor) -> Tensor:
-            made = unet(x, time, encoder_hidden_states=context, return_dict=False)
+            made = self._unet(x, time, encoder_hidden_states=context, return_dict=False)
             return torch.as_tensor(made[0])
 
         begun = None if start is None else self._begun(start).to(noise)
         states = self._drawing.states(network, tokens.to(weight), noise=noise, start=begun)
         latents = last(states).to(weight) / SCALING_FACTOR
-        return torch.as_tensor(vae.decode(latents, return_dict=False)[0])
+        return torch.as_tensor(self._decoder(latents))
 
     def _begun(self, latents: Tensor) -> Tensor:
         """The latent itself; as published its picture, prepared for CLIP, encoded again."""

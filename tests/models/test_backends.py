@@ -402,13 +402,16 @@ def test_what_is_chosen_can_be_asked_without_torch() -> None:
     assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
 
 
-def test_engines_are_built_ahead_and_compared_with_eager(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("system", ["embedded", "mindeye-toy", "dreamdiffusion-toy"])
+def test_engines_are_built_ahead_and_compared_with_eager(
+    monkeypatch: pytest.MonkeyPatch, system: str
+) -> None:
     """One that is refused says why, beside one that is measured."""
     good, bad = FakeMaker("good"), FakeMaker("bad", error=0.5)
     named = ((good, Target()), (bad, Target()), (BACKENDS["eager"], Target()))
     monkeypatch.setattr(ahead, "choose", lambda _: Choice(named, is_asked=False, why=""))
     said: list[str] = []
-    made = list(ahead.build_ahead(DecoderConfig(), say=said.append))
+    made = list(ahead.build_ahead(DecoderConfig(system=system), say=said.append))
     assert [each.backend for each in made] == ["good", "bad"]
     assert made[0].reason == ""
     assert made[0].deviation == 0.0

@@ -6,7 +6,7 @@ import functools
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from models.stable_diffusion.generation import Condition, GenerationSettings, La
 from models.stable_diffusion.live import load_sampler
 from models.stable_diffusion.memory import MemoryPlan, apply, plan_memory
 from models.stable_diffusion.parts import Parts, read_folder
+from models.stable_diffusion.plans import PLANS
 from pipeline.errors import PhospheneError, ShapeError
 from pipeline.values import Embedding
 from tests.models.stable_diffusion_toys import (
@@ -126,6 +127,86 @@ def test_every_scheduler_is_the_pipelines(
     generator = generator_of(plain, steps=steps, guidance=guidance)
     theirs = theirs_of(plain, steps=steps, guidance=guidance)
     assert_same(generator, Condition(), theirs)
+
+
+KINDS: dict[str, tuple[bool, dict[str, Any]]] = {
+    "context": (False, {"context": (77, WIDTH)}),
+    "vector": (False, {"added": (128,)}),
+    "context and time": (False, {"context": (77, WIDTH), "added": (128,)}),
+    "one image": (False, {"images": 1}),
+    "five images": (False, {"images": 5}),
+    "pooled": (True, {"pooled": (16,)}),
+    "one image, XL": (True, {"images": 1}),
+    "five images, XL": (True, {"images": 5}),
+}
+"""Whether it is XL's, and the sizes of what a `Condition` then has."""
+
+
+@pytest.fixture(scope="module")
+def by_kind(
+    plain: Any, xl: Any, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Any, Any, int]]:
+    """A pipeline with our generator's facts and the number of its adapters, by kind."""
+    made: dict[str, tuple[Any, Any, int]] = {}
+    for kind, (is_xl, sizes) in KINDS.items():
+        folder = tmp_path_factory.mktemp("kind")
+        pipeline = _copy(xl if is_xl else plain, folder)
+        if "added" in sizes:
+            pipeline = make_pipeline(folder / "scratch", class_embed_type="identity")
+        parts, copies = Parts(pipeline=pipeline, is_xl=is_xl, files=()), sizes.get("images", 0)
+        if copies:
+            file = folder / "adapter.safetensors"
+            parts.add_adapter(
+                write_adapter(file, pipeline.unet, n_features=N_FEATURES), copies=copies
+            )
+        made[kind] = parts, type(pipeline), copies
+    return made
+
+
+def test_the_table_has_every_scheduler_and_condition() -> None:
+    assert {cls for cls, _, _ in SCHEDULERS.values()} == set(PLANS)
+    named = {name for _, sizes in KINDS.values() for name in sizes}
+    assert named == {each.name for each in fields(Condition)} - {"prompt"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("cls", PLANS)
+def test_every_scheduler_draws_every_condition_as_the_pipeline(
+    by_kind: dict[str, tuple[Any, Any, int]], kind: str, cls: str
+) -> None:
+    """Without guidance, two steps; guidance is each scheduler's and each condition's own test."""
+    settings = next(settings for name, settings, _ in SCHEDULERS.values() if name == cls)
+    parts, pipeline_class, copies = by_kind[kind]
+    is_xl, sizes = KINDS[kind]
+    parts.pipeline.scheduler = getattr(diffusers, cls)(**BETAS, **settings)
+    source = torch.Generator().manual_seed(6)
+    given = {
+        name: torch.randn(*size, generator=source)
+        for name, size in sizes.items()
+        if name != "images"
+    }
+    condition = Condition(images=tuple(vectors(copies)), **given)
+    size = XL_SIDE if is_xl else SIDE
+    ours = LatentGenerator(parts, settings=GenerationSettings(2, 1.0, size))
+    named: dict[str, Any] = {}
+    if condition.context is not None:
+        named["prompt_embeds"] = condition.context[None]
+    if condition.pooled is not None:
+        named["prompt_embeds"] = parts.pipeline.encode_prompt(
+            prompt="", do_classifier_free_guidance=False
+        )[0]
+        named["pooled_prompt_embeds"] = condition.pooled[None]
+    if copies:
+        named["ip_adapter_image_embeds"] = [v.reshape(1, 1, -1) for v in condition.images]
+    theirs, unet = pipeline_class(**parts.pipeline.components), parts.pipeline.unet
+    # Put in afterwards: the class moves the timesteps of an old file's scheduler.
+    theirs.scheduler = getattr(diffusers, cls)(**BETAS, **settings)
+    forward = unet.forward
+    if condition.added is not None:
+        unet.forward = functools.partial(forward, class_labels=condition.added[None])
+    made = theirs_of(theirs, steps=2, **named)
+    unet.forward = forward
+    assert_same(ours, condition, made)
 
 
 @pytest.mark.parametrize(
