@@ -172,12 +172,15 @@ def test_an_answer_s_times_are_lengths_and_the_rest_is_the_network() -> None:
 
 def test_refusals_are_counted_failed_or_a_reason_to_go() -> None:
     sent = plain_job()
-    there = session(refusal("overload"), refusal("failed"), refusal("session"), (502, b"proxy"))
+    told = refusal("overload"), refusal("failed"), refusal("session"), (502, b"proxy")
+    there = session(*told, refusal("token"))
     assert "no room" in there.decode(sent).overload
     assert "refused it (failed)" in there.decode(sent).error
     with pytest.raises(GoneError, match="no"):
         there.decode(sent)
     with pytest.raises(GoneError, match="HTTP's 502"):
+        there.decode(sent)
+    with pytest.raises(GoneError, match="have a new one made"):
         there.decode(sent)
 
 

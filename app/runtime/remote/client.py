@@ -217,7 +217,12 @@ class RemoteSession:
             refusal = unpack(Refusal, content)
         except WireError:
             raise GoneError(f"it answers with HTTP's {status}, and is no server of ours") from None
-        raise RefusedByServerError(refusal.refused, plain(refusal.reason, limit=500))
+        reason = plain(refusal.reason, limit=500).rstrip(".")
+        if refusal.refused == "token":  # the server tells strangers nothing
+            reason = (
+                "it does not take this ticket, which may have been replaced: have a new one made"
+            )
+        raise RefusedByServerError(refusal.refused, reason)
 
 
 def _trusted(ready: Ready, decoder: DecoderConfig, *, url: str) -> Ready:

@@ -190,7 +190,7 @@ class Places:
         try:
             self._remote = self._opened()
         except PhospheneError as error:
-            reason = str(error)
+            reason = str(error).rstrip(".")
         settled = {} if self._remote is None else self._remote.ready.settled
         # By the server's back-end where this machine has it, so that pictures of both are of one
         # kind, and a replay by one setting repeats them all. No epoch waits for a build meanwhile.
@@ -263,7 +263,7 @@ class Places:
             try:
                 found = remote.load(request)
             except GoneError as error:
-                self._away(str(error))
+                self._away(str(error).rstrip("."))
                 return self.load(request)
         if found.spec is not None:
             with self._lock:
@@ -278,7 +278,7 @@ class Places:
             try:
                 answer = remote.decode(job)
             except GoneError as error:
-                self._away(str(error))
+                self._away(str(error).rstrip("."))
             else:
                 # What follows the person here has missed what was decoded there, and vice versa.
                 began = answer.began and (job.draw or answer.observed)

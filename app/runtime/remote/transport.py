@@ -20,6 +20,10 @@ from app.runtime.remote.ticket import Ticket
 CONNECT_TIMEOUT = 1.5
 """Longest wait for a connection, s."""
 _LONGEST_ANSWER = 64 << 20
+_CLOSED = (
+    *(ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected),
+    *(ssl.SSLEOFError, ssl.SSLZeroReturnError),
+)
 
 
 class GoneError(AppError):
@@ -133,6 +137,6 @@ def _words(error: OSError | http.client.HTTPException, timeout: float) -> str:
         return f"no answer within {timeout:.2g} s"
     if isinstance(error, ConnectionRefusedError):
         return "nobody listens there"
-    if isinstance(error, ConnectionResetError | http.client.RemoteDisconnected | BrokenPipeError):
+    if isinstance(error, _CLOSED):
         return "it closed the connection"
     return " ".join(str(error).split())[:120] or type(error).__name__
