@@ -30,6 +30,10 @@ CASES = {
 N_TURNS, WARM_UP = 15, 2
 BEGIN, END = "<!-- bench sampler {0}: begin -->", "<!-- bench sampler {0}: end -->"
 PAGE = Path("docs/performance.md")
+FLAGS = frozenset(
+    ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "asimd", "bf16")
+)
+"""What a CPU can do that decides which back-end is fast, by Linux's names."""
 COLUMNS = ("case", "who", "median ms", "least ms", "CPU ms", "time over our eager's")
 
 
@@ -68,6 +72,7 @@ def run_sampler_bench(
     from app.benchmarks import sampler_embedded
     from app.benchmarks import sampler_peers as peers
     from models.accelerators import choose_device
+    from models.sampling.backends.machine import cpu_flags, machine_name
 
     where = choose_device(device)
     kind = where.type
@@ -92,7 +97,8 @@ def run_sampler_bench(
         rows += _rows(case, found)
         facts.append(_facts(bench, found, n_turns))
     report = {
-        "device": peers.device_name(str(where)) or str(where),
+        "device": peers.device_name(str(where)) or machine_name("cpu"),
+        "flags": sorted(cpu_flags() & FLAGS) if kind == "cpu" else [],
         "threads": peers.n_threads(),
         "turns": n_turns,
         "left_out": left,
@@ -178,12 +184,13 @@ def _facts(bench: Bench | EmbeddedBench, found: Times, n: int) -> dict[str, Any]
     ours += [(f"ours, {name}", engine) for name, engine in bench.engines.items()]
     stages = []
     for who, engine in ours:
-        parts = overhead_of(bench.parts, engine, bench.draw, n=n)
+        parts = overhead_of(bench.parts, engine, bench.draw, stages=bench.stages, n=n)
         least = min(found[who][0])
         deviations = {} if engine is None else engine.manifest.deviations
         stages.append(
             {
                 "who": who,
+                "stages": list(bench.stages),
                 **{f"{name}_ms": round(1000 * value, 3) for name, value in parts.items()},
                 "gflops_per_s": round(counts["flops"] / least / 1e9, 2),
                 "share_of_roof": round(counts["flops"] / least / roof, 3),
@@ -209,15 +216,17 @@ def table_of(report: dict[str, Any]) -> str:
         f"| {' | '.join(str(row[column]) for column in COLUMNS)} |\n" for row in report["rows"]
     )
     said = "".join(f"- {_said(each)}\n" for each in report["cases"])
-    where = f"{report['device']}, {report['threads']} threads, {report['turns']} turns"
+    able = f" ({' '.join(report['flags'])})" if report["flags"] else ""
+    where = f"{report['device']}{able}, {report['threads']} threads, {report['turns']} turns"
     return f"{where}.\n\n{head}{rows}\n{said}"
 
 
 def _said(each: dict[str, Any]) -> str:
     """What one case's picture is made of, in a line."""
     stages = "; ".join(
-        f"{one['who']}: U-Net {one['unet_ms']} ms a picture, decode {one['decoder_ms']} ms, all "
-        f"else {one['rest_ms']} ms, {one['share_of_roof']:.0%} of the roof"
+        f"{one['who']}: U-Net {one['unet_ms']} ms a picture, decode {one['decoder_ms']} ms, "
+        + "".join(f"{name} {one[f'{name}_ms']} ms, " for name in one["stages"])
+        + f"overhead {one['overhead_ms']} ms, {one['share_of_roof']:.0%} of the roof"
         + (f", {one['difference_to_eager']:.1g} from eager" if one["who"] != "ours" else "")
         for one in each["stages"]
     )

@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from app.benchmarks.sampler_engines import Stages
 from app.benchmarks.sampler_peers import SEED, Case
+from models.embedded import sampler as embedded
 from models.embedded.generator import WEIGHTS
 from models.embedded.pipeline import PhosphenePipeline
 from models.embedded.sampler import EmbeddedSampler, load_sampler
@@ -40,6 +42,16 @@ class EmbeddedBench:
     def parts(self) -> tuple[Part, ...]:
         """Our networks."""
         return self.sampler.parts
+
+    @property
+    def stages(self) -> Stages:
+        """What computes beside the networks: conditions, pixels, and what a picture ends with."""
+        generator = self.sampler._generator  # noqa: SLF001
+        return {
+            "conditions": ((generator.projection, "forward"), (generator.prior, "forward")),
+            "pixels": ((embedded, "to_pixels"),),
+            "finish": ((embedded, "find_blend"), (embedded, "flattened")),
+        }
 
     @property
     def device(self) -> torch.device:

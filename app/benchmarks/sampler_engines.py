@@ -7,13 +7,14 @@ networks. As in `sampler_peers`, torch may be imported here.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from configs import DecoderConfig
 from models.sampling.backends.base import Builds, Prepares, missing
@@ -28,7 +29,7 @@ from models.sampling.backends.engines import (
     load_shipped,
     prepare,
 )
-from models.sampling.parts import Flat, Part, Run, shapes_of
+from models.sampling.parts import Flat, Part, shapes_of
 from pipeline.errors import PhospheneError
 
 SLOW = "inductor"
@@ -96,17 +97,29 @@ def _engine(
         return load(parts, manifest, backend=backend, target=target, cache=cache)
 
 
+Stages = Mapping[str, Sequence[tuple[Any, str]]]
+"""What computes beside the networks, by the stage's name: callables, as owner and attribute."""
+
+
 def overhead_of(
-    parts: Sequence[Part], engine: Engine | None, draw: Callable[[], object], *, n: int
+    parts: Sequence[Part],
+    engine: Engine | None,
+    draw: Callable[[], object],
+    *,
+    stages: Stages,
+    n: int,
 ) -> dict[str, float]:
-    """Time of a picture in each network, and in nothing of them, s: medians of n pictures."""
-    spent: dict[str, list[float]] = {part.name: [] for part in parts}
+    """Time of a picture in each network, in each stage, and in nothing of them, s.
+
+    Medians of n pictures; `overhead` is what is left of each picture, not of the medians.
+    """
+    spent: dict[str, list[float]] = {name: [] for name in (*(p.name for p in parts), *stages)}
     now: dict[str, float] = {}
 
-    def timed(name: str, run: Run) -> Run:
-        def timing(*tensors: Tensor) -> Tensor:
+    def timed(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
+        def timing(*args: Any, **kwargs: Any) -> Any:
             began = perf_counter()
-            output = run(*tensors)
+            output = run(*args, **kwargs)
             now[name] += perf_counter() - began
             return output
 
@@ -115,17 +128,23 @@ def overhead_of(
     for part in parts:
         loaded = _eager(part) if engine is None else engine.runs[part.name]
         part.use(timed(part.name, loaded.run), loaded.shapes)
-    rest: list[float] = []
-    for _ in range(n):
-        now = dict.fromkeys(spent, 0.0)
-        began = perf_counter()
-        draw()
-        rest.append(perf_counter() - began - sum(now.values()))
-        for name, seconds in now.items():
-            spent[name].append(seconds)
+    overhead: list[float] = []
+    with ExitStack() as stack:
+        for name, places in stages.items():
+            for owner, attribute in places:
+                own = getattr(owner, attribute)
+                stack.callback(setattr, owner, attribute, own)
+                setattr(owner, attribute, timed(name, own))
+        for _ in range(n):
+            now = dict.fromkeys(spent, 0.0)
+            began = perf_counter()
+            draw()
+            overhead.append(perf_counter() - began - sum(now.values()))
+            for name, seconds in now.items():
+                spent[name].append(seconds)
     for part in parts:
         part.use(None)
-    return {**{name: median(each) for name, each in spent.items()}, "rest": median(rest)}
+    return {**{name: median(each) for name, each in spent.items()}, "overhead": median(overhead)}
 
 
 def _eager(part: Part) -> Loaded:

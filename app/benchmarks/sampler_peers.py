@@ -21,9 +21,11 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from app.benchmarks.sampler_engines import Stages
 from models.sampling.backends.engines import Engine
 from models.sampling.parts import Part
 from models.sampling.pictures import to_pixels
+from models.stable_diffusion import generation
 from models.stable_diffusion.generation import Condition, GenerationSettings, LatentGenerator
 from models.stable_diffusion.libraries import quiet_libraries
 from models.stable_diffusion.parts import Parts
@@ -105,6 +107,11 @@ class Bench:
     def parts(self) -> tuple[Part, ...]:
         """Our networks."""
         return self.ours.parts
+
+    @property
+    def stages(self) -> Stages:
+        """What computes beside the networks."""
+        return {"pixels": ((generation, "to_pixels"),)}
 
     def draw(self) -> np.ndarray[Any, Any]:
         """Ours."""
