@@ -75,7 +75,8 @@ def choose(config: DecoderConfig, known: Mapping[str, Backend] = BACKENDS) -> Ch
             there = ", ".join(backend.dtypes(kind)) or "nothing"
             raise BackendError(
                 f"decoder.backend = {backend.name!r} does not compute {config.dtype} on {device} "
-                f"(there: {there}): choose another decoder.backend or decoder.dtype."
+                f"(there: {there}): choose another decoder.backend or decoder.dtype, which draw "
+                "alike, not equal to the bit."
             )
         return Choice(((backend, target),), is_asked=True, why=f"{backend.name} was asked for")
     order = list(_ORDER[kind])
