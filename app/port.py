@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from app.accuracy import N_FIRST, Accuracy
+from app.between import Between
 from configs import SessionConfig
 from pipeline.signal_quality import ChannelQuality
 from pipeline.values import (
@@ -202,6 +203,9 @@ class Snapshot:
     """The same of evidence summed over so many repetitions, by their number, from 2 on."""
     stages: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """p50 and p95 by stage, ms, over the last 200 pictures."""
+    between: tuple[Between, ...] = ()
+    """Pictures on the way to the newest one, in order, as far as they are drawn; see
+    `decoder.between`."""
     decoder: str = ""
     """The decoder's state in a few words: `loading`, `ready (cpu, 1 thread)`, `restarting`."""
     decoded_by: str = ""

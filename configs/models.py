@@ -215,6 +215,10 @@ class DecoderConfig(_Frozen):
     of embeddings, confidence and classes, drawn from one noise, so that pictures move instead of
     jumping. 0.8 looks back some five windows. Begins anew with another adapter, an alignment's
     reset and after a break; 0: each window by itself."""
+    between: int = Field(default=0, ge=0, le=8)
+    """Pictures that are drawn between two of a smoothed session, each as the mean with a part of
+    the newest window, for a view that moves through them: as many as fit between two windows.
+    Live only, never recorded; without smoothing, or at 0: none."""
     generator_revision: Literal[1, 2, 3] = 3
     """How the embedded generator draws: 1 and 2 as in sessions that were recorded with them; 3 with
     the weights of 2, the UNet's correction in part and a flat background. No other system has

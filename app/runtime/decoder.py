@@ -21,6 +21,7 @@ from multiprocessing.context import SpawnProcess
 from statistics import median
 from typing import Literal
 
+from app.between import Between
 from app.runtime.jobs import JobQueue, Waiting
 from app.runtime.messages import (
     Answer,
@@ -83,6 +84,8 @@ class Decoder:
         `time.monotonic`.
     on_loaded : callable
         Called in the decoder's thread when an adapter that was asked for is there, or refused.
+    on_between : callable
+        Called in the decoder's thread with each picture on the way to the newest answer's.
     warn : callable
         Takes sentences, in the decoder's thread.
     target : callable
@@ -104,6 +107,7 @@ class Decoder:
         *,
         on_answer: Callable[[Job, Answer, float], None],
         on_loaded: Callable[[Loaded], None] = lambda _: None,
+        on_between: Callable[[Between], None] = lambda _: None,
         warn: Callable[[str], None] = lambda _: None,
         target: Callable[[Connection, SessionConfig], None] | None = None,
         start_timeout: float = START_TIMEOUT,
@@ -114,6 +118,7 @@ class Decoder:
         self._config = config
         self._on_answer = on_answer
         self._on_loaded = on_loaded
+        self._on_between = on_between
         self._warn = warn
         self._overrides: Overrides = {}
         if target is None:
@@ -288,7 +293,8 @@ class Decoder:
                 connection.close()
                 return
             self._ask_for_adapters(connection)
-            waiting = self._jobs.get(0.02 if self._loading else 0.2)
+            hurries = self._loading or self._config.decoder.between
+            waiting = self._jobs.get(0.02 if hurries else 0.2)
             if waiting is None:
                 self._hear(connection)
                 if not process.is_alive():
@@ -441,7 +447,9 @@ class Decoder:
                 self._take_word(connection.recv())
 
     def _take_word(self, word: object) -> None:
-        if isinstance(word, Loaded):
+        if isinstance(word, Between):
+            self._on_between(word)
+        elif isinstance(word, Loaded):
             self._loading = [each for each in self._loading if each.folder != word.folder]
             self._on_loaded(word)
         elif isinstance(word, Switched):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from app.between import Between
 from app.port import AdaptCommand, Result
 from app.repetitions import Repetitions
 from app.runtime.decoder import Decoder
@@ -187,12 +188,14 @@ class Decoding:
         self._heard: dict[str, Loaded] = {}
         self._n_restarts = 0
         self._newest: Answer | None = None
+        self._between: tuple[Between, ...] = ()
         self._decoder: Decoder | None = None
         if config.decoder.enabled:
             self._decoder = make_decoder(
                 _building(config, is_live=is_live),
                 on_answer=self._take_answer,
                 on_loaded=self._take_loaded,
+                on_between=self._take_between,
                 warn=warn,
                 spare=is_live and config.decoder.spare,
                 # A replay has all the time in the world, and repeats what was refused.
@@ -283,6 +286,11 @@ class Decoding:
         """State of online alignment and its drift, as of the newest answer."""
         newest = self._newest
         return ("", None) if newest is None else (newest.alignment, newest.drift)
+
+    @property
+    def between(self) -> tuple[Between, ...]:
+        """Pictures on the way to the newest, in order, as far as they are drawn."""
+        return self._between
 
     # -- requests (any thread) -----------------------------------------------------------------
 
@@ -473,6 +481,10 @@ class Decoding:
         self._let_go(
             Conclusion(result, answer.vector, observed, answer.overrides, batch=answer.batch)
         )
+
+    def _take_between(self, between: Between) -> None:
+        others = (each for each in self._between if each.index == between.index)
+        self._between = (*others, between)
 
     def _retrieved(self, vector: Float32, spec: EncoderSpec) -> tuple[tuple[str, float], ...]:
         """What lies nearest in the store; a damaged one is said once, and costs no picture."""

@@ -279,6 +279,7 @@ class Session:
             accuracy=ledger.accuracy(),
             repetitions=ledger.repetitions(),
             stages=ledger.recent_stages(),
+            between=decoding.between,
             decoder=decoding.state,
             decoded_by=decoding.place,
             adapter=decoding.adapter,

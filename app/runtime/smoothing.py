@@ -35,6 +35,9 @@ class Smoothing:
         self._person: tuple[AdapterKey, int] | None = None
         self._at = 0.0
         self._sums: dict[str, Float32] = {}
+        self._mean_of: Embedding | None = None
+        self.before: Embedding | None = None
+        """The mean without the newest window; None: it began with that, or there is no mean."""
 
     def take(self, embedding: Embedding, steer: Steer) -> Embedding:
         """Take in a window's embedding; return the mean, as its embedding.
@@ -46,7 +49,7 @@ class Smoothing:
             return embedding
         person = (steer.adapter, steer.n_resets)
         if person != self._person or abs(embedding.t_onset - self._at) > BREAK:
-            self._sums = {}
+            self._sums, self._mean_of = {}, None
         self._person, self._at = person, embedding.t_onset
         vector = self._mean("vector", embedding.vector)
         length = self._mean("length", _lengths(embedding.vector))
@@ -57,13 +60,17 @@ class Smoothing:
             confidence = min(1.0, max(0.0, float(stated[0]) * min(1.0, agreement)))
         if condition is not None:
             condition = self._mean("condition", condition)
-        return replace(
-            embedding,
-            vector=vector,
-            confidence=confidence,
-            condition=condition,
-            classes=self._classes(embedding.classes),
+        self.before, self._mean_of = (
+            self._mean_of,
+            replace(
+                embedding,
+                vector=vector,
+                confidence=confidence,
+                condition=condition,
+                classes=self._classes(embedding.classes),
+            ),
         )
+        return self._mean_of
 
     def _classes(self, classes: tuple[float, ...]) -> tuple[float, ...]:
         """The mean of probabilities; what nothing is known of is shared evenly."""
@@ -78,6 +85,20 @@ class Smoothing:
         mean = (1.0 - self._keep) * new + (self._keep * old if fits and old is not None else 0.0)
         self._sums[name] = mean.astype(np.float32)
         return self._sums[name]
+
+
+def mean_at(part: float, before: Embedding, after: Embedding) -> Embedding:
+    """The mean with a part (0 to 1) of the newest window, between the one before and all of it."""
+    condition = after.condition
+    if condition is not None and before.condition is not None:
+        condition = _mixed(part, before.condition, condition)
+    return replace(after, vector=_mixed(part, before.vector, after.vector), condition=condition)
+
+
+def _mixed(part: float, before: Float32, after: Float32) -> Float32:
+    if before.shape != after.shape:
+        return after
+    return (before + np.float32(part) * (after - before)).astype(np.float32)
 
 
 def _lengths(vector: Float32) -> Float32:

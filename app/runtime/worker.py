@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from app.between import Between
 from app.runtime.encoders import Encoders, Steered
 from app.runtime.messages import (
     Answer,
@@ -32,7 +33,7 @@ from app.runtime.messages import (
     Switched,
     epoch_of,
 )
-from app.runtime.smoothing import Smoothing
+from app.runtime.smoothing import Smoothing, mean_at
 from configs import SessionConfig
 from models.api import Encoder, SamplesBatches
 from models.faults import fault_of
@@ -53,6 +54,8 @@ STEP_EVERY = 0.2
 """Least time between two signs of life of a picture, s: a quick one gives none."""
 _TELL_EVERY = 1.0
 """How often a sign of life is given while the models are loaded, s."""
+SHARE = 0.8
+"""Of the time between two windows, what pictures on the way may fill with the window's own."""
 _LOOK_EVERY = 0.2
 """How often an idle process looks whether the engine is built that it waits for, s."""
 
@@ -98,6 +101,11 @@ def main(connection: Connection, config: SessionConfig) -> None:
         for answer in worker.decode_together(jobs):
             with sending:
                 connection.send(answer)
+        for between in worker.between():
+            with sending:
+                connection.send(between)
+            if connection.poll():
+                break  # an epoch waits
 
 
 def stand_by(connection: Connection, config: SessionConfig) -> None:
@@ -181,6 +189,7 @@ class Worker:
         self._tell, self._told_at = tell, 0.0
         self._steered = Steered(self._encoders)
         self._smoothing = Smoothing(config.decoder.smoothing)
+        self._way: tuple[Job, Embedding, Embedding] | None = None
         self.ready = Ready(
             spec=system.encoder.spec,
             sampler_sha256=system.sampler.spec.sha256,
@@ -277,12 +286,45 @@ class Worker:
     def decode_together(self, jobs: Sequence[Job]) -> list[Answer]:
         """Answer several jobs, encoded one after the other and drawn in one call; never raises."""
         self.switch()
+        self._way = None
         made = [self._encode(job) for job in jobs]
         encoded = [each for each in made if isinstance(each, _Encoded)]
         shared = self._share(encoded)
         pictures = [None] * len(encoded) if shared is None else shared
         drawn = iter([self._finish(*each) for each in zip(encoded, pictures, strict=True)])
-        return [next(drawn) if isinstance(each, _Encoded) else each for each in made]
+        answers = [next(drawn) if isinstance(each, _Encoded) else each for each in made]
+        # A replay says what it is to be drawn with, and nobody watches it.
+        if (
+            len(jobs) == len(encoded) == 1
+            and jobs[0].overrides is None
+            and answers[0].pixels is not None
+        ):
+            before, after = self._smoothing.before, encoded[0].embedding
+            self._way = None if before is None else (jobs[0], before, after)
+        return answers
+
+    def between(self) -> Iterator[Between]:
+        """Draw pictures on the way to the newest answer's, one after the other."""
+        if self._way is None or self._config.decoder.remote is not None:
+            return
+        (job, before, after), self._way = self._way, None
+        n = self._n_between
+        for i in range(1, n + 1):
+            at = i / (n + 1)
+            embedding = mean_at(at, before, after)
+            try:
+                pixels = sample_as(self._sampler, embedding, seed=job.seed, batch=None)
+            except (PhospheneError, RuntimeError):
+                return  # the next window's picture fails alike, and is told
+            yield Between(job.index, at, pixels)
+
+    @property
+    def _n_between(self) -> int:
+        """How many pictures fit between two windows, with a rest for all else."""
+        pace, step = self._pace, self._config.epochs.step
+        one = pace.picture - pace.encode
+        fitting = (SHARE * step - pace.picture) / one if one > 0 else 0.0
+        return max(0, min(self._config.decoder.between, int(fitting)))
 
     def _encode(self, job: Job) -> _Encoded | Answer:
         """Encode a job's epoch; an answer where there is nothing to draw."""

@@ -41,7 +41,7 @@ class Motion:
     def __init__(self, *, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
         self._cells = rng.uniform(size=(2, _GRID, _GRID)).astype(np.float32)
-        self._from: Light | None = None
+        self._points: list[tuple[float, Light]] = []
         self._to: Light | None = None
         self._began = self._until = -math.inf
         self._last = -math.inf
@@ -56,11 +56,25 @@ class Motion:
         """Move on to a picture, (height, width, 3) uint8, from what is seen at `now`, s."""
         target = _TO_LIGHT[pixels]
         start = self._light(now, target.shape[0])
+        if start.shape != target.shape:  # of another size
+            start = self._fog(now, target.shape[0])
         since = now - self._last
-        self._from, self._to = start, target
+        self._points, self._to = [(0.0, start), (1.0, target)], target
         length = min(LONGEST, since if math.isfinite(since) else LONGEST)
         self._began, self._until, self._last = now, now + max(0.05, length), now
         self._fog_from = None
+
+    def pass_by(self, pixels: Uint8, at: float, now: float) -> None:
+        """Lead the way to the newest picture through another one, `at` a part of it, 0 to 1.
+
+        What is seen at `now` does not jump; a picture that the way has passed is left out.
+        """
+        way = float(self._way(now))
+        if self._to is None or pixels.shape != self._to.shape or not way < at < 1.0:
+            return
+        ahead = [(point, light) for point, light in self._points if point > way]
+        ahead.append((at, _TO_LIGHT[pixels]))
+        self._points = [(way, self._mixed(way)), *sorted(ahead, key=lambda each: each[0])]
 
     def forget(self, now: float) -> None:
         """Let fog come: what was shown was somebody else's."""
@@ -77,21 +91,33 @@ class Motion:
     def _light(self, now: float, size: int) -> Light:
         if self._to is None:
             return self._fog(now, size)
-        way = _ease((now - self._began) / max(1e-6, self._until - self._began))
-        origin = self._to if self._from is None else self._from
-        if origin.shape != self._to.shape:
-            origin = self._fog(now, size)
-        light: Light = origin + np.float32(way) * (self._to - origin)
+        light = self._mixed(float(self._way(now)))
         fog_from = self._last + FOG_AFTER if self._fog_from is None else self._fog_from
         fog = _ease((now - fog_from) / FADE)
         if fog >= 1.0:
-            self._from = self._to = None
+            self._points, self._to = [], None
             self._last = -math.inf
             return self._fog(now, size)
         if fog > 0.0:
             here = self._fog(now, light.shape[0])
             if here.shape == light.shape:
                 light = light + np.float32(fog) * (here - light)
+        return light
+
+    def _way(self, now: float) -> NDArray[np.floating]:
+        """How far on its way the picture is, 0 to 1."""
+        return _ease((now - self._began) / max(1e-6, self._until - self._began))
+
+    def _mixed(self, way: float) -> Light:
+        """The light at a part of the way: between the two pictures that lie around it."""
+        before, after = self._points[0], self._points[-1]
+        for point in self._points:
+            if point[0] > way:
+                after = point
+                break
+            before = point
+        part = (way - before[0]) / max(1e-6, after[0] - before[0])
+        light: Light = before[1] + np.float32(min(1.0, part)) * (after[1] - before[1])
         return light
 
     def _fog(self, now: float, size: int) -> Light:

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 import numpy as np
 import pytest
 
+from app.between import Between
 from app.errors import AppError
 from app.runtime import worker
 from app.runtime.decoder import NICENESS, Decoder, first_word
@@ -45,11 +46,29 @@ def toy_decoder(connection: Connection, config: SessionConfig) -> None:
             now, black = time.monotonic(), np.zeros((2, 2, 3), np.uint8)
             batch = (len(jobs), at) if len(jobs) > 1 else None
             connection.send(Answer(job.index, vector, black, now, now, now, batch=batch))
+            if config.decoder.between:
+                connection.send(Between(job.index, 0.5, black))
 
 
 def stuck(connection: Connection, config: SessionConfig) -> None:
     """Neither load nor end."""
     threading.Event().wait(60)
+
+
+def test_pictures_on_the_way_come_after_the_answer() -> None:
+    got, heard = list[Between](), threading.Event()
+    between = SessionConfig(decoder=DecoderConfig(between=1))
+    decoder = Decoder(
+        between,
+        on_answer=lambda *_: None,
+        on_between=lambda each: (got.append(each), heard.set()),  # type: ignore[func-returns-value]
+        target=toy_decoder,
+    )
+    decoder.start()
+    assert decoder.submit(job(5))
+    assert heard.wait(PATIENCE)
+    decoder.close()
+    assert [(each.index, each.at) for each in got] == [(5, 0.5)]
 
 
 def refusing(connection: Connection, config: SessionConfig) -> None:

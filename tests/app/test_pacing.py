@@ -135,6 +135,25 @@ def test_the_real_process_measures_instead_of_drawing_and_shows_its_steps(
     np.testing.assert_array_equal(again.pixels, three[1].pixels)
 
 
+def test_pictures_between_two_are_drawn_live_as_many_as_fit() -> None:
+    decoder = DecoderConfig(backend="eager", smoothing=0.5, between=3)
+    one = Worker(SessionConfig(decoder=decoder, epochs=EpochsConfig(mode="free", step=60.0)))
+    data = np.random.default_rng(0).normal(0, 10, (6, 251)).astype(np.float32)
+    names = ("O1", "Oz", "O2", "P7", "P8", "Cz")
+    jobs = [Job(k, k, data + k, names, ("eeg",) * 6, 250.0, -0.2, 0.8, "x", 1) for k in range(4)]
+    drawn = []
+    for given in jobs[:3]:
+        answer = one.decode(given)
+        assert answer.error == ""
+        drawn.append([(each.index, each.at) for each in one.between()])
+    assert drawn == [[], [(1, 0.25), (1, 0.5), (1, 0.75)], [(2, 0.25), (2, 0.5), (2, 0.75)]]
+    one.decode(replace(jobs[3], overrides={}))
+    assert list(one.between()) == [], "a replay"
+    one.decode(jobs[3])
+    one._config = SessionConfig(decoder=decoder, epochs=EpochsConfig(mode="free", step=1e-3))
+    assert list(one.between()) == [], "no time for any"
+
+
 def test_a_quick_picture_says_nothing_on_its_way() -> None:
     assert STEP_EVERY > 0.1
 

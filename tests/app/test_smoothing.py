@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.runtime.messages import AdapterKey, Steer
-from app.runtime.smoothing import BREAK, Smoothing
+from app.runtime.smoothing import BREAK, Smoothing, mean_at
 from configs import DecoderConfig, EpochsConfig, SessionConfig, load_preset
 from pipeline.values import Embedding
 
@@ -25,6 +25,19 @@ def test_the_mean_is_exponential_and_begins_from_nothing() -> None:
     mean = smoothing.take(window(4, [0.0, 1.0]), Steer())
     np.testing.assert_allclose(mean.vector, [0.75 * (1 - 0.75**4), 0.25], rtol=1e-6)
     assert (mean.index, mean.t_onset) == (4, 1.0)
+
+
+def test_on_the_way_lies_the_mean_with_a_part_of_the_newest_window() -> None:
+    smoothing = Smoothing(0.75)
+    first = smoothing.take(window(0, [1.0, 0.0]), Steer())
+    assert smoothing.before is None, "it begins with fog, which is no picture to come from"
+    mean = smoothing.take(window(1, [0.0, 1.0]), Steer())
+    assert smoothing.before is first
+    half = mean_at(0.5, first, mean)
+    np.testing.assert_allclose(half.vector, (1 - 0.125) * first.vector + [0.0, 0.125])
+    np.testing.assert_array_equal(mean_at(1.0, first, mean).vector, mean.vector)
+    smoothing.take(window(2, [1.0, 0.0]), Steer(n_resets=1))
+    assert smoothing.before is None, "another's"
 
 
 def test_windows_that_contradict_one_another_stay_fog() -> None:

@@ -15,6 +15,7 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
+from app.between import Between
 from app.cli import main
 from app.commands.stage import make_keeper, remove_abandoned, supervise
 from app.errors import AppError
@@ -299,6 +300,23 @@ def test_pictures_move_into_one_another_without_a_jump() -> None:
     assert motion.is_fog, "nothing came for seconds"
 
 
+def test_the_way_leads_through_pictures_that_were_drawn_between() -> None:
+    motion = Motion()
+    black, white = np.zeros((16, 16, 3), np.uint8), np.full((16, 16, 3), 255, np.uint8)
+    red = black + np.array([255, 0, 0], np.uint8)
+    motion.show(black, 0.0)
+    motion.show(white, 2.0)  # reached after LONGEST
+    early = motion.frame(2.2)
+    motion.pass_by(red, 0.5, 2.2)
+    np.testing.assert_array_equal(motion.frame(2.2), early)  # no jump
+    middle = motion.frame(2.0 + LONGEST / 2).astype(int)
+    assert (np.abs(middle - red) <= 2).all()
+    assert (motion.frame(2.0 + LONGEST) == 255).all()
+    motion.pass_by(red, 0.5, 2.0 + LONGEST)
+    motion.pass_by(red[:8], 0.9, 2.3)
+    assert (motion.frame(2.0 + LONGEST) == 255).all(), "too late, and of another size"
+
+
 def test_fog_comes_when_nothing_is_known_and_has_no_form() -> None:
     motion = Motion()
     assert motion.is_fog
@@ -387,6 +405,13 @@ def test_the_window_needs_no_click_and_stays(qtbot: QtBot, tmp_path: Path) -> No
     staged.draw(top=(("owl", 0.9),))
     step(0.1)
     assert window.name == "", "no confidence is stated"
+    led = []
+    window.motion.pass_by = lambda _, at, __: led.append(at)  # type: ignore[method-assign]
+    way = tuple(Between(index, at, GREY) for index, at in ((0, 0.25), (0, 0.5), (7, 0.75)))
+    for n in (1, 3):
+        staged.shown = replace(staged.shown, snapshot=Snapshot(between=way[:n]))
+        step(0.1)
+    assert led == [0.25, 0.5], "each once, and those of its own picture"
     window.close()
     window.hide()
     step(0.1)

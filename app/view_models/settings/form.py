@@ -55,6 +55,7 @@ TITLES: Mapping[str, str] = {
     "max_future": "Furthest ahead, s",
     "max_pending": "Markers that may wait",
     "smoothing": "Smoothing",
+    "between": "Pictures between two",
     "num_inference_steps": "Steps",
     "guidance_scale": "Guidance",
     "queue_size": "Epochs that may wait",

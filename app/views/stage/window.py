@@ -32,7 +32,7 @@ from app.views.common.painted import to_image
 from configs.plain import plain
 
 FRAME_MS = 33
-POLL_FRAMES = 3
+POLL_FRAMES = 2
 SIMULATED = "simulated headset: nobody's brain"
 _TRACE_SECONDS = 4.0
 _N_TRACES = 8
@@ -84,6 +84,7 @@ class StageWindow(QWidget):
         self._run = self._shown.run
         self._picture: QImage | None = None
         self._frame_index = 0
+        self._way: tuple[int, int, float] = (-1, -1, 0.0)
         self._leaving = False
         screens = QGuiApplication.screens()
         number = len(screens) if screen is None else min(screen, len(screens))
@@ -130,7 +131,16 @@ class StageWindow(QWidget):
         new = shown.result
         if new is not None and new.pixels is not None and new is not self._shown.result:
             self.motion.show(new.pixels, now)
+        if new is not None:
+            for each in shown.snapshot.between:
+                if each.index == new.index and each.at > self._passed(shown.run, new.index):
+                    self.motion.pass_by(each.pixels, each.at, now)
+                    self._way = shown.run, each.index, each.at
         self._run, self._shown = shown.run, shown
+
+    def _passed(self, run: int, index: int) -> float:
+        """How far the pictures are known that lie on the way to one."""
+        return self._way[2] if self._way[:2] == (run, index) else 0.0
 
     def _changes_person(self, shown: Shown) -> bool:
         """Whether the session on show is another's; of the attract loop's it is nobody's."""
