@@ -117,11 +117,12 @@ class StampSpreader:
         steps = np.arange(1, n_times + 1, dtype=np.float64)
         if stamp == self._packet:
             return self._last + self._period * steps
-        if stamp > self._last:
+        least = 0.01 * self._period
+        if stamp - self._last > least * n_times:
             step = min(self._period, (stamp - self._last) / n_times)
             return stamp - step * (n_times - steps)
         if stamp > self._packet:  # the rest of the packet before ran ahead: let time catch up
-            return self._last + 0.01 * self._period * steps
+            return self._last + least * steps
         return stamp - self._period * (n_times - steps)
 
 
