@@ -15,7 +15,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from app.benchmarks.soak import idle_decoder, memory_mb
+from app.benchmarks.idle import idle_decoder
+from app.benchmarks.soak import memory_mb
 from app.port import Phase
 from app.source_options import NO_OPTIONS, SourceOptions
 from configs import SessionConfig

@@ -13,21 +13,17 @@ import multiprocessing
 import sys
 import tempfile
 import threading
-import time
 from collections import Counter
-from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from app.runtime.messages import Answer, Load, Loaded, Ready
+from app.benchmarks.idle import idle_decoder
 from configs import SessionConfig
 from configs.models import SourceConfig
 from devices.hostile import HostileSettings, HostileSource, Witness, random_faults, untouched
-from models.api import EncoderSpec, InputSpec
-from pipeline.gallery import SPACE, load_gallery
 from pipeline.live import LivePath
 from pipeline.values import Outcome, Verdict
 
@@ -158,26 +154,6 @@ def memory_mb() -> float:
 
 
 # -- starts and stops ----------------------------------------------------------------------------
-
-
-def idle_decoder(connection: Connection, _: SessionConfig) -> None:
-    """Answer every job with a grey picture."""
-    n_features = load_gallery().embeddings.shape[1]
-    spec = EncoderSpec("idle", InputSpec(250.0), -0.2, 0.8, None, None, n_features, space=SPACE)
-    connection.send(Ready(spec, "0" * 64, "cpu", {}))
-    while True:
-        try:
-            job = connection.recv()
-        except EOFError:
-            return
-        if job is None:
-            return
-        if isinstance(job, Load):
-            connection.send(Loaded(job.folder, "0" * 64, spec))
-            continue
-        now = time.monotonic()
-        pixels = np.full((8, 8, 3), 128, np.uint8)
-        connection.send(Answer(job.index, np.ones(n_features, np.float32), pixels, now, now, now))
 
 
 def _starts(n_starts: int) -> dict[str, Any]:

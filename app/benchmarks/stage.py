@@ -4,12 +4,14 @@ Owns the measurement. Window, keeper, sessions and files are the stage's own; a 
 as fast as it is read, and the decoder answers at once, in a process that can be killed. In turn the
 decoder is killed, the stream is lost, the disk is filled beyond its quota, the window is closed.
 Times are the wall clock's: what an audience would wait. Here no second decoder stands by, as one
-does in a live session: a killed one is started from nothing.
+does in a live session: a killed one is started from nothing. With `-v` each failure's figures are
+logged when they are there, so that a run that is cut has said what it saw.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
 import multiprocessing
 import statistics
 import tempfile
@@ -20,7 +22,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from app.benchmarks.soak import idle_decoder, memory_mb
+from app.benchmarks.idle import idle_decoder
+from app.benchmarks.soak import memory_mb
 from app.stage.disk import keep_quota, remove, size_of
 from app.stage.keeper import Keeper, Patience, Who
 from devices.errors import SourceError
@@ -30,6 +33,8 @@ from pipeline.values import SourceItem
 if TYPE_CHECKING:
     from app.runtime.session import Session
     from app.views.stage.window import StageWindow
+
+_LOG = logging.getLogger(__name__)
 
 HOURS = 8.0
 EVERY = 600.0
@@ -76,6 +81,15 @@ def run_stage_bench(*, minutes: float = 60 * HOURS, seed: int = 0) -> dict[str, 
                 if scene.streamed >= 60 * minutes:
                     break
                 away[kind].append(scene.fail(kind, window, run_loop))
+                _LOG.info(
+                    "after %.2f h: %s, the picture is back after %.1f s; memory %.1f MB, "
+                    "largest folder %.1f MB",
+                    memory[-1][0] / 3600,
+                    kind,
+                    away[kind][-1],
+                    memory[-1][1],
+                    scene.largest / 1e6,
+                )
         finally:
             window.leave()
             scene.keeper.close()

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.benchmarks.soak import idle_decoder
+from app.benchmarks.idle import idle_decoder
 from app.port import EpochEvent, Phase
 from app.runtime import worker
 from app.runtime.decoder import Decoder

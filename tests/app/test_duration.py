@@ -13,7 +13,7 @@ import numpy as np
 import pylsl
 import pytest
 
-from app.benchmarks.soak import idle_decoder
+from app.benchmarks.idle import idle_decoder
 from app.port import Phase
 from app.runtime.decoder import Decoder
 from app.runtime.messages import Answer

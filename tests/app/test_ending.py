@@ -17,7 +17,7 @@ from typing import Any
 import pylsl
 import pytest
 
-from app.benchmarks.soak import idle_decoder
+from app.benchmarks.idle import idle_decoder
 from app.ending import caught, orderly, take_back
 from app.port import Phase
 from app.runtime.decoder import Decoder

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import tomli_w
 
-from app.benchmarks.soak import idle_decoder
+from app.benchmarks.idle import idle_decoder
 from app.cli import main
 from app.commands.common import load, load_run
 from app.foreign import other_weights, without_foreign_fallback

@@ -17,7 +17,7 @@ from mne_lsl.stream import EpochsStream, StreamLSL
 from pythonosc.dispatcher import Dispatcher
 from pythonosc.osc_server import BlockingOSCUDPServer
 
-from app.benchmarks.soak import idle_decoder
+from app.benchmarks.idle import idle_decoder
 from app.outputs.feed import PictureFeed
 from app.outputs.remote_control import RemoteControlServer
 from app.outputs.remote_recording import RemoteRecording

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.benchmarks.soak import idle_decoder
+from app.benchmarks.idle import idle_decoder
 from app.calibration.files import write_about
 from app.cli import main
 from app.runtime.decoder import Decoder

@@ -235,7 +235,7 @@ def test_stages_that_do_not_add_up_show() -> None:
 
 def test_a_marker_that_the_stream_cannot_carry_is_a_warning(tmp_path: Path) -> None:
     """A word for a marker stream of numbers: said in a sentence, and the session goes on."""
-    from app.benchmarks.soak import idle_decoder
+    from app.benchmarks.idle import idle_decoder
     from app.runtime.decoder import Decoder
     from app.runtime.session import Session
     from devices.errors import SourceError

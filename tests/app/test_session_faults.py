@@ -14,7 +14,7 @@ import numpy as np
 import pylsl
 import pytest
 
-from app.benchmarks.soak import idle_decoder
+from app.benchmarks.idle import idle_decoder
 from app.cli import main
 from app.errors import AppError
 from app.port import Phase

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.benchmarks.soak import idle_decoder
+from app.benchmarks.idle import idle_decoder
 from app.report.pictures import gallery_stimuli
 from app.report.record import read_record
 from app.runtime.decoder import Decoder

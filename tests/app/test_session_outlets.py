@@ -16,7 +16,7 @@ import pylsl
 import pytest
 import pyxdf
 
-from app.benchmarks.soak import idle_decoder
+from app.benchmarks.idle import idle_decoder
 from app.port import Phase
 from app.runtime.decoder import Decoder
 from app.runtime.session import Session

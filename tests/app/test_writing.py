@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.benchmarks.soak import idle_decoder
+from app.benchmarks.idle import idle_decoder
 from app.port import Phase, Result
 from app.runtime import folder as folder_module
 from app.runtime import writing

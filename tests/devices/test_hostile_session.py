@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.benchmarks.soak import idle_decoder
+from app.benchmarks.idle import idle_decoder
 from app.port import Phase
 from app.runtime.decoder import Decoder
 from app.runtime.messages import Answer, Ready
