@@ -47,12 +47,16 @@ EVENTS_INFO: Final = StreamInfo(
 of the events that a session publishes; recordings of earlier versions say `phosphene-events`."""
 
 
-def born(info: StreamInfo, session: str) -> StreamInfo:
-    """Return a stream of our own as it is from now on: what LSL says of every outlet, too."""
+def born(info: StreamInfo, session: str, lab: str = "") -> StreamInfo:
+    """Return a stream of our own as it is from now on: what LSL says of every outlet, too.
+
+    `lab` is LSL's session id, the one under which the streams beside it are in reach.
+    """
     return replace(
         info,
         source_id=own_source_id(info.name, session),
         uid=info.uid or str(uuid.uuid4()),
+        session_id=info.session_id or lab,
         hostname=info.hostname or platform.node(),
         created_at=info.created_at or pylsl.local_clock(),
     )
@@ -150,6 +154,7 @@ class Recorder:
         free_space: Callable[[Path], int] | None = None,
     ) -> None:
         self._session = session
+        self._lab = next((info.session_id for info in streams.values() if info.session_id), "")
         self._file = StreamRecorder(path, config, max_queued=max_queued, free_space=free_space)
         for role, info in {**streams, StreamRole.EVENTS: EVENTS_INFO}.items():
             self.add_stream(role, info)
@@ -166,7 +171,7 @@ class Recorder:
 
     def add_stream(self, role: StreamRole, info: StreamInfo) -> None:
         """Declare a stream that joined late; a role that is there already stays as it is."""
-        own = born(info, self._session) if role in OWN_ROLES else info
+        own = born(info, self._session, self._lab) if role in OWN_ROLES else info
         self._file.declare(_STREAM_IDS[role], own, role.value)
 
     def put(self, item: SourceItem) -> bool:

@@ -192,6 +192,7 @@ def test_foreign_programs_work_with_a_live_session(tmp_path: Path) -> None:
     for kind in ("Events", "Embedding", "Quality"):
         assert float(heads[kind]["created_at"][0]) > 0
         assert len(heads[kind]["uid"][0]) == 36
+        assert heads[kind]["session_id"][0] == heads["EEG"]["session_id"][0] != ""
         assert heads[kind]["source_id"][0].endswith(session._token)
     assert token not in (session.out / "summary.json").read_text()
     assert not (session.out / "report.html").exists()
