@@ -56,6 +56,9 @@ def _average(parameter: Tensor) -> None:
 def unshard(module: nn.Module) -> None:
     """Make a module whole again, as it was before `shard`, on the CPU."""
     for part in module.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()  # a forward pass without a backward one leaves it gathered
+    for part in module.modules():
         for name, value in part.named_parameters(recurse=False):
             if isinstance(value, DTensor):
                 made = nn.Parameter(whole(value.detach()).cpu(), requires_grad=value.requires_grad)

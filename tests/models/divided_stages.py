@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from torch.distributed.tensor import DTensor
 from torch.nn import functional
 
 from models.atm.data import write_epochs
@@ -260,5 +261,13 @@ def main(root: Path) -> None:
         engine.wait()
     tracked = make_engine(device="cpu", tracker="tensorboard", folder=str(root / "log"))
     train(Line(), LINE, engine=tracked, out=root / "line")
+    # The last thing that is done with shards is a forward pass.
+    task = Line()
+    task.n_val = 4
+    train(task, LINE, engine=sharded, out=root / "validated")
+    made = task.module.state_dict()
+    assert not any(isinstance(value, DTensor) for value in made.values())
+    kept = load_file(list_runs(root / "validated")[-1] / "trained.safetensors")
+    torch.testing.assert_close(dict(made), kept, rtol=0, atol=0)
     if engine.rank == 0:
         (root / "found.json").write_text(json.dumps(divided.found))
