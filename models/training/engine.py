@@ -283,9 +283,10 @@ class Accelerated:
             self._accelerator.log(values, step=step)
 
     def finish(self) -> None:
-        """Flush and close the tracker."""
-        if self._tracks:
-            self._accelerator.end_training()
+        """Flush and close the tracker; the processes stay connected."""
+        # accelerate's `end_training` ends their group as well.
+        for tracker in self._accelerator.trackers:
+            tracker.finish()
 
 
 class Sharded(Accelerated):

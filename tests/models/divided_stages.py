@@ -18,7 +18,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import distributed, nn
 from torch.distributed.tensor import DTensor
 from torch.nn import functional
 
@@ -261,6 +261,7 @@ def main(root: Path) -> None:
         engine.wait()
     tracked = make_engine(device="cpu", tracker="tensorboard", folder=str(root / "log"))
     train(Line(), LINE, engine=tracked, out=root / "line")
+    assert distributed.is_initialized(), "whoever trains on would wait for ever"
     # The last thing that is done with shards is a forward pass.
     task = Line()
     task.n_val = 4
