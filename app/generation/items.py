@@ -47,6 +47,9 @@ class Item:
     shown: Uint8 | None = None
 
 
+_Items = Iterator[tuple[int, Callable[[], Item]]]
+
+
 def parse_picks(text: str | None) -> tuple[int, ...] | None:
     """Read `--picks`: numbers and ranges with commas, `0,3,7-9`.
 
@@ -87,7 +90,7 @@ def items_of(
         One item a label (of prepared data: a picture), from the mean of its epochs; None: for
         prepared data only, as published.
     picks : sequence of int or None
-        Which items, counted from 0 after averaging.
+        Which items, counted from 0 after averaging; all of `data` is read before the first one.
     board : str or None
         BrainFlow board of a CSV file.
     choice : StreamChoice or None
@@ -98,22 +101,34 @@ def items_of(
     PhospheneError
         `data` cannot be read, holds no epoch, or lacks one that was picked.
     """
-    wanted = None if picks is None else set(picks)
-    there: list[int] = []
     is_mne = data.name.endswith(MNE_EPOCHS)
     epochs = _mne_epochs(data) if is_mne else _recorded(data, config, board, choice)
-    for index, make in _items(data, drawer, epochs, config, average=average):
-        there.append(index)
-        if wanted is None or index in wanted:
-            yield make()
-    if not there:
+    items = _items(data, drawer, epochs, config, average=average)
+    if picks is not None:
+        items = _picked(items, set(picks), data)
+    is_empty = True
+    for _, make in items:
+        is_empty = False
+        yield make()
+    if is_empty:
         raise AppError(f"{data} has no epoch that can be decoded: give other data.")
-    missing = sorted((wanted or set()).difference(there))
-    if missing:
+
+
+def _picked(items: _Items, wanted: set[int], data: Path) -> _Items:
+    """Those that are wanted, once all of them are known to be there."""
+    there: list[int] = []
+    kept = []
+    for index, make in items:
+        there.append(index)
+        if index in wanted:
+            kept.append((index, make))
+    missing = wanted.difference(there)
+    if missing and there:
         raise AppError(
-            f"{data} has no item {missing[0]}, it has {_ranges(there)}: choose among them with "
+            f"{data} has no item {min(missing)}, it has {_ranges(there)}: choose among them with "
             "--picks."
         )
+    yield from kept
 
 
 def _ranges(numbers: Sequence[int]) -> str:
@@ -136,7 +151,7 @@ def _items(
     config: SessionConfig,
     *,
     average: bool | None,
-) -> Iterator[tuple[int, Callable[[], Item]]]:
+) -> _Items:
     """Each item's number, and what makes it."""
     if (data / "eeg.npy").is_file():
         yield from _prepared(data, drawer, config.seed, average is not False)
@@ -227,9 +242,7 @@ def _shown(label: str, gallery_name: str | None) -> Uint8 | None:
     return gallery.image(label) if label in gallery.labels else None
 
 
-def _prepared(
-    folder: Path, drawer: Drawer, seed: int, average: bool
-) -> Iterator[tuple[int, Callable[[], Item]]]:
+def _prepared(folder: Path, drawer: Drawer, seed: int, average: bool) -> _Items:
     from models.atm.data import open_epochs
 
     data = open_epochs(folder, [])

@@ -256,7 +256,7 @@ def test_dreamdiffusion_draws_in_few_steps_and_as_published(
         ("atm", "epochs", ("--mode", "fused"), "atm has no mode 'fused'"),
         ("atm", "epochs", ("--oracle-prompt",), "no oracle-prompt: leave the option out"),
         ("atm", "epochs", ("--adaptive",), "no adaptive"),
-        ("atm", "epochs", ("--picks", "9"), "has no item 9, it has 0-3: choose"),
+        ("atm", "epochs", ("--picks", "0,9"), "has no item 9, it has 0-3: choose"),
         ("atm", "epochs", ("--picks", "a"), "expected numbers or ranges"),
         ("atm", "epochs", ("--samples", "0"), "expected 1 or more"),
         ("atm", "nothing", (), "holds no recording, expected one of"),
@@ -281,7 +281,9 @@ def test_what_cannot_be_drawn_is_one_sentence(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     path = tmp_path if data == "nothing" else request.getfixturevalue(data)
-    assert generate(system, path, *options)[0] == 1
+    code, out = generate(system, path, *options)
+    assert code == 1
+    assert not list(out.rglob("*.png"))
     errors = capsys.readouterr().err.splitlines()
     assert errors[-1].startswith("phosphene generate: ")
     assert sentence in errors[-1]
