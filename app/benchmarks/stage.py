@@ -26,6 +26,7 @@ from app.benchmarks.idle import idle_decoder
 from app.benchmarks.soak import memory_mb
 from app.stage.disk import keep_quota, remove, size_of
 from app.stage.keeper import Keeper, Patience, Who
+from app.stage.memory import give_back, keep_one_arena
 from devices.errors import SourceError
 from pipeline.ports import Source
 from pipeline.values import SourceItem
@@ -59,6 +60,7 @@ def run_stage_bench(*, minutes: float = 60 * HOURS, seed: int = 0) -> dict[str, 
     """
     from app.benchmarks.gui import _application
 
+    keep_one_arena()
     _app = _application()  # kept: Qt ends with its last reference
     from app.benchmarks.gui_live import run_loop
     from app.views.stage.window import StageWindow
@@ -229,6 +231,7 @@ class _Scene:
             del self._sources[session]
         remove(out)
         self._in_use.discard(out)
+        give_back()
 
     def _tidy(self) -> None:
         keep_quota(self.root, QUOTA, in_use=set(self._in_use))

@@ -184,9 +184,11 @@ def _show(args: argparse.Namespace, config: SessionConfig) -> int:
     from PySide6.QtCore import QTimer
 
     from app.commands.gui import SIGNAL_MS, application
+    from app.stage.memory import keep_one_arena
     from app.views.stage.window import StageWindow
     from devices.lifeline import follow_stdin
 
+    keep_one_arena()
     app = application()
     with orderly(FINISHING) as end:
         if not sys.stdin.isatty():
@@ -228,6 +230,7 @@ def make_keeper(args: argparse.Namespace, visit: SessionConfig) -> Keeper:
     from app.runtime.launch import demo_session, live_session
     from app.stage.disk import keep_quota, remove
     from app.stage.keeper import Keeper, Patience, Who
+    from app.stage.memory import give_back
     from configs import load_preset
     from configs.private import make_private
 
@@ -274,6 +277,7 @@ def make_keeper(args: argparse.Namespace, visit: SessionConfig) -> Keeper:
             remove(out)
         in_use.discard(out)
         tidy()
+        give_back()
 
     named = visit.source.source_id is not None or visit.source.name is not None
     patience = Patience(visit=args.visit)

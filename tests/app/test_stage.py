@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -277,6 +278,28 @@ def test_no_report_is_made_of_what_is_deleted(
     keeper = make_keeper(args, load_preset("stage"))
     made = [keeper._make(who) for who in (Who.ATTRACT, Who.VISITOR)]
     assert [session.has_report for session in made] == [False, kept]  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what is asked is glibc's")
+def test_what_a_session_leaves_behind_goes_back_to_the_system() -> None:
+    code = (
+        "import psutil\n"
+        "from app.stage.memory import give_back, keep_one_arena\n"
+        "print(keep_one_arena())\n"
+        "rss = psutil.Process().memory_info\n"
+        "kept = []\n"
+        "for _ in range(8):\n"
+        "    many = [bytearray(60_000) for _ in range(700)]\n"
+        "    kept.append(bytearray(60_000)); del many\n"
+        "held = rss().rss; give_back(); print(held - rss().rss)\n"
+    )
+    made = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    done, given = made.stdout.split()
+    if done == "False":
+        pytest.skip("the C library here is another")
+    assert int(given) > 10_000_000
 
 
 # -- how it moves --------------------------------------------------------------------------------
