@@ -171,7 +171,7 @@ def check_weights() -> Iterator[Check]:
     """Compare the weights of every system that can run with their hashes."""
     from models.registry import read_registry
 
-    registry = read_registry()
+    registry, absent = read_registry(), dict[str, Any]()
     for problem in registry.problems:
         yield Check("plug-in", Status.NOTE, problem, "update or remove that distribution")
     for facts in (found.descriptor for found in registry.systems.values()):
@@ -182,18 +182,20 @@ def check_weights() -> Iterator[Check]:
             "state": str(status.state),
             "folder": str(status.folder),
             "bytes": status.n_bytes,
+            "problems": list(status.problems),
         }
         words = f"{status.state}, {status.n_files} files, {status.n_bytes / 1e6:.1f} MB"
         levels = {"ready": Status.OK, "unverified": Status.NOTE}
-        if not facts.is_shipped:
+        if status.state == "missing" and not facts.is_shipped:
             # A published system that nobody installed is no fault of this machine.
-            levels["missing"] = Status.NOTE
+            absent[facts.name] = data
+            continue
         level = levels.get(status.state, Status.ERROR)
         advice = "; ".join(status.problems)
-        data["problems"] = list(status.problems)
-        if status.state == "missing" and level is Status.NOTE:
-            advice = f"`phosphene systems {facts.name}` tells what it needs and where that is"
         yield Check(f"weights of {facts.name}", level, words, advice, data)
+    if absent:
+        advice = "`phosphene systems NAME` tells what each needs and where that is"
+        yield Check("other weights", Status.NOTE, f"none of {', '.join(absent)}", advice, absent)
 
 
 def check_qt() -> Check:

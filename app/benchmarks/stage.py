@@ -231,10 +231,11 @@ class _Scene:
             del self._sources[session]
         remove(out)
         self._in_use.discard(out)
-        give_back()
+        give_back(collects=True)
 
     def _tidy(self) -> None:
         keep_quota(self.root, QUOTA, in_use=set(self._in_use))
+        give_back()
         self.largest = max(self.largest, size_of(self.root))
 
 

@@ -526,7 +526,11 @@ def _closing_lines(snapshot: Snapshot) -> list[str]:
             if is_live
             else "Not live, so no latency: from cut epoch to picture, its wait for others included"
         )
-        lines.append(f"{what}: p50 {total[0]:.0f} ms, p95 {total[1]:.0f} ms.")
+        from app.runtime.statistics import N_RECENT
+
+        # What the window shows, too; the report has the whole session's.
+        which = f", last {N_RECENT}" if snapshot.outcomes.get("decoded", 0) > N_RECENT else ""
+        lines.append(f"{what}{which}: p50 {total[0]:.0f} ms, p95 {total[1]:.0f} ms.")
     lines += [f"Note: {sentence}" for sentence in snapshot.warnings]
     lines.append(f"Session folder: {snapshot.out} (open report.html in a browser).")
     return lines

@@ -261,6 +261,7 @@ def make_keeper(args: argparse.Namespace, visit: SessionConfig) -> Keeper:
 
     def tidy() -> None:
         keep_quota(root, round(1e6 * args.quota), in_use=set(in_use))
+        give_back()
 
     def make(who: Who) -> SessionPort:
         tidy()
@@ -277,7 +278,7 @@ def make_keeper(args: argparse.Namespace, visit: SessionConfig) -> Keeper:
             remove(out)
         in_use.discard(out)
         tidy()
-        give_back()
+        give_back(collects=True)
 
     named = visit.source.source_id is not None or visit.source.name is not None
     patience = Patience(visit=args.visit)

@@ -122,11 +122,14 @@ class Ledger:
             return dict(sorted(self._outcomes.items()))
 
     def shared_failure(self) -> str:
-        """Why every epoch of the decoder failed, where all did for one reason; else ""."""
+        """Why every epoch of the decoder failed, by the most frequent reason; "": one did not."""
         with self._lock:
             tried = [r for r in self._results if r.outcome in (Outcome.DECODED, Outcome.FAILED)]
-        reasons = {r.reason if r.outcome is Outcome.FAILED else "" for r in tried}
-        return reasons.pop().removeprefix("InfoError: ") if len(reasons) == 1 else ""
+        if not tried or any(r.outcome is Outcome.DECODED for r in tried):
+            return ""
+        reason, n = Counter(r.reason for r in tried).most_common(1)[0]
+        often = "" if n == len(tried) else f" (so {n} of {len(tried)}; the others in events.jsonl)"
+        return reason.removeprefix("InfoError: ") + often
 
     def accuracy(self) -> Accuracy | None:
         """Identification so far; worked out once for each new rank, not at every look."""

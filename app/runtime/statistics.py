@@ -17,13 +17,15 @@ from app.port import StageTimes
 from pipeline.values import Outcome
 
 STAGES = tuple(StageTimes.__slots__)
+N_RECENT = 200
+"""Newest pictures whose times are shown while a session runs."""
 PARTS = tuple(name for name in STAGES if name != "total_after_epoch")
 
 
 class Latencies:
     """Stage times of the pictures so far: all of them for the summary, the last 200 for display."""
 
-    def __init__(self, n_recent: int = 200) -> None:
+    def __init__(self, n_recent: int = N_RECENT) -> None:
         # Plain doubles: hours of pictures as tuples of floats would be megabytes.
         self._all = array("d")
         self._recent: deque[tuple[float, ...]] = deque(maxlen=n_recent)

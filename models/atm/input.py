@@ -107,7 +107,8 @@ def _labelled(epoch: Epoch) -> tuple[list[int], tuple[str, ...]]:
     if len(found) < 2:
         raise AtmError(
             f"the montage {', '.join(epoch.info.ch_names[:8])} has {len(found)} EEG labels of the "
-            "10-05 system, expected at least two: give the labels with source.ch_names."
+            "10-05 system, expected at least two: name them by --montage, or "
+            "source.ch_names."
         )
     return list(found.values()), tuple(found)
 

@@ -154,7 +154,8 @@ def usable_channels(epoch: Epoch) -> tuple[list[int], tuple[str, ...]]:
     if len(rows) < 2:
         raise InfoError(
             f"the montage {', '.join(epoch.info.ch_names[:8])} has {len(rows)} EEG labels of the "
-            "10-05 system, expected at least two: give the labels with source.ch_names."
+            "10-05 system, expected at least two: name them by --montage, or "
+            "source.ch_names."
         )
     return rows, tuple(names)
 

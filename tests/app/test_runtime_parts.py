@@ -323,7 +323,10 @@ def test_a_virtual_headset_out_of_reach_advises_what_helps() -> None:
     [
         ([(Outcome.FAILED, "InfoError: no electrode."), (Outcome.GAP, "g")] * 2, "no electrode."),
         ([(Outcome.FAILED, "InfoError: no electrode."), (Outcome.DECODED, "")], ""),
-        ([(Outcome.FAILED, "a"), (Outcome.FAILED, "b")], ""),
+        (
+            [(Outcome.FAILED, "a"), (Outcome.FAILED, "b"), (Outcome.FAILED, "b")],
+            "b (so 2 of 3; the others in events.jsonl)",
+        ),
         ([(Outcome.GAP, "g")], ""),
     ],
 )
