@@ -46,6 +46,7 @@ def _libc() -> Any:
         return None
     try:
         libc = ctypes.CDLL("libc.so.6")
-    except OSError:  # musl
+        _ = libc.mallopt, libc.malloc_trim
+    except (OSError, AttributeError):  # musl
         return None
-    return libc if hasattr(libc, "malloc_trim") and hasattr(libc, "mallopt") else None
+    return libc
