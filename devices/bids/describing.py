@@ -28,6 +28,12 @@ SIMULATED: Final = (
     "Phosphene's decoder was trained on."
 )
 """What every file that describes a simulated recording says."""
+MIXED: Final = (
+    "Mixed data set: some of it is simulated EEG of a virtual headset, and no person was recorded "
+    "for that; nothing says so of the rest. The column `simulated` of participants.tsv says whose is which, and "
+    "every simulated recording's *_eeg.json says so too."
+)
+"""What a data set says of which some is simulated, and not all."""
 NOBODY: Final = "Nobody: simulated by Phosphene"
 """The author of a data set in which no person was recorded."""
 
@@ -66,63 +72,95 @@ def describe_electrodes(folder: Path, said: str) -> None:
 
 
 def describe_dataset(
-    root: Path, subject: str, credits: Credits, *, folder: str, is_simulated: bool
+    root: Path,
+    subject: str,
+    credits: Credits,
+    *,
+    folder: str,
+    is_simulated: bool,
+    is_known: bool,
 ) -> None:
-    """Say who made the data set, and of whom nothing was recorded."""
+    """Say who made the data set, and of whom nothing was recorded.
+
+    `is_known`: whether the data set held a recording of the subject before this one.
+    """
+    words = _mark_participant(root, f"sub-{subject}", is_simulated=is_simulated, is_known=is_known)
+    said = SIMULATED if words == {"yes"} else MIXED if words & {"yes", "in part"} else ""
     path = root / "dataset_description.json"
     table = read_json(path)
-    table |= _credits(table, credits, folder, is_simulated=is_simulated)
+    table |= _credits(table, credits, folder, is_nobody=said == SIMULATED)
     table["HEDVersion"] = HED_VERSION
-    if all(name.startswith("[Unspecified") for name in table.get("Authors", ())):
-        table.pop("Authors", None)
+    if not table["Authors"]:
+        del table["Authors"]
     made_by: list[dict[str, str]] = table.get("GeneratedBy", [])
     others = [entry for entry in made_by if entry.get("Name") != "Phosphene"]
     own = next((entry for entry in made_by if entry not in others), {})
     own = own | {"Name": "Phosphene", "Version": version("phosphene")}
-    if is_simulated:
-        own["Description"] = f"{SIMULATED} participants.tsv says whose data this is true of."
+    if said:
+        own["Description"] = said
     write_json(path, table | {"GeneratedBy": [own, *others]})
-    _mark_participant(root, f"sub-{subject}", is_simulated=is_simulated)
-    readme = root / "README"
+    _introduce(root / "README", said)
+
+
+def _introduce(readme: Path, said: str) -> None:
+    """Begin the README with what is true of the data set now."""
     text = readme.read_text(encoding="utf-8-sig") if readme.exists() else ""
-    if is_simulated and SIMULATED not in text:
-        readme.write_text(
-            f"{SIMULATED}\nparticipants.tsv says of whom.\n\n{text}", encoding="utf-8"
-        )
+    if not said or said in text:
+        return
+    # Of earlier versions, too.
+    old = f"{SIMULATED}\nparticipants.tsv says of whom.\n"
+    for words in (old, SIMULATED, MIXED):
+        if words in text:
+            text = text.replace(words, f"{said}\n" if words == old else said)
+            break
+    else:
+        text = f"{said}\n\n{text}"
+    readme.write_text(text, encoding="utf-8")
 
 
 def _credits(
-    table: dict[str, Any], credits: Credits, folder: str, *, is_simulated: bool
+    table: dict[str, Any], credits: Credits, folder: str, *, is_nobody: bool
 ) -> dict[str, Any]:
     found: dict[str, Any] = {}
     name = str(table.get("Name", ""))
     if credits.name or not name or name.startswith("[Unspecified"):
         found["Name"] = credits.name or folder
-    authors = [who for who in table.get("Authors", ()) if not who.startswith("[Unspecified")]
-    if credits.authors:
-        found["Authors"] = list(credits.authors)
-    elif is_simulated and not authors:
-        found["Authors"] = [NOBODY]
+    authors = [
+        who
+        for who in table.get("Authors", ())
+        if who != NOBODY and not who.startswith("[Unspecified")
+    ]
+    found["Authors"] = list(credits.authors) or authors or [NOBODY] * is_nobody
     if credits.licence or "License" not in table:
         found["License"] = credits.licence or NOTHING
     return found
 
 
-def _mark_participant(root: Path, participant: str, *, is_simulated: bool) -> None:
-    """Keep the column `simulated` of participants.tsv; people of other exports have n/a there."""
+def _mark_participant(
+    root: Path, participant: str, *, is_simulated: bool, is_known: bool
+) -> set[str]:
+    """Keep the column `simulated` of participants.tsv; what it holds, nothing where it is not.
+
+    People of whom nothing simulated was exported before the column have n/a there.
+    """
     path = root / "participants.tsv"
     head, *rows = read_table(path)
     if "simulated" not in head:
         if not is_simulated:
-            return
+            return set()
         head.append("simulated")
     place = head.index("simulated")
     rows = [[*row, *[NOTHING] * (len(head) - len(row))] for row in rows]
     for row in rows:
         if row[0] == participant:
             word = "yes" if is_simulated else "no"
-            row[place] = word if row[place] in (NOTHING, word) else "in part"
+            if row[place] == NOTHING:  # known, yet not marked: by an export before the column
+                row[place] = "in part" if is_simulated and is_known else word
+            elif row[place] != word:
+                row[place] = "in part"
     write_table(path, [head, *rows])
     levels = {"yes": "no person", "no": "a person", "in part": "both, recording by recording"}
-    about = {"Description": "Whether the EEG is simulated", "Levels": levels}
+    what = "Whether the EEG is simulated; n/a: nothing says that it is"
+    about = {"Description": what, "Levels": levels}
     change_json(root / "participants.json", {"simulated": about})
+    return {row[place] for row in rows}

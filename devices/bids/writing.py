@@ -135,6 +135,7 @@ def write_bids(
                 credits or Credits(),
                 folder=root.resolve().name,
                 is_simulated=recording.is_simulated,
+                is_known=(root / f"sub-{name.subject}").exists(),
             )
             derive(Path(scratch), beside.fpath.relative_to(scratch))
             _move(Path(scratch), root, tables=tables)

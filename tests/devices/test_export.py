@@ -332,6 +332,7 @@ def test_a_simulated_person_is_called_so_in_every_file(tmp_path: Path) -> None:
     assert sidecar["Manufacturer"] == "Ours"
     assert "simulated" not in sidecar.get("TaskDescription", "").lower()
     assert participants(root) == {"sub-v1": "yes", "sub-p1": "no"}
+    says_that_it_is_mixed(root)
     export(virtual, root, "v1", "--run", "2")
     export(virtual, root, "p1", "--run", "2")
     assert participants(root) == {"sub-v1": "yes", "sub-p1": "in part"}
@@ -344,6 +345,30 @@ def test_a_simulated_person_is_called_so_in_every_file(tmp_path: Path) -> None:
     again = export(folder / "sub-v1_task-rest_eeg.vhdr", tmp_path / "again", "v9")
     told = table_of(again / "sub-v9_task-rest_eeg.json")
     assert "no person was recorded" in told["TaskDescription"]
+
+
+def says_that_it_is_mixed(root: Path) -> None:
+    description = table_of(root / "dataset_description.json")
+    made_by = next(e for e in description["GeneratedBy"] if e["Name"] == "Phosphene")
+    text = (root / "README").read_text(encoding="utf-8")
+    for said in (made_by["Description"], text):
+        assert said.startswith("Mixed data set")
+        assert "`simulated` of participants.tsv" in said
+        assert "Simulated EEG of a virtual headset: no person" not in said
+    assert "Nobody" not in json.dumps(description.get("Authors", []))
+
+
+def test_what_is_simulated_beside_a_person_makes_a_mixed_set(tmp_path: Path) -> None:
+    """The person came first: neither is called the other, nor is the person nobody."""
+    root = tmp_path / "bids"
+    virtual = write_recording(tmp_path / "virtual.xdf", simulated_stream())
+    export(write_recording(tmp_path / "real.xdf", eeg_stream()), root, "p1")
+    export(virtual, root, "v1")
+    assert participants(root) == {"sub-p1": "n/a", "sub-v1": "yes"}
+    says_that_it_is_mixed(root)
+    export(virtual, root, "p1", "--run", "2")
+    assert participants(root) == {"sub-p1": "in part", "sub-v1": "yes"}
+    says_that_it_is_mixed(root)
 
 
 def test_a_real_recording_names_its_own_maker_and_no_other(tmp_path: Path) -> None:
