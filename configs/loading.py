@@ -12,6 +12,7 @@ its default, and each is named in a warning. No file is ever written here.
 
 from __future__ import annotations
 
+import difflib
 import logging
 import tomllib
 from collections.abc import Mapping
@@ -126,11 +127,31 @@ def read_config(path: Path) -> LoadedConfig:
         table.pop(name, None)
     if run and "options" not in run:
         _forget_idle_guidance(table)
-    if not run and "schema_version" not in table and table.get("preset") in list_presets():
-        table = _changed(_preset(table["preset"]), table)
+    if not run and "schema_version" not in table:
+        table = _on_preset(table, where=str(path))
     if writer is None:
         return LoadedConfig(validate(table, where=str(path)), run=run)
     return replace(_take_known(table, where=f"{path} (written by {writer})"), run=run)
+
+
+def _on_preset(table: dict[str, Any], *, where: str) -> dict[str, Any]:
+    """A file by hand over the preset that it names; a name of its own stays one.
+
+    Raises
+    ------
+    ConfigError
+        Its name is nearly that of a preset.
+    """
+    name, known = table.get("preset"), list_presets()
+    if name in known:
+        return _changed(_preset(name), table)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.8) if isinstance(name, str) else []
+    if near:
+        raise ConfigError(
+            f"{where}: preset = {name!r}, expected a preset's name, such as {near[0]!r}, or one "
+            "that is like none: mend it."
+        )
+    return table
 
 
 def _changed(preset: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:

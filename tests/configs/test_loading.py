@@ -152,6 +152,8 @@ def test_a_file_by_hand_changes_the_preset_that_it_names(tmp_path: Path) -> None
     assert load_config(write(tmp_path, text)) == expected
     # A name that no preset has is a name, and what was saved is whole.
     assert load_config(write(tmp_path, 'preset = "own"\n')) == SessionConfig(preset="own")
+    with pytest.raises(ConfigError, match=r"preset = 'picturs', expected .* such as 'pictures'"):
+        load_config(write(tmp_path, 'preset = "picturs"\n'))
     for saved in ("schema_version = 1\n", ""):
         whole = f'{saved}preset = "dreamdiffusion"\n' + ("" if saved else "[run]\nseconds = 1\n")
         assert load_config(write(tmp_path, whole)).epochs == SessionConfig().epochs
