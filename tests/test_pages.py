@@ -9,6 +9,8 @@ import contextlib
 import io
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,17 @@ def test_each_command_that_a_page_names_is_understood() -> None:
                     if end.code and not stands_for and (is_whole or not is_part):
                         refused.append(f"{page.relative_to(ROOT)}: {line}: {why}")
     assert refused == []
+
+
+def test_the_tutorial_on_pictures_takes_as_many_as_it_says(tmp_path: Path) -> None:
+    """Eight, all of them upright: the code of the page is run as it stands."""
+    page = (ROOT / "docs" / "tutorials" / "pictures.md").read_text(encoding="utf-8")
+    assert "eight of the shipped ones" in page
+    code = page.split("<<'END'\n", 1)[1].split("END\n", 1)[0]
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    names = [path.stem for path in (tmp_path / "my-pictures" / "things").iterdir()]
+    assert len(names) == 8
+    assert not [name for name in names if name.endswith("-inverted")]
 
 
 def test_a_wrong_option_is_found() -> None:

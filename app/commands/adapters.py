@@ -74,7 +74,7 @@ _HEADINGS = ("active", "id", "method", "accuracy", "without", "chance", "p", "mi
 
 
 def _cells(record: AdapterRecord) -> tuple[str, ...]:
-    from app.formatting import percent
+    from app.formatting import p_value, percent
 
     if record.problem:
         return ("", record.adapter_id, record.problem, *([""] * (len(_HEADINGS) - 3)))
@@ -85,7 +85,9 @@ def _cells(record: AdapterRecord) -> tuple[str, ...]:
         percent(record.accuracy),
         percent(record.without),
         percent(record.chance),
-        "" if record.p_value is None else f"{record.p_value:.2g}",
+        ""
+        if record.p_value is None
+        else p_value(record.p_value).removeprefix("p ").removeprefix("= "),
         f"{record.minutes:.1f}",
         str(record.n_channels),
     )

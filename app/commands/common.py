@@ -492,14 +492,15 @@ def _closing_lines(snapshot: Snapshot) -> list[str]:
     lines = [f"Markers: {snapshot.n_markers} ({outcomes})."]
     found = snapshot.accuracy
     if found is not None:
+        from app.formatting import p_value
         from app.port import TOO_FEW
 
         figures = (
             TOO_FEW
             if found.is_few
             else f"{found.n_correct / found.n:.1%}; 95 % interval {found.low:.1%} to "
-            f"{found.high:.1%}; chance {found.chance:.2%}; p = {found.p_value:.2g}, valid at any "
-            "time"
+            f"{found.high:.1%}; chance {found.chance:.2%}; {p_value(found.p_value)}, valid at "
+            "any time"
         )
         lines.append(
             f"Identified {found.n_correct} of {found.n} among {found.n_candidates} ({figures})."

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from app import formatting
 from app.accuracy import N_FIRST
 from app.port import TOO_FEW
 from app.report.record import SessionRecord, as_number, as_table, as_text, dig
@@ -19,6 +20,12 @@ from pipeline.virtual_brain.predicted import PREDICTED
 SIGNIFICANT = 0.05
 STRONG = 1e-3
 FEW_TRIALS = 20
+INTERVAL_ABOVE = (
+    "The interval lies above chance, and p does not say so: both hold. The interval is of the "
+    "share of right answers alone. The test takes no chance for known: it asks whether the labels "
+    "in another order would have fitted the answers as well, which takes more than"
+)
+"""How the sentence begins that goes with an interval above chance and a p that is not small."""
 SAID_ALREADY = (
     "distinguishable from chance",
     "too few to say",
@@ -116,16 +123,21 @@ def _accuracy(record: SessionRecord) -> Iterator[Finding]:
         f"{interval}); {guessing} {percent(chance)}"
     )
     if p_value >= SIGNIFICANT or n_correct / n <= chance:
+        p = f"; {formatting.p_value(p_value)} ({how})" if p_value >= SIGNIFICANT else ""
         yield Finding(
             Tone.WARNING,
-            f"Not distinguishable from chance: {figures}. Do not read meaning into the pictures.",
+            f"Not distinguishable from chance: {figures}{p}. Do not read meaning into the "
+            "pictures.",
         )
+        if test and low is not None and low > chance:
+            yield Finding(Tone.NOTE, f"{INTERVAL_ABOVE} {plural(n, 'picture')}.")
     elif p_value >= STRONG:
         yield Finding(
-            Tone.NOTE, f"Weak evidence of decoding: {figures}; p = {p_value:.3f} ({how})."
+            Tone.NOTE,
+            f"Weak evidence of decoding: {figures}; {formatting.p_value(p_value)} ({how}).",
         )
     else:
-        yield Finding(Tone.GOOD, f"Above chance: {figures}; p {_p_text(p_value)} ({how}).")
+        yield Finding(Tone.GOOD, f"Above chance: {figures}; {formatting.p_value(p_value)} ({how}).")
     if n < FEW_TRIALS:
         yield Finding(
             Tone.NOTE,
@@ -136,10 +148,6 @@ def _accuracy(record: SessionRecord) -> Iterator[Finding]:
 
 def _range(low: float, high: float) -> str:
     return f"{100 * low:.1f}-{100 * high:.1f} %"
-
-
-def _p_text(p_value: float) -> str:
-    return "< 1e-12" if p_value < 1e-12 else f"= {p_value:.1g}"
 
 
 def _origin(record: SessionRecord) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from app import formatting
 from app.accuracy import INTERVAL, N_FIRST
 from app.report.findings import percent
 from app.report.markup import Markup, element
@@ -47,4 +48,10 @@ def _words(row: Mapping[str, Any]) -> Iterator[str]:
     yield percent(right / n) if n and right is not None else "-"
     yield f"{percent(low)} to {percent(high)}" if low is not None and high is not None else "-"
     yield "-" if chance is None else percent(chance)
-    yield "too few" if few else "-" if p_value is None else f"{p_value:.2g}"
+    yield (
+        "too few"
+        if few
+        else "-"
+        if p_value is None
+        else formatting.p_value(p_value).removeprefix("p ").removeprefix("= ")
+    )

@@ -30,8 +30,8 @@ SIMULATED: Final = (
 """What every file that describes a simulated recording says."""
 MIXED: Final = (
     "Mixed data set: some of it is simulated EEG of a virtual headset, and no person was recorded "
-    "for that; nothing says so of the rest. The column `simulated` of participants.tsv says whose is which, and "
-    "every simulated recording's *_eeg.json says so too."
+    "for that; nothing says so of the rest. The column `simulated` of participants.tsv says whose "
+    "is which, and every simulated recording's *_eeg.json says so too."
 )
 """What a data set says of which some is simulated, and not all."""
 NOBODY: Final = "Nobody: simulated by Phosphene"

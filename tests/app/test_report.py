@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app import formatting
 from app.accuracy import Identification
+from app.commands.common import _closing_lines
+from app.port import Snapshot
 from app.report import ReportError, build_report
 from app.report.findings import Tone, find
 from app.report.markup import Markup, clean, element
@@ -120,7 +124,7 @@ def test_a_session_of_before_keeps_the_name_of_its_test(tmp_path: Path) -> None:
     old = {"n": 46, "n_correct": 18, "n_candidates": 200, "chance": 0.005, "p_value": 1e-9}
     first = next(iter(sentences(make_session(tmp_path / "s", accuracy=old))))
     assert first.startswith("Above chance: 18 of 46")
-    assert first.endswith("p = 1e-09 (binomial test at the end, top-1).")
+    assert first.endswith("p < 0.0001 (binomial test at the end, top-1).")
 
 
 def test_answering_the_commonest_label_is_called_chance(tmp_path: Path) -> None:
@@ -192,6 +196,29 @@ def test_a_session_at_chance_says_so_first_and_plainly(tmp_path: Path) -> None:
     assert first.startswith("Not distinguishable from chance: 0 of 42")
     assert tone is Tone.WARNING
     assert "Not distinguishable from chance" in build(folder).text
+
+
+def test_an_interval_above_chance_beside_a_large_p_is_explained(tmp_path: Path) -> None:
+    """3 of 8 among 227: the interval excludes chance, the test cannot; console and report agree."""
+    found = Identification(227)
+    for number in range(8):
+        is_right = number in {1, 4, 6}
+        found.add(str(number), str(number) if is_right else "z", 1 if is_right else 9)
+    accuracy = found.accuracy
+    assert accuracy is not None
+    assert accuracy.low > accuracy.chance
+    folder = make_session(tmp_path / "s")
+    summary = json.loads((folder / "summary.json").read_text())
+    changed = {"accuracy": accuracy_table(accuracy)}
+    (folder / "summary.json").write_text(json.dumps(summary | changed))
+    first, second, *_ = sentences(folder)
+    p = formatting.p_value(accuracy.p_value)
+    assert first.startswith("Not distinguishable from chance: 3 of 8")
+    assert f"; {p} (anytime-valid" in first
+    assert second.startswith("The interval lies above chance, and p does not say so: both hold.")
+    for each in (accuracy, replace(accuracy, p_value=7.8e-32)):
+        said = "\n".join(_closing_lines(Snapshot(accuracy=each)))
+        assert f"{formatting.p_value(each.p_value)}, valid at any time" in said
 
 
 def test_below_chance_is_never_called_decoding(tmp_path: Path) -> None:
