@@ -110,7 +110,7 @@ def _findings(view: FlowView, result: CalibrationResult) -> Markup:
 
 
 def _finding(sentence: str, tone: str) -> Markup:
-    return element("p", sentence, cls=f"finding {tone}")
+    return element("p", formatting.sentence(sentence), cls=f"finding {tone}")
 
 
 def _charts(result: CalibrationResult) -> Markup:
@@ -126,7 +126,11 @@ def _charts(result: CalibrationResult) -> Markup:
             "div",
             [
                 element(
-                    "div", element("h3", title), plot, element("p", hint, cls="hint"), cls="chart"
+                    "div",
+                    element("h3", title),
+                    plot,
+                    element("p", formatting.sentence(hint), cls="hint"),
+                    cls="chart",
                 )
                 for title, plot, hint in charts
                 if plot is not None
@@ -152,16 +156,17 @@ def score_plot(result: CalibrationResult) -> Markup | None:
         max(s.high if isinstance(s, MethodScore) else s.accuracy, s.chance) for _, s, _ in rows
     )
     marks = tuple(v for v in ticks(min(1.0, highest * 1.1)) if v <= 1.0 + 1e-9)
-    scale, bottom = Scale(0, marks[-1], 150, WIDTH - 70), 18 + 34.0 * len(rows)
+    # A name stands above its line: those of methods are sentences, and none is cut.
+    scale, bottom = Scale(0, marks[-1], 16, WIDTH - 70), 10 + 48.0 * len(rows)
     parts = x_axis(scale, marks, top=8, bottom=bottom, form=lambda v: f"{100 * v:g} %")
     for number, (name, score, state) in enumerate(rows):
-        y = 28 + 34.0 * number
-        parts.append(text(142, y + 4, name[:22], "label", anchor="end"))
+        y = 42 + 48.0 * number
+        parts.append(text(4, y - 15, name, "name"))
         if isinstance(score, MethodScore):
             parts.append(line(scale(score.low), y, scale(score.high), y, f"range {state}"))
         tip = f"{name}: {formatting.percent(score.accuracy)}"
         parts.append(dot(scale(score.accuracy), y, 6, f"point {state}", tip=tip))
-        parts.append(line(scale(score.chance), y - 13, scale(score.chance), y + 13, "chance"))
+        parts.append(line(scale(score.chance), y - 10, scale(score.chance), y + 10, "chance"))
         value = formatting.percent(score.accuracy)
         parts.append(text(WIDTH - 4, y + 4, value, "value", anchor="end"))
     return drawing(bottom + 26, parts, label="Accuracy of each method against chance")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,17 +15,21 @@ import pytest
 from app.calibration.collection import Collection, are_alike
 from app.calibration.design import examine
 from app.calibration.reading import default_classes, parse_labels
+from app.calibration.report import render, score_plot
 from app.calibration.schedule import SETS, Choices, Planned, length, plan, timeline
 from app.calibration.signal_check import SECONDS, Light, SignalChecker
+from app.calibration.steps import FlowView
 from app.calibration.words import never_came
 from app.errors import AppError
 from app.port import EpochEvent
 from app.presentation import CATCH_LABEL as CATCH
 from configs import StimuliConfig
+from models.adapters.methods.ensemble import ClassEnsemble
 from pipeline.errors import ConfigurationError
 from pipeline.gallery import load_gallery
 from pipeline.signal_quality import ChannelQuality, Grade
 from pipeline.values import Epoch, Info, Outcome
+from tests.app.calibration_fakes import result_of
 
 INFO = Info(("O1", "O2"), 250.0)
 
@@ -218,3 +224,20 @@ def test_without_labels_the_gallery_decides_then_the_counts() -> None:
     assert default_classes({"1": 50, "2": 40, "seldom": 3}, load_gallery()) == {"1": "1", "2": "2"}
     with pytest.raises(AppError, match=r"'1' .50."):
         default_classes({"1": 50, "seldom": 3}, load_gallery())
+
+
+def test_the_page_names_methods_whole_and_begins_sentences_as_such() -> None:
+    title = ClassEnsemble.title
+    result = result_of()
+    picked = replace(result.scores[2], name=title)
+    result = replace(
+        result, scores=(picked,), reason=f"{title}: best.", curve_sentence="2 more minutes."
+    )
+    names = re.findall(r"<text ([^>]*)>([^<]*)</text>", str(score_plot(result)))
+    shown, *_ = (where for where, what in names if what == f"▸ {title}")
+    assert 'text-anchor="start"' in shown
+    assert 'x="4"' in shown
+    page = render(FlowView(result=result), subject="kim")
+    said = re.findall(r'<p class="finding [a-z]+">([^<])', page)
+    assert len(said) == 4
+    assert not [first for first in said if first.islower()]
