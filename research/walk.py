@@ -1,8 +1,11 @@
-"""Follow pages as a reader would: every `sh` block, in order, in an empty folder for each page.
+"""Follow pages as a reader would: every block of commands, in order, in an empty folder a page.
 
-`python -m research.walk docs/tutorials/*.md` prints a line a page and leaves the folders. What a
-page starts with `&` ends with the page. Nothing of the user's is read or written: data and settings
-have folders of their own, LSL stays on this machine.
+`python -m research.walk docs/tutorials/*.md` prints a table and leaves the folders. Commands stand
+in fences `sh`, `bash` or `console` (after `$ `); a fence that names a file (`python acme.py`) is
+written as that file first; a block under `<!-- not walked: REASON -->` is left out. What a page
+starts with `&` ends with the page, and fails it where it has ended with an error before. Nothing of
+the user's is read or written: data and settings have folders of their own, LSL stays on this
+machine.
 """
 
 from __future__ import annotations
@@ -15,17 +18,65 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 LSL = "[multicast]\nResolveScope = machine\n[lab]\nKnownPeers = {{127.0.0.1}}\nSessionID = {}\n"
-_BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_ENDED = 'for each in "${_started[@]}"; do kill -0 "$each" 2>/dev/null || wait "$each"; done'
+_BLOCK = re.compile(
+    r"(?:^ *<!-- not walked: (?P<reason>[^\n]+) -->\n)?"
+    r"^(?P<indent> *)(?P<fence>`{3,})(?P<info>[^`\n]*)\n(?P<body>.*?)^ *(?P=fence) *$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fence of a page: its language, the file it is (or ""), why it is not walked (or "")."""
+
+    language: str
+    file: str
+    reason: str
+    body: str
+
+    @property
+    def has_commands(self) -> bool:
+        """Whether a reader types what it says."""
+        return self.language in {"sh", "bash", "console"}
+
+    @property
+    def script(self) -> str:
+        """What a shell runs of it; the number of what it starts with `&` is kept."""
+        body = self.body
+        if self.language == "console":
+            typed = re.findall(r"^\$ ((?:.*\\\n)*.*)$", body, re.MULTILINE)
+            body = "".join(f"{each}\n" for each in typed)
+        return re.sub(r"(?<![&>])&[ \t]*$", "& _started+=($!)", body, flags=re.MULTILINE)
+
+
+def blocks(text: str) -> list[Block]:
+    """Every fence of a page, those of lists too."""
+    found = []
+    for match in _BLOCK.finditer(text):
+        language, _, file = match["info"].strip().partition(" ")
+        body = textwrap.dedent(match["body"])
+        found.append(Block(language, file.strip(), match["reason"] or "", body))
+    return found
 
 
 def follow(page: Path, folder: Path, *, seconds: float) -> int:
     """Run a page's blocks as one script; its exit code, 124 where it took too long."""
-    script = "set -eux -o pipefail\n" + "\n".join(_BLOCK.findall(page.read_text(encoding="utf-8")))
+    found = blocks(page.read_text(encoding="utf-8"))
+    for block in found:
+        if block.file:
+            path = folder / block.file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.body, encoding="utf-8")
+    walked = [block.script for block in found if block.has_commands and not block.reason]
+    script = "\n".join(["set -eux -o pipefail", "_started=()", *walked, _ENDED])
     (folder / "lsl_api.cfg").write_text(
         LSL.format(f"walk-{uuid.uuid4().hex[:8]}"), encoding="utf-8"
     )
@@ -64,14 +115,21 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=900.0, help="longest time of a page")
     asked = parser.parse_args()
     root = asked.out or Path(tempfile.mkdtemp(prefix="walk-"))
-    failed = 0
+    failed, table = 0, ["| page | blocks run | left, and why | result |", "|---|---|---|---|"]
     for page in asked.pages:
         folder = root / page.stem
         folder.mkdir(parents=True)
         begun = time.monotonic()
         code = follow(page.resolve(), folder.resolve(), seconds=asked.seconds)
         failed += code != 0
+        typed = [each for each in blocks(page.read_text(encoding="utf-8")) if each.has_commands]
+        left = [each.reason for each in typed if each.reason]
+        result = "followed" if code == 0 else f"exit code {code}"
+        table.append(
+            f"| {page} | {len(typed) - len(left)} | {len(left)}: {'; '.join(left)} | {result} |"
+        )
         print(f"{page}: exit code {code}, {time.monotonic() - begun:.0f} s, {folder}", flush=True)
+    print("\n".join(table))
     return 1 if failed else 0
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import shlex
 import subprocess
@@ -16,10 +17,11 @@ from pathlib import Path
 import pytest
 
 from app.cli import COMMANDS, build_parser, main
+from research.walk import blocks, follow
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-_FENCE = re.compile(r"^ *```(?:sh|bat|text)?\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^ *```(?:sh|bash|console|bat|text)?\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"(?<!`)`((?:\.venv/bin/)?phosphene [^`]*)`(?!`)")
 _COMMAND = re.compile(r"^\s*(?:\$ )?(?:\.venv/bin/)?(phosphene .*)$")
 
@@ -77,6 +79,45 @@ def test_a_wrong_option_is_found() -> None:
     assert commands(page) == [("phosphene record", True), ("phosphene gui --nothing", False)]
     with pytest.raises(SystemExit):
         build_parser().parse_args(words_of("phosphene gui --nothing"))
+
+
+_TYPED = re.compile(r"^\s*(?:\$ )?(?:\S*[/\\])?(?:phosphene |make |python -m )", re.MULTILINE)
+
+
+def not_walked(text: str) -> list[str]:
+    """Fences with commands that are neither walked nor a synopsis, and give no reason."""
+    found = blocks(text)
+    # Fences are counted by their lines as well: one that the walk does not see is found so.
+    lines = re.findall(r"^[ \t]*(?:`{3,}|~{3,})", text, re.MULTILINE)
+    silent = [each for each in found if not (each.has_commands or each.reason)]
+    return ["unseen"] * (len(lines) // 2 - len(found)) + [
+        each.body for each in silent if each.language != "text" and _TYPED.search(each.body)
+    ]
+
+
+def test_each_block_of_commands_is_walked_or_says_why_not() -> None:
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    found = {page.name: not_walked(page.read_text(encoding="utf-8")) for page in pages}
+    assert {name: those for name, those in found.items() if those} == {}
+
+
+def test_a_block_in_a_list_is_walked_and_one_without_a_reason_is_found() -> None:
+    assert not_walked("```\nphosphene demo\n```\n") == ["phosphene demo\n"]
+    assert not_walked("~~~sh\nphosphene demo\n~~~\n") == ["unseen"]
+    (block,) = blocks("1. So:\n\n   ```console\n   $ make demo \\\n     -s\n   said\n   ```\n")
+    assert (block.script, block.reason) == ("make demo \\\n  -s\n", "")
+    (block,) = blocks("   <!-- not walked: a headset -->\n   ```sh\n   make demo\n   ```\n")
+    assert (block.body, block.reason) == ("make demo\n", "a headset")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="bash")
+@pytest.mark.parametrize(("command", "code"), [("sleep 30", 0), ("false", 1), ("exit 3", 3)])
+def test_what_a_page_starts_fails_it_by_an_error(tmp_path: Path, command: str, code: int) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        f"```text a/said.txt\nyes\n```\n\n```sh\n{command} &\nsleep 0.1; cat a/said.txt\n```\n"
+    )
+    assert follow(page, tmp_path, seconds=20.0) == code
 
 
 def test_a_shell_completes_what_the_parser_knows(capsys: pytest.CaptureFixture[str]) -> None:
