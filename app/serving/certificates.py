@@ -25,9 +25,22 @@ class CertificateError(AppError):
 
 
 def own_certificate(folder: Path) -> tuple[Path, Path]:
-    """Return the server's certificate and key, made where they are not there yet."""
+    """Return the server's certificate and key, made where neither is there yet.
+
+    Raises
+    ------
+    CertificateError
+        One is there without the other.
+    """
     certificate, key = folder / CERTIFICATE, folder / KEY
-    if not (certificate.is_file() and key.is_file()):
+    there = [path for path in (certificate, key) if path.exists()]
+    if len(there) == 1:
+        missing = key.name if there == [certificate] else certificate.name
+        raise CertificateError(
+            f"{there[0]} is there without its {missing}: put that back, or delete {there[0].name}, "
+            "too, to have both made anew; every ticket has to be made anew then."
+        )
+    if not there:
         _make(certificate, key)
     return certificate, key
 
@@ -113,6 +126,5 @@ def _make(certificate: Path, key: Path) -> None:
         ),
         (certificate, made.public_bytes(serialization.Encoding.PEM)),
     ):
-        path.unlink(missing_ok=True)
         with open_private(path, "xb") as stream:
             stream.write(content)

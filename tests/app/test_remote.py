@@ -441,6 +441,22 @@ class Echo(http.server.BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.parametrize("lost", ["key.pem", "certificate.pem"])
+def test_a_certificate_without_its_key_is_not_made_anew_in_silence(
+    lost: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("cryptography", reason="certificates are made with phosphene[serve]")
+    from app.serving.certificates import CertificateError, own_certificate
+
+    made = own_certificate(tmp_path / "server")
+    (tmp_path / "server" / lost).unlink()
+    left = next(path for path in made if path.exists())
+    before = left.read_bytes()
+    with pytest.raises(CertificateError, match=f"is there without its {lost}: put that back"):
+        own_certificate(tmp_path / "server")
+    assert left.read_bytes() == before
+
+
 def test_only_the_certificate_of_the_ticket_is_spoken_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
