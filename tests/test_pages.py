@@ -97,7 +97,7 @@ def not_walked(text: str) -> list[str]:
 
 def test_each_block_of_commands_is_walked_or_says_why_not() -> None:
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    found = {page.name: not_walked(page.read_text(encoding="utf-8")) for page in pages}
+    found = {str(page): not_walked(page.read_text(encoding="utf-8")) for page in pages}
     assert {name: those for name, those in found.items() if those} == {}
 
 
