@@ -117,14 +117,17 @@ def main() -> int:
     root = asked.out or Path(tempfile.mkdtemp(prefix="walk-"))
     failed, table = 0, ["| page | blocks run | left, and why | result |", "|---|---|---|---|"]
     for page in asked.pages:
-        folder = root / page.stem
+        typed = [each for each in blocks(page.read_text(encoding="utf-8")) if each.has_commands]
+        left = [each.reason for each in typed if each.reason]
+        if len(left) == len(typed):
+            table.append(f"| {page} | 0 | {len(left)}: {'; '.join(left)} | nothing to run |")
+            continue
+        folder = root / "-".join(page.with_suffix("").parts[-3:])
         folder.mkdir(parents=True)
         begun = time.monotonic()
         code = follow(page.resolve(), folder.resolve(), seconds=asked.seconds)
         failed += code != 0
-        typed = [each for each in blocks(page.read_text(encoding="utf-8")) if each.has_commands]
-        left = [each.reason for each in typed if each.reason]
-        result = "followed" if code == 0 else f"exit code {code}"
+        result = "followed" if code == 0 else f"exit code {code}, not all of them reached"
         table.append(
             f"| {page} | {len(typed) - len(left)} | {len(left)}: {'; '.join(left)} | {result} |"
         )
