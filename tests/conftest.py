@@ -23,6 +23,7 @@ import pytest
 from hypothesis import settings
 from pytestqt.qtbot import QtBot
 
+import models  # noqa: F401 - keeps libraries from reporting, before a test imports one of them
 from devices.lsl_settings import machine_only, quiet
 from tests.forking import _forked_decoders, share_server, spawned  # noqa: F401 - fixtures
 from tests.reports import Reports

@@ -8,9 +8,6 @@ import threading
 
 import pytest
 
-HUB = "CONNECT huggingface.co:443"
-"""A loader's question for a file that a folder lacks: no report, so that it is only named."""
-
 
 class Reports:
     """A plugin of the whole run: a proxy that forwards nothing.
@@ -39,11 +36,10 @@ class Reports:
         """Fail the run where anybody was asked for."""
         self._door.shutdown()
         self._door.server_close()
-        if any(HUB not in line for line in self._asked):
+        if self._asked:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say who was."""
         for line in sorted(self._asked):
-            word = "note" if HUB in line else "FAILED"
-            terminalreporter.write_line(f"{word}: a host outside was asked for: {line}", red=True)
+            terminalreporter.write_line(f"FAILED: a host outside was asked for: {line}", red=True)
