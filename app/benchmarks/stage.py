@@ -10,6 +10,7 @@ logged when they are there, so that a run that is cut has said what it saw.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
 import multiprocessing
@@ -231,7 +232,8 @@ class _Scene:
             del self._sources[session]
         remove(out)
         self._in_use.discard(out)
-        give_back(collects=True)
+        gc.collect()  # as the stage does
+        give_back()
 
     def _tidy(self) -> None:
         keep_quota(self.root, QUOTA, in_use=set(self._in_use))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import subprocess
 import sys
 import time
@@ -277,8 +278,8 @@ def make_keeper(args: argparse.Namespace, visit: SessionConfig) -> Keeper:
         if who is Who.ATTRACT or not args.keep:
             remove(out)
         in_use.discard(out)
+        gc.collect()  # a session refers to itself
         tidy()
-        give_back(collects=True)
 
     named = visit.source.source_id is not None or visit.source.name is not None
     patience = Patience(visit=args.visit)

@@ -8,7 +8,6 @@ nothing is asked.
 from __future__ import annotations
 
 import ctypes
-import gc
 import sys
 from functools import cache
 from typing import Any
@@ -23,17 +22,8 @@ def keep_one_arena() -> bool:
     return libc is not None and libc.mallopt(_ARENA_MAX, 1) == 1
 
 
-def give_back(*, collects: bool = False) -> None:
-    """Give what is free back to the system; some milliseconds.
-
-    Parameters
-    ----------
-    collects : bool
-        First free what only refers to itself, as a session does that has ended: some tenths of a
-        second.
-    """
-    if collects:
-        gc.collect()
+def give_back() -> None:
+    """Give what is free back to the system; some milliseconds."""
     libc = _libc()
     if libc is not None:
         libc.malloc_trim(0)
