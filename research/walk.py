@@ -106,7 +106,7 @@ def _how(notes: str) -> dict[str, Any]:
         if kind == "not walked":
             how["reason"] = said.strip()
         elif kind == "walked after":
-            how["before"] = textwrap.dedent(said.strip("\n ")) + "\n"
+            how["before"] = textwrap.dedent(said).strip("\n") + "\n"
         elif kind == "walked with":
             pairs = (each.partition(" = ") for each in said.split(";"))
             how["swaps"] = tuple((old.strip(), new.strip()) for old, _, new in pairs)
@@ -165,13 +165,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=900.0, help="longest time of a page")
     asked = parser.parse_args()
     root = asked.out or Path(tempfile.mkdtemp(prefix="walk-"))
-    failed, table = (
-        0,
-        [
-            "| page | blocks run | s | left, and why | result |",
-            "|---|---|---|---|---|",
-        ],
-    )
+    failed = 0
+    table = ["| page | blocks run | s | left, and why | result |", "|---|---|---|---|---|"]
     for page in asked.pages:
         typed = [each for each in blocks(page.read_text(encoding="utf-8")) if each.has_commands]
         left = [each.reason for each in typed if each.reason]

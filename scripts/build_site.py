@@ -57,7 +57,7 @@ CHAPTERS = {
     "Build on it": ["how-to/add*", "architecture", "contributing", "decisions/README"],
     "Models": ["models/*"],
     "Look up": ["reference/commands", "faults", "glossary", "changelog", "security", "conduct"],
-    "Explained": ["performance", "pace", "scaling"],
+    "Explained": ["performance", "leaderboard", "pace", "scaling"],
 }
 SETTINGS = {
     "extensions": ["myst_parser", "sphinx.ext.autodoc", "numpydoc"],

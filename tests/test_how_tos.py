@@ -57,10 +57,8 @@ def test_its_commands_are_understood(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_its_links_and_files_of_ours_exist(page: str) -> None:
+def test_its_files_of_ours_exist(page: str) -> None:
     text = (how_to.PAGES / page).read_text(encoding="utf-8")
-    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
-    assert [link for link in links if not (how_to.PAGES / link).exists()] == []
     root = how_to.PAGES.parents[1]
     named = re.findall(r"`((?:app|configs|devices|models|pipeline|tests|docs)/[\w./-]+)`", text)
     assert [name for name in named if not (root / name).exists()] == []

@@ -5,6 +5,7 @@ What the tutorials do is followed by a command that takes minutes: `python -m re
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import os
@@ -23,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _FENCE = re.compile(r"^ *```(?:sh|bash|console|bat|text)?\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"(?<!`)`((?:\.venv/bin/)?phosphene [^`]*)`(?!`)")
+FENCED = re.compile(r"^ *(`{3,}).*?^ *\1 *$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r'(?:\]\(|src=")(?!\w+:|#)([^)#"\s]+)')
 _COMMAND = re.compile(r"^\s*(?:\$ )?(?:\.venv/bin/)?(phosphene .*)$")
 
 
@@ -89,10 +92,12 @@ def not_walked(text: str) -> list[str]:
     found = blocks(text)
     # Fences are counted by their lines as well: one that the walk does not see is found so.
     lines = re.findall(r"^[ \t]*(?:`{3,}|~{3,})", text, re.MULTILINE)
+    indented = re.findall(r"(?<=\n\n) {4}.*\n", FENCED.sub("", text))
     silent = [each for each in found if not (each.has_commands or each.reason)]
-    return ["unseen"] * (len(lines) // 2 - len(found)) + [
-        each.body for each in silent if each.language != "text" and _TYPED.search(each.body)
-    ]
+    return [
+        *["unseen"] * (len(lines) // 2 - len(found)),
+        *[each for each in indented if _TYPED.search(each)],
+    ] + [each.body for each in silent if each.language != "text" and _TYPED.search(each.body)]
 
 
 def test_each_block_of_commands_is_walked_or_says_why_not() -> None:
@@ -104,10 +109,38 @@ def test_each_block_of_commands_is_walked_or_says_why_not() -> None:
 def test_a_block_in_a_list_is_walked_and_one_without_a_reason_is_found() -> None:
     assert not_walked("```\nphosphene demo\n```\n") == ["phosphene demo\n"]
     assert not_walked("~~~sh\nphosphene demo\n~~~\n") == ["unseen"]
+    assert not_walked("So:\n\n    make demo\n") == ["    make demo\n"]
     (block,) = blocks("1. So:\n\n   ```console\n   $ make demo \\\n     -s\n   said\n   ```\n")
     assert (block.script, block.reason) == ("make demo \\\n  -s\n", "")
     (block,) = blocks("   <!-- not walked: a headset -->\n   ```sh\n   make demo\n   ```\n")
     assert (block.body, block.reason) == ("make demo\n", "a headset")
+    (block,) = blocks(
+        "<!-- walked after:\n  mkdir A\n  cd A &\n-->\n<!-- walked with: ID = a-1; X = 2 -->\n"
+        "<!-- walked in its own terminal -->\n```sh\ngive X --source-id ID\n```\n"
+    )
+    begun = "& _started+=($!)\n"
+    assert block.script == f"mkdir A\ncd A {begun}{{\ngive 2 --source-id a-1\n}} {begun}"
+    with pytest.raises(ValueError, match="not in the block"):
+        _ = blocks("<!-- walked with: ID = 1 -->\n```sh\nmake\n```\n")[0].script
+    with pytest.raises(ValueError, match="no way to walk"):
+        blocks("<!-- walked: twice -->\n```sh\nmake\n```\n")
+
+
+def test_each_link_to_a_file_leads_to_one_and_each_page_has_its_chapter() -> None:
+    """What the site's builder says as well, without Sphinx."""
+    broken = [
+        f"{page.relative_to(ROOT)}: {link}"
+        for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+        for link in _LINK.findall(FENCED.sub("", page.read_text(encoding="utf-8")))
+        if not (page.parent / link).exists()
+    ]
+    assert broken == []
+    builder = (ROOT / "scripts" / "build_site.py").read_text(encoding="utf-8")
+    chapters = ast.literal_eval(builder.split("\nCHAPTERS = ")[1].split("\nSETTINGS")[0])
+    names = [name for each in chapters.values() for name in each]
+    pages = [path.relative_to(ROOT / "docs").with_suffix("") for path in PAGES[2:]]
+    lost = [page for page in pages if not any(page.match(name) for name in names)]
+    assert [page for page in lost if page.parent.name != "decisions"] == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="bash")
