@@ -100,12 +100,8 @@ def _run(argv: Sequence[str] | None, ending: Ending) -> int:
     # Imported only now that signals are caught: they take a while.
     import logging
 
-    from app.output import PlainFormatter, write_note
-    from configs import ConfigError
-    from configs.plain import plain
-    from configs.private import UMASK
-    from pipeline.errors import PhospheneError
-    from pipeline.extras import extras_named
+    from app.output import PlainFormatter
+    from configs.private import UMASK, made_folders, remove_empty
 
     args = _arguments(argv)
     ending.name = f"phosphene {args.command}"
@@ -115,6 +111,22 @@ def _run(argv: Sequence[str] | None, ending: Ending) -> int:
     logging.basicConfig(level=level, handlers=[handler])
     if args.command not in _SHARED:
         os.umask(UMASK)
+
+    with made_folders() as made:
+        code = _command(args, ending)
+    if code == 1:
+        remove_empty(made)
+    return code
+
+
+def _command(args: argparse.Namespace, ending: Ending) -> int:
+    import logging
+
+    from app.output import write_note
+    from configs import ConfigError
+    from configs.plain import plain
+    from pipeline.errors import PhospheneError
+    from pipeline.extras import extras_named
 
     command = importlib.import_module(_module(args.command))
     try:

@@ -6,7 +6,9 @@ that every writer can use it; on Windows a person's own folders are private alre
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -14,6 +16,26 @@ FOLDER: Final = 0o700
 FILE: Final = 0o600
 UMASK: Final = 0o077
 """For a whole command, so that what a library writes is private as well."""
+_watchers: list[list[Path]] = []
+"""Lists that get each folder that `make_private` makes."""
+
+
+@contextlib.contextmanager
+def made_folders() -> Iterator[list[Path]]:
+    """Within, each folder that `make_private` makes is added to the list that is yielded."""
+    made: list[Path] = []
+    _watchers.append(made)
+    try:
+        yield made
+    finally:
+        _watchers.pop()
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Remove those that nothing was put in; the last one that was made first."""
+    for folder in reversed(folders):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def make_private(folder: Path, *, exist_ok: bool = True) -> None:
@@ -28,7 +50,11 @@ def make_private(folder: Path, *, exist_ok: bool = True) -> None:
     missing = missing[: next((k for k, each in enumerate(missing) if k and each.exists()), None)]
     for each in reversed(missing[1:]):
         each.mkdir(mode=FOLDER, exist_ok=True)
+    was_there = folder.exists()
     folder.mkdir(mode=FOLDER, exist_ok=exist_ok)
+    new = [*reversed(missing[1:]), *([] if was_there else [folder])]
+    for made in _watchers:
+        made.extend(each.absolute() for each in new)
 
 
 def open_private(path: Path, mode: str, *, encoding: str | None = None) -> IO[Any]:

@@ -24,6 +24,7 @@ from app.attend.drawing import Apart, Drawn
 from app.attend.reading import Ended, LookOptions, Stepped
 from app.attend.session import SIMULATED_CHANGES, AttendSession, table_of
 from app.attend.sources import open_live
+from app.runtime.folder import SESSIONS, default_out
 from app.view_models.attend.grid_frames import GridFrames, grid_for, holds
 from app.view_models.attend.light import Flicker
 from app.view_models.attend.warning import Answered
@@ -58,7 +59,8 @@ class LiveSetup:
         Whether somebody is asked for a picture; the virtual person always is.
     looker : Looker or None
         The virtual person; None: the headset that `config.source` names.
-    out : Path
+    out : Path or None
+        None: a new folder below `root`, made when it begins.
     adapter : LooksAdapter or None
         The person's calibration.
     composes : bool
@@ -68,6 +70,7 @@ class LiveSetup:
     flicker : Flicker
     kind : str
         `flicker`, or `flash`: the pictures light up in turn.
+    root : Path
     """
 
     config: SessionConfig
@@ -76,12 +79,13 @@ class LiveSetup:
     n_looks: int | None
     cued: bool
     looker: Looker | None
-    out: Path
+    out: Path | None
     adapter: LooksAdapter | None = None
     calibration: Calibration | None = None
     composes: bool = False
     flicker: Flicker = field(default_factory=Flicker)
     kind: Kind = "flicker"
+    root: Path = SESSIONS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -273,7 +277,7 @@ class LiveAttend:
                 setup.config,
                 source,
                 setup.options,
-                out=setup.out,
+                out=setup.out or default_out(setup.root, suffix="-attend"),
                 pictures=lambda _n: pictures,
                 cues=cues(setup.config.seed, n_targets) if is_cued else itertools.repeat(None),
                 n_looks=setup.n_looks,

@@ -11,7 +11,6 @@ from pathlib import Path
 from app.attend.calibrating import N_LOOKS, Calibration, calibration_seconds
 from app.attend.live import LiveSetup
 from app.attend.reading import FLASH_FILTER, LookOptions
-from app.runtime.folder import default_out
 from app.view_models.attend.light import Flicker
 from configs import SessionConfig, load_preset
 from devices.virtual.looker import Looker
@@ -55,7 +54,8 @@ def live_setup(
         n_looks,
         cued=choice.calibrates,
         looker=None if is_live else Looker(seed=config.seed),
-        out=folder / default_out(suffix="-attend").name,
+        out=None,
+        root=folder,
         calibration=Calibration() if choice.calibrates else None,
         composes=choice.composes,
         flicker=flicker,

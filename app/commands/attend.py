@@ -187,7 +187,6 @@ def run(args: argparse.Namespace) -> int:
     is_virtual = args.replay is None and args.source_id is None and args.name is None
     if is_virtual and n_looks is None:
         n_looks = DEFAULT_LOOKS
-    out = args.out or default_out(suffix="-attend")
     if not args.headless and args.replay is None:
         problem = window_problem()
         if not problem:
@@ -202,7 +201,7 @@ def run(args: argparse.Namespace) -> int:
                 n_looks,
                 is_cued,
                 looker,
-                out,
+                args.out,
                 adapter,
                 calibration,
                 composes,
@@ -220,7 +219,7 @@ def run(args: argparse.Namespace) -> int:
                 config,
                 source,
                 options,
-                out=out,
+                out=args.out or default_out(suffix="-attend"),
                 pictures=_pictures(config, composes, arithmetic),
                 cues=cues(config.seed, n_targets),
                 n_looks=n_looks,

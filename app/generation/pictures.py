@@ -20,6 +20,7 @@ from app.generation.items import Item
 from app.runtime.folder import encode_png
 from app.runtime.writing import write_atomically
 from configs.plain import utf8
+from configs.private import make_private
 from pipeline.values import Uint8
 
 REPORT, SHOWN = "generation.json", "shown"
@@ -46,7 +47,7 @@ def make_folder(out: Path) -> None:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise AppError(f"{out} is not empty, expected a new folder: nothing is overwritten.")
-    out.mkdir(parents=True, exist_ok=True)
+    make_private(out)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

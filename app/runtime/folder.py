@@ -26,7 +26,7 @@ from app.runtime.lock import LOCK, LockState, let_go, read_lock, remove_lock, wr
 from app.runtime.writing import PatientFiles, why, write_atomically
 from configs import SessionConfig
 from configs.plain import utf8
-from configs.private import make_private
+from configs.private import FOLDER, make_private
 from pipeline.values import StreamInfo, StreamRole, Uint8
 
 SESSIONS = Path("sessions")
@@ -36,6 +36,8 @@ RECORDING = "recording.xdf"
 RESERVE = ".phosphene.reserve"
 """A file that is given up at the end, so that events and summary find room on a full disk."""
 _RESERVED = 192 << 10
+_named: set[Path] = set()
+"""Folders that `default_out` made, and no session has taken yet."""
 
 
 def default_out(root: Path = SESSIONS, *, suffix: str = "") -> Path:
@@ -55,6 +57,7 @@ def default_out(root: Path = SESSIONS, *, suffix: str = "") -> Path:
         for number in itertools.count(2):
             with contextlib.suppress(FileExistsError):
                 make_private(out, exist_ok=False)
+                _named.add(out)
                 break
             out = root / f"{stamp}-{number}"
     except OSError as error:
@@ -163,11 +166,13 @@ class SessionFolder:
         self.fallback = None if fallback is None else fallback / path.resolve().name
         self.is_finished = False
         """Whether summary and all that belongs to it are written, in `finished_in`."""
+        self._is_ours = path in _named or not path.exists()
         self._claim()
+        _named.discard(path)
         self._session = b""
         self._is_settled = False
         try:
-            make_private(path / "images", exist_ok=False)
+            (path / "images").mkdir(mode=FOLDER)
             self._files = PatientFiles(path, lines=EVENTS, fallback=self.fallback)
             with contextlib.suppress(OSError):
                 write_atomically(path / RESERVE, bytes(_RESERVED))
@@ -227,6 +232,11 @@ class SessionFolder:
         """Write `images/NNNNNN.png`, or keep it; return its path in the folder and its SHA-256."""
         name = self._files.write(f"{below}/{index:06d}.png", png)
         return name, hashlib.sha256(png).hexdigest()
+
+    @property
+    def has_notes(self) -> bool:
+        """Whether a person's notes are in it."""
+        return (self.finished_in / "notes.txt").exists()
 
     def write_notes(self, text: str) -> None:
         """Write `notes.txt`: what the person at the computer noted, whole each time."""
@@ -332,13 +342,18 @@ class SessionFolder:
                 remove_lock(self.path)
 
     def discard(self) -> None:
-        """Take back the folder of a session that never began; what is in it by now stays."""
+        """Take back the folder of a session that never began; what others put there stays.
+
+        A folder that was there before, empty, is empty again.
+        """
         self.close()
         with contextlib.suppress(OSError):
             (self.path / "images").rmdir()
-            (self.path / "events.jsonl").unlink()
+            for name in (EVENTS, SESSION):
+                (self.path / name).unlink(missing_ok=True)
             remove_lock(self.path)
-            self.path.rmdir()
+            if self._is_ours:
+                self.path.rmdir()
 
 
 def _occupied(folder: Path) -> str:

@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,8 @@ DRAIN_SLACK = 2.0
 """The same, times what the pictures under way take as it was measured."""
 REPLAY_DRAIN_TIMEOUT = 600.0
 """The same of a replay, which refuses no epoch for want of time, s."""
+BEGINNING = 60.0
+"""Up to which length what was recorded of a session that could not decode is not kept, s."""
 AT_ONCE = 1.0
 """The same of any session that is to end at once, s."""
 
@@ -200,6 +202,8 @@ class Session:
         self._warnings: dict[str, str] = {}
         self._alarm_kind = ""
         self._told_pace = False
+        self._is_refused = False
+        """Whether it could not begin, so that nothing of it is kept."""
         self._acquisition: Acquisition | None = None
         self._publisher: Publisher | None = None
         self._show: Show | None = None
@@ -380,12 +384,14 @@ class Session:
     def _acquire(self) -> None:
         if not self._is_live:
             # A replay must not refuse what the live run decoded while its models were loaded.
-            self._decoding.require(self._stop)
+            with self._refusing():
+                self._decoding.require(self._stop)
             if self._stop.is_set():
                 return
         self._compare_weights()
         try:
-            acquisition = self._open()
+            with self._refusing():
+                acquisition = self._open()
         except PhospheneError:
             if self._stop.is_set():
                 return  # the search was given up, as it was asked to be
@@ -397,6 +403,16 @@ class Session:
             if acquisition.turn(timeout) or self._is_over(acquisition):
                 break
             self._watch(acquisition)
+
+    @contextlib.contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Within, a failure means that the session could not begin, unless it went on for long."""
+        try:
+            yield
+        except PhospheneError:
+            acquisition = self._acquisition
+            self._is_refused = acquisition is None or acquisition.elapsed < BEGINNING
+            raise
 
     def _open(self) -> Acquisition:
         source = self._open_source(self._stop)
@@ -457,9 +473,10 @@ class Session:
 
     def _watch(self, acquisition: Acquisition) -> None:
         self._take_news(acquisition)
-        if self._decoding.refusal:
-            raise PhospheneError(self._decoding.refusal)
         ready = self._decoding.ready
+        if self._decoding.refusal:
+            with contextlib.nullcontext() if ready else self._refusing():
+                raise PhospheneError(self._decoding.refusal)
         self._folder.retry()
         self._note_alarms(self._session_recorder.recorder)
         for remark in () if ready is None else ready.remarks:
@@ -471,10 +488,12 @@ class Session:
         tended = self._tend()
         if tended:
             self._warn(tended)
-        if ready is not None and (misfit := ready.spec.input.misfit(acquisition.path.info)):
-            raise PhospheneError(f"{ready.spec.name} {misfit}")
-        if misfit := self._decoding.misfit:
-            raise PhospheneError(misfit)
+        if ready is not None:
+            with self._refusing():
+                if misfit := ready.spec.input.misfit(acquisition.path.info):
+                    raise PhospheneError(f"{ready.spec.name} {misfit}")
+                if misfit := self._decoding.misfit:
+                    raise PhospheneError(misfit)
         if self._publisher is not None and ready is not None:
             self._publisher.expect(ready.spec.n_features)
         if self._show is not None:
@@ -548,7 +567,8 @@ class Session:
                 self._phases.try_move(Phase.FAILED, failure)
             if acquisition is not None:
                 acquisition.source.close()
-            self._finish_files(failure)
+            if not (self._is_refused and self._take_back()):
+                self._finish_files(failure)
 
     def _await_pictures(self) -> None:
         """Wait for the pictures under way, and say so where that takes long."""
@@ -564,6 +584,17 @@ class Session:
             return max(self._drain, DRAIN_SLACK * self._decoding.time_left)
 
         self._decoding.drain(longest)
+
+    def _take_back(self) -> bool:
+        """Leave nothing of a session that could not begin; False where somebody has made notes."""
+        if self._folder.has_notes:
+            return False
+        recorder = self._session_recorder.close()
+        with contextlib.suppress(OSError):
+            if recorder is not None:
+                recorder.path.unlink(missing_ok=True)
+        self._folder.discard()
+        return True
 
     def _finish_files(self, failure: str) -> None:
         acquisition = self._acquisition

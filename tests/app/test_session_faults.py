@@ -20,7 +20,7 @@ from app.errors import AppError
 from app.port import Phase
 from app.runtime.decoder import Decoder
 from app.runtime.launch import FOLLOWING_TIMEOUT, VirtualHeadset
-from app.runtime.messages import Answer, Ready
+from app.runtime.messages import Answer, Ready, Refused
 from app.runtime.session import Session
 from configs import (
     DecoderConfig,
@@ -31,6 +31,7 @@ from configs import (
     SourceConfig,
     load_preset,
 )
+from devices.errors import StreamNotFoundError
 from devices.hostile import HostileSettings, HostileSource
 from devices.lsl.inlet import LslSource
 from devices.xdf import XdfFile
@@ -95,6 +96,51 @@ def test_r26_a_slow_decoder_costs_pictures_and_never_a_sample(tmp_path: Path) ->
     traces = session.traces(0, 100_000)
     assert traces is not None
     assert traces.start + traces.data.shape[1] == 15_000
+
+
+def refusing_decoder(connection: Connection, _: SessionConfig) -> None:
+    """Have no weights."""
+    connection.send(Refused("the weights are missing."))
+    connection.recv()
+
+
+@pytest.mark.parametrize("has_stream", [False, True])
+def test_a_session_that_could_not_begin_leaves_what_was_there(
+    has_stream: bool, tmp_path: Path
+) -> None:
+    """Neither recording nor report: only a folder that was there, and a person's notes."""
+    out, source = tmp_path / "out", HostileSource(HostileSettings(duration=1e5, chunk=20))
+
+    def open_source(_: threading.Event) -> HostileSource:
+        if not has_stream:
+            raise StreamNotFoundError("no such stream.")
+        wait_for(lambda: session._decoding.refusal)
+        return source
+
+    def fail(notes: str = "") -> None:
+        nonlocal session
+        session = Session(
+            SessionConfig(
+                decoder=DecoderConfig(enabled=has_stream), outlets=OutletsConfig(enabled=False)
+            ),
+            out=out,
+            open_source=open_source,
+            clock=lambda: source.now,
+            make_decoder=partial(Decoder, target=refusing_decoder),
+        )
+        if notes:
+            session.set_notes(notes)
+        session.start()
+        assert session.wait(PATIENCE)
+        assert session.snapshot().phase is Phase.FAILED
+
+    session: Session
+    if has_stream:
+        out.mkdir()
+    fail()
+    assert list(tmp_path.rglob("*")) == [out] * has_stream
+    fail("the cap was loose")
+    assert summary_of(out)["phase"] == "failed"
 
 
 @pytest.mark.lsl

@@ -68,6 +68,24 @@ def test_a_command_refuses_what_is_no_file(
     assert not Path("out").exists()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run --headless --replay gone.xdf",
+        "attend --headless --replay gone.xdf",
+        "calibrate --headless --subject a --from gone.xdf",
+        "evaluate --session gone --out a/b",
+        "evaluate --session gone",
+    ],
+)
+def test_a_refused_command_leaves_no_folder(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(command.split()) == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_of_weights_with_a_pipe_in_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "encoder").mkdir()
     os.mkfifo(tmp_path / "encoder" / "config.json")
