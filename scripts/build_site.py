@@ -35,6 +35,8 @@ FOLDERS = {
     "notebooks": "notebooks/decode.md",
 }
 """Links to folders, and the page that stands for each."""
+STYLE = ".highlight pre { white-space: pre-wrap; }\n"
+"""Long commands are seen whole, on lines that are copied as one."""
 CHAPTERS = {
     "Start": ["install", "tutorials/*", "real_brain"],
     "Use it": [
@@ -62,8 +64,11 @@ CHAPTERS = {
 SETTINGS = {
     "extensions": ["myst_parser", "sphinx.ext.autodoc", "numpydoc"],
     "project": "Phosphene",
+    "copyright": "The Phosphene developers, MIT",
     "html_title": "Phosphene",
     "html_theme": "furo",
+    "html_static_path": ["static"],
+    "html_css_files": ["site.css"],
     "html_copy_source": False,
     "html_show_sphinx": False,
     "myst_enable_extensions": ["html_image"],
@@ -90,6 +95,8 @@ def main() -> int:
         (pages / target).write_text(_from_top(text), encoding="utf-8")
     for name in ("LICENSE", "CITATION.cff"):
         shutil.copy(ROOT / name, pages / name)
+    (pages / "static").mkdir()
+    (pages / "static" / "site.css").write_text(STYLE, encoding="utf-8")
     (pages / "reference").mkdir()
     (pages / "reference" / "commands.md").write_text(_commands(), encoding="utf-8")
     (pages / "reference" / "names.md").write_text(_names(), encoding="utf-8")
