@@ -17,7 +17,7 @@ ARGS ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo gui test test-lowest check lint format install install-dev train-embedded site clean
+.PHONY: help demo gui test test-lowest check lint format install install-dev train-embedded site walk clean
 
 help:
 	@echo "make demo      install into $(VENV) and run the demo (ARGS=\"--duration 30\")"
@@ -28,6 +28,7 @@ help:
 	@echo "make test-lowest  the tests with the oldest versions that pyproject.toml allows"
 	@echo "make train-embedded  train the embedded model again, from the packages (hours; ARGS=--quick)"
 	@echo "make site      build the documentation as a site: build/site/index.html"
+	@echo "make walk      run every command of every page (an hour; PAGES=docs/tutorials/cyton.md)"
 	@echo "make format    let ruff rewrite what it can"
 	@echo "make clean     remove $(VENV) and the caches"
 
@@ -86,6 +87,12 @@ train-embedded: $(DEV_STAMP)
 site: $(DEV_STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[site]"
 	$(BIN)/python scripts/build_site.py
+
+# In folders of their own: what a page installs goes into $(VENV).
+PAGES ?= README.md CONTRIBUTING.md $(filter-out docs/decisions/%,$(wildcard docs/*.md docs/*/*.md))
+walk: $(DEV_STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[serve]"
+	$(BIN)/python -m research.walk --seconds 3600 $(ARGS) $(PAGES)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build
