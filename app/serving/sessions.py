@@ -24,6 +24,9 @@ MAX_ADAPTERS = 4
 """Adapters that one session keeps; the oldest gives way."""
 IDLE = 900.0
 """A session that asks nothing for so long is over, s."""
+QUIET = 10.0
+"""Where there are too many, one that asked nothing for so long gives way, s. A client whose opening
+was answered too late opens another, and knows of no session to close."""
 
 
 class RefusedError(AppError):
@@ -107,17 +110,26 @@ class Sessions:
     ) -> OpenSession:
         """Open a session for a client; raises `RefusedError` where there are too many."""
         self.sweep()
-        own = sum(each.client == client for each in self._open.values())
-        if own >= MAX_PER_CLIENT or len(self._open) >= MAX_SESSIONS:
-            raise RefusedError(
-                "overload", f"{len(self._open)} sessions are open, {own} of them of this client."
-            )
+        own = [each for each in self._open.values() if each.client == client]
+        if len(own) >= MAX_PER_CLIENT:
+            self._make_room(own, n_own=len(own))
+        if len(self._open) >= MAX_SESSIONS:
+            self._make_room(list(self._open.values()), n_own=len(own))
         now = self._clock()
         made = OpenSession(
             secrets.token_hex(16), client, config, subject, budget, opened=now, seen=now
         )
         self._open[made.id] = made
         return made
+
+    def _make_room(self, among: list[OpenSession], *, n_own: int) -> None:
+        """End the session that was silent longest; its client, if there is one, opens another."""
+        silent = min(among, key=lambda each: (each.n_open > 0, each.seen))
+        if silent.n_open or self._clock() - silent.seen < QUIET:
+            raise RefusedError(
+                "overload", f"{len(self._open)} sessions are open, {n_own} of them of this client."
+            )
+        self.close(silent)
 
     def get(self, session: str, *, client: str) -> OpenSession:
         """A client's own session; of another's it is not even said that there is one."""

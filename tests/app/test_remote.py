@@ -6,9 +6,10 @@ import hashlib
 import http.server
 import json
 import os
+import socket
 import ssl
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from app.runtime.messages import Answer, Job, Load, Loaded, Moved, Ready, Stands
 from app.runtime.remote.client import RefusedByServerError, RemoteSession
 from app.runtime.remote.process import Places
 from app.runtime.remote.ticket import Ticket, TicketError, place_of, read_ticket, write_ticket
-from app.runtime.remote.transport import GoneError, Transport
+from app.runtime.remote.transport import GoneError, OtherServerError, Transport
 from app.runtime.remote.wire import (
     DecodeRequest,
     OpenAnswer,
@@ -249,8 +250,11 @@ class There:
 
     def __init__(self) -> None:
         self.is_up = True
+        self.is_slow = False
         self.n_opened = 0
         self.refuses = ""
+        self.within: float | None = None
+        self.closed_in: list[str] = []
 
     def open(self, config: SessionConfig) -> Any:
         if not self.is_up:
@@ -265,13 +269,14 @@ class There:
     def load(self, request: Load) -> Loaded:
         return Loaded(request.folder, "there", SPEC)
 
-    def decode(self, job: Job) -> Answer:
-        if not self.is_up:
-            raise GoneError("it closed the connection")
+    def decode(self, job: Job, *, within: float | None = None) -> Answer:
+        self.within = within
+        if self.is_slow or not self.is_up:
+            raise GoneError("no answer within 2 s" if self.is_up else "it closed the connection")
         return Answer(job.index, decoded_by=URL, observed=True, began=job.index == 0)
 
     def close(self) -> None:
-        pass
+        self.closed_in.append(threading.current_thread().name)
 
 
 @pytest.fixture
@@ -423,6 +428,85 @@ def test_an_adapter_is_loaded_in_both_places_and_sent_again_on_return(
     assert sent == ["/a/folder"]
 
 
+class Pauses:
+    """A prober's pauses, which take no time."""
+
+    def __init__(self) -> None:
+        self.lasted: list[float] = []
+
+    def wait(self, pause: float) -> bool:
+        self.lasted.append(pause)
+        return False
+
+    def set(self) -> None:
+        pass
+
+
+def test_a_server_that_lives_but_is_slow_is_tried_less_and_less(
+    places: Places, there: There, words: list[Any]
+) -> None:
+    pauses: Any = Pauses()
+    places._closing = pauses
+    places._probe_every = places._pause = 1.0
+    places.start()
+    wait_for(lambda: places._local.worker is not None)
+    there.is_slow = True
+    for index in range(5):  # left, found again, left again
+        assert places.decode(replace(job(), index=index)).decoded_by == ""
+        wait_for(lambda: places._found is not None)
+        wait_for(lambda: len(there.closed_in) == index + 1)  # noqa: B023
+    assert pauses.lasted == [1.0, 2.0, 4.0, 8.0, 15.0]
+    assert set(there.closed_in) == {"probe"}  # no epoch waited for that
+    # What it can draw here itself, it waits for no longer: the default's 5 s less a picture.
+    assert there.within == pytest.approx(5.0 - 1.5 * 0.02)
+    there.is_slow = False
+    for index in range(5, 20):
+        assert places.decode(replace(job(), index=index)).decoded_by == URL
+    there.is_slow = True
+    places.decode(plain_job())
+    wait_for(lambda: places._found is not None)
+    assert pauses.lasted[-1] == 1.0
+    assert sum("does not decode any more" in each.sentence for each in words) == 6
+
+
+def test_why_a_server_is_not_used_again_is_said_once(
+    places: Places, there: There, words: list[Any]
+) -> None:
+    places.start()
+    there.is_up = False
+    places.decode(plain_job())
+    there.is_up, there.refuses = True, "this server draws in 4 steps"
+    wait_for(lambda: "4 steps" in words[-1].sentence)
+    n_opened, opened = len(words), there.open
+
+    def other(config: SessionConfig) -> Any:
+        raise OtherServerError("it shows another certificate")
+
+    def broken(config: SessionConfig) -> Any:
+        raise KeyError("a fault of ours")
+
+    for odd, sentence in ((other, "another certificate"), (broken, "a fault of ours")):
+        places._open = odd
+        wait_for(lambda: sentence in words[-1].sentence)  # noqa: B023
+    places._open, there.refuses = opened, ""
+    wait_for(lambda: places._found is not None)
+    assert places.decode(plain_job()).decoded_by == URL
+    assert len(words) == n_opened + 3
+
+
+def test_a_session_that_lacks_an_adapter_is_not_returned_to(places: Places, there: There) -> None:
+    places.start()
+    wait_for(lambda: places._local.worker is not None)
+    there.is_up = False
+    places.decode(plain_job())
+    there.is_up = True
+    wait_for(lambda: places._found is not None)
+    places.load(Load("/a/folder"))  # here, after a session was opened there without it
+    assert places.decode(plain_job()).decoded_by == ""
+    wait_for(lambda: places._found is not None)
+    assert places.decode(plain_job()).decoded_by == URL
+
+
 # -- the connection ---------------------------------------------------------------------------
 
 
@@ -497,6 +581,69 @@ def test_only_the_certificate_of_the_ticket_is_spoken_to(
         thread.join(10)
     with pytest.raises(GoneError, match="nobody listens"):
         good.ask("POST", "/x", b"epoch", timeout=1.0)
+
+
+class Dripping:
+    """A server whose connections each do one thing, in their order."""
+
+    def __init__(self, *scripts: Callable[[socket.socket, bytes], None]) -> None:
+        self.asked: list[bytes] = []
+        self._scripts = scripts
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def _serve(self) -> None:
+        with self._listening:
+            for script in self._scripts:
+                with self._listening.accept()[0] as connection:
+                    self.asked.append(connection.recv(1 << 16))
+                    script(connection, self.asked[-1])
+
+
+FINE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+
+
+def test_a_connection_that_was_idle_too_long_costs_no_epoch() -> None:
+    def once(connection: socket.socket, _asked: bytes) -> None:
+        connection.sendall(FINE)
+
+    server = Dripping(once, once)  # closed after an answer, as a server does after 75 s
+    transport = Transport(server.url, Ticket(server.url, "t" * 43))
+    assert transport.ask("POST", "/v1/open", b"x", timeout=20.0) == (200, b"ok")
+    assert transport.ask("POST", "/v1/decode", b"epoch", timeout=20.0) == (200, b"ok")
+    transport.close()
+    server.thread.join(10)
+    assert [each.partition(b" HTTP")[0] for each in server.asked] == [
+        b"POST /v1/open",
+        b"POST /v1/decode",
+    ]
+
+
+@pytest.mark.parametrize("said", [b"HTTP/1.1 200 OK\r\nx-a: b\r\n", FINE[:-2]])
+def test_an_answer_that_comes_byte_by_byte_is_waited_for_no_longer(said: bytes) -> None:
+    now, heard = [0.0], threading.Event()
+
+    def drips(connection: socket.socket, _asked: bytes) -> None:
+        connection.sendall(said)
+        heard.wait(20)
+        now[0] = 2.5  # each byte came well within the 2 s
+        connection.sendall(b"k")
+        connection.recv(1)
+
+    server = Dripping(drips)
+
+    def clock() -> float:
+        if server.asked:
+            heard.set()
+        return now[0]
+
+    transport = Transport(server.url, Ticket(server.url, "t" * 43), clock=clock)
+    with pytest.raises(GoneError, match="no answer within 2 s"):
+        transport.ask("POST", "/v1/decode", b"epoch", timeout=2.0)
+    transport.close()
+    server.thread.join(10)
 
 
 # -- what a replay makes of it ----------------------------------------------------------------

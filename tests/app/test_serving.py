@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import stat
@@ -36,6 +37,7 @@ from app.runtime.remote.wire import (
 from app.serving.batching import Batcher, OverloadError
 from app.serving.replica import Work
 from app.serving.service import Declined, ReplicaService
+from app.serving.sessions import MAX_PER_CLIENT, MAX_SESSIONS, RefusedError, Sessions
 from app.serving.tokens import TokenError, Tokens
 from configs import SessionConfig
 from models.api import EncoderSpec, InputSpec
@@ -561,6 +563,37 @@ def test_more_than_the_server_takes_is_overload(tmp_path: Path) -> None:
         assert len(door.gate.sessions) == 0
 
     run(scene())
+
+
+def test_openings_whose_answers_came_too_late_lock_no_client_out() -> None:
+    now, ended = [0.0], list[str]()
+    sessions = Sessions(clock=lambda: now[0], on_end=lambda each: ended.append(each.id))
+
+    def open_one(client: str = "left") -> str:
+        return sessions.open(client=client, subject="x", config=SessionConfig(), budget=2.0).id
+
+    asks, draws = open_one(), sessions.get(open_one(), client="left")
+    draws.n_open = 1
+    for _ in range(MAX_PER_CLIENT - 2):
+        open_one()
+    with pytest.raises(RefusedError, match=f"{MAX_PER_CLIENT} of them of this client"):
+        open_one()  # so many at once are no client's that waited
+    assert not ended
+    for _ in range(3 * MAX_PER_CLIENT):
+        now[0] += 2.0
+        sessions.get(asks, client="left")
+        with contextlib.suppress(RefusedError):
+            open_one()
+        assert len(sessions) == MAX_PER_CLIENT
+    assert len(ended) > MAX_PER_CLIENT  # it was let in again and again
+    assert not {asks, draws.id} & set(ended)
+    for number in range(MAX_SESSIONS):
+        open_one(f"client-{number}") if len(sessions) < MAX_SESSIONS else None
+    now[0] += 11.0
+    sessions.get(asks, client="left")
+    open_one("another")
+    assert len(sessions) == MAX_SESSIONS
+    assert not {asks, draws.id} & set(ended)
 
 
 def test_a_session_of_other_pictures_is_refused(door: Door) -> None:

@@ -149,8 +149,8 @@ class RemoteSession:
         self._sent[request.folder] = files
         return Loaded(request.folder, files.sha256, spec)
 
-    def decode(self, job: Job) -> Answer:
-        """Have one epoch decoded.
+    def decode(self, job: Job, *, within: float | None = None) -> Answer:
+        """Have one epoch decoded, `within` seconds; None: `patience`.
 
         Raises
         ------
@@ -169,8 +169,9 @@ class RemoteSession:
         number, self._number = self._number, self._number + 1
         sent = replace(job, steer=replace(job.steer, adapter=key))
         body = pack(request_of(sent, session=self._session, number=number))
+        timeout = self.patience if within is None else min(within, self.patience)
         try:
-            answer = unpack(DecodeAnswer, self._ask("/v1/decode", body, timeout=self.patience))
+            answer = unpack(DecodeAnswer, self._ask("/v1/decode", body, timeout=timeout))
             if answer.number != number:
                 raise WireError("the server answered another epoch than was asked.")
             served = served_from(answer)
@@ -205,7 +206,8 @@ class RemoteSession:
     def _refused(self, job: Job, error: RefusedByServerError) -> Answer:
         if error.code == "overload":
             return Answer(job.index, overload=f"the server has no room: {error}")
-        if error.code in ("draining", "away", "session", "token"):
+        # Replayed: it came twice, since the connection broke between, and the answer is lost.
+        if error.code in ("draining", "away", "session", "token", "replayed"):
             raise GoneError(str(error)) from error
         return Answer(job.index, error=f"the server refused it ({error.code}): {error}")
 

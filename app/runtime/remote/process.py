@@ -25,14 +25,18 @@ from app.runtime.messages import (
     Switched,
 )
 from app.runtime.remote.client import RefusedByServerError, RemoteSession
-from app.runtime.remote.transport import GoneError
+from app.runtime.remote.transport import GoneError, OtherServerError
 from app.runtime.worker import Worker, telling
 from configs import SessionConfig
 from pipeline.errors import PhospheneError
 
 PROBE_EVERY = 1.0
-"""How often a server that is gone is looked for, s; longer after each failure."""
+"""How soon a server that is gone is looked for, s; later after each failure, and each time that it
+was left again before it had decoded much."""
 PROBE_MAX = 15.0
+PROBE_GROWS, LEFT_AGAIN = 1.5, 2.0
+SLACK = 1.5
+"""Pictures' times that are left for drawing here what a server has not answered."""
 LOCAL_TIMEOUT = 20.0
 """Longest wait for the decoder here to be loaded, of what may wait for as long as it likes, s."""
 
@@ -166,9 +170,10 @@ class Places:
         self._open = open_session
         self._local = Local(config, make_local)
         self._remote: RemoteSession | None = None
-        self._probe_every = probe_every
+        self._probe_every = self._pause = probe_every
         self._closing = threading.Event()
-        self._found: RemoteSession | None = None
+        self._found: tuple[RemoteSession, list[Load]] | None = None
+        """A session that waits to be used, and the adapters that it was sent."""
         self._prober: threading.Thread | None = None
         self._server: Ready | None = None
         self._lock = threading.Lock()
@@ -186,11 +191,11 @@ class Places:
         first = self._config.decoder.adapter
         if first is not None:
             self._loads.append(Load(first))
-        reason = ""
+        reason, told = "", {""}
         try:
-            self._remote = self._opened()
+            self._remote = self._opened(self._loads)
         except PhospheneError as error:
-            reason = str(error).rstrip(".")
+            reason, told = _words(error), {"", _kind(error)}
         settled = {} if self._remote is None else self._remote.ready.settled
         # By the server's back-end where this machine has it, so that pictures of both are of one
         # kind, and a replay by one setting repeats them all. No epoch waits for a build meanwhile.
@@ -218,7 +223,7 @@ class Places:
         self._word = Moved(
             "", f"{self._url} does not decode ({reason}): pictures are decoded here until it does."
         )
-        self._look_for_it()
+        self._look_for_it(told=told)
 
     def announce(self) -> None:
         """Say where epochs are decoded, and whether this machine could take over."""
@@ -240,14 +245,17 @@ class Places:
             sentence = f"This machine cannot take over from {self._url}: {reason}"
         self._send(StandsBy(sentence, reason))
 
-    def _opened(self) -> RemoteSession:
-        """Open a session there, with the adapters that this one uses."""
+    def _opened(self, loads: list[Load]) -> RemoteSession:
+        """Open a session there, with adapters that this one uses."""
         session = self._open(self._config)
-        for request in self._loads:
-            loaded = session.load(request)
-            if loaded.spec is None:
-                session.close()
-                raise RefusedByServerError("adapter", loaded.reason)
+        try:
+            for request in loads:
+                loaded = session.load(request)
+                if loaded.spec is None:
+                    raise RefusedByServerError("adapter", loaded.reason)
+        except PhospheneError:
+            session.close()
+            raise
         return session
 
     def load(self, request: Load) -> Loaded:
@@ -263,7 +271,7 @@ class Places:
             try:
                 found = remote.load(request)
             except GoneError as error:
-                self._away(str(error).rstrip("."))
+                self._away(remote, error)
                 return self.load(request)
         if found.spec is not None:
             with self._lock:
@@ -276,15 +284,25 @@ class Places:
         remote = self._remote
         if remote is not None:
             try:
-                answer = remote.decode(job)
+                answer = remote.decode(job, within=self._within())
             except GoneError as error:
-                self._away(str(error).rstrip("."))
+                self._away(remote, error)
             else:
+                self._pause = max(self._probe_every, self._pause / PROBE_GROWS)
                 # What follows the person here has missed what was decoded there, and vice versa.
                 began = answer.began and (job.draw or answer.observed)
                 self._here = 0
                 return replace(answer, began=began)
         return self._decode_here(job)
+
+    def _within(self) -> float | None:
+        """How long the server's answer is worth waiting for, while it can be drawn here yet, s."""
+        max_wait, worker = self._config.decoder.max_wait, self._local.worker
+        pace = None if worker is None else worker.ready.pace
+        if max_wait is None or pace is None:
+            return None
+        left = max_wait - SLACK * pace.picture
+        return left if left > max_wait / 2 else None
 
     def _decode_here(self, job: Job) -> Answer:
         # No longer than a picture may wait: the next epochs would wait behind it.
@@ -310,34 +328,46 @@ class Places:
         self._server = None
         self._send(Moved("", f"Other weights draw here than at {self._url}: so do the pictures."))
 
-    def _away(self, reason: str) -> None:
-        if self._remote is not None:
-            self._server = self._remote.ready
-            self._remote.close()
-        self._remote = None
+    def _away(self, left: RemoteSession, error: GoneError) -> None:
+        """Go over to this machine; nothing more is asked of the server by whom an epoch waits."""
+        self._server, self._remote = left.ready, None
         self._send(
             Moved(
                 "",
-                f"{self._url} does not decode any more ({reason}): pictures are decoded here until "
-                "it is back.",
+                f"{self._url} does not decode any more ({_words(error)}): pictures are decoded "
+                "here until it is back.",
             )
         )
-        self._look_for_it()
+        self._look_for_it(left, told={"", _kind(error)})
+        self._pause = min(PROBE_MAX, LEFT_AGAIN * self._pause)
 
-    def _look_for_it(self) -> None:
-        self._prober = threading.Thread(target=self._probe, name="probe", daemon=True)
+    def _look_for_it(self, left: RemoteSession | None = None, *, told: set[str]) -> None:
+        self._prober = threading.Thread(
+            target=self._probe, args=(self._pause, left, told), name="probe", daemon=True
+        )
         self._prober.start()
 
-    def _probe(self) -> None:
-        pause = self._probe_every
+    def _probe(self, pause: float, left: RemoteSession | None, told: set[str]) -> None:
+        """Look for the server until it takes this session; say what a person has to mend."""
         while not self._closing.wait(pause):
+            loads = self._loads
             try:
-                found = self._opened()
-            except PhospheneError:
-                pause = min(PROBE_MAX, 1.5 * pause)
+                found = self._opened(loads)
+            except Exception as error:  # noqa: BLE001 - the thread's top: it goes on looking
+                pause = min(PROBE_MAX, PROBE_GROWS * pause)
+                kind = _kind(error)
+                if kind not in told:
+                    told.add(kind)
+                    sentence = (
+                        f"{self._url} does not take this session ({_words(error)}): pictures are "
+                        "decoded here until it does."
+                    )
+                    self._send(Moved("", sentence))
                 continue
             with self._lock:
-                self._found = found
+                self._found = found, loads
+            if left is not None:
+                left.close()  # it may never have been told
             return
 
     def _return(self) -> None:
@@ -345,15 +375,32 @@ class Places:
             found, self._found = self._found, None
         if found is None:
             return
-        self._remote = found
+        remote, loads = found
+        if loads is not self._loads:  # an adapter was loaded here meanwhile
+            self._look_for_it(remote, told={""})
+            return
+        self._remote = remote
         sentence = f"{self._url} decodes from here on: EEG leaves this machine for it."
-        self._send(Moved(self._url, sentence, found.ready))
+        self._send(Moved(self._url, sentence, remote.ready))
 
     def close(self) -> None:
         """End the session there."""
         self._closing.set()
         if self._prober is not None:
             self._prober.join(0.2)
-        for each in (self._remote, self._found):
+        for each in (self._remote, self._found and self._found[0]):
             if each is not None:
                 each.close()
+
+
+def _kind(error: Exception) -> str:
+    """What is told of once while a server is looked for; empty: that it is not there."""
+    if isinstance(error, RefusedByServerError):
+        return "" if error.code in ("away", "draining") else error.code
+    is_gone = isinstance(error, GoneError) and not isinstance(error, OtherServerError)
+    return "" if is_gone else type(error).__name__
+
+
+def _words(error: Exception) -> str:
+    words = str(error) if isinstance(error, PhospheneError) else f"{type(error).__name__}: {error}"
+    return words.rstrip(".")

@@ -10,8 +10,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import http.client
+import io
 import socket
 import ssl
+import time
+from collections.abc import Callable
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from app.errors import AppError
@@ -30,6 +34,36 @@ class GoneError(AppError):
     """The server cannot be reached, or did not answer in time."""
 
 
+class OtherServerError(GoneError):
+    """Who answers there is not the server of the ticket: a person has to see to it."""
+
+
+class _Timely(io.RawIOBase):
+    """An answer's bytes, until a time: a socket's own timeout begins anew with every byte."""
+
+    def __init__(self, sock: socket.socket, left: Callable[[float], float], until: float) -> None:
+        self._sock, self._left, self._until = sock, left, until
+        self._raw = sock.makefile("rb", buffering=0)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """As `http.client` asks a socket."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read what is there; raises `TimeoutError`."""
+        self._sock.settimeout(self._left(self._until))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        """Let go of the socket, which is the connection's."""
+        self._raw.close()
+        super().close()
+
+
 class Transport:
     """One connection that is kept; opened when it is needed. For one thread.
 
@@ -38,12 +72,18 @@ class Transport:
     url : str
         As `decoder.remote`.
     ticket : Ticket
+    clock : callable
+        Monotonic seconds.
     """
 
-    def __init__(self, url: str, ticket: Ticket) -> None:
+    def __init__(
+        self, url: str, ticket: Ticket, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._ticket = ticket
+        self._clock = clock
         self._parts = urlsplit(url)
         self._connection: http.client.HTTPConnection | None = None
+        self._reading: _Timely | None = None
 
     def ask(
         self, method: str, path: str, body: bytes = b"", *, timeout: float
@@ -56,17 +96,17 @@ class Transport:
             Nobody answers there, or not the server of the ticket, or not in time.
         """
         try:
-            # A connection that was kept may have been closed meanwhile: then the request never
-            # arrived, and a new one is opened once. One that was read by the server is not sent
-            # a second time.
-            is_kept = self._connection is not None
+            # A connection that was kept may have been closed meanwhile (by a server, once it was
+            # idle for long): then the request never arrived, and a new one is opened once. Where
+            # it did arrive, the server takes no second one: epochs are numbered.
+            is_kept, until = self._connection is not None, self._clock() + timeout
             try:
-                return self._ask(method, path, body, timeout)
-            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+                return self._ask(method, path, body, until)
+            except _CLOSED:
                 self.close()
-                if not is_kept or path == "/v1/decode":
+                if not is_kept:
                     raise
-                return self._ask(method, path, body, timeout)
+                return self._ask(method, path, body, until)
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise GoneError(_words(error, timeout)) from error
@@ -78,12 +118,19 @@ class Transport:
         """Close the connection; the next request opens another."""
         if self._connection is not None:
             self._connection.close()
-            self._connection = None
+        if self._reading is not None:  # of an answer that failed, http.client lets the socket go
+            self._reading.close()
+        self._reading = self._connection = None
 
-    def _ask(self, method: str, path: str, body: bytes, timeout: float) -> tuple[int, bytes]:
+    def _ask(self, method: str, path: str, body: bytes, until: float) -> tuple[int, bytes]:
         connection = self._connection or self._connect()
-        if connection.sock is not None:
-            connection.sock.settimeout(timeout)
+
+        def answering(sock: socket.socket, **options: Any) -> http.client.HTTPResponse:
+            self._reading = timely = _Timely(sock, self._left, until)
+            return http.client.HTTPResponse(cast("Any", timely), **options)
+
+        connection.response_class = cast("Any", answering)
+        connection.sock.settimeout(self._left(until))
         connection.request(
             method,
             path,
@@ -100,6 +147,12 @@ class Transport:
         if answer.will_close:
             self.close()
         return answer.status, content
+
+    def _left(self, until: float) -> float:
+        left = until - self._clock()
+        if left <= 0:
+            raise TimeoutError
+        return left
 
     def _connect(self) -> http.client.HTTPConnection:
         host, port = self._parts.hostname or "", self._parts.port or 0
@@ -126,7 +179,7 @@ class Transport:
             return
         found = hashlib.sha256(sock.getpeercert(binary_form=True) or b"").hexdigest()
         if not hmac.compare_digest(found, self._ticket.fingerprint):
-            raise GoneError(
+            raise OtherServerError(
                 "it shows another certificate than the ticket names: it is not that server, or "
                 "its certificate was replaced and the ticket has to be, too"
             )
