@@ -14,6 +14,7 @@ from typing import Final
 from configs.guard import read_text
 from configs.montages import TYPED
 from devices.errors import FileError
+from pipeline.electrodes import canonical_name
 
 
 def read_montage(text: str) -> tuple[str, ...]:
@@ -26,7 +27,7 @@ def read_montage(text: str) -> tuple[str, ...]:
     Raises
     ------
     FileError
-        The file is not there, cannot be read, or holds no label.
+        The file is not there, cannot be read, or holds no label; one word is neither.
     """
     word = text.strip()
     if word.lower() in TYPED:
@@ -39,6 +40,12 @@ def read_montage(text: str) -> tuple[str, ...]:
         return tuple(label.strip() for label in word.split(",") if label.strip())
     if path.suffix or len(path.parts) > 1:
         raise FileError(f"{path} does not exist, expected a file of labels: check the path.")
+    if word and canonical_name(word) is None:
+        raise FileError(
+            f"{word!r} is no montage that is known by name ({', '.join(TYPED)}), no file and no "
+            "electrode of the 10-05 system: give a label a channel with commas between them, or a "
+            "file of labels."
+        )
     return (word,) if word else ()
 
 

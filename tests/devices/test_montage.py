@@ -25,6 +25,11 @@ def test_what_is_typed(text: str, labels: tuple[str, ...]) -> None:
     assert read_montage(text) == labels
 
 
+def test_a_name_that_nobody_knows_is_no_label() -> None:
+    with pytest.raises(FileError, match=r"'biosemi128' is no montage.*cyton, daisy"):
+        read_montage("biosemi128")
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
