@@ -26,8 +26,6 @@ CONFIG = {
 }
 FINE = 0.25
 """Cycles a pixel from which on a pattern is fine: half of what a grid of pixels can hold."""
-JITTER = 0.05
-"""Noise on the latents that the decoder learns from: those that it is asked for are never exact."""
 
 
 def new_autoencoder() -> AutoencoderDC:
@@ -77,6 +75,11 @@ def reconstruction_loss(made: Tensor, wanted: Tensor) -> Tensor:
     return error.abs().mean() + 2.0 * error.square().mean() + edges
 
 
+def decibel_loss(made: Tensor, wanted: Tensor) -> Tensor:
+    """Logarithm of each picture's squared error: a decibel counts alike in every picture."""
+    return (made - wanted).square().mean((1, 2, 3)).add(1e-4).log().mean()
+
+
 def texture_loss(made: Tensor, wanted: Tensor, *, side: int = 16) -> Tensor:
     """Difference of the fine amplitudes in windows of `side` pixels, wherever they lie in them.
 
@@ -108,19 +111,22 @@ class Reconstruction(nn.Module):
     ----------
     texture : float
         Weight of `texture_loss`.
+    decibels : bool
+        `decibel_loss` in place of `reconstruction_loss`.
     """
 
-    def __init__(self, vae: AutoencoderDC, *, texture: float) -> None:
+    def __init__(self, vae: AutoencoderDC, *, texture: float, decibels: bool) -> None:
         super().__init__()
         self.vae = vae
         self._texture = texture
+        self._error = decibel_loss if decibels else reconstruction_loss
 
     def forward(self, crops: Tensor, noise: Tensor) -> dict[str, Tensor]:
-        """Losses of crops (n, 3, height, width) in [-1, 1]; `noise` is as large as the latents."""
+        """Losses of crops (n, 3, height, width) in [-1, 1]; `noise` is added to the latents."""
         crops = crops.contiguous(memory_format=torch.channels_last)
         latents = self.vae.encoder(crops)
-        made = self.vae.decoder(latents + JITTER * noise).float()
-        losses = {"reconstruction": reconstruction_loss(made, crops)}
+        made = self.vae.decoder(latents + noise).float()
+        losses = {"reconstruction": self._error(made, crops)}
         losses["texture"] = texture_loss(made, crops)
         # A leash on the latents' size.
         leash = 1e-4 * latents.float().square().mean()

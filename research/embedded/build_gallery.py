@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ def variants(
 
 
 def gallery_stimuli(
-    renders: dict[str, Image.Image],
+    renders: Mapping[str, Image.Image],
     names: Sequence[dict[str, Any]],
     *,
     n_variants: int = N_VARIANTS,
@@ -148,7 +148,7 @@ def checkerboards() -> list[Stimulus]:
 
 
 def extra_stimuli(
-    renders: dict[str, Image.Image],
+    renders: Mapping[str, Image.Image],
     names: Sequence[dict[str, Any]],
     taken: set[str],
     *,
@@ -306,6 +306,9 @@ def main() -> None:
     parser.add_argument("--extras", type=Path, required=True, help="safetensors file to write")
     parser.add_argument("--features", type=Path, help="safetensors file of the raw features")
     parser.add_argument("--variants", type=int, default=N_VARIANTS, metavar="N")
+    parser.add_argument(
+        "--every", type=int, default=1, metavar="N", help="one extra in N: tests the chain"
+    )
     options = parser.parse_args()
     renders = pictures.read_renders(options.renders, side=256)
     names = pictures.read_names(options.names)
@@ -320,7 +323,7 @@ def main() -> None:
     write_gallery(options.out, stimuli, table)
     print(json.dumps(report(stimuli, table), indent=1))
     taken = {str(each.code_point) for each in stimuli}
-    extras = extra_stimuli(renders, names, taken, n_variants=options.variants)
+    extras = extra_stimuli(renders, names[:: options.every], taken, n_variants=options.variants)
     rows = recipe(raw_features(extras, looks), np.zeros(len(extras), dtype=bool))
     stems = {"code_points": json.dumps([each.code_point for each in extras])}
     save_file({"embeddings": rows}, options.extras, metadata=stems)

@@ -67,7 +67,7 @@ def stages(out: Path, renders: Path, names: Path) -> tuple[Stage, ...]:
                 "--out", str(made), "--extras", str(extras),
                 "--features", str(features),
             ),
-            quick=("--variants", "0"),
+            quick=("--variants", "0", "--every", "8"),
         ),
         Stage(
             name="pictures",
@@ -89,7 +89,8 @@ def stages(out: Path, renders: Path, names: Path) -> tuple[Stage, ...]:
             module="train_autoencoder",
             arguments=(
                 *package, "--init", str(out / "ae" / "vae"), "--fold", "--part", "decoder",
-                "--steps", "3000", "--lr", "1.2e-3", "--texture", "4", "--seed", "2",
+                "--whole", "--batch", "4", "--steps", "8000", "--lr", "1e-3", "--texture", "12",
+                "--seed", "2",
                 "--out", str(out / "dec"),
             ),
             quick=("--steps", "2", "--batch", "4"),
@@ -133,7 +134,7 @@ def stages(out: Path, renders: Path, names: Path) -> tuple[Stage, ...]:
                 "--weights", str(out / "unet" / "weights"),
                 "--out", str(out / "judge-generator" / "generator.json"),
             ),
-            quick=("--every", "16"),
+            quick=("--every", "32"),
         ),
         Stage(
             name="judge-pictures",
@@ -142,7 +143,7 @@ def stages(out: Path, renders: Path, names: Path) -> tuple[Stage, ...]:
                 *package, "--pictures", str(every), "--weights", str(out / "unet" / "weights"),
                 "--out", str(out / "judge-pictures" / "picture_quality.json"),
             ),
-            quick=("--every", "8"),
+            quick=("--every", "4"),
         ),
         Stage(
             name="judge-encoder",

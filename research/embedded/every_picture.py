@@ -83,7 +83,7 @@ def _spelt(stem: str) -> str:
 
 
 def stimuli_of(
-    stems: Sequence[str], renders: dict[str, Image.Image], words: Mapping[str, str]
+    stems: Sequence[str], renders: Mapping[str, Image.Image], words: Mapping[str, str]
 ) -> list[Stimulus]:
     """Renders as stimuli, upright."""
     made = []

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,7 @@ def shaded(shade: int) -> tuple[int, int, int]:
 
 def draw(
     stimulus: Stimulus,
-    renders: dict[str, Image.Image],
+    renders: Mapping[str, Image.Image],
     numbers: npt.NDArray[np.float64],
 ) -> Image.Image:
     """Picture of a stimulus in the pose that four numbers ask for, 128 px."""

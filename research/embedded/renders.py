@@ -10,6 +10,7 @@ import io
 import json
 import tarfile
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,23 +43,45 @@ class Pose:
     brightness: float = 1.0
 
 
-def read_renders(package: Path, *, side: int = 192) -> dict[str, Image.Image]:
-    """Read every render of an npm tarball of `@lobehub/fluent-emoji-3d`.
+class Renders(Mapping[str, Image.Image]):
+    """RGBA pictures of `side` x `side` by code point, sorted; each is decoded when asked for."""
 
-    Returns
-    -------
-    dict of str to PIL.Image.Image
-        RGBA pictures of `side` x `side` by code point (file name without suffix), sorted.
-    """
-    renders: dict[str, Image.Image] = {}
+    def __init__(self, files: Mapping[str, bytes], *, side: int) -> None:
+        self._files = dict(sorted(files.items()))
+        self._side = side
+        self._decoded: dict[str, Image.Image] = {}
+
+    def __getitem__(self, stem: str) -> Image.Image:
+        """Decode a render, or give the one decoded before."""
+        if stem not in self._decoded:
+            picture = Image.open(io.BytesIO(self._files[stem])).convert("RGBA")
+            size = (self._side, self._side)
+            self._decoded[stem] = picture.resize(size, Image.Resampling.LANCZOS)
+        return self._decoded[stem]
+
+    def __iter__(self) -> Iterator[str]:
+        """Code points in order."""
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        """How many the package holds."""
+        return len(self._files)
+
+    def __contains__(self, stem: object) -> bool:
+        """Whether the package holds it; decodes nothing."""
+        return stem in self._files
+
+
+def read_renders(package: Path, *, side: int = 192) -> Renders:
+    """Read an npm tarball of `@lobehub/fluent-emoji-3d`; names are those of its files."""
+    files: dict[str, bytes] = {}
     with tarfile.open(package) as archive:
         for member in archive:
             path = Path(member.name)
             stream = archive.extractfile(member) if path.suffix == ".webp" else None
             if stream is not None:
-                picture = Image.open(io.BytesIO(stream.read())).convert("RGBA")
-                renders[path.stem] = picture.resize((side, side), Image.Resampling.LANCZOS)
-    return dict(sorted(renders.items()))
+                files[path.stem] = stream.read()
+    return Renders(files, side=side)
 
 
 def read_names(package: Path) -> list[dict[str, Any]]:
@@ -71,7 +94,7 @@ def read_names(package: Path) -> list[dict[str, Any]]:
     return sorted(entries, key=lambda entry: int(entry["sort_order"]))
 
 
-def code_point(entry: dict[str, Any], renders: dict[str, Image.Image]) -> str | None:
+def code_point(entry: dict[str, Any], renders: Mapping[str, Image.Image]) -> str | None:
     """File name of an entry's render, or None where the package has none."""
     unified = str(entry["unified"]).lower()
     for name in (unified, unified.replace("-fe0f", "")):

@@ -6,13 +6,16 @@
 With `--part decoder` the encoder is frozen, so that latents can be cached for the UNet, and what
 was trained on them stays good, while the decoder still improves; `--fold` first brings the latents
 to mean 0 and spread 1. Trained on random crops: the network is fully convolutional, and a 64 px
-crop costs a quarter of a 128 px picture. Pictures kept apart (`renders.split`) are never seen. The
-run is `models.training`'s: killed and begun again, it is the run that was not killed.
+crop costs a quarter of a 128 px picture. `--whole` is for the end: whole pictures, most of them as
+the gallery shows them, each judged in decibels, as the figures judge it. Pictures kept apart
+(`renders.split`) are never seen. The run is `models.training`'s: killed and begun again, it is the
+run that was not killed.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +37,16 @@ from research.embedded.autoencoding import (
 from research.embedded.runs import DrawnTask, Recipe, Run, parse_recipe
 
 SIDE = 64
+GALLERY_SHARE = 0.7
+"""Whole pictures in the gallery's own pose, half of them mirrored."""
+JITTER, WHOLE_JITTER = 0.05, 0.03
+"""Noise on the latents that the decoder learns from: those that it is asked for are never exact."""
 N_FOLD = 256
 """Pictures over which the latents are brought to mean 0 and spread 1."""
 
 
 def random_picture(
-    rng: np.random.Generator, renders: dict[str, Image.Image], names: list[str], size: int
+    rng: np.random.Generator, renders: Mapping[str, Image.Image], names: list[str], size: int
 ) -> Image.Image:
     """One training picture: a render in a random pose, or now and then a checkerboard."""
     if rng.random() < 0.04:
@@ -68,7 +75,7 @@ def to_tensor(batch: list[pictures.Uint8]) -> torch.Tensor:
 
 def random_crops(
     rng: np.random.Generator,
-    renders: dict[str, Image.Image],
+    renders: Mapping[str, Image.Image],
     names: list[str],
     *,
     n_crops: int,
@@ -84,7 +91,23 @@ def random_crops(
     return to_tensor(crops[:n_crops])
 
 
-def canonical(renders: dict[str, Image.Image], names: list[str]) -> torch.Tensor:
+def whole_pictures(
+    rng: np.random.Generator, renders: Mapping[str, Image.Image], names: list[str], n: int
+) -> torch.Tensor:
+    """A batch of whole pictures: most in the gallery's own pose, or its mirror image."""
+    made: list[pictures.Uint8] = []
+    for _ in range(n):
+        if rng.random() < GALLERY_SHARE:
+            pose = pictures.Pose(mirror=bool(rng.integers(2)))
+            render = renders[names[rng.integers(len(names))]]
+            picture = pictures.compose(render, pose, pictures.flat_background(128))
+        else:
+            picture = random_picture(rng, renders, names, 128)
+        made.append(pictures.to_array(picture))
+    return to_tensor(made)
+
+
+def canonical(renders: Mapping[str, Image.Image], names: list[str]) -> torch.Tensor:
     """Renders in the gallery's own pose and background."""
     background = pictures.flat_background(128)
     return to_tensor(
@@ -95,29 +118,39 @@ def canonical(renders: dict[str, Image.Image], names: list[str]) -> torch.Tensor
     )
 
 
-def held_out_pictures(renders: dict[str, Image.Image], names: list[str]) -> torch.Tensor:
+def held_out_pictures(renders: Mapping[str, Image.Image], names: list[str]) -> torch.Tensor:
     """Up to 200 of the pictures kept apart."""
     return canonical(renders, names[:: max(1, len(names) // 200)][:200])
 
 
 class AutoencoderTask(DrawnTask):
-    """Crops of posed renders, reconstructed."""
+    """Crops of posed renders, or whole pictures, reconstructed."""
 
     def __init__(
-        self, vae: AutoencoderDC, renders: dict[str, Image.Image], recipe: Recipe, *, texture: float
+        self,
+        vae: AutoencoderDC,
+        renders: Mapping[str, Image.Image],
+        recipe: Recipe,
+        *,
+        texture: float,
+        whole: bool,
     ) -> None:
-        module = Reconstruction(vae, texture=texture)
+        module = Reconstruction(vae, texture=texture, decibels=whole)
         super().__init__(module, recipe, weight_decay=1e-4, betas=(0.9, 0.98))
         self._renders = renders
         self._names = pictures.split(list(renders))[0]
+        self._whole = whole
 
     def batch(self, indices: Indices, draws: Draws, *, training: bool) -> Batch:
         """Crops, and the noise on their latents."""
         del training
         rng = np.random.default_rng(draws.generator.initial_seed())
-        crops = random_crops(rng, self._renders, self._names, n_crops=len(indices), size=SIDE)
-        noise = draws.randn(16, SIDE // 8, SIDE // 8)
-        return {"crops": crops, "noise": noise}
+        n = len(indices)
+        if self._whole:
+            crops = whole_pictures(rng, self._renders, self._names, n)
+            return {"crops": crops, "noise": WHOLE_JITTER * draws.randn(16, 16, 16)}
+        crops = random_crops(rng, self._renders, self._names, n_crops=n, size=SIDE)
+        return {"crops": crops, "noise": JITTER * draws.randn(16, SIDE // 8, SIDE // 8)}
 
 
 def main() -> None:
@@ -127,6 +160,7 @@ def main() -> None:
     parser.add_argument("--init", type=Path, help="folder of an autoencoder to go on from")
     parser.add_argument("--part", choices=("all", "decoder"), default="all")
     parser.add_argument("--fold", action="store_true", help="bring latents to mean 0, spread 1")
+    parser.add_argument("--whole", action="store_true", help="whole pictures, judged in decibels")
     parser.add_argument("--texture", type=float, default=0.0, help="weight of the fine amplitudes")
     recipe, options = parse_recipe(parser, steps=2500, batch=16, lr=2e-3, seed=1)
     torch.manual_seed(recipe.seed)
@@ -153,7 +187,7 @@ def main() -> None:
         }
 
     run.train(
-        AutoencoderTask(vae, renders, recipe, texture=options.texture),
+        AutoencoderTask(vae, renders, recipe, texture=options.texture, whole=options.whole),
         save=lambda folder: vae.save_pretrained(folder / "vae"),
         judge=judge,
     )

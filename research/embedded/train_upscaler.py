@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ NOISE = 0.08
 """Largest noise on the latents: those that are drawn are never exact."""
 TEXTURE = 0.5
 N_TEST = 50
-Renders = dict[str, Image.Image]
+Renders = Mapping[str, Image.Image]
 Pair = tuple[Image.Image, Image.Image]
 
 
