@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from configs import SessionConfig, SourceConfig
-from devices.lsl_settings import machine_only
+from devices.lsl_settings import machine_only, quieted
 from pipeline.live import LivePath
 from pipeline.values import Float32, Packet, StreamInfo, StreamRole
 
@@ -140,11 +140,20 @@ def _offline(duration: float, n_channels: int, sfreq: float, n_chunk: int) -> di
 
 
 def own_lsl() -> None:
-    """Keep the benchmark's streams on this machine and to itself, unless settings are given."""
-    if "LSLAPICFG" in os.environ:
-        return
+    """Keep the benchmark's streams on this machine and to itself, unless settings are given.
+
+    Given ones are quieted for every liblsl in the process: MNE-LSL brings one of its own.
+    """
+    named = os.environ.get("LSLAPICFG")
+    if named is not None and not Path(named).is_file():
+        return  # liblsl says that the file is missing
+    text = (
+        machine_only(f"bench-{uuid.uuid4().hex[:12]}")
+        if named is None
+        else quieted(Path(named).read_text(encoding="utf-8"))
+    )
     target = Path(tempfile.mkdtemp(prefix="phosphene-bench-")) / "lsl_api.cfg"
-    target.write_text(machine_only(f"bench-{uuid.uuid4().hex[:12]}"), encoding="utf-8")
+    target.write_text(text, encoding="utf-8")
     os.environ["LSLAPICFG"] = str(target)
 
 

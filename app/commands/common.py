@@ -21,6 +21,7 @@ from configs.units import UNITS
 from pipeline.extras import extras_named
 
 if TYPE_CHECKING:
+    from app.accuracy import Accuracy
     from app.port import Snapshot
     from app.runtime.session import Session
     from devices.choosing import StreamChoice
@@ -414,6 +415,7 @@ def watch(
     said: set[str] = set()
     with orderly() as end:
         session = make()
+        is_free = session.config.epochs.mode == "free"
         if note:
             write_note(note)
         with orderly(FINISHING):
@@ -423,18 +425,20 @@ def watch(
                     session.request_stop(at_once=True)
                 snapshot = session.snapshot()
                 _say_new((*snapshot.outputs, *snapshot.warnings), said)
-                show_progress(_progress_line(snapshot, expected))
+                show_progress(_progress_line(snapshot, expected, is_free=is_free))
     clear_progress()
     snapshot = session.snapshot()
     summary = session.out / "summary.json"
     if as_json and summary.is_file():  # a folder that could not be finished has none
         write_json(json.loads(summary.read_text(encoding="utf-8")))
+    for sentence in snapshot.warnings:
+        if sentence not in said:  # or with its last numbers
+            write_note(f"Note: {sentence}")
     if snapshot.phase is Phase.FAILED:
-        _say_new(snapshot.warnings, said)
         write_note(f"phosphene: {snapshot.message}")
         return 1
     if not as_json:
-        write_lines(_closing_lines(snapshot))
+        write_lines(_closing_lines(snapshot, is_free=is_free))
     return end.code
 
 
@@ -468,7 +472,7 @@ def _say_new(warnings: Sequence[str], said: set[str]) -> None:
     for sentence in warnings:
         kind = kind_of(sentence)
         if kind not in said:
-            said.add(kind)
+            said |= {kind, sentence}
             say_above_progress(sentence)
 
 
@@ -478,18 +482,20 @@ def say_above_progress(sentence: str) -> None:
     write_note(f"Note: {sentence}")
 
 
-def _progress_line(snapshot: Snapshot, expected: float | None) -> str:
+def _progress_line(snapshot: Snapshot, expected: float | None, *, is_free: bool) -> str:
     found = snapshot.accuracy
     right = "" if found is None else f", {found.n_correct} of {found.n} identified"
     length = f"{snapshot.duration:5.1f} s" + ("" if expected is None else f" of ~{expected:g} s")
     is_busy = not snapshot.decoder.startswith(("ready", "off"))
     decoder = f"  decoder {snapshot.decoder}" if snapshot.decoder and is_busy else ""
-    return f"{length}  {snapshot.n_markers} markers{right}  [{snapshot.message}]{decoder}"
+    what = "windows" if is_free else "markers"
+    return f"{length}  {snapshot.n_markers} {what}{right}  [{snapshot.message}]{decoder}"
 
 
-def _closing_lines(snapshot: Snapshot) -> list[str]:
+def _closing_lines(snapshot: Snapshot, *, is_free: bool = False) -> list[str]:
+    what = "Windows and markers" if is_free else "Markers"
     outcomes = ", ".join(f"{n} {name}" for name, n in snapshot.outcomes.items()) or "none"
-    lines = [f"Markers: {snapshot.n_markers} ({outcomes})."]
+    lines = [f"{what}: {snapshot.n_markers} ({outcomes})."]
     found = snapshot.accuracy
     if found is not None:
         from app.formatting import p_value
@@ -505,6 +511,7 @@ def _closing_lines(snapshot: Snapshot) -> list[str]:
         lines.append(
             f"Identified {found.n_correct} of {found.n} among {found.n_candidates} ({figures})."
         )
+        lines += interval_above(found)
     from app.formatting import by_repetitions
 
     if summed := by_repetitions(snapshot.repetitions):
@@ -532,9 +539,17 @@ def _closing_lines(snapshot: Snapshot) -> list[str]:
         # What the window shows, too; the report has the whole session's.
         which = f", last {N_RECENT}" if snapshot.outcomes.get("decoded", 0) > N_RECENT else ""
         lines.append(f"{what}{which}: p50 {total[0]:.0f} ms, p95 {total[1]:.0f} ms.")
-    lines += [f"Note: {sentence}" for sentence in snapshot.warnings]
     lines.append(f"Session folder: {snapshot.out} (open report.html in a browser).")
     return lines
+
+
+def interval_above(found: Accuracy) -> list[str]:
+    """Say of an interval above chance whose p is not small why both hold; else nothing."""
+    from app.report.findings import INTERVAL_ABOVE, SIGNIFICANT
+
+    if found.is_few or found.p_value < SIGNIFICANT or found.low <= found.chance:
+        return []
+    return [f"{INTERVAL_ABOVE} {found.n} pictures."]
 
 
 def with_adapter(config: SessionConfig, *, is_meant: bool, asks: bool) -> SessionConfig:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.commands.common import (
+    adapter_folder,
     add_channel_options,
     add_choice_options,
     add_device,
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from configs import SessionConfig
 
 CHILD = "--no-restart"
+NO_ADAPTER = (
+    "No adapter is given, so that a visitor is mostly fog: `phosphene calibrate --subject S "
+    "--source-id ID` makes one (docs/calibration.md), --adapter ID takes it."
+)
 LONGEST_RETRY = 8.0
 """Between two starts of a window that ends unasked, s."""
 
@@ -55,6 +60,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_choice_options(parser, where="of the visitors' headset", markers="source_id of markers")
     add_channel_options(parser)
+    parser.add_argument(
+        "--adapter",
+        default=None,
+        metavar="ID",
+        help="the visitors' adapter: an id of `phosphene adapters list`, or its folder; without "
+        "one a visitor is mostly fog",
+    )
     parser.add_argument(
         "--visit", type=positive, default=300.0, metavar="S", help="longest visit, s (300)"
     )
@@ -118,10 +130,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _visit(args: argparse.Namespace) -> SessionConfig:
+    from app.contract import follow
+    from app.errors import AppError
     from devices.montage import read_montage
 
     preset = args.preset or (None if args.config is not None else "stage")
-    return apply_overrides(
+    config = apply_overrides(
         load(preset, args.config),
         {
             **choice_overrides(args),
@@ -130,8 +144,24 @@ def _visit(args: argparse.Namespace) -> SessionConfig:
             **device_overrides(args),
             **output_overrides(args),
             "gallery": gallery_named(args.gallery),
+            "decoder.adapter": None if args.adapter is None else adapter_folder(args.adapter),
         },
     )
+    said = ""
+    if args.adapter is not None:
+        # Nobody is asked whose it is: whoever comes wears the headset.
+        config, said = follow(config, Path(str(config.decoder.adapter)))
+    elif config.decoder.adapter is None and (args.source_id is not None or args.name is not None):
+        said = NO_ADAPTER
+    has_events = config.markers.source_id is not None or config.stimuli.enabled
+    if args.adapter is not None and config.epochs.mode == "event" and not has_events:
+        raise AppError(
+            f"the adapter {args.adapter} decodes what follows events, expected one of pictures, "
+            "or --markers ID: a stage's visitor has no events."
+        )
+    if said and not args.once:  # the window's own process begins often
+        write_note(f"Note: {said}")
+    return config
 
 
 def _child_command() -> list[str]:

@@ -96,7 +96,7 @@ def _accuracy(record: SessionRecord) -> Iterator[Finding]:
     if n is None or n_correct is None or chance is None or p_value is None or n < 1:
         decoded = [event for event in record.events if event.is_decoded]
         why = "no marker came with a label that the decoder knows"
-        if dig(record.settings, "epochs", "mode") == "free":
+        if record.is_free:
             why = "free-running windows are cut without markers, so no window has a true picture"
         elif decoded and all(event.chance is None for event in decoded):
             why = "the gallery has no vectors of this decoder's space, so nothing is ranked"

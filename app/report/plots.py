@@ -231,7 +231,8 @@ def timeline(record: SessionRecord) -> Markup | None:
         left = scale(low - start)
         band = max(scale(high - start) - left, 3.0)
         parts.append(rect(left, 6, band, height - 12, "gap", tip="gap in the data"))
-    parts += x_axis(scale, marks, top=6, bottom=height - 6, title="s after the first marker")
+    first = "window" if record.is_free else "marker"
+    parts += x_axis(scale, marks, top=6, bottom=height - 6, title=f"s after the first {first}")
     for row, (name, events) in enumerate(lanes.items()):
         y = 22 + 26.0 * row
         kind = {"right": "point good", "decoded": "point quiet"}.get(name, "point refused")

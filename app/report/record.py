@@ -100,6 +100,11 @@ class SessionRecord:
         return as_table(dig(self.summary, *keys))
 
     @property
+    def is_free(self) -> bool:
+        """Whether windows were decoded, one after the other, instead of what follows a marker."""
+        return bool(dig(self.settings, "epochs", "mode") == "free")
+
+    @property
     def decoded(self) -> tuple[Event, ...]:
         """Events that ended as a picture, in order of onset."""
         return tuple(event for event in self.events if event.is_decoded)

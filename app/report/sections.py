@@ -57,8 +57,9 @@ def key_figures(record: SessionRecord) -> Markup:
     p95 = record.number("latency_ms", "total_after_epoch", "p95")
     lost = record.number("samples", "lost") or 0
     scored = bool(n) and k is not None and n is not None
-    figures = [
-        ("pictures", f"{decoded:.0f}", f"of {plural(markers, 'marker')}"),
+    if record.is_free:
+        markers -= as_number(record.table("outcomes").get("ignored")) or 0
+    scores = [
         (
             "identified",
             percent(k / n) if scored and n and k is not None else "-",
@@ -69,6 +70,10 @@ def key_figures(record: SessionRecord) -> Markup:
             _or_dash(record.number("accuracy", "mean_rank"), ".1f"),
             _of_candidates(record),
         ),
+    ]
+    figures = [
+        ("pictures", f"{decoded:.0f}", f"of {plural(markers, _unit(record))}"),
+        *([] if record.is_free else scores),
         (
             "epoch to picture",
             "-" if p50 is None else f"{p50:.0f} ms",
@@ -114,18 +119,34 @@ def pictures(record: SessionRecord, stimuli: Stimuli) -> Markup | None:
     if tests and len(tests) < len(record.decoded):
         note += " that the adapter did not learn from"
     cells = list(_cells(record, shown, stimuli))
+    if record.is_free:
+        title = "What was decoded"
+        how = (
+            f"A picture of each window, drawn from the {_signal(record)} alone, and the seconds "
+            "after the first one. What was looked at is not known here."
+        )
+    else:
+        title = "What was shown, and what was decoded"
+        how = (
+            f"Left the stimulus, right the picture drawn from the {_signal(record)} alone; the "
+            "badge is the true label's place in the decoder's list."
+        )
     return element(
         "section",
-        element("h2", "What was shown, and what was decoded"),
+        element("h2", title),
         element(
             "p",
-            f"{note}, in order of onset, none picked. Left the stimulus, right the picture drawn "
-            f"from the {_signal(record)} alone; the badge is the true label's place in the "
-            "decoder's list. Shrunk for this page: the originals are in images/.",
+            f"{note}, in order of onset, none picked. {how} Shrunk for this page: the originals "
+            "are in images/.",
             cls="hint",
         ),
         element("div", cells, cls="grid"),
     )
+
+
+def _unit(record: SessionRecord) -> str:
+    """What is decoded, one by one."""
+    return "window" if record.is_free else "marker"
 
 
 def _signal(record: SessionRecord) -> str:
@@ -149,21 +170,21 @@ def _cell(record: SessionRecord, event: Event, stimulus: str | None) -> Markup:
         element("li", element("bdi", label), element("span", percent(score)))
         for label, score in event.top[:SHOWN_GUESSES]
     ]
+    words = event.label or "no label"
+    # The gallery has no picture of it: what was shown is a word, and nothing stands for it.
+    seen = _picture(stimulus, f"stimulus: {event.label}", "stimulus", words=event.label)
+    decoded = _picture(uri, f"decoded picture {event.index}", "decoded")
+    if record.is_free:
+        words = f"{event.t_onset - record.events[0].t_onset:.2f} s"
     return element(
         "figure",
-        element(
-            "div",
-            # The gallery has no picture of it: what was shown is a word, and nothing stands for it.
-            _picture(stimulus, f"stimulus: {event.label}", "stimulus", words=event.label),
-            _picture(uri, f"decoded picture {event.index}", "decoded"),
-            cls="pair",
-        ),
+        decoded if record.is_free else element("div", seen, decoded, cls="pair"),
         None
         if genuine
         else element("p", "This file is not the picture that was decoded.", cls="finding warning"),
         element(
             "figcaption",
-            element("p", element("bdi", event.label or "no label"), _badge(event), cls="label"),
+            element("p", element("bdi", words), _badge(event), cls="label"),
             _confidence(event.confidence),
             element("ol", guesses, cls="guesses"),
             _retrieved(event),
@@ -210,21 +231,22 @@ def _confidence(value: float | None) -> Markup | None:
 
 def charts(record: SessionRecord) -> Markup:
     """All plots that have something to show."""
+    shown = [
+        _chart(f"How the {_unit(record)}s ended", plots.outcomes(record), ""),
+        _chart("Latency by stage", plots.latency(record), plots.caption_of_latency(record)),
+    ]
+    if not record.is_free:
+        note = _accuracy_note(record)
+        shown.insert(0, _chart("Identification against chance", plots.accuracy(record), note))
+        shown.append(_chart("Rank of the true label", plots.ranks(record), ""))
     return element(
         "section",
         element("h2", "Figures"),
-        element(
-            "div",
-            _chart("Identification against chance", plots.accuracy(record), _accuracy_note(record)),
-            _chart("How the markers ended", plots.outcomes(record), ""),
-            _chart("Latency by stage", plots.latency(record), plots.caption_of_latency(record)),
-            _chart("Rank of the true label", plots.ranks(record), ""),
-            cls="charts",
-        ),
+        element("div", shown, cls="charts"),
         _chart(
             "Over time",
             plots.timeline(record),
-            "Each dot is a marker; shaded bands are gaps in the data.",
+            f"Each dot is a {_unit(record)}; shaded bands are gaps in the data.",
         ),
     )
 
@@ -246,7 +268,7 @@ def _accuracy_note(record: SessionRecord) -> str:
 
 
 def refusals(record: SessionRecord) -> Markup | None:
-    """List the markers without a picture, with the reason of each."""
+    """List the markers, or windows, without a picture, with the reason of each."""
     refused = [event for event in record.events if not event.is_decoded]
     if not refused:
         return None
@@ -262,10 +284,12 @@ def refusals(record: SessionRecord) -> Markup | None:
         )
         for event in refused[:500]
     ]
-    head = [element("th", name) for name in ("marker", "time", "label", "outcome", "reason")]
+    # A stream's markers are counted with the windows, and ignored.
+    which = "Windows and markers" if record.is_free else "Markers"
+    head = [element("th", name) for name in ("number", "time", "label", "outcome", "reason")]
     return element(
         "details",
-        element("summary", f"Markers without a picture ({len(refused)})"),
+        element("summary", f"{which} without a picture ({len(refused)})"),
         element("table", element("thead", element("tr", head)), element("tbody", rows)),
     )
 
@@ -325,7 +349,8 @@ def footer(record: SessionRecord) -> Markup:
     if record.table("attend"):
         shows = "the picture that was attended to, as far as a look's EEG tells"
     else:
-        shows = "what the decoder made of about a second of EEG after the stimulus"
+        when = "" if record.is_free else " after the stimulus"
+        shows = f"what the decoder made of about a second of EEG{when}"
     return element(
         "footer",
         element(

@@ -188,6 +188,10 @@ def test_free_running_windows_are_said_to_have_no_truth(tmp_path: Path) -> None:
     (folder / "session.toml").write_text(tomli_w.dumps(settings))
     first = next(iter(sentences(folder)))
     assert first.startswith("Identification was not scored: free-running windows are cut without")
+    page = build(folder).text
+    for words in ("no label", "mean rank", "Rank of the true label", "How the markers", "stimulus"):
+        assert words not in page, words
+    assert "How the windows ended" in page
 
 
 def test_a_session_at_chance_says_so_first_and_plainly(tmp_path: Path) -> None:
@@ -219,6 +223,7 @@ def test_an_interval_above_chance_beside_a_large_p_is_explained(tmp_path: Path) 
     for each in (accuracy, replace(accuracy, p_value=7.8e-32)):
         said = "\n".join(_closing_lines(Snapshot(accuracy=each)))
         assert f"{formatting.p_value(each.p_value)}, valid at any time" in said
+        assert ("both hold" in said) is (each is accuracy)
 
 
 def test_below_chance_is_never_called_decoding(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from app.stage.disk import claim, keep_quota, remove, size_of
 from app.stage.keeper import Keeper, Patience, Shown, Who
 from app.stage.motion import FADE, FOG_AFTER, LONGEST, Motion
 from app.stage.watched import Watched
-from app.views.stage.window import POLL_FRAMES, StageWindow
+from app.views.stage.window import POLL_FRAMES, UNCALIBRATED, StageWindow
 from configs import load_preset
 from pipeline.errors import PhospheneError
 from pipeline.values import Outcome
@@ -447,6 +447,14 @@ def test_the_window_needs_no_click_and_stays(qtbot: QtBot, tmp_path: Path) -> No
     step(0.1)
     step(FADE + 0.1)
     assert window.motion.is_fog, "another person"
+    window.words = True
+    assert window.words_shown == "", "nothing is decoded yet"
+    staged.draw(top=(("owl", 0.9),), confidence=0.1)
+    step(0.1)
+    assert window.words_shown == UNCALIBRATED
+    staged.shown = replace(staged.shown, snapshot=Snapshot(adapter="theirs"))
+    step(0.1)
+    assert window.words_shown == ""
     assert window.grab().toImage() != simulated
     qtbot.keyClick(window, Qt.Key.Key_Q, Qt.KeyboardModifier.ControlModifier)
     assert ended == [True]

@@ -34,6 +34,8 @@ from configs.plain import plain
 FRAME_MS = 33
 POLL_FRAMES = 2
 SIMULATED = "simulated headset: nobody's brain"
+UNCALIBRATED = "Not calibrated to this person: mostly fog"
+"""Where words are wanted and no adapter decodes somebody."""
 _TRACE_SECONDS = 4.0
 _N_TRACES = 8
 _BACKGROUND = QColor(11, 13, 18)
@@ -50,7 +52,7 @@ class StageWindow(QWidget):
     stays : bool
         Whether closing the window, or Esc, does not end it: a stage of its own.
     words : bool
-        Show names, where the decoder states at least `confidence`.
+        Show names, where the decoder states at least `confidence`, and whether an adapter lacks.
     confidence : float
         From which on a name is shown, 0 to 1. Where no confidence is stated none is shown.
     screen : int, optional
@@ -102,6 +104,21 @@ class StageWindow(QWidget):
             return ""
         known = result.confidence is not None and result.confidence >= self._confidence
         return plain(result.top[0][0]) if known else ""
+
+    @property
+    def words_shown(self) -> str:
+        """The line below the picture."""
+        shown = self._shown
+        wanted = self.name if self.words else ""
+        if self.words and not wanted and shown.result is not None and self._lacks_adapter:
+            wanted = UNCALIBRATED
+        return wanted or shown.words
+
+    @property
+    def _lacks_adapter(self) -> bool:
+        shown = self._shown
+        is_person = shown.who is Who.VISITOR and not shown.is_simulated
+        return is_person and shown.snapshot.adapter is None
 
     def step(self) -> None:
         """One frame: look after the sessions now and then, move the picture on."""
@@ -194,8 +211,7 @@ class StageWindow(QWidget):
         if self.traces:
             self._paint_traces(painter, box)
         below = QRectF(0, box.bottom() + line * 0.25, self.width(), line * 1.4)
-        words = self.name if self.words else ""
-        _write(painter, below, words or self._shown.words, line, _WORDS)
+        _write(painter, below, self.words_shown, line, _WORDS)
         if self._shown.is_simulated:
             note = QRectF(0, below.bottom(), self.width(), line * 0.8)
             _write(painter, note, SIMULATED, line * 0.5, _NOTE)
