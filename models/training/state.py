@@ -7,6 +7,7 @@ one. Knows nothing of how a step is made.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def save_run(
     average: WeightAverage | None = None,
     writes: bool = True,
 ) -> None:
-    """Write the checkpoint of a step, whole or not at all; drop the oldest.
+    """Write the checkpoint of a step to the disk, whole or not at all; drop the oldest.
 
     Where processes hold shards, each of them calls this, and the one that `writes` does.
     """
@@ -77,10 +78,30 @@ def save_run(
     for name, table in tables.items():
         save_tensors(partial / f"{name}.safetensors", table)
     (partial / "run.json").write_text(json.dumps({"step": step, **facts}, indent=2) + "\n")
-    shutil.rmtree(target, ignore_errors=True)
+    for path in partial.iterdir():
+        _keep(path)
+    _keep(partial)
+    # A step that was saved before, from which another run went on: never neither of the two.
+    before = root / f".{target.name}.before"
+    shutil.rmtree(before, ignore_errors=True)
+    if target.exists():
+        target.rename(before)
     partial.rename(target)
+    _keep(root)
+    shutil.rmtree(before, ignore_errors=True)
     for old in list_runs(folder)[:-KEPT]:
         shutil.rmtree(old)
+
+
+def _keep(path: Path) -> None:
+    """Have the system write a file or a folder to the disk: a power cut leaves what is named."""
+    if path.is_dir() and os.name == "nt":  # where no folder can be opened
+        return
+    opened = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def list_runs(folder: Path) -> list[Path]:

@@ -181,6 +181,24 @@ def test_an_engine_is_kept_and_found_again(tmp_path: Path) -> None:
     assert cache.folder.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.parametrize("error", [KeyError("input0"), RuntimeError("no network"), IndexError()])
+def test_an_engine_that_takes_other_inputs_is_refused_in_a_sentence(
+    tmp_path: Path, error: Exception
+) -> None:
+    cache, backend, part = EngineCache(tmp_path / "engines"), FakeBuilder(), _linear(0)
+    _, key = _built(part, backend, cache)
+
+    class Foreign(FakeBuilder):
+        def load(self, engine: bytes, weights: Mapping[str, Tensor], target: Target) -> Run:
+            def run(*_: Tensor) -> Tensor:
+                raise error
+
+            return run
+
+    with pytest.raises(BackendError, match=r"unet cannot be run .*: refused; delete .*engines"):
+        _loaded(part, Foreign(), cache, key)
+
+
 def test_other_weights_refit_and_the_first_come_back_to_the_bit(tmp_path: Path) -> None:
     """A, B, A: each has a key of its own, and B comes of A's engine."""
     cache, backend = EngineCache(tmp_path / "engines"), FakeBuilder()

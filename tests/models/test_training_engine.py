@@ -98,13 +98,27 @@ def test_a_cut_run_ends_in_the_same_weights(settings: dict[str, object], tmp_pat
             assert torch.equal(value, expected[key]), key
 
 
-def test_any_checkpoint_can_be_continued_not_only_the_newest(tmp_path: Path) -> None:
+def test_any_checkpoint_can_be_continued_not_only_the_newest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _losses(tmp_path, precision="no", stop_after=6, save_every=3)
     expected = _newest(tmp_path)
     first, _ = list_runs(tmp_path)
     assert len(_losses(tmp_path, precision="no", stop_after=6, resume=first)) == 3
     for key, value in _newest(tmp_path).items():
         assert torch.equal(value, expected[key]), key
+    rename = Path.rename
+
+    def killed(self: Path, target: Path) -> Path:
+        if self.name.endswith(".partial"):
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", killed)
+    with pytest.raises(KeyboardInterrupt):
+        _losses(tmp_path, precision="no", stop_after=6, resume=first)
+    kept = tmp_path / "checkpoints" / ".step-00000006.before" / "trained.safetensors"
+    assert load_file(kept).keys() == expected.keys()  # what was there before is not gone
 
 
 def test_precision_is_chosen_by_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None:

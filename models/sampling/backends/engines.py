@@ -320,9 +320,17 @@ def _answering(
     runs: dict[str, Loaded] = {}
     for part in parts:
         shapes = tuple(_shape(each) for each in manifest.shapes.get(part.name, ()))
-        run = backend.load(engines[part.name], part.weights, target)
         empty = tuple(torch.empty(s, dtype=d, device=target.device) for s, d in shapes)
-        if answer_of(run, empty) != manifest.answers.get(part.name):
+        try:
+            run = backend.load(engines[part.name], part.weights, target)
+            answer = answer_of(run, empty)
+        except (RuntimeError, LookupError, ValueError, TypeError) as error:
+            # Another's engine: what it is made of, or its inputs' names and shapes, are others.
+            raise BackendError(
+                f"{part.name} cannot be run as it was when it was checked "
+                f"({type(error).__name__}): refused; delete {place}, and it is built anew."
+            ) from error
+        if answer != manifest.answers.get(part.name):
             raise BackendError(
                 f"{part.name} does not answer as it did when it was checked: refused; delete "
                 f"{place}, and it is built anew."
