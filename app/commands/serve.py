@@ -209,7 +209,9 @@ def _serve(args: argparse.Namespace, serving: ServingConfig, tokens: Any, folder
             told.enter_context(announced(serving.host, port, system=system, tls=serving.tls))
         if serving.is_loopback:
             mark = "" if certificate is None else fingerprint(certificate[0])
-            write_ticket(Ticket(url, tokens.issue("this-computer"), mark), place_of(url))
+            # By port: another server of ours on this computer keeps its own.
+            token = tokens.issue(f"this-computer-{port}")
+            write_ticket(Ticket(url, token, mark), place_of(url))
         if args.json:
             write_json(
                 {"url": url, "system": config.decoder.system, "clients": len(tokens.clients)}

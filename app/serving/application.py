@@ -301,10 +301,13 @@ async def _serve(
 
     files = {} if certificate is None else dict(zip(_SSL, certificate, strict=True))
     settings: Any = files
+    # A line for each thing that is no HTTP would be a stranger's way to fill the disk.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     server = Server(
         uvicorn.Config(
             gate,
             http=impatient_protocol(),
+            ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -8,7 +8,6 @@ can run it, and a test without one.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -113,6 +112,7 @@ class Gate:
         self._decode_timeout = decode_timeout
         self._clock = clock
         self._ready: Ready | None = None
+        self._audits = True
         self.n_open = 0
         self.is_draining = False
         self.sessions = Sessions(clock=clock, on_end=self._ended)
@@ -359,7 +359,7 @@ class Gate:
 
     def _ended(self, session: OpenSession) -> None:
         """The audit's line: who, how long, how many; nothing of what was decoded."""
-        with contextlib.suppress(OSError):
+        try:
             self._audit.write(
                 "session",
                 client=session.client,
@@ -368,6 +368,14 @@ class Gate:
                 outcomes=dict(session.outcomes),
                 adapters=[sha256[:12] for sha256 in session.adapters],
             )
+            self._audits = True
+        except OSError as error:  # decoding goes on; said once until it can be written again
+            if self._audits:
+                _LOG.error(
+                    "sessions end without their line in the audit (%s): free the disk.",
+                    error.strerror or type(error).__name__,
+                )
+            self._audits = False
 
 
 def _has_body(scope: Scope) -> bool:

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
+import ssl
 import stat
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -404,6 +406,26 @@ def test_a_session_is_opened_decoded_and_audited(door: Door) -> None:
     assert door.counted('phosphene_epochs_total{outcome="decoded"} 3.0')
 
 
+def test_a_full_disk_ends_no_session_and_is_said_once(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    def write(_event: str, **_facts: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    door.gate._audit.write = write  # type: ignore[method-assign]
+
+    async def scene() -> None:
+        for _ in range(3):
+            session = await door.open()
+            assert (await door.ask("/v1/close", pack(CloseRequest(session=session))))[0] == 200
+
+    run(scene())
+    said = [each.getMessage() for each in caplog.records]
+    assert said == [
+        "sessions end without their line in the audit (No space left on device): free the disk."
+    ]
+
+
 def test_strangers_are_refused_before_a_byte_is_read(door: Door) -> None:
     async def scene() -> None:
         session = await door.open()
@@ -460,6 +482,44 @@ def test_a_head_that_does_not_come_or_never_ends_is_closed(door: Door) -> None:
     assert b" 200 OK" in answer
     assert answer.endswith(b"ok\n")
     assert b" 400 " in run(scene(whole[:-2] + b"x: " + bytes(5000)))
+
+
+def test_who_does_not_answer_the_end_of_tls_keeps_no_connection(door: Door, tmp_path: Path) -> None:
+    pytest.importorskip("uvicorn", reason="uvicorn is not here: pip install 'phosphene[serve]'")
+    from uvicorn import Config
+    from uvicorn.server import ServerState
+
+    from app.serving.certificates import own_certificate
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*own_certificate(tmp_path / "tls"))
+    config = Config(door.gate, lifespan="off", log_config=None, ws="none")
+    config.load()
+    made, state = impatient_protocol(0.05), ServerState()
+    lost: list[Exception | None] = []
+
+    class Watched(made):  # type: ignore[valid-type, misc]
+        def connection_lost(self, exc: Exception | None) -> None:
+            lost.append(exc)
+            super().connection_lost(exc)
+
+    def begins(address: tuple[str, int]) -> ssl.SSLSocket:
+        trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        found = trusting.wrap_socket(socket.create_connection(address, timeout=20))
+        found.sendall(b"GET /heal")  # and reads nothing, from then on
+        return found
+
+    async def scene() -> None:
+        own = await asyncio.get_running_loop().create_server(
+            lambda: Watched(config, state, {}), host="127.0.0.1", port=0, ssl=context
+        )
+        async with own:
+            held = await asyncio.to_thread(begins, own.sockets[0].getsockname())
+            await asyncio.wait_for(until(lambda: lost), 20)  # asyncio's own end takes 30 s
+            held.close()
+
+    run(scene())
 
 
 def test_what_is_no_epoch_of_this_session_is_refused(
