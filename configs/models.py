@@ -227,9 +227,10 @@ class DecoderConfig(_Frozen):
     """The embedded generator draws an embedding that lies between two pictures it knows as one
     thing: the shape of one in the colours of the other. Off: as both, one over the other, and
     sessions that were recorded before this existed."""
-    graph_revision: Literal[1, 2] = 2
-    """In which steps ONNX Runtime computes the embedded generator's networks: 1 as in sessions that
-    were recorded with it, 2 in fewer. Pictures of one are not those of the other to the bit."""
+    graph_revision: Literal[1, 2, 3] = 3
+    """In which steps an engine computes the embedded generator's networks: 1 and 2 as in sessions
+    that were recorded with them, 3 what does not change from step to step once a picture. Pictures
+    of one are not those of another to the bit, but for eager's, which are all the same."""
     own_pictures: bool = True
     """The embedded generator draws what is nearest to a picture of a gallery of your own from that
     picture, behind fog by confidence. Off: as it draws what it never saw, a cloud of colours, and

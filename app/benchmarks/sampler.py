@@ -28,6 +28,7 @@ CASES = {
 }
 """Model, side in pixels, steps; by kind of device."""
 N_TURNS, WARM_UP = 15, 2
+TABLE = "table"
 BEGIN, END = "<!-- bench sampler {0}: begin -->", "<!-- bench sampler {0}: end -->"
 PAGE = Path("docs/performance.md")
 FLAGS = frozenset(
@@ -56,13 +57,13 @@ def run_sampler_bench(
         Longest time: what has not begun by then is left out, and named.
     only : str
         `compiled` adds torch.compile on the CPU, which takes minutes to build; `peers` leaves our
-        other back-ends out.
+        other back-ends out; `table` writes the CPU's table as well.
     quick : bool
         A third of the turns.
     cases : tuple of (str, int, int)
         Other cases than the device's own.
     page : Path
-        Where the table of a GPU is written, if the file is there.
+        Where the table is written, if the file is there: a GPU's, and the CPU's by `only`.
 
     Raises
     ------
@@ -105,8 +106,8 @@ def run_sampler_bench(
         "cases": facts,
         "rows": rows,
     }
-    if kind == "cuda" and page.is_file():
-        write_table(page, "cuda", report)
+    if (kind == "cuda" or only == TABLE) and page.is_file():
+        write_table(page, kind, report)
         report["written"] = str(page)
     return report
 
@@ -190,7 +191,7 @@ def _facts(bench: Bench | EmbeddedBench, found: Times, n: int) -> dict[str, Any]
         stages.append(
             {
                 "who": who,
-                "stages": list(bench.stages),
+                "stages": [*(part.name for part in bench.parts), *bench.stages],
                 **{f"{name}_ms": round(1000 * value, 3) for name, value in parts.items()},
                 "gflops_per_s": round(counts["flops"] / least / 1e9, 2),
                 "share_of_roof": round(counts["flops"] / least / roof, 3),
@@ -224,7 +225,7 @@ def table_of(report: dict[str, Any]) -> str:
 def _said(each: dict[str, Any]) -> str:
     """What one case's picture is made of, in a line."""
     stages = "; ".join(
-        f"{one['who']}: U-Net {one['unet_ms']} ms a picture, decode {one['decoder_ms']} ms, "
+        f"{one['who']}: "
         + "".join(f"{name} {one[f'{name}_ms']} ms, " for name in one["stages"])
         + f"overhead {one['overhead_ms']} ms, {one['share_of_roof']:.0%} of the roof"
         + (f", {one['difference_to_eager']:.1g} from eager" if one["who"] != "ours" else "")

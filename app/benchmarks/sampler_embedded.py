@@ -14,7 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from app.benchmarks.sampler_engines import Stages
-from app.benchmarks.sampler_peers import SEED, Case
+from app.benchmarks.sampler_peers import SEED, Case, bytes_of
 from models.embedded import sampler as embedded
 from models.embedded.generator import WEIGHTS
 from models.embedded.pipeline import PhosphenePipeline
@@ -45,10 +45,8 @@ class EmbeddedBench:
 
     @property
     def stages(self) -> Stages:
-        """What computes beside the networks: conditions, pixels, and what a picture ends with."""
-        generator = self.sampler._generator  # noqa: SLF001
+        """What computes beside the networks: pixels, and what a picture ends with."""
         return {
-            "conditions": ((generator.projection, "forward"), (generator.prior, "forward")),
             "pixels": ((embedded, "to_pixels"),),
             "finish": ((embedded, "find_blend"), (embedded, "flattened")),
         }
@@ -73,10 +71,9 @@ class EmbeddedBench:
         """Floating-point operations of a picture, and the bytes of the weights that it reads."""
         with FlopCounterMode(display=False) as counter:
             self.draw()
-        unet, decoder = (
-            sum(value.nbytes for value in part.weights.values()) for part in self.parts
-        )
-        read = self.case.steps * unet + decoder
+        generator = self.sampler._generator  # noqa: SLF001
+        once = (generator.projection, generator.prior, generator.vae.decoder)
+        read = self.case.steps * bytes_of(generator.unet) + sum(bytes_of(each) for each in once)
         return {"flops": float(counter.get_total_flops()), "weight_bytes": float(read)}
 
     def swap(self) -> dict[str, float]:

@@ -192,14 +192,14 @@ class Projection(nn.Module):
         self, *, image_embed_dim: int, cross_attention_dim: int, num_image_text_embeds: int
     ) -> None:
         super().__init__()
-        self._n_tokens = num_image_text_embeds
+        self.n_tokens = num_image_text_embeds
         self.image_embeds = nn.Linear(image_embed_dim, num_image_text_embeds * cross_attention_dim)
         self.norm = nn.LayerNorm(cross_attention_dim)
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Project."""
         tokens = self.image_embeds(vectors.to(self.image_embeds.weight.dtype))
-        return cast("Tensor", self.norm(tokens.reshape(len(vectors), self._n_tokens, -1)))
+        return cast("Tensor", self.norm(tokens.reshape(len(vectors), self.n_tokens, -1)))
 
 
 class Prior(nn.Module):

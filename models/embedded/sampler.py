@@ -33,6 +33,7 @@ from models.embedded.generator import (
     load_upscaler,
 )
 from models.embedded.own_pictures import OwnPictures
+from models.embedded.repeats import Cut, cut_of
 from models.embedded.upscaler import FACTOR, Upscaler
 from models.sampling import denoisers, schedules, solvers
 from models.sampling.denoisers import Network
@@ -46,9 +47,19 @@ from pipeline.values import Embedding, GeneratedImage, Uint8
 MAX_STEPS = 50
 SMALL = 128
 """Side of what the networks draw, pixels; larger is upscaled."""
-GRAPHS = {1: "graph.onnx", 2: "graph_2.onnx"}
-"""Networks without weights for ONNX Runtime, by revision; each has the same networks in other
-steps, and so other last bits. `python -m research.embedded.graphs` makes them."""
+GRAPHS: Mapping[int, Mapping[str, Path]] = {
+    1: {"unet": WEIGHTS / "unet/graph.onnx", "decoder": WEIGHTS / "vae/graph.onnx"},
+    2: {"unet": WEIGHTS / "unet/graph_2.onnx", "decoder": WEIGHTS / "vae/graph_2.onnx"},
+    3: {
+        "conditions": WEIGHTS / "unet/conditions_3.onnx",
+        "step": WEIGHTS / "unet/step_3.onnx",
+        "decoder": WEIGHTS / "vae/graph_2.onnx",
+    },
+}
+"""Networks without weights for ONNX Runtime, by revision and part; each has the same networks in
+other steps, and so other last bits. `python -m research.embedded.graphs` makes them."""
+CUT_FROM = 3
+"""First revision whose networks are cut by how often they are asked (`repeats`)."""
 GRAPH_REVISION = max(GRAPHS)
 
 
@@ -71,7 +82,7 @@ class EmbeddedSampler:
         Draw what lies between two known pictures as one thing: the shape of one of them in the
         colours of the other.
     graph_revision : int
-        Which of `GRAPHS` an engine of ONNX Runtime is.
+        Which networks engines are made of, and which of `GRAPHS` one of ONNX Runtime is.
     upscaler : (Upscaler, str) or None
         What doubles the pixels of a picture, and its SHA-256.
     load_encoder : callable or None
@@ -107,14 +118,14 @@ class EmbeddedSampler:
         self._upscaler_sha256 = "" if upscaler is None else upscaler[1]
         self._own: OwnPictures | None = None
         # Guidance asks for two at once, which the graphs are not for.
-        file = None if self._guidance > 1.0 else GRAPHS[graph_revision]
-        unet, decoder = (
-            None if file is None else WEIGHTS / part / file for part in ("unet", "vae")
-        )
-        self._unet = Part(generator.unet, "unet", graph=unet)
-        self._decoder = Part(generator.vae.decoder, "decoder", graph=decoder)
+        graphs = {} if self._guidance > 1.0 else GRAPHS[graph_revision]
+        self._unet = Part(generator.unet, "unet", graph=graphs.get("unet"))
+        self._decoder = Part(generator.vae.decoder, "decoder", graph=graphs.get("decoder"))
         # Made once, not at every picture.
         self._levels = schedules.flow_levels(num_inference_steps, device=generator.like.device)
+        self._cut: Cut | None = None
+        if graph_revision >= CUT_FROM:
+            self._cut = cut_of(generator, self._levels, graphs)
         self._scaling = float(generator.vae.config.scaling_factor)
 
     @property
@@ -137,8 +148,10 @@ class EmbeddedSampler:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """What an engine can take the place of; projection and prior are too small to gain."""
-        return self._unet, self._decoder
+        """What an engine can take the place of."""
+        cut = self._cut
+        first = (self._unet,) if cut is None else (cut.conditions, cut.step)
+        return *first, self._decoder
 
     @property
     def options(self) -> Mapping[str, str | int | float]:
@@ -276,6 +289,8 @@ class EmbeddedSampler:
 
     def _network(self, conditions: Tensor) -> Network:
         """The prior's guess plus the U-Net's correction of it: clean latents of a noisy sample."""
+        if self._cut is not None:
+            return self._cut.network(conditions)
         tokens = self._generator.projection(conditions)
         guess = self._generator.prior(conditions).view(-1, *self._generator.latent_shape)
 

@@ -9,7 +9,7 @@ of a decoder.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
@@ -43,6 +43,8 @@ _FIXED: Mapping[str, Any] = {
 }
 """What a file of settings may say beside `UNetConfig`'s fields, and only so."""
 _TRANSFORMER_EPS = 1e-6
+Pair = tuple[Tensor, Tensor]
+"""Keys and values of an attention, each (n, n_tokens, width)."""
 
 
 def require(table: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
@@ -147,16 +149,56 @@ class UNet(nn.Module):
         encoder_hidden_states : Tensor, shape (n, n_tokens, cross_attention_dim)
         class_labels : Tensor, shape (n, projection_class_embeddings_input_dim)
         """
-        time = _sinusoids(timestep.reshape(-1).expand(len(sample)), self.conv_in.out_channels)
-        emb = self.time_embedding(time.to(sample.dtype)) + self.class_embedding(class_labels)
+        changes = self.changes(timestep, class_labels)
+        return (self.predict(sample, changes, self.contexts(encoder_hidden_states)),)
+
+    @property
+    def resnets(self) -> list[_Resnet]:
+        """The residual blocks, in the order in which they work."""
+        return [cast("_Resnet", each) for stage in self._stages for each in stage.resnets]
+
+    @property
+    def attentions(self) -> list[_Transformer]:
+        """What looks at tokens, in the order in which it works."""
+        return [cast("_Transformer", each) for stage in self._stages for each in stage.attentions]
+
+    @property
+    def _stages(self) -> tuple[_Stage | _Middle, ...]:
+        stages = (*self.down_blocks, self.mid_block, *self.up_blocks)
+        return cast("tuple[_Stage | _Middle, ...]", stages)
+
+    def embedded(self, times: Tensor, class_labels: Tensor) -> Tensor:
+        """What changes all residual blocks, of noise levels (n,) and labels (n or 1, n_labels)."""
+        time = _sinusoids(times, self.conv_in.out_channels).to(class_labels.dtype)
+        time = self.time_embedding(time)
+        return functional.silu(time + self.class_embedding(class_labels))
+
+    def changes(self, timestep: Tensor, class_labels: Tensor) -> list[Tensor]:
+        """What a noise level () or (n,) and labels change in each residual block, each (n, ...)."""
+        emb = self.embedded(timestep.reshape(-1).expand(len(class_labels)), class_labels)
+        return [each.time_emb_proj(emb) for each in self.resnets]
+
+    @property
+    def mixes(self) -> list[_Attention]:
+        """What mixes tokens in, in the order in which it works."""
+        blocks = [cast("_TransformerBlock", each.transformer_blocks[0]) for each in self.attentions]
+        return [each.attn2 for each in blocks]
+
+    def contexts(self, tokens: Tensor) -> list[Pair]:
+        """Keys and values of tokens (n, n_tokens, width) in each attention, shaped alike."""
+        return [(each.to_k(tokens), each.to_v(tokens)) for each in self.mixes]
+
+    def predict(self, sample: Tensor, changes: Sequence[Any], contexts: Sequence[Pair]) -> Tensor:
+        """Predict from what `changes` and `contexts` gave."""
+        times, tokens = iter(changes), iter(contexts)
         x = self.conv_in(sample)
         skips: list[Tensor] = [x]
         for down in self.down_blocks:
-            x = down(x, emb, encoder_hidden_states, skips)
-        x = self.mid_block(x, emb, encoder_hidden_states)
+            x = down(x, times, tokens, skips)
+        x = self.mid_block(x, times, tokens)
         for up in self.up_blocks:
-            x = up(x, emb, encoder_hidden_states, skips)
-        return (self.conv_out(functional.silu(self.conv_norm_out(x))),)
+            x = up(x, times, tokens, skips)
+        return cast("Tensor", self.conv_out(functional.silu(self.conv_norm_out(x))))
 
 
 def _sinusoids(times: Tensor, width: int) -> Tensor:
@@ -188,9 +230,9 @@ class _Resnet(nn.Module):
         self.time_emb_proj = nn.Linear(n_time, (1 + self._shifts_scale) * n_out)
         self.conv_shortcut = nn.Conv2d(n_in, n_out, 1) if n_in != n_out else None
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+    def forward(self, x: Tensor, change: Tensor) -> Tensor:
         h = self.conv1(functional.silu(self.norm1(x)))
-        time = self.time_emb_proj(functional.silu(emb))[:, :, None, None]
+        time = change[:, :, None, None]
         if self._shifts_scale:
             scale, shift = time.chunk(2, dim=1)
             h = self.norm2(h) * (1 + scale) + shift
@@ -209,11 +251,13 @@ class _Attention(nn.Module):
         self.to_v = nn.Linear(n_context, width, bias=False)
         self.to_out = nn.ModuleList([nn.Linear(width, width)])
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Pair | None = None) -> Tensor:
+        """Mix the values of `context`, or of `x` itself."""
         n, _, width = x.shape
+        keys, values = (self.to_k(x), self.to_v(x)) if context is None else context
         q, k, v = (
             each.view(n, -1, self._n_heads, width // self._n_heads).transpose(1, 2)
-            for each in (self.to_q(x), self.to_k(context), self.to_v(context))
+            for each in (self.to_q(x), keys, values)
         )
         mixed = functional.scaled_dot_product_attention(q, k, v)
         return cast("Tensor", self.to_out[0](mixed.transpose(1, 2).reshape(n, -1, width)))
@@ -246,9 +290,8 @@ class _TransformerBlock(nn.Module):
         self.attn2 = _Attention(width, n_heads, n_context)
         self.ff = _FeedForward(width)
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        normed = self.norm1(x)
-        x = self.attn1(normed, normed) + x
+    def forward(self, x: Tensor, context: Pair) -> Tensor:
+        x = self.attn1(self.norm1(x)) + x
         x = self.attn2(self.norm2(x), context) + x
         return cast("Tensor", self.ff(self.norm3(x)) + x)
 
@@ -261,7 +304,7 @@ class _Transformer(nn.Module):
         block = _TransformerBlock(width, config.attention_head_dim, config.cross_attention_dim)
         self.transformer_blocks = nn.ModuleList([block])
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Pair) -> Tensor:
         n, width, height, breadth = x.shape
         h = self.proj_in(self.norm(x)).permute(0, 2, 3, 1).reshape(n, height * breadth, width)
         h = self.transformer_blocks[0](h, context)
@@ -298,9 +341,9 @@ class _Stage(nn.Module):
         n = len(sizes) if has_attention else 0
         self.attentions = nn.ModuleList(_Transformer(config, sizes[0][1]) for _ in range(n))
 
-    def step(self, i: int, x: Tensor, emb: Tensor, context: Tensor) -> Tensor:
-        x = self.resnets[i](x, emb)
-        return self.attentions[i](x, context) if self.attentions else x
+    def step(self, i: int, x: Tensor, times: Iterator[Any], tokens: Iterator[Pair]) -> Tensor:
+        x = self.resnets[i](x, next(times))
+        return self.attentions[i](x, next(tokens)) if self.attentions else x
 
 
 class _Down(_Stage):
@@ -308,9 +351,11 @@ class _Down(_Stage):
         super().__init__(*stage)
         self.downsamplers = nn.ModuleList([] if sampler is None else [sampler])
 
-    def forward(self, x: Tensor, emb: Tensor, context: Tensor, skips: list[Tensor]) -> Tensor:
+    def forward(
+        self, x: Tensor, times: Iterator[Any], tokens: Iterator[Pair], skips: list[Tensor]
+    ) -> Tensor:
         for i in range(len(self.resnets)):
-            x = self.step(i, x, emb, context)
+            x = self.step(i, x, times, tokens)
             skips.append(x)
         for sampler in self.downsamplers:
             x = sampler(x)
@@ -323,9 +368,11 @@ class _Up(_Stage):
         super().__init__(*stage)
         self.upsamplers = nn.ModuleList([] if sampler is None else [sampler])
 
-    def forward(self, x: Tensor, emb: Tensor, context: Tensor, skips: list[Tensor]) -> Tensor:
+    def forward(
+        self, x: Tensor, times: Iterator[Any], tokens: Iterator[Pair], skips: list[Tensor]
+    ) -> Tensor:
         for i in range(len(self.resnets)):
-            x = self.step(i, torch.cat([x, skips.pop()], dim=1), emb, context)
+            x = self.step(i, torch.cat([x, skips.pop()], dim=1), times, tokens)
         for sampler in self.upsamplers:
             x = sampler(x)
         return x
@@ -337,6 +384,6 @@ class _Middle(nn.Module):
         self.attentions = nn.ModuleList([_Transformer(config, width)])
         self.resnets = nn.ModuleList(_Resnet(config, width, width) for _ in range(2))
 
-    def forward(self, x: Tensor, emb: Tensor, context: Tensor) -> Tensor:
-        x = self.attentions[0](self.resnets[0](x, emb), context)
-        return cast("Tensor", self.resnets[1](x, emb))
+    def forward(self, x: Tensor, times: Iterator[Any], tokens: Iterator[Pair]) -> Tensor:
+        x = self.attentions[0](self.resnets[0](x, next(times)), next(tokens))
+        return cast("Tensor", self.resnets[1](x, next(times)))

@@ -9,8 +9,8 @@ the other, and to compute one from the other would lose bits near the end of the
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -40,11 +40,17 @@ class Level:
     spread: Tensor | None = None
 
 
-class Estimate(NamedTuple):
-    """Both ends of the line through x, shaped as x."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimate:
+    """Both ends of the line through x, shaped as x; the noise is computed where it is asked for."""
 
     clean: Tensor
-    noise: Tensor
+    find_noise: Callable[[], Tensor]
+
+    @property
+    def noise(self) -> Tensor:
+        """The end that is noise."""
+        return self.find_noise()
 
 
 class Denoiser(Protocol):
@@ -66,7 +72,7 @@ def epsilon(network: Network) -> Denoiser:
 
     def denoise(x: Tensor, level: Level) -> Estimate:
         noise = _ask(network, x, level)
-        return Estimate((x - level.sigma * noise) / level.alpha, noise)
+        return Estimate((x - level.sigma * noise) / level.alpha, lambda: noise)
 
     return denoise
 
@@ -81,7 +87,7 @@ def velocity(network: Network) -> Denoiser:
         v = _ask(network, x, level)
         c = 1.0 if level.spread is None else level.spread
         a, s, z = level.alpha / c, level.sigma / c, x / c
-        return Estimate(a * z - s * v, a * v + s * z)
+        return Estimate(a * z - s * v, lambda: a * v + s * z)
 
     return denoise
 
@@ -91,7 +97,7 @@ def clean(network: Network) -> Denoiser:
 
     def denoise(x: Tensor, level: Level) -> Estimate:
         x0 = _ask(network, x, level)
-        return Estimate(x0, (x - level.alpha * x0) / level.sigma)
+        return Estimate(x0, lambda: (x - level.alpha * x0) / level.sigma)
 
     return denoise
 
@@ -104,7 +110,7 @@ def flow(network: Network) -> Denoiser:
 
     def denoise(x: Tensor, level: Level) -> Estimate:
         u = _ask(network, x, level)
-        return Estimate(x - level.sigma * u, x + level.alpha * u)
+        return Estimate(x - level.sigma * u, lambda: x + level.alpha * u)
 
     return denoise
 
@@ -114,7 +120,7 @@ def clipped(denoise: Denoiser, bound: float = 1.0) -> Denoiser:
 
     def within(x: Tensor, level: Level) -> Estimate:
         estimate = denoise(x, level)
-        return estimate._replace(clean=estimate.clean.clamp(-bound, bound))
+        return replace(estimate, clean=estimate.clean.clamp(-bound, bound))
 
     return within
 

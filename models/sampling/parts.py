@@ -65,12 +65,22 @@ class Part:
         What acts on the module beside its weights, such as the strength of an adapter.
     graph : Path or None
         An ONNX graph of the module without its weights that ships with it.
+    compiled : Module or None
+        What engines are built of, where that is not the module itself: with its weights by their
+        names, equal to it but for rounding.
     """
 
     def __init__(
-        self, module: nn.Module, name: str, *, state: str = "", graph: Path | None = None
+        self,
+        module: nn.Module,
+        name: str,
+        *,
+        state: str = "",
+        graph: Path | None = None,
+        compiled: nn.Module | None = None,
     ) -> None:
         self.module, self.name, self.state, self.graph = module, name, state, graph
+        self.compiled = module if compiled is None else compiled
         self.seen: Call | None = None
         """The last call that the module itself answered."""
         self._run: Run | None = None
@@ -99,7 +109,7 @@ class Part:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Answer as the module does: a tensor, or a tuple of one."""
         if self._run is not None:
-            tensors = tuple(_tensors((args, kwargs)))
+            tensors = args if _are_tensors(args, kwargs) else tuple(_tensors((args, kwargs)))
             if shapes_of(tensors) == self._shapes:
                 output = self._run(*tensors)
                 # diffusers' convention, which the modules here keep.
@@ -117,6 +127,11 @@ class HasParts(Protocol):
     def parts(self) -> tuple[Part, ...]:
         """In the order in which they work; the last one gives the picture, about -1..1."""
         ...
+
+
+def _are_tensors(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call holds tensors alone, in a row: the common case, and quick."""
+    return not kwargs and all(isinstance(each, Tensor) for each in args)
 
 
 def _tensors(tree: Any) -> Iterator[Tensor]:

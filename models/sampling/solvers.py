@@ -85,8 +85,8 @@ def consistency(
 def ddim(denoise: Denoiser, x: Tensor, levels: Levels) -> Iterator[Tensor]:
     """Song et al. (arXiv 2010.02502), eq. 12 with eta 0: x' = alpha' x0 + sigma' eps."""
     for here, there in steps(levels):
-        clean, eps = denoise(x, here)
-        x = there.alpha * clean + there.sigma * eps
+        estimate = denoise(x, here)
+        x = there.alpha * estimate.clean + there.sigma * estimate.noise
         yield x
 
 

@@ -1,7 +1,7 @@
 """Makes the graphs of the embedded model for ONNX Runtime: `python -m research.embedded.graphs`.
 
 A graph holds no weights, so it changes only when an architecture does. What is made is the newest
-revision; those of before stay, for the sessions that were recorded with them. `hashes.json` of the
+revision; those of before, and parts that are the same in it, stay. `hashes.json` of the
 weights is written anew.
 """
 
@@ -21,7 +21,7 @@ from research.embedded.lean import lean
 
 
 def main() -> None:
-    """Draw one picture, export what drew it."""
+    """Draw one picture, export what drew it and is not there yet."""
     sampler = EmbeddedSampler(load_generator())
     with torch.no_grad():
         generator = torch.Generator().manual_seed(0)
@@ -30,9 +30,11 @@ def main() -> None:
         for part in sampler.parts:
             if part.seen is None or part.graph is None:
                 raise SystemExit(f"{part.name} took no part in the picture")
+            if part.graph.is_file():
+                continue
             # Not of inference mode, which exporting cannot record.
             examples = tuple(each.clone() for each in part.seen.tensors)
-            graph = _graph(Flat(lean(part.module), part.seen).eval(), examples)
+            graph = _graph(Flat(lean(part.compiled), part.seen).eval(), examples)
             part.graph.write_bytes(graph)
             print(f"{part.graph}: {len(graph)} bytes")
     write_hashes(WEIGHTS)

@@ -9,14 +9,14 @@ shuffled. What results differs from the networks' own by rounding.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from typing import cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.embedded import networks, unet
+from models.embedded import networks, repeats, unet
 
 
 def lean(module: nn.Module) -> nn.Module:
@@ -27,61 +27,54 @@ def lean(module: nn.Module) -> nn.Module:
     return made
 
 
+class _Step(repeats.Step):
+    def forward(self, x: Tensor, shared: Tensor, row: Tensor) -> Tensor:
+        guess = self.layout.guess(shared)
+        norms = [each.norm2 for each in self.unet.resnets]
+        scale, shift = row.chunk(2, dim=1)
+        scale = 1 + scale
+        shift = torch.cat([each.bias for each in norms]) * scale + shift
+        scale = torch.cat([each.weight for each in norms]) * scale
+        split = [
+            torch.split(each[:, :, None, None], self.layout.widths, dim=1)
+            for each in (scale, shift)
+        ]
+        changes = list(zip(*split, strict=True))
+        x = torch.cat([x, guess], dim=1)
+        correction = self.unet.predict(x, changes, self.layout.contexts(shared))
+        return guess + self.correction_scale * correction
+
+
 class _UNet(unet.UNet):
-    def forward(
-        self,
-        sample: Tensor,
-        timestep: Tensor,
-        encoder_hidden_states: Tensor,
-        class_labels: Tensor,
-        return_dict: bool = False,  # noqa: ARG002 - as the network itself is called
-    ) -> tuple[Tensor]:
-        time = unet._sinusoids(timestep.reshape(-1).expand(len(sample)), self.conv_in.out_channels)
-        emb = self.time_embedding(time) + self.class_embedding(class_labels)
-        changes = self._changes(emb)
+    def predict(
+        self, sample: Tensor, changes: Sequence[Any], contexts: Sequence[unet.Pair]
+    ) -> Tensor:
+        times, tokens = iter(changes), iter(contexts)
         x = self.conv_in(sample)
         skips: list[Tensor] = [x]
         for down in self.down_blocks:
-            x = down(x, changes, encoder_hidden_states, skips)
-        x = self.mid_block(x, changes, encoder_hidden_states)
+            x = down(x, times, tokens, skips)
+        x = self.mid_block(x, times, tokens)
         for up in self.up_blocks:
-            x = up(x, changes, encoder_hidden_states, skips)
-        return (self.conv_out(functional.silu(_group_norm(self.conv_norm_out, x))),)
-
-    def _changes(self, emb: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """What each residual block's second norm is multiplied by, and what is added, in turn."""
-        stages = (*self.down_blocks, self.mid_block, *self.up_blocks)
-        resnets = [cast("unet._Resnet", each) for stage in stages for each in stage.resnets]
-        widths = [each.conv1.out_channels for each in resnets]
-        layers = [each.time_emb_proj for each in resnets]
-        weights = [each.weight.chunk(2) for each in layers]
-        biases = [each.bias.chunk(2) for each in layers]
-        weight = torch.cat([part[k] for k in (0, 1) for part in weights])
-        bias = torch.cat([part[k] for k in (0, 1) for part in biases])
-        scale, shift = functional.linear(functional.silu(emb), weight, bias).chunk(2, dim=-1)
-        scale = 1 + scale
-        shift = torch.cat([each.norm2.bias for each in resnets]) * scale + shift
-        scale = torch.cat([each.norm2.weight for each in resnets]) * scale
-        split = [torch.split(each[:, :, None, None], widths, dim=1) for each in (scale, shift)]
-        return iter(list(zip(*split, strict=True)))
+            x = up(x, times, tokens, skips)
+        return cast("Tensor", self.conv_out(functional.silu(_group_norm(self.conv_norm_out, x))))
 
 
 class _Resnet(unet._Resnet):
-    def forward(self, x: Tensor, changes: Iterator[tuple[Tensor, Tensor]]) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, change: tuple[Tensor, Tensor]) -> Tensor:  # type: ignore[override]
         h = self.conv1(functional.silu(_group_norm(self.norm1, x)))
-        scale, shift = next(changes)
+        scale, shift = change
         h = self.conv2(functional.silu(_normed(self.norm2, h) * scale + shift))
         return cast("Tensor", (x if self.conv_shortcut is None else self.conv_shortcut(x)) + h)
 
 
 class _Attention(unet._Attention):
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        weights = [each.weight for each in (self.to_q, self.to_k, self.to_v)]
-        if context is x:
+    def forward(self, x: Tensor, context: unet.Pair | None = None) -> Tensor:
+        if context is None:
+            weights = [each.weight for each in (self.to_q, self.to_k, self.to_v)]
             q, k, v = functional.linear(x, torch.cat(weights)).chunk(3, dim=-1)
         else:
-            q = self.to_q(x)
-            k, v = functional.linear(context, torch.cat(weights[1:])).chunk(2, dim=-1)
+            q, (k, v) = self.to_q(x), context
         mixed = torch.onnx.ops.symbolic(
             "com.microsoft::MultiHeadAttention",
             (q, k, v),
@@ -94,7 +87,7 @@ class _Attention(unet._Attention):
 
 
 class _Transformer(unet._Transformer):
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: unet.Pair) -> Tensor:
         n, width, height, breadth = x.shape
         h = _group_norm(self.norm, x).reshape(n, width, height * breadth).transpose(1, 2)
         h = self.transformer_blocks[0](_on_tokens(self.proj_in, h), context)
@@ -157,6 +150,7 @@ def _on_tokens(conv: nn.Conv2d, tokens: Tensor) -> Tensor:
 
 
 _TWINS: dict[type, type] = {
+    repeats.Step: _Step,
     networks.Decoder: _Decoder,
     networks._ResBlock: _ResBlock,
     networks._Upsample: _Upsample,

@@ -104,13 +104,13 @@ def test_the_real_process_measures_instead_of_drawing_and_shows_its_steps(
     asked: list[int] = []
     from models.embedded.unet import UNet
 
-    forward = UNet.forward
+    predict = UNet.predict
 
     def counted(self: UNet, *args: Any, **named: Any) -> Any:
         asked.append(1)
-        return forward(self, *args, **named)
+        return predict(self, *args, **named)
 
-    monkeypatch.setattr(UNet, "forward", counted)
+    monkeypatch.setattr(UNet, "predict", counted)
     monkeypatch.setattr("app.runtime.worker.STEP_EVERY", 0.0)
     told: list[Stepped] = []
     config = SessionConfig(decoder=DecoderConfig(num_inference_steps=6))

@@ -174,10 +174,10 @@ def test_an_engine_takes_a_networks_place(generator: Generator) -> None:
 
         part.use(run, shapes_of(part.seen.tensors))
     np.testing.assert_array_equal(_pixels(other), expected)
-    assert ran == ["unet"] * 3 + ["decoder"]
+    assert ran == ["conditions", *["step"] * 3, "decoder"]
     two = np.zeros((2, N_FEATURES), np.float32)
     np.testing.assert_array_equal(other.draw(two, seeds=(1, 2)), ours.draw(two, seeds=(1, 2)))
-    assert len(ran) == 4
+    assert len(ran) == 5
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])

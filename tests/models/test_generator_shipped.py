@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from configs import load_config
 from models.embedded.generator import PARTS, WEIGHTS, load_generator
-from models.embedded.sampler import EmbeddedSampler, load_sampler
+from models.embedded.sampler import GRAPHS, EmbeddedSampler, load_sampler
 from models.weights import WeightState, check_weights, hash_file
 from pipeline.gallery import load_gallery
 from pipeline.values import Embedding
@@ -61,7 +62,7 @@ def test_sessions_recorded_before_it_are_drawn_by_the_weights_that_drew_them(
     by_hand.write_text("[decoder]\nthreads = 1\n")
     assert load_config(by_hand).decoder.generator_revision == 3
     assert load_config(by_hand).decoder.blend
-    assert load_config(by_hand).decoder.graph_revision == 2
+    assert load_config(by_hand).decoder.graph_revision == 3
     first = load_generator(revision=1).sha256
     assert first == "8bb174887deb89e10fe4e5820fbc5a3d8409f16b77a0c73e0bc3b52f2a87acce"
     second = load_generator(revision=2)
@@ -73,11 +74,34 @@ def test_sessions_recorded_before_them_are_drawn_by_the_graphs_that_drew_them(
     sampler: EmbeddedSampler,
 ) -> None:
     """ONNX Runtime's pictures of other graphs differ in the last bits."""
-    past = EmbeddedSampler(load_generator(), graph_revision=1)
-    graphs = [part.graph for part in (*past.parts, *sampler.parts)]
-    found = [graph and hash_file(graph)[:8] for graph in graphs]
-    assert found[:2] == ["8d6f5b07", "bd82a06b"]
-    assert not set(found[:2]) & set(found[2:])
+    found = {
+        revision: [
+            hash_file(part.graph)[:8] if part.graph else ""
+            for part in EmbeddedSampler(load_generator(), graph_revision=revision).parts
+        ]
+        for revision in GRAPHS
+    }
+    assert found[1] == ["8d6f5b07", "bd82a06b"]
+    assert found[2] == ["df34bbb7", "9dedc278"]
+    assert len(found[3]) == 3
+    assert found[3] == [part.graph and hash_file(part.graph)[:8] for part in sampler.parts]
+
+
+def test_networks_cut_at_the_steps_draw_as_whole_ones_to_the_bit() -> None:
+    """Alone, in a batch, with guidance, and with more steps than are prepared at once."""
+    generator = load_generator()
+    vectors = GALLERY.embeddings[[3, 90]]
+    for steps, guidance, n in ((1, 1.0, 1), (5, 1.0, 1), (2, 1.5, 2)):
+        whole, cut = (
+            EmbeddedSampler(
+                generator, num_inference_steps=steps, guidance_scale=guidance, graph_revision=each
+            )
+            for each in (2, 3)
+        )
+        noise = torch.randn(n, *generator.latent_shape)
+        given = torch.from_numpy(vectors[:n].copy())
+        with torch.no_grad():
+            assert torch.equal(whole._denoise(noise, given), cut._denoise(noise, given))
 
 
 def test_what_lies_between_two_is_drawn_as_one_of_them(sampler: EmbeddedSampler) -> None:

@@ -206,7 +206,8 @@ def test_every_parametrisation_finds_both_ends(levels_of: Callable[..., list[Lev
             truths = {"flow": (denoisers.flow, noise - clean), "sample": truths["sample"]}
         for name, (adapter, truth) in truths.items():
             estimate = adapter(_fixed(truth))(x, here)
-            for made, end in zip(estimate, (clean, noise), strict=True):
+            found = (estimate.clean, estimate.noise)
+            for made, end in zip(found, (clean, noise), strict=True):
                 torch.testing.assert_close(made, end, atol=2e-4, rtol=2e-4, msg=name)
 
 
@@ -220,7 +221,7 @@ def _gaussian(deviation: float) -> Denoiser:
     def denoise(x: Tensor, level: Level) -> Estimate:
         a, s, d = level.alpha, level.sigma, deviation
         total = a**2 * d**2 + s**2
-        return Estimate(x * a * d**2 / total, x * s / total)
+        return Estimate(x * a * d**2 / total, lambda: x * s / total)
 
     return denoise
 

@@ -196,7 +196,7 @@ def _engine(
 ) -> bytes:
     if part.seen is None:
         raise BackendError(f"{part.name} took no part in the picture.")
-    module, tensors = Flat(part.module, part.seen).eval(), _examples(part)
+    module, tensors = Flat(part.compiled, part.seen).eval(), _examples(part)
     if relative is not None and isinstance(backend, Refits):
         return backend.refit(cache.load(relative, part.name), module, tensors, target)
     return backend.build(module, tensors, target)
@@ -361,7 +361,7 @@ def prepare(
         if part.seen is None:
             raise BackendError(f"{part.name} took no part in the picture.")
         say(f"{part.name} ({i + 1} of {len(parts)}): compiling")
-        module = Flat(part.module, part.seen).eval()
+        module = Flat(part.compiled, part.seen).eval()
         runs[part.name] = backend.prepare(module, _examples(part), target)
     engine = _checked(parts, runs, backend=backend, target=target, key=key, draw=draw)
     seconds = round(time.monotonic() - began, 3)

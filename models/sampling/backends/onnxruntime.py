@@ -61,6 +61,7 @@ class OnnxRuntime:
         values = {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(value.detach().contiguous().numpy())
             for name, value in weights.items()
+            if name.encode() in engine
         }
         options.add_external_initializers(list(values), list(values.values()))
         session: Any = onnxruntime.InferenceSession(
@@ -110,6 +111,11 @@ def without_weights(model: Any, module: nn.Module) -> bytes:
     from onnx import TensorProto
 
     weights = module.state_dict()
+    # A module may have layers that its part does not ask: ONNX Runtime knows no weights of them.
+    asked = {name for node in model.graph.node for name in node.input}
+    kept = [each for each in model.graph.initializer if each.name in asked]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
     for each in model.graph.initializer:
         if each.name in weights:
             each.ClearField("raw_data")
@@ -118,8 +124,9 @@ def without_weights(model: Any, module: nn.Module) -> bytes:
             for key, value in place.items():
                 entry = each.external_data.add()
                 entry.key, entry.value = key, value
-    # Where in which source file a node came from.
-    del model.graph.value_info[:]
+    # Where in which source file a node came from, and what torch called it.
+    for notes in (model.graph.value_info, model.graph.metadata_props, model.metadata_props):
+        del notes[:]
     for node in model.graph.node:
         node.ClearField("metadata_props")
         node.ClearField("doc_string")

@@ -89,7 +89,11 @@ class _Request:
         import openvino
 
         compiled = openvino.Core().import_model(io.BytesIO(engine), "CPU", _settings(target))
-        self._names = [each.get_any_name() for each in compiled.inputs]
+        # OpenVINO may have given an input a name of its own beside ours.
+        self._names = [
+            next(name for name in each.get_names() if name.startswith((_INPUT, _ANGLE)))
+            for each in compiled.inputs
+        ]
         self._request = compiled.create_infer_request()
 
     def infer(self, given: Mapping[str, Any]) -> Any:
@@ -133,8 +137,9 @@ def _split(model: Any) -> Any:
             reader.replace_source_output(made.output(0))
         given.append(made)
     model.add_parameters(given)
+    used = {found.get_name() for each in model.get_results() for found in _before(each)}
     for each in inputs.values():
-        if not any(output.get_target_inputs() for output in each.outputs()):
+        if each.get_name() not in used:
             model.remove_parameter(each)
     return angles
 
