@@ -188,7 +188,7 @@ def _serve(args: argparse.Namespace, serving: ServingConfig, tokens: Any, folder
     from app.runtime.remote.ticket import Ticket, place_of, write_ticket
     from app.serving.announcing import announced
     from app.serving.application import serve_here
-    from app.serving.certificates import expired, fingerprint
+    from app.serving.certificates import fingerprint, out_of_date
 
     if not serving.is_loopback and not (serving.tls and tokens.clients):
         lacks = "TLS (--tls)" if not serving.tls else "a client (phosphene serve --ticket NAME)"
@@ -198,7 +198,7 @@ def _serve(args: argparse.Namespace, serving: ServingConfig, tokens: Any, folder
         )
     config = decoded_by(args)
     certificate = _certificate(serving, folder)
-    if certificate is not None and (words := expired(certificate[0])):
+    if certificate is not None and (words := out_of_date(certificate[0])):
         write_note(f"Warning: {words}")
     told = contextlib.ExitStack()
 

@@ -64,8 +64,8 @@ def fingerprint(certificate: Path) -> str:
     return hashlib.sha256(der).hexdigest()
 
 
-def expired(certificate: Path) -> str:
-    """Say that a certificate has expired, and what that means; empty where it has not.
+def out_of_date(certificate: Path, *, now: datetime.datetime | None = None) -> str:
+    """Say that a certificate has expired or does not hold yet, and what that means; else empty.
 
     Raises
     ------
@@ -75,17 +75,27 @@ def expired(certificate: Path) -> str:
     from cryptography import x509
 
     try:
-        until = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+        found = x509.load_pem_x509_certificate(certificate.read_bytes())
     except (OSError, ValueError) as error:
         raise CertificateError(
             f"{certificate} cannot be read ({error}), expected a certificate in PEM."
         ) from None
-    if until > datetime.datetime.now(datetime.UTC):
+    begins, until = found.not_valid_before_utc, found.not_valid_after_utc
+    now = datetime.datetime.now(datetime.UTC) if now is None else now
+    goes_on = (
+        "clients with a ticket go on, since theirs names this very certificate; what checks dates "
+        "(Prometheus) does not."
+    )
+    if now < begins:
+        return (
+            f"{certificate} does not hold before {begins:%Y-%m-%d %H:%M} UTC, and here it is "
+            f"{now:%Y-%m-%d %H:%M}: {goes_on} Set this machine's clock."
+        )
+    if now < until:
         return ""
     return (
-        f"{certificate} has expired on {until:%Y-%m-%d}: clients with a ticket go on, since theirs "
-        "names this very certificate; what checks dates (Prometheus) does not. Delete it and its "
-        "key to have a new one made, and make new tickets."
+        f"{certificate} has expired on {until:%Y-%m-%d}: {goes_on} Delete it and its key to have a "
+        "new one made, and make new tickets."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import http.server
 import json
@@ -546,15 +547,17 @@ def test_only_the_certificate_of_the_ticket_is_spoken_to(
 ) -> None:
     pytest.importorskip("cryptography", reason="certificates are made with phosphene[serve]")
     from app.serving import certificates
-    from app.serving.certificates import expired, fingerprint, own_certificate
+    from app.serving.certificates import fingerprint, out_of_date, own_certificate
 
     certificate, key = own_certificate(tmp_path / "server")
     if os.name != "nt":
         assert key.stat().st_mode & 0o077 == 0
     assert own_certificate(tmp_path / "server") == (certificate, key)
-    assert not expired(certificate)
+    assert not out_of_date(certificate)
+    before = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
+    assert "does not hold before 2" in out_of_date(certificate, now=before)
     monkeypatch.setattr(certificates, "_DAYS", 0)
-    assert "has expired on 2" in expired(own_certificate(tmp_path / "old")[0])
+    assert "has expired on 2" in out_of_date(own_certificate(tmp_path / "old")[0])
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
