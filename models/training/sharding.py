@@ -58,11 +58,14 @@ def unshard(module: nn.Module) -> None:
     for part in module.modules():
         if isinstance(part, FSDPModule):
             part.reshard()  # a forward pass without a backward one leaves it gathered
+    made: dict[Tensor, nn.Parameter] = {}  # tied weights stay one
     for part in module.modules():
-        for name, value in part.named_parameters(recurse=False):
+        for name, value in part.named_parameters(recurse=False, remove_duplicate=False):
             if isinstance(value, DTensor):
-                made = nn.Parameter(whole(value.detach()).cpu(), requires_grad=value.requires_grad)
-                setattr(part, name, made)
+                if value not in made:
+                    full = whole(value.detach()).cpu()
+                    made[value] = nn.Parameter(full, requires_grad=value.requires_grad)
+                setattr(part, name, made[value])
     for part in module.modules():
         if isinstance(part, FSDPModule):
             # torch has no public way back: its hooks would gather what is no longer divided.

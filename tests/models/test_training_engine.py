@@ -20,7 +20,7 @@ from models.dreamdiffusion.recordings import RecordingFolder, open_folder
 from models.masked_autoencoder.training import MaskedModelling, fresh_autoencoder, loop_config
 from models.registry import find_entry, find_system
 from models.stages import StageRequest
-from models.training import LoopConfig, make_engine, train
+from models.training import LoopConfig, make_engine, sharding, train
 from models.training.draws import Draws
 from models.training.engine import choose_precision, others_reachable
 from models.training.errors import TrainingError
@@ -119,6 +119,17 @@ def test_any_checkpoint_can_be_continued_not_only_the_newest(
         _losses(tmp_path, precision="no", stop_after=6, resume=first)
     kept = tmp_path / "checkpoints" / ".step-00000006.before" / "trained.safetensors"
     assert load_file(kept).keys() == expected.keys()  # what was there before is not gone
+
+
+def test_tied_weights_stay_one_when_shards_are_made_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharding, "DTensor", torch.Tensor)  # in one process nothing is divided
+    monkeypatch.setattr(sharding, "whole", lambda value: value.clone())
+    first, second = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+    second.weight = first.weight
+    before = first.weight
+    sharding.unshard(torch.nn.Sequential(first, second))
+    assert first.weight is second.weight is not before
+    assert first.bias is not second.bias
 
 
 def test_precision_is_chosen_by_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
