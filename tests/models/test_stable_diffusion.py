@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from models.latent_diffusion.lora import fuse_lora
 from models.stable_diffusion.adapters import share
 from models.stable_diffusion.errors import StableDiffusionError
 from models.stable_diffusion.generation import Condition, GenerationSettings, LatentGenerator
+from models.stable_diffusion.libraries import quiet_libraries
 from models.stable_diffusion.live import load_sampler
 from models.stable_diffusion.memory import MemoryPlan, apply, plan_memory
 from models.stable_diffusion.parts import Parts, read_folder
@@ -460,6 +462,15 @@ def test_a_folder_draws_clip_vectors(folder: Path, tmp_path: Path) -> None:
     assert sampler.generator._parts.pipeline.text_encoder is None
     with pytest.raises(ShapeError, match=r"has shape \(7,\), expected \(1024,\)"):
         sampler.sample(_embedding(7), seed=0)
+
+
+def test_what_diffusers_thinks_of_a_files_settings_is_not_said() -> None:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        quiet_libraries()
+        for module in ("diffusers.pipelines", "elsewhere"):
+            warnings.warn_explicit("outdated", FutureWarning, "file.py", 1, module=module)
+    assert len(said) == 1
 
 
 def test_what_lies_beside_is_put_in(folder: Path, plain: Any, tmp_path: Path) -> None:
