@@ -36,6 +36,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 LSL = "[multicast]\nResolveScope = machine\n[lab]\nKnownPeers = {{127.0.0.1}}\nSessionID = {}\n"
+_OF_MAKE = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
 _ENDED = 'for each in "${_started[@]}"; do kill -0 "$each" 2>/dev/null || wait "$each"; done'
 _CLONE = f"[ -d ~/clone ] || git clone -q {shlex.quote(str(ROOT))} ~/clone"
 _BLOCK = re.compile(
@@ -130,6 +131,8 @@ def follow(page: Path, folder: Path, *, seconds: float) -> int:
     (folder / "lsl_api.cfg").write_text(
         LSL.format(f"walk-{uuid.uuid4().hex[:8]}"), encoding="utf-8"
     )
+    # A reader's make is not below `make walk`, whose variables it would take over.
+    inherited = {name: value for name, value in os.environ.items() if name not in _OF_MAKE}
     own = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(folder),
@@ -141,7 +144,7 @@ def follow(page: Path, folder: Path, *, seconds: float) -> int:
         process = subprocess.Popen(
             ["bash", "-c", script],
             cwd=folder,
-            env=os.environ | own,
+            env=inherited | own,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
