@@ -219,10 +219,10 @@ class DecoderConfig(_Frozen):
     """Pictures that are drawn between two of a smoothed session, each as the mean with a part of
     the newest window, for a view that moves through them: as many as fit between two windows.
     Live only, never recorded; without smoothing, or at 0: none."""
-    generator_revision: Literal[1, 2, 3] = 3
-    """How the embedded generator draws: 1 and 2 as in sessions that were recorded with them; 3 with
-    the weights of 2, the UNet's correction in part and a flat background. No other system has
-    this."""
+    generator_revision: Literal[1, 2, 3, 4] = 4
+    """How the embedded generator draws: 1 to 3 as in sessions that were recorded with them (3 with
+    the weights of 2, the UNet's correction in part and a flat background); 4 by a sharper decoder.
+    No other system has this."""
     blend: bool = True
     """The embedded generator draws an embedding that lies between two pictures it knows as one
     thing: the shape of one in the colours of the other. Off: as both, one over the other, and

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(__file__).with_name("weights")
 PARTS = ("vae", "unet", "projection", "prior")
-REVISION = 3
+REVISION = 4
 """What ships now; earlier ones stay, so that recorded sessions draw what they drew."""
 _SCALED = 3
 """First revision that takes the UNet's correction only in part."""

@@ -60,14 +60,16 @@ def test_sessions_recorded_before_it_are_drawn_by_the_weights_that_drew_them(
     assert load_config(recorded).decoder.graph_revision == 1
     by_hand = tmp_path / "own.toml"
     by_hand.write_text("[decoder]\nthreads = 1\n")
-    assert load_config(by_hand).decoder.generator_revision == 3
+    assert load_config(by_hand).decoder.generator_revision == 4
     assert load_config(by_hand).decoder.blend
     assert load_config(by_hand).decoder.graph_revision == 3
     first = load_generator(revision=1).sha256
     assert first == "8bb174887deb89e10fe4e5820fbc5a3d8409f16b77a0c73e0bc3b52f2a87acce"
     second = load_generator(revision=2)
     assert (second.correction_scale, second.sha256[:12]) == (1.0, "9f1d6c55e3e4")
-    assert len({first, second.sha256, sampler.spec.sha256, ""}) == 4
+    third = load_generator(revision=3)
+    assert (third.correction_scale, third.sha256[:12]) == (0.5, "23ffee633ae7")
+    assert len({first, second.sha256, third.sha256, sampler.spec.sha256, ""}) == 5
 
 
 def test_sessions_recorded_before_them_are_drawn_by_the_graphs_that_drew_them(
