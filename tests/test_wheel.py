@@ -24,7 +24,7 @@ DATA = (
     "models/embedded/weights/*.json",
     "models/embedded/weights/README.md",
     "models/embedded/weights/*/config.json",
-    "models/embedded/weights/*/graph*.onnx",
+    "models/embedded/weights/*/*.onnx",
     "models/embedded/weights/*/*.safetensors",
     "models/embedded/weights/revision_*/*/config.json",
     "models/embedded/weights/revision_*/*/*.safetensors",
