@@ -229,5 +229,5 @@ def _hed(outcome: str) -> str:
     if outcome == "decoded":
         return "Data-feature, (Computed-prediction, Label/Phosphene_picture)"
     if outcome in _OF_SIGNAL:
-        return f"Data-feature, Data-artifact, {hed_label(outcome)}"
-    return f"Data-feature, {hed_label(outcome)}"
+        return f"(Data-feature, Data-artifact, {hed_label(outcome)})"
+    return f"(Data-feature, {hed_label(outcome)})"

@@ -51,12 +51,16 @@ def hed_label(text: str) -> str:
 
 
 def hed_of(label: str, *, is_picture: bool) -> str:
-    """HED tags of a marker, as far as it is known what it stands for."""
+    """HED tags of a marker, as far as it is known what it stands for.
+
+    One group: tags of two markers at one time are read together, and none may stand there twice.
+    """
     if label.startswith("BAD_"):
-        return f"{_BAD}, {hed_label(label)}"
+        return f"({_BAD}, {hed_label(label)})"
     if not is_picture:
-        return f"Event, {hed_label(label)}"
-    return f"Sensory-event, Experimental-stimulus, Visual-presentation, (Image, {hed_label(label)})"
+        return f"(Event, {hed_label(label)})"
+    image = f"(Image, {hed_label(label)})"
+    return f"(Sensory-event, Experimental-stimulus, Visual-presentation, {image})"
 
 
 def describe_events(path: Path, shown: Shown) -> set[str]:

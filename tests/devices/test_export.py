@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
+import shutil
+import subprocess
 import time
 import warnings
 from dataclasses import replace
@@ -142,10 +146,10 @@ def check_what_was_shown(root: Path, raw: Any) -> None:
     stimulus = gallery.stimuli[gallery.index("bride")]
     assert gallery.folder is not None
     assert picture.read_bytes() == (gallery.folder / stimulus.image).read_bytes()
-    assert shown["HED"].endswith("Visual-presentation, (Image, Label/bride)")
+    assert shown["HED"].endswith("Visual-presentation, (Image, Label/bride))")
     assert "MIT" in picture.with_name("LICENSE.txt").read_text(encoding="utf-8")
     about = table_of(root / "sub-01" / "eeg" / "sub-01_task-faces_events.json")
-    assert about["trial_type"]["HED"]["in the gap"] == "Event, Label/in-the-gap"
+    assert about["trial_type"]["HED"]["in the gap"] == "(Event, Label/in-the-gap)"
     assert about["StimulusPresentation"]["SoftwareName"] == "Phosphene"
     described = table_of(root / "dataset_description.json")
     assert (described["HEDVersion"], described["Name"]) == ("8.3.0", "bids")
@@ -195,6 +199,50 @@ def test_references_and_positions_go_on_as_they_are_known(tmp_path: Path) -> Non
     for name in ("Fp1", "Oz"):
         apart = np.array(found[name], float) - np.array(places[name], float)
         assert np.abs(apart).max() < 2e-3
+
+
+VALIDATORS = {
+    "bids-validator": lambda out: json.loads(out)["issues"]["errors"],
+    "bids-validator-deno": lambda out: [
+        each for each in json.loads(out)["issues"]["issues"] if each["severity"] == "error"
+    ],
+    "validate_bids": lambda out: [] if "Found 0 issues" in out else [out],
+}
+"""Programs that check a data set (npm, PyPI, hedtools), and how each says its errors."""
+
+
+@pytest.mark.parametrize("program", VALIDATORS)
+def test_a_validator_finds_no_error(program: str, tmp_path: Path) -> None:
+    found = shutil.which(program)
+    if found is None:
+        pytest.skip(f"{program} is not installed: none of the extras brings it")
+    write_session(tmp_path / "session")
+    write_results(tmp_path / "session")
+    data_set = tmp_path / "bids"
+    words = ["export", str(tmp_path / "session"), "--bids", str(data_set), "--subject", "1"]
+    assert main([*words, "--task", "faces", "--author", "A. Person"]) == 0
+    options = {"bids-validator": ["--json"], "bids-validator-deno": ["--format", "json"]}
+    command = [found, str(data_set), *options.get(program, [])]
+    quiet = os.environ | {"DENO_NO_UPDATE_CHECK": "1"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=False, env=quiet
+    )
+    assert VALIDATORS[program](done.stdout) == []
+
+
+def test_tags_of_two_events_at_one_time_do_not_mix(shared_data: Path, tmp_path: Path) -> None:
+    """Validators read tags of one onset together; two markers of this recording share one."""
+    path, data_set = shared_data / "xdf" / "ssvep-dsi7.xdf", tmp_path / "bids"
+    assert (
+        main(["export", str(path), "--bids", str(data_set), "--subject", "1", "--task", "t"]) == 0
+    )
+    folder = data_set / "sub-1" / "eeg"
+    rows = (folder / "sub-1_task-t_events.tsv").read_text(encoding="utf-8-sig").splitlines()
+    onsets = [row.split("\t")[0] for row in rows]
+    assert len(set(onsets)) < len(onsets)
+    kinds = json.loads((folder / "sub-1_task-t_events.json").read_text(encoding="utf-8"))
+    tags = list(kinds["trial_type"]["HED"].values())
+    assert all(re.fullmatch(r"\((?:[^()]|\([^()]*\))*\)", each) for each in tags), "one group each"
 
 
 def test_voxels_are_no_eeg(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
