@@ -160,3 +160,5 @@ def test_a_shell_completes_what_the_parser_knows(capsys: pytest.CaptureFixture[s
     assert "-F _shtab_phosphene phosphene" in said
     listed = said.split("_shtab_phosphene_subparsers=(")[1].split(")")[0]
     assert [each.strip("'") for each in listed.split()] == list(COMMANDS)
+    presets = said.split("_shtab_phosphene_run___preset_choices=(")[1].split(")")[0]
+    assert "free-running" in presets.split()

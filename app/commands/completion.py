@@ -26,5 +26,19 @@ def run(args: argparse.Namespace) -> int:
 
     from app.cli import build_parser
 
-    write_text(shtab.complete(build_parser(), shell=args.shell))
+    parser = build_parser()
+    _offer_presets(parser)
+    write_text(shtab.complete(parser, shell=args.shell))
     return 0
+
+
+def _offer_presets(parser: argparse.ArgumentParser) -> None:
+    """Let the shell know the names that `--preset` takes, which the loader checks."""
+    from configs import list_presets
+
+    for action in parser._actions:  # noqa: SLF001 - argparse has no other way in
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            for each in action.choices.values():
+                _offer_presets(each)
+        elif "--preset" in action.option_strings:
+            action.choices = list_presets()
