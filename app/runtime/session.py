@@ -406,12 +406,16 @@ class Session:
 
     @contextlib.contextmanager
     def _refusing(self) -> Iterator[None]:
-        """Within, a failure means that the session could not begin, unless it went on for long."""
+        """Within, a failure means that the session could not begin, unless it went on for long.
+
+        Not where it was asked to end meanwhile: what is given up is no failure.
+        """
         try:
             yield
         except PhospheneError:
             acquisition = self._acquisition
-            self._is_refused = acquisition is None or acquisition.elapsed < BEGINNING
+            is_young = acquisition is None or acquisition.elapsed < BEGINNING
+            self._is_refused = is_young and not self._stop.is_set()
             raise
 
     def _open(self) -> Acquisition:

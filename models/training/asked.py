@@ -5,15 +5,27 @@ Owns the way from a `StageRequest` to the loop; every stage of every system take
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from models.adapters.errors import AdapterError
+from models.adapters.locking import locked
 from models.stages import StageRequest
-from models.training.engine import Engine, choose_precision, make_engine, others_reachable
+from models.training.engine import (
+    Engine,
+    choose_precision,
+    is_first_process,
+    make_engine,
+    others_reachable,
+)
 from models.training.errors import TrainingError
 from models.training.loop import LoopConfig, Task, train
 from models.training.state import list_runs
+
+LOCK = ".training.lock"
+"""In the folder of a run: held by the process that writes its checkpoints, while it lives."""
 
 
 def check_new(makes: Sequence[Path]) -> None:
@@ -30,6 +42,31 @@ def check_new(makes: Sequence[Path]) -> None:
                 f"{path} is there already, of another run, and nothing is overwritten: give a new "
                 "--out."
             )
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Within: no other training writes into `out`, also none that lost its launcher.
+
+    Raises
+    ------
+    TrainingError
+        Another one does.
+    OSError
+        The folder cannot be made.
+    """
+    with contextlib.ExitStack() as held:
+        if is_first_process():
+            out.mkdir(parents=True, exist_ok=True)
+            try:
+                held.enter_context(locked(out / LOCK, timeout=0.0))
+            except AdapterError:
+                raise TrainingError(
+                    f"{out} is written by another training that still runs, expected one at a "
+                    "time: wait for it or end it (also what a killed launcher left running), or "
+                    "give another --out."
+                ) from None
+        yield
 
 
 def engine_for(request: StageRequest, *, auto: str = "auto") -> Engine:
@@ -62,11 +99,12 @@ def train_as_asked(
     Raises
     ------
     TrainingError
-        One of them is there without the run that it came of: it would be overwritten.
+        One of them is there without the run that it came of: it would be overwritten. Or another
+        training writes into the request's folder.
     """
     if not list_runs(request.out):
         check_new(makes)
-    with others_reachable(request.out):
+    with _alone(request.out), others_reachable(request.out):
         return train(
             task,
             loop,

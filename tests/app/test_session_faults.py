@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -141,6 +142,29 @@ def test_a_session_that_could_not_begin_leaves_what_was_there(
     assert list(tmp_path.rglob("*")) == [out] * has_stream
     fail("the cap was loose")
     assert summary_of(out)["phase"] == "failed"
+
+
+def test_a_session_that_was_ended_while_it_looked_for_its_stream_keeps_its_folder(
+    tmp_path: Path,
+) -> None:
+    is_looking = threading.Event()
+
+    def open_source(stop: threading.Event) -> HostileSource:
+        is_looking.set()
+        assert stop.wait(PATIENCE)
+        raise StreamNotFoundError("given up.")
+
+    session = Session(
+        SessionConfig(decoder=DecoderConfig(enabled=False), outlets=OutletsConfig(enabled=False)),
+        out=tmp_path / "out",
+        open_source=open_source,
+        clock=time.monotonic,
+    )
+    session.start()
+    assert is_looking.wait(PATIENCE)
+    session.stop()
+    assert session.wait(PATIENCE)
+    assert (tmp_path / "out" / "session.toml").exists()
 
 
 @pytest.mark.lsl

@@ -25,6 +25,8 @@ from models.stages import StageRequest
 from models.things_eeg2.montage import CH_NAMES, POSTERIOR
 from models.training import LoopConfig, Task, make_engine, train
 from models.training.draws import Draws
+from models.training.errors import TrainingError
+from models.training.loop import Progress
 from pipeline.errors import ConfigurationError
 from research.comparison.retrieval import draw_competitors, k_way_retrieval
 
@@ -215,7 +217,13 @@ def test_stages_of_the_command_make_a_system_that_decodes(folder: Path, tmp_path
         "training": {"objective": "reconstruction", "passes": 1, "picks": "posterior"},
     }
     encoder = _stage("atm", "encoder")
-    encoder(StageRequest(**common, table=settings, on_step=lambda at: made.append(at.step)))
+
+    def again(at: Progress) -> None:
+        made.append(at.step)
+        with pytest.raises(TrainingError, match="another training that still runs"):
+            encoder(StageRequest(**common, table=settings))
+
+    encoder(StageRequest(**common, table=settings, on_step=again))
     assert made == [1]  # 46 samples in one batch of 64
     sizes = {"prior": {"hidden_dim": [16, 8]}, "training": {"passes": 1}}
     report = _stage("atm", "prior")(
