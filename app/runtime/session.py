@@ -612,7 +612,10 @@ class Session:
             for sentence in acquisition.path.notes:
                 self._warn(sentence)
             if not self._ledger.n_markers and acquisition.path.n_received:
-                self._warn("Not one marker came: there was nothing to decode.")
+                self._warn(
+                    "Not one marker came: there was nothing to decode. "
+                    "The preset free-running decodes without markers."
+                )
             if reason := self._ledger.shared_failure():
                 self._warn(f"Not one epoch could be decoded: {reason}")
         recorder = self._session_recorder.close()
