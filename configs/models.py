@@ -6,6 +6,7 @@ stands here and nowhere else; a preset is a TOML file that changes some.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import (
@@ -19,6 +20,17 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from configs.units import UnitName
+
+_SERVER = re.compile(
+    r"(?:https://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])|"
+    r"http://(?:localhost|127\.[0-9.]+|\[::1\])):([0-9]{1,5})"
+)
+_ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+"""`HOST:PORT`; an IPv6 address stands in brackets."""
+
+
+def _is_port(digits: str) -> bool:
+    return 0 < int(digits) <= 65535
 
 
 class _Frozen(BaseModel):
@@ -288,11 +300,7 @@ class DecoderConfig(_Frozen):
     (`first`), or while eager draws, until it takes over between two epochs (`meanwhile`). `auto`:
     `meanwhile` in a live session, else `first`. Engines that live in one process only (trace,
     Inductor) are always made first."""
-    remote: str | None = Field(
-        default=None,
-        pattern=r"^(https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])|"
-        r"http://(localhost|127\.[0-9.]+|\[::1\])):[0-9]{1,5}$",
-    )
+    remote: str | None = None
     """Address of a decoding server (`phosphene serve`), `https://HOST:PORT`: epochs are sent there
     and leave this machine; None: they stay. Where the server goes, they are decoded here until it
     is back. `http://` to this machine itself only."""
@@ -302,6 +310,18 @@ class DecoderConfig(_Frozen):
     control: bool = False
     """Draw a noise control beside each picture, into `controls/`: the same decoder on the same
     epoch with its phases scrambled. Doubles the time of a picture."""
+
+    @field_validator("remote")
+    @classmethod
+    def _is_a_server(cls, value: str | None) -> str | None:
+        found = None if value is None else _SERVER.fullmatch(value)
+        if value is not None and not (found and _is_port(found[1])):
+            raise PydanticCustomError(
+                "server",
+                "expected https://HOST:PORT with a port of 1 to 65535, as the ticket names it "
+                "(http:// to this machine only, as http://127.0.0.1:7447), and nothing else",
+            )
+        return value
 
 
 class RecordingConfig(_Frozen):
@@ -333,21 +353,28 @@ class OutletsConfig(_Frozen):
     `EpochsStream`): the stream's header and `summary.json` say which number is which label."""
 
 
-_ADDRESS = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}$"
-"""`HOST:PORT`; an IPv6 address stands in brackets."""
-
-
 class OutputsConfig(_Frozen):
     """What a live session sends to other programs beside LSL; nothing unless it is asked for."""
 
-    osc: str | None = Field(default=None, pattern=_ADDRESS)
+    osc: str | None = None
     """Send embedding, class, confidence and the channels' quality as OSC to this `HOST:PORT` (UDP);
     None: not. Needs the extra `osc`."""
     feed: int | None = Field(default=None, ge=0, le=65535)
     """Port of this machine where pictures and events can be watched with a browser or as MJPEG, for
     programs on this machine that have the token; 0: a free one; None: no such feed."""
-    lab_recorder: str | None = Field(default=None, pattern=_ADDRESS)
+    lab_recorder: str | None = None
     """Let a running LabRecorder record along: `HOST:PORT` of its remote control (port 22345)."""
+
+    @field_validator("osc", "lab_recorder")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        found = None if value is None else _ADDRESS.fullmatch(value)
+        if value is not None and not (found and _is_port(found[1])):
+            raise PydanticCustomError(
+                "address",
+                "expected HOST:PORT with a port of 1 to 65535, an IPv6 address in brackets",
+            )
+        return value
 
 
 class StimuliConfig(_Frozen):

@@ -67,13 +67,19 @@ CONFIG = SessionConfig(decoder=DecoderConfig(remote=URL))
 
 @pytest.mark.parametrize(
     "url",
-    ["http://decoder.example:7447", "https://x", "ftp://x:1", "https://a@b:1", "https://x:1/../y"],
+    [
+        *("http://decoder.example:7447", "https://x", "ftp://x:1", "https://a@b:1"),
+        *("https://x:1/../y", "http://127.0.0.1:74470", "https://x:0", "127.0.0.1:7447", ""),
+    ],
 )
 def test_an_address_without_encryption_leaves_the_machine_never(url: str) -> None:
-    with pytest.raises(ConfigError, match=r"decoder\.remote"):
+    with pytest.raises(ConfigError, match=r"decoder\.remote.*expected https://HOST:PORT"):
         validate({"decoder": {"remote": url}}, where="test")
     for fits in (URL, "http://127.0.0.1:7447", "http://localhost:1", "https://[fe80::1]:7"):
         assert DecoderConfig(remote=fits).remote == fits
+    for wrong in ("127.0.0.1", "127.0.0.1:70000", "::1:9000", "a:b"):
+        with pytest.raises(ConfigError, match=r"outputs\.osc.*expected HOST:PORT"):
+            validate({"outputs": {"osc": wrong}}, where="test")
 
 
 def test_a_recorded_session_sends_nobody_s_eeg_anywhere(tmp_path: Path) -> None:

@@ -82,7 +82,8 @@ def read_ticket(url: str, path: Path | None) -> Ticket:
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TicketError(
-            f"{where} cannot be read ({type(error).__name__}), expected the ticket for {url}."
+            f"{where} cannot be read ({type(error).__name__}), expected the ticket for {url} "
+            "as `phosphene serve --ticket NAME` wrote it: copy that file whole."
         ) from None
     if not _TOKEN.fullmatch(ticket.token) or not _FINGERPRINT.fullmatch(ticket.fingerprint):
         raise TicketError(f"{where} holds no token or fingerprint of ours: have it made again.")
