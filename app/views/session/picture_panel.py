@@ -144,13 +144,14 @@ class PicturePanel(QFrame):
 
     def _share_height(self) -> None:
         """List fewer concepts where it is low, and more where the pictures leave room over."""
-        least = min(5, max(2, int((self.height() - px(300)) / px(34))))
         n_pictures = 2 if self._control_place.isHidden() else 3
         side = (self.width() - 28 - 10 * (n_pictures - 1)) / n_pictures
         pair = self.seen_label.sizeHint().height() + side
         others = super().minimumSizeHint().height() - self.top.height() - self._pair_least()
-        room = self.height() - others - pair - self.top.height_of(0)
-        self.top.set_n_rows(max(least, min(MOST_CONCEPTS, int(room / px(TopList.ROW)))))
+        room = self.height() - others - self.top.height_of(0)
+        fit = [int((room - pictures) / px(TopList.ROW)) for pictures in (self._pair_least(), pair)]
+        least = max(2, min(5, fit[0], int((self.height() - px(300)) / px(34))))
+        self.top.set_n_rows(max(least, min(MOST_CONCEPTS, fit[1])))
 
     def _pair_least(self) -> int:
         """Least height of the pictures with their labels."""
