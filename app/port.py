@@ -108,9 +108,9 @@ class Result:
     stages: StageTimes | None = None
     quality: Mapping[str, float] = field(default_factory=dict)
     epoch_data: Float32 | None = None
+    """The epoch behind the picture, (n_channels, n_times) microvolts; kept for recent ones."""
     epoch_channels: tuple[str, ...] = ()
     """Labels of its rows: a channel may have been left out."""
-    """The epoch behind the picture, (n_channels, n_times) microvolts; kept for recent ones."""
     control_pixels: Uint8 | None = None
     """The noise control's picture, when it was asked for."""
     decoded_by: str = ""

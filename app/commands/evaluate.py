@@ -331,7 +331,7 @@ def _sets(
 ) -> tuple[list[Pictures], list[str]]:
     """Every set of pictures, and what a reader of the report must know of them."""
     from app.evaluation.generated import generated_sets
-    from app.evaluation.joined import by_system, of_systems
+    from app.evaluation.joined import JoinedSessions, by_system, of_systems
     from app.evaluation.sets import FolderPictures, SessionPictures, TensorPictures
 
     learnt = args.with_learnt
@@ -342,6 +342,14 @@ def _sets(
         found += [SessionPictures(folder, with_learnt=learnt) for folder in args.session]
     of_recordings, remarks = of_systems(decoded, with_learnt=learnt)
     found += of_recordings
+    for each in found:
+        sessions = each.sessions if isinstance(each, JoinedSessions) else (each,)
+        n_left_out = sum(s.n_left_out for s in sessions if isinstance(s, SessionPictures))
+        if n_left_out:
+            remarks.append(
+                f"{each.name}: pictures left out, since their markers name no picture of the "
+                f"gallery: {n_left_out}."
+            )
     if args.drawn is not None:
         found.append(FolderPictures(args.drawn, args.shown, pairs=args.pairs))
     if args.tensors is not None:

@@ -23,6 +23,7 @@ from app.report.pictures import MAX_PIXELS, gallery_stimuli
 from app.report.record import Event, SessionRecord, read_picture, read_record
 from configs.arrays import array_errors
 from configs.guard import check_file, read_text
+from configs.plain import plain
 from pipeline.gallery.pictures import read_picture as read_file
 from pipeline.values import Uint8
 
@@ -62,11 +63,16 @@ class SessionPictures:
             and event.image is not None
             and (with_learnt or not event.learnt)
         )
-        if not self.events:
+        self.n_left_out = sum(
+            event.image is not None and event.label not in known for event in self.record.decoded
+        )
+        """Pictures whose marker names no picture of the gallery: nothing to compare them with."""
+        if not self.events or (self.n_left_out and len({e.label for e in self.events}) < 2):
+            which = f"but {plain(self.events[0].label)} " if self.events else ""
             raise AppError(
-                f"{folder} has {len(self.record.decoded)} decoded pictures and none whose marker "
-                "names a picture of its gallery, expected markers such as the gallery's labels: "
-                "compare folders with --drawn and --shown instead."
+                f"{folder} has {len(self.record.decoded)} decoded pictures and none {which}whose "
+                "marker names a picture of its gallery, expected markers such as the gallery's "
+                "labels: compare folders with --drawn and --shown instead."
             )
         self.stimuli: Sequence[str] = tuple(event.label for event in self.events)
         self._shown = lru_cache(_CACHE)(self._picture)

@@ -241,8 +241,8 @@ def _chosen(pictures: Pictures, seed: int) -> tuple[Ints, tuple[str, ...], Ints,
     names, rows = np.unique(np.asarray(pictures.stimuli, dtype=object), return_inverse=True)
     if len(names) < 2:
         raise ConfigurationError(
-            f"{pictures.name} has {len(pictures.stimuli)} pictures of {len(names)} stimuli, "
-            "expected two stimuli or more to tell apart."
+            f"{pictures.name} has {len(pictures.stimuli)} pictures of one stimulus, expected two "
+            "stimuli or more to tell apart."
         )
     kept = np.arange(len(names))
     note: tuple[str, ...] = ()

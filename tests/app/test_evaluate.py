@@ -116,6 +116,17 @@ def test_learnt_trials_count_only_when_asked_for(tmp_path: Path) -> None:
     assert [e.index for e in SessionPictures(folder, with_learnt=True).events] == [0, 1, 2, 3]
 
 
+def test_a_session_of_one_picture_and_a_class_says_so(tmp_path: Path) -> None:
+    folder = session(tmp_path / "session")
+    assert SessionPictures(folder).n_left_out == 1
+    events = (folder / "events.jsonl").read_text()
+    for label in LABELS[1:]:
+        events = events.replace(f'"label": "{label}"', '"label": "face"')
+    (folder / "events.jsonl").write_text(events)
+    with pytest.raises(AppError, match=f"none but {LABELS[0]} whose marker names a picture"):
+        SessionPictures(folder)
+
+
 def test_a_session_s_generator_draws_without_its_brain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,7 +190,7 @@ def test_a_session_and_somebody_s_folders_become_one_report(
     assert mine["session"]["identification"]["top1"] == 1.0
     assert next(m for m in mine["measures"] if m["name"] == "pixel_identification")["value"] == 1.0
     assert any(each.startswith("CLIP two-way: left out") for each in report["left_out"])
-    assert report["stamp"].startswith("Trials that the decoder had learnt from")
+    assert "Trials that the decoder had learnt from" in report["stamp"]
     page = (out / "report.html").read_text()
     assert report["stamp"] in page
     assert "http" not in page.replace("http-equiv", "")

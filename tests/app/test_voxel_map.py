@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from pytestqt.qtbot import QtBot
 
-from app.port import TraceBlock, TraceMarker
+from app.port import Outcome, Result, TraceBlock, TraceMarker
 from app.view_models.signals.traces import TraceModel
 from app.view_models.signals.voxel_map import VoxelMap
+from app.views.session.picture_panel import PicturePanel
 from app.views.session.retrieved_strip import RetrievedStrip
 from app.views.signals.trace_panel import TracePanel
 from pipeline.values import Info
@@ -99,3 +100,27 @@ def test_the_strip_ranks_what_was_retrieved(qtbot: QtBot) -> None:
     assert strip.words[0].text().startswith("0.91")
     strip.set_values(())
     assert not strip.isVisible()
+
+
+def test_captions_keep_clear_of_the_pictures(qtbot: QtBot) -> None:
+    """In the panel of a window of 1280 by 800, with the strip and without."""
+    panel = PicturePanel(lambda _: np.zeros((8, 8, 3), dtype=np.uint8))
+    qtbot.addWidget(panel)
+    panel.resize(432, 510)
+    panel.show()
+    for retrieved in ((("cat", 0.91),) * 5, ()):
+        panel.show_result(
+            Result(
+                index=len(retrieved),
+                label="cat",
+                t_onset=0.0,
+                outcome=Outcome.DECODED,
+                rank=1,
+                chance=0.01,
+                top=(("cat", 0.5),) * 5,
+                retrieved=retrieved,
+            )
+        )
+        qtbot.wait(50)
+        for view, words in ((panel.seen, panel.seen_label), (panel.decoded, panel.decoded_label)):
+            assert view.geometry().bottom() < words.geometry().top()

@@ -142,7 +142,7 @@ def test_noise_makes_every_measure_worse() -> None:
 def test_one_stimulus_is_nothing_to_tell_apart() -> None:
     toys = Toys(1.0)
     toys.stimuli = ["s0"] * 12
-    with pytest.raises(ConfigurationError, match="12 pictures of 1 stimuli"):
+    with pytest.raises(ConfigurationError, match="12 pictures of one stimulus"):
         measure(toys, [FLAT])
 
 

@@ -29,7 +29,7 @@ class KeysDialog(QDialog):
                 groups.setdefault(shortcut.group, []).append((shortcut.keys[0], shortcut.about))
         groups["Session"].append(("1 … 8", "Stamp the marker of that number"))
         if TOOLS:
-            groups["Tools"] = [(tool.key, tool.title.rstrip("…")) for tool in TOOLS]
+            groups["Tools"] = [(tool.key, tool.title.rstrip("…")) for tool in TOOLS if tool.key]
         columns: list[QVBoxLayout] = [QVBoxLayout() for _ in range(COLUMNS)]
         filled = [0] * COLUMNS
         for name, rows in groups.items():
