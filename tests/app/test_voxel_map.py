@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
 from app.port import Outcome, Result, TraceBlock, TraceMarker
@@ -103,11 +104,13 @@ def test_the_strip_ranks_what_was_retrieved(qtbot: QtBot) -> None:
 
 
 def test_captions_keep_clear_of_the_pictures(qtbot: QtBot) -> None:
-    """In the panel of a window of 1280 by 800, with the strip and without."""
-    panel = PicturePanel(lambda _: np.zeros((8, 8, 3), dtype=np.uint8))
-    qtbot.addWidget(panel)
-    panel.resize(432, 510)
-    panel.show()
+    """In the panel of a low window, with the strip and without."""
+    window = QWidget()
+    qtbot.addWidget(window)
+    window.resize(432, 510)
+    panel = PicturePanel(lambda _: np.zeros((8, 8, 3), dtype=np.uint8), window)
+    panel.setGeometry(window.rect())
+    window.show()
     for retrieved in ((("cat", 0.91),) * 5, ()):
         panel.show_result(
             Result(
