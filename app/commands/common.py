@@ -410,7 +410,7 @@ def watch(
 
     Ctrl-C, SIGTERM and SIGHUP end it at once and whole: what was decoded so far is finished.
     """
-    from app.port import Phase
+    from app.port import Phase, kind_of
 
     said: set[str] = set()
     with orderly() as end:
@@ -429,10 +429,18 @@ def watch(
     clear_progress()
     snapshot = session.snapshot()
     summary = session.out / "summary.json"
-    if as_json and summary.is_file():  # a folder that could not be finished has none
-        write_json(json.loads(summary.read_text(encoding="utf-8")))
+    ended: dict[str, Any] = {}
+    if summary.is_file():  # a folder that could not be finished has none
+        ended = json.loads(summary.read_text(encoding="utf-8"))
+    if as_json and ended:
+        write_json(ended)
     for sentence in snapshot.warnings:
         if sentence not in said:  # or with its last numbers
+            write_note(f"Note: {sentence}")
+    said.update(snapshot.warnings, map(kind_of, snapshot.warnings))
+    for sentence in ended.get("warnings", ()):  # what is known at the end only, as lost samples
+        is_closing = sentence.startswith("Identification (")
+        if not (is_closing or sentence in said or kind_of(sentence) in said):
             write_note(f"Note: {sentence}")
     if snapshot.phase is Phase.FAILED:
         write_note(f"phosphene: {snapshot.message}")

@@ -7,6 +7,7 @@ BIDS table's beside the file, else the file's annotations, else its trigger chan
 
 from __future__ import annotations
 
+import re
 import struct
 import tempfile
 import warnings
@@ -152,13 +153,20 @@ class MneRecording(OfFile):
 
     def _open(self, path: Path) -> Any:
         try:
-            return _open(path)
+            raw, twice = _open(path)
         except FileError as error:
             # A text of EDF+ is UTF-8, but many devices write what their country had before.
             if self._suffix not in (".edf", ".bdf") or not _is_of_letters(error):
                 raise
             self._notes.append(f"{path.name} has notes in old letters; they are read as Latin-1.")
-            return _open(path, encoding="latin1")
+            raw, twice = _open(path, encoding="latin1")
+        if twice:
+            self._notes.append(
+                f"{path.name} has several channels of one name, which are numbered here "
+                f"({', '.join(twice)}) and have no place on the head: "
+                "name the channels with --montage."
+            )
+        return raw
 
     def _pieces(self, start: float) -> Iterator[Piece]:
         # A whole number of blocks, so that blocks are equal through the whole file.
@@ -351,7 +359,15 @@ def _is_of_letters(error: FileError) -> bool:
     )
 
 
-def _open(path: Path, **how: str) -> Any:
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Names that MNE made of equal ones: NAME-0, NAME-1, and so on."""
+    stems = [re.sub(r"-\d+$", "", name) for name in names]
+    first = {f"{stem}-0" for stem in stems} & set(names)
+    return [name for name, stem in zip(names, stems, strict=True) if f"{stem}-0" in first]
+
+
+def _open(path: Path, **how: str) -> tuple[Any, list[str]]:
+    """The recording, and the names that MNE numbered since they stand there more than once."""
     import mne
 
     readers = {
@@ -362,15 +378,19 @@ def _open(path: Path, **how: str) -> Any:
         ".set": mne.io.read_raw_eeglab,
     }
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(record=True) as said:
             # What matters of them (size, names) is checked here and said in our words.
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("always")
             if path.suffix.lower() == ".vhdr":
                 with tempfile.TemporaryDirectory() as folder:
                     header = Path(folder) / path.name
                     header.write_text(repaired_header(path, header.parent), encoding="utf-8")
-                    return mne.io.read_raw_brainvision(header, preload=False, verbose="ERROR")
-            return readers[path.suffix.lower()](path, preload=False, verbose="ERROR", **how)
+                    raw = mne.io.read_raw_brainvision(header, preload=False, verbose="WARNING")
+            else:
+                read = readers[path.suffix.lower()]
+                raw = read(path, preload=False, verbose="WARNING", **how)
+        is_twice = any("names are not unique" in str(each.message) for each in said)
+        return raw, _numbered(raw.ch_names) if is_twice else []
     except Exception as error:
         # MNE raises anything, even AssertionError.
         reason = " ".join(str(error).split())[:200] or type(error).__name__

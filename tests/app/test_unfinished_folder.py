@@ -23,6 +23,7 @@ from app.runtime.session import Session
 from app.runtime.writing import write_atomically
 from configs import DecoderConfig, SessionConfig
 from devices.hostile import HostileSettings, HostileSource
+from devices.hostile.faults import Fault, Flat
 from tests.waiting import PATIENCE
 
 
@@ -36,9 +37,14 @@ class Closing:
         self.ended += 1
 
 
-def session_in(out: Path, on_end: Closing, at_end: Callable[[], None] = lambda: None) -> Session:
+def session_in(
+    out: Path,
+    on_end: Closing,
+    at_end: Callable[[], None] = lambda: None,
+    faults: tuple[Fault, ...] = (),
+) -> Session:
     """A short session; `at_end` happens once its stream is over, before its files are finished."""
-    source = HostileSource(HostileSettings(duration=8.0, chunk=50))
+    source = HostileSource(HostileSettings(duration=8.0, chunk=50), faults)
     close = source.close
 
     def ending() -> None:
@@ -93,6 +99,15 @@ def test_a_disk_without_inodes_leaves_a_folder_that_can_be_finished_later(
     summary = json.loads((out / "summary.json").read_text())
     assert sum(summary["outcomes"].values()) == summary["markers"] == session.snapshot().n_markers
     assert not (out / LOCK).exists()
+
+
+def test_what_is_known_at_the_end_only_is_said_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That an electrode was bad nearly always stands in the report, and on the terminal."""
+    flat = Flat(0.0, 8.0, "O1")
+    assert watch(lambda: session_in(tmp_path / "out", Closing(), faults=(flat,))) == 0
+    assert "1 of 4 channels were bad for most of the session: O1" in capsys.readouterr().err
 
 
 def test_a_folder_that_was_removed_is_said_to_be_gone(

@@ -341,6 +341,9 @@ def test_signals_of_one_name_keep_their_own_units(tmp_path: Path) -> None:
     written = write_edf(path, ["EEG Cz", "EEG Cz"], units=["uV", "mV"], scale=2.0)
     found = read_continuous(path, choice=StreamChoice(SourceConfig(ch_names=("Cz", "Pz")))).data
     np.testing.assert_allclose(found, written * [[1.0], [1e3]], rtol=1e-4, atol=0.1)
+    file = open_recording(path)
+    assert any("several channels of one name" in said for said in file.warnings)
+    file.close()
 
 
 def test_a_file_of_annotations_says_so(tmp_path: Path) -> None:
