@@ -6,8 +6,11 @@ still writes is never touched.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import shutil
+import stat
 from collections.abc import Collection
 from pathlib import Path
 
@@ -46,11 +49,11 @@ def claim(root: Path) -> None:
 def size_of(folder: Path) -> int:
     """Bytes of all files below a folder; what vanishes meanwhile counts nothing."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += 0 if path.is_symlink() or not path.is_file() else path.stat().st_size
-        except OSError:
-            continue
+    for below, _, names in os.walk(folder):  # passes over folders that it cannot list
+        for name in names:
+            with contextlib.suppress(OSError):
+                found = (Path(below) / name).lstat()
+                total += found.st_size if stat.S_ISREG(found.st_mode) else 0
     return total
 
 
@@ -58,7 +61,11 @@ def remove(folder: Path) -> bool:
     """Delete a session's folder; False where it is none, or cannot be deleted."""
     if folder.is_symlink() or not folder.is_dir():
         return False
-    if not SESSION_FILES & {path.name for path in folder.iterdir()}:
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except OSError:
+        return False
+    if not SESSION_FILES & names:
         return False
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():
@@ -72,10 +79,11 @@ def keep_quota(root: Path, quota: int, *, in_use: Collection[Path] = ()) -> int:
 
     Returns what is left, bytes; more than `quota` where the rest is in use, or not ours.
     """
-    if not root.is_dir():
+    try:
+        folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.is_symlink())
+    except OSError:
         return 0
     held = {path.resolve() for path in in_use}
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.is_symlink())
     sizes = {folder: size_of(folder) for folder in folders}
     total = sum(sizes.values())
     for folder in folders:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -242,6 +243,22 @@ def test_the_oldest_sessions_go_first_and_nothing_else_does(tmp_path: Path) -> N
     assert not remove(others)
     assert size_of(folders[4]) == 1000
     assert keep_quota(tmp_path / "nowhere", 1) == 0
+
+
+def test_a_folder_that_goes_while_it_is_measured_counts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a" / "images").mkdir(parents=True)
+    (tmp_path / "a" / "events.jsonl").write_bytes(bytes(100))
+    scandir = os.scandir
+
+    def gone(path: Any = ".") -> Any:
+        if Path(path).name == "images":
+            raise FileNotFoundError(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", gone)
+    assert size_of(tmp_path) == 100
 
 
 def test_a_folder_of_somebody_elses_is_none_of_the_stages(tmp_path: Path) -> None:
