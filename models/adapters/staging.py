@@ -18,7 +18,7 @@ from configs.private import FOLDER
 from models.adapters.errors import AdapterError
 from models.adapters.files import read_manifest
 from models.adapters.history import STATE_NAME
-from models.adapters.locking import hold, is_held
+from models.locking import hold, is_held
 
 _PART, _GONE, _HELD = ".part-", ".gone-", ".held"
 _OLD_INCOMING = ".incoming"

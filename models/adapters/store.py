@@ -33,7 +33,6 @@ from models.adapters.files import (
     save_adapter,
 )
 from models.adapters.history import read_history, write_history
-from models.adapters.locking import locked
 from models.adapters.looks import LooksAdapter
 from models.adapters.manifest import AdapterManifest, parse_manifest
 from models.adapters.naming import (
@@ -46,6 +45,7 @@ from models.adapters.naming import (
 )
 from models.adapters.online import OnlineAligned
 from models.api import Encoder
+from models.locking import HeldError, locked
 
 DATA_FOLDER = "calibration"
 HOME_VARIABLE = "PHOSPHENE_HOME"
@@ -411,7 +411,10 @@ class AdapterStore:
                     make_private(self.root)
                     staging.tighten(self.root)
                 if self.root.is_dir():
-                    stack.enter_context(locked(self.root / LOCK_NAME, timeout=LOCK_TIMEOUT))
+                    try:
+                        stack.enter_context(locked(self.root / LOCK_NAME, timeout=LOCK_TIMEOUT))
+                    except HeldError as error:
+                        raise AdapterError(str(error)) from None
             except OSError as error:
                 if writes:
                     raise AdapterError(unwritable(self.root, error)) from error

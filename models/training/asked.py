@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from models.adapters.errors import AdapterError
-from models.adapters.locking import locked
+from models.locking import HeldError, locked
 from models.stages import StageRequest
 from models.training.engine import (
     Engine,
@@ -60,7 +59,7 @@ def _alone(out: Path) -> Iterator[None]:
             out.mkdir(parents=True, exist_ok=True)
             try:
                 held.enter_context(locked(out / LOCK, timeout=0.0))
-            except AdapterError:
+            except HeldError:
                 raise TrainingError(
                     f"{out} is written by another training that still runs, expected one at a "
                     "time: wait for it or end it (also what a killed launcher left running), or "

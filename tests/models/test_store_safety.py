@@ -21,9 +21,9 @@ from models.adapters import AdapterError, AdapterStore
 from models.adapters.atomic import write_pair
 from models.adapters.files import MANIFEST_NAME, WEIGHTS_NAME, load_adapter
 from models.adapters.history import LENGTH, STATE_NAME, write_history
-from models.adapters.locking import hold, locked
 from models.adapters.naming import new_adapter_id
 from models.adapters.store import LOCK_NAME
+from models.locking import hold, locked
 from tests.models.adapter_files import (
     edit_manifest,
     edit_part,

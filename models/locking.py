@@ -1,7 +1,7 @@
 """A lock between processes on a file: the system frees it when its holder ends, however it does.
 
 Owns the two systems' calls. A file that only says who locked it was rejected: what a killed
-process leaves behind would lock the store for ever.
+process leaves behind would lock for ever.
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from configs.private import FILE
-from models.adapters.errors import AdapterError
+from pipeline.errors import PhospheneError
 
 _PAUSE = 0.01
+
+
+class HeldError(PhospheneError):
+    """Another process holds a lock."""
 
 
 @contextlib.contextmanager
@@ -25,7 +29,7 @@ def locked(path: Path, *, timeout: float) -> Iterator[None]:
 
     Raises
     ------
-    AdapterError
+    HeldError
         Another process holds it for longer than `timeout`, s.
     OSError
         The file cannot be made.
@@ -35,7 +39,7 @@ def locked(path: Path, *, timeout: float) -> Iterator[None]:
         end = time.monotonic() + timeout
         while not _try(handle):
             if time.monotonic() > end:
-                raise AdapterError(
+                raise HeldError(
                     f"{path.parent} has been in use by another process for {timeout:g} s, "
                     "expected it free: end that process, or try again."
                 )
